@@ -1,0 +1,242 @@
+"""What foremen and workers ask of the discovery service, and what it answers: the bodies of the ``/v1`` API.
+
+The same frozen classes are the arguments of the use cases, the JSON bodies that clients send and the schemas in the
+OpenAPI document. Times are seconds; a duration is counted from the moment of the reply, so that no two clocks need to
+agree. Bytes travel as standard Base64. Secrets do not appear in a repr.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+from attrs import validators as v
+
+from ec262.domain.runtime import PythonTag, RuntimeClass
+from ec262.domain.verification import parse_rule
+
+MAX_BATCH = 1000
+"""Most tasks that one call may buy or ask after."""
+
+MIN_TTL_S, MAX_TTL_S = 1, 24 * 3600
+MAX_DEADLINE_S = 24 * 3600
+MAX_SLOTS = 1024
+DIGEST_BYTES = 32
+"""SHA-256."""
+
+_id = v.matches_re(r"[A-Za-z0-9_-]{8,64}")
+_host = v.matches_re(r"[A-Za-z0-9._:-]{1,253}")
+_port = v.and_(v.ge(1), v.le(65535))
+_fingerprint = v.matches_re(r"[0-9a-f]{64}")
+_digest = v.and_(v.min_len(DIGEST_BYTES), v.max_len(DIGEST_BYTES))
+_package = v.matches_re(r"[A-Za-z0-9_.-]{1,100}")
+_packages = v.and_(v.max_len(1000), v.deep_iterable(_package))
+
+
+def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
+    parse_rule(value)
+
+
+def _id_list(most: int) -> list[object]:
+    return [v.max_len(most), v.deep_iterable(_id)]
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class AccountStatus:
+    """An account and its balance in credits; ``escrow`` is what its open tasks hold."""
+
+    account: str
+    credits: int
+    escrow: int
+
+
+# --- workers --------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class WorkerAddress:
+    """Where a worker listens, and the SHA-256 of its TLS certificate (hexadecimal), which is all that proves it."""
+
+    host: str = attrs.field(validator=_host)
+    port: int = attrs.field(validator=_port)
+    fingerprint: str = attrs.field(validator=_fingerprint)
+
+
+@attrs.frozen(kw_only=True)
+class RegisterWorker:
+    """Join the pool or renew the lease. ``host`` None means the address that the request came from."""
+
+    host: str | None = attrs.field(default=None, validator=v.optional(_host))
+    port: int = attrs.field(validator=_port)
+    fingerprint: str = attrs.field(validator=_fingerprint)
+    runtime: RuntimeClass
+    packages: tuple[str, ...] = attrs.field(default=(), validator=_packages)
+    slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
+    ttl_s: float = attrs.field(default=60.0, validator=[v.ge(MIN_TTL_S), v.le(MAX_TTL_S)])
+
+
+@attrs.frozen(kw_only=True)
+class Lease:
+    """A place in the pool: renew it before ``expires_in_s`` is over."""
+
+    worker: str
+    address: WorkerAddress
+    expires_in_s: float
+
+
+# --- buying ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Requirement:
+    """What a worker must have to be drawn: the foreman's Python, and importable packages (top-level names)."""
+
+    python: PythonTag
+    packages: tuple[str, ...] = attrs.field(default=(), validator=_packages)
+
+
+@attrs.frozen(kw_only=True)
+class PoolQuery:
+    """Ask who could be drawn now."""
+
+    requirement: Requirement
+
+
+@attrs.frozen(kw_only=True)
+class PoolStatus:
+    """``workers`` eligible workers have ``slots`` free slots between them; ``explanation`` says who else is there and
+    why they cannot be drawn ("2 workers run cpython 3.12, ..."), empty if there is nothing to say."""
+
+    workers: int
+    slots: int
+    explanation: str
+
+
+@attrs.frozen(kw_only=True)
+class BuyTasks:
+    """Buy up to ``tasks`` tasks; the replicas' credits move to the tasks' escrow.
+
+    ``purchase`` is made by the client: the same id again gives the same reply and moves nothing. ``avoid`` names
+    workers that are drawn only if there are not enough others (those that failed this task before).
+    """
+
+    purchase: str = attrs.field(validator=_id)
+    tasks: int = attrs.field(validator=[v.ge(1), v.le(MAX_BATCH)])
+    rule: str = attrs.field(validator=_rule_spec)
+    requirement: Requirement
+    deadline_s: float = attrs.field(validator=[v.ge(1), v.le(MAX_DEADLINE_S)])
+    avoid: tuple[str, ...] = attrs.field(default=(), validator=_id_list(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class BoughtReplica:
+    """A worker drawn for a task; ``secret`` proves to it that the foreman may send work."""
+
+    worker: str
+    address: WorkerAddress
+    secret: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class BoughtTask:
+    """A task as bought: commitments are taken for another ``deadline_s`` seconds."""
+
+    task: str
+    deadline_s: float
+    replicas: tuple[BoughtReplica, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Purchase:
+    """What was assigned, at most what was asked for; ``shortfall`` says what is missing and why, empty if nothing."""
+
+    purchase: str
+    tasks: tuple[BoughtTask, ...]
+    price: int
+    credits: int
+    shortfall: str
+
+
+# --- computing ------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Assignment:
+    """A replica as its worker sees it: the task's key, the secret that the foreman must show before work is taken, and
+    SHA-256 of the secret that it must show before a result is given up. Others assigned are not told."""
+
+    task: str
+    key: bytes = attrs.field(repr=False)
+    secret: bytes = attrs.field(repr=False)
+    delivery_digest: bytes = attrs.field(repr=False)
+    deadline_in_s: float
+    forgotten_in_s: float
+
+
+@attrs.frozen(kw_only=True)
+class CommitResult:
+    """Commit SHA-256(ciphertext), once: the same digest again is fine, another is refused."""
+
+    task: str = attrs.field(validator=_id)
+    digest: bytes = attrs.field(validator=_digest)
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The commitment was taken; whether it won is not told."""
+
+    task: str
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+
+class TaskState(enum.Enum):
+    """States of a task at discovery: open until a digest wins or the deadline passes.
+
+    ``settled`` is a won task after its deadline: unpaid shares have gone to the service. ``refunded`` is a task that
+    nobody won: its escrow is back and its key destroyed.
+    """
+
+    OPEN = "open"
+    WON = "won"
+    SETTLED = "settled"
+    REFUNDED = "refunded"
+
+
+@attrs.frozen(kw_only=True)
+class VerdictQuery:
+    """Ask after tasks that the caller bought."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class Winner:
+    """A worker that committed the winning digest; ``delivery_secret`` makes it give up the ciphertext."""
+
+    worker: str
+    delivery_secret: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """A task's state as its foreman sees it. Key, digest and winners are there exactly when it is won or settled;
+    ``committed`` counts the commitments so far, whatever they say."""
+
+    task: str
+    state: TaskState
+    committed: int
+    key: bytes | None = attrs.field(default=None, repr=False)
+    digest: bytes | None = None
+    winners: tuple[Winner, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Verdicts:
+    """One verdict for each task asked after that the caller bought and that is not forgotten."""
+
+    verdicts: tuple[Verdict, ...]

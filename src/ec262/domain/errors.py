@@ -1,0 +1,274 @@
+"""Every error that ec262 raises, one tree.
+
+::
+
+    Ec262Error
+    ├── JobError                     the author of the job has to act
+    │   ├── JobDefinitionError       a mapper, reducer, data or input file is missing or malformed
+    │   ├── FunctionNotPicklable     a function holds something that cannot travel
+    │   ├── ValueNotEncodable        a key or value has a type without a canonical form
+    │   ├── KeyCollision             keys that Python takes for equal but that are not the same value
+    │   ├── UserCodeFailed           the job's own function raised
+    │   └── TaskLimitExceeded        a task ran out of time, memory or output
+    ├── ConfigurationError           the owner of this machine has to act
+    │   └── SandboxUnavailable       the machine lacks what the sandbox must have
+    ├── InsufficientCredits          the purse is too small for the job
+    ├── NoEligibleWorkers            nobody in the pool can run the job
+    ├── TaskAbandoned                a task was bought again as often as allowed and never won
+    ├── PeerError                    the machine at the other end misbehaved or is gone
+    │   ├── PeerLost                 the connection ended, could not be made, or went silent
+    │   ├── PeerRefused              the peer said no, with its reason
+    │   ├── ProtocolViolation        the peer sent what the protocol does not allow
+    │   │   └── MessageTooLarge      ... or more of it than was agreed
+    │   ├── VersionMismatch          no protocol version in common
+    │   └── BadDelivery              a result that is not what was committed, or cannot be opened
+    ├── SandboxError                 the sandboxed child did not give a result
+    │   ├── SandboxLimitExceeded     it hit one of its limits
+    │   └── SandboxCrashed           it died, or broke the sandbox's protocol
+    ├── NotCanonical                 bytes that are not the canonical form of any value
+    └── DiscoveryError               the discovery service could not do what was asked
+        ├── DiscoveryUnavailable     it did not answer
+        └── DiscoveryRefused         it answered no; one subclass a reason, each with its ``code``
+            ├── InvalidRequest, NotAuthenticated, NotRegistered, UnknownTask, TaskClosed
+            └── PurchaseConflict, PurchaseTooExpensive, CommitmentConflict, AddressUnreachable, LimitReached
+
+Local mistakes (``JobError``, ``ConfigurationError``) and a peer's misbehaviour (``PeerError``) are different
+branches: only the latter are answered by trying another peer.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class Ec262Error(Exception):
+    """Root of the tree; its text is a sentence for a person."""
+
+
+class JobError(Ec262Error):
+    """The author of the job has to act."""
+
+
+class JobDefinitionError(JobError):
+    """A mapper, reducer, data or input file is missing or malformed."""
+
+
+class FunctionNotPicklable(JobError):
+    """A function of the job holds something that cannot travel to a worker."""
+
+
+class ValueNotEncodable(JobError):
+    """A key or value has a type without a canonical form.
+
+    ``type_name`` is the offending type, ``where`` the path to it inside the value (such as ``[2]['a']``).
+    """
+
+    def __init__(self, reason: str, *, type_name: str, where: str = "") -> None:
+        super().__init__(f"{reason}{f' (at {where})' if where else ''}")
+        self.reason = reason
+        self.type_name = type_name
+        self.where = where
+
+
+class KeyCollision(JobError):
+    """Two keys are equal to Python (``1 == True == 1.0``) but are not the same value."""
+
+    def __init__(self, first: object, second: object) -> None:
+        super().__init__(
+            f"the keys {first!r} ({type(first).__name__}) and {second!r} ({type(second).__name__}) are equal in "
+            "Python but are different values; use keys of one type"
+        )
+        self.first = first
+        self.second = second
+
+
+class UserCodeFailed(JobError):
+    """The job's own function raised.
+
+    ``exception`` is the qualified type name, ``row`` the key of the row as text (None when the failure was not in a
+    row, as at loading), ``frames`` the job's own frames, outermost first, as (function, line), ``report`` the
+    traceback as text (not covered by the digest: it varies between honest machines).
+    """
+
+    def __init__(
+        self,
+        *,
+        function: str,
+        exception: str,
+        row: str | None,
+        frames: tuple[tuple[str, int], ...],
+        report: str,
+    ) -> None:
+        where = f" at the row with key {row}" if row is not None else ""
+        super().__init__(f"the {function} raised {exception}{where}")
+        self.function = function
+        self.exception = exception
+        self.row = row
+        self.frames = frames
+        self.report = report
+
+
+class TaskLimitExceeded(JobError):
+    """A task ran out of a limit (``cpu``, ``wall``, ``memory``, ``output``) on the workers that computed it."""
+
+    def __init__(self, *, task: str, limit: str, detail: str) -> None:
+        super().__init__(f"{task} exceeded its {limit} limit: {detail}")
+        self.task = task
+        self.limit = limit
+        self.detail = detail
+
+
+class ConfigurationError(Ec262Error):
+    """The owner of this machine has to act."""
+
+
+class SandboxUnavailable(ConfigurationError):
+    """The machine lacks what the sandbox must have; the text says what and how to get it."""
+
+
+class InsufficientCredits(Ec262Error):
+    """The purse is too small: ``have`` and ``need`` are credits."""
+
+    def __init__(self, *, have: int, need: int, why: str = "") -> None:
+        super().__init__(f"insufficient credits: have {have}, need {need}{f' ({why})' if why else ''}")
+        self.have = have
+        self.need = need
+        self.why = why
+
+
+class NoEligibleWorkers(Ec262Error):
+    """Nobody in the pool can run the job; the text says who is there and what they lack."""
+
+
+class TaskAbandoned(Ec262Error):
+    """A task was bought as often as allowed and never won; ``history`` has a line for each replica."""
+
+    def __init__(self, *, task: str, attempts: int, history: tuple[str, ...]) -> None:
+        lines = "".join(f"\n  {line}" for line in history)
+        super().__init__(f"{task} was bought {attempts} times and never had enough equal results:{lines}")
+        self.task = task
+        self.attempts = attempts
+        self.history = history
+
+
+class PeerError(Ec262Error):
+    """The machine at the other end misbehaved or is gone."""
+
+
+class PeerLost(PeerError):
+    """The connection ended, could not be made, or went silent."""
+
+
+class PeerRefused(PeerError):
+    """The peer said no; the text is its reason (data from a stranger, already cut to a safe length)."""
+
+
+class ProtocolViolation(PeerError):
+    """The peer sent what the protocol does not allow."""
+
+
+class MessageTooLarge(ProtocolViolation):
+    """The peer announced more bytes than was agreed."""
+
+
+class VersionMismatch(PeerError):
+    """No protocol version in common."""
+
+
+class BadDelivery(PeerError):
+    """A delivered result is not what was committed, or cannot be opened with the task's key."""
+
+
+class SandboxError(Ec262Error):
+    """The sandboxed child did not give a result."""
+
+
+class SandboxLimitExceeded(SandboxError):
+    """The child hit ``limit``: one of ``cpu``, ``wall``, ``memory``, ``output``."""
+
+    def __init__(self, limit: str, detail: str) -> None:
+        super().__init__(f"{limit} limit exceeded: {detail}")
+        self.limit = limit
+        self.detail = detail
+
+
+class SandboxCrashed(SandboxError):
+    """The child died, or broke the sandbox's own protocol."""
+
+
+class NotCanonical(Ec262Error):
+    """Bytes that are not the canonical form of any value."""
+
+
+class DiscoveryError(Ec262Error):
+    """The discovery service could not do what was asked."""
+
+
+class DiscoveryUnavailable(DiscoveryError):
+    """The discovery service did not answer; trying again later may help."""
+
+
+class DiscoveryRefused(DiscoveryError):
+    """The discovery service answered no. ``code`` names the reason on the wire."""
+
+    code: ClassVar[str] = "refused"
+
+
+class InvalidRequest(DiscoveryRefused):
+    """The request is malformed or breaks a stated limit."""
+
+    code = "invalid_request"
+
+
+class NotAuthenticated(DiscoveryRefused):
+    """No token, or one that no account has."""
+
+    code = "not_authenticated"
+
+
+class UnknownTask(DiscoveryRefused):
+    """No such task, or none of the caller's business: the two look the same from outside."""
+
+    code = "unknown_task"
+
+
+class NotRegistered(DiscoveryRefused):
+    """The caller is not in the pool of workers."""
+
+    code = "not_registered"
+
+
+class PurchaseConflict(DiscoveryRefused):
+    """The purchase id was used before, by another account or for something else."""
+
+    code = "purchase_conflict"
+
+
+class PurchaseTooExpensive(DiscoveryRefused):
+    """The purse does not cover what would be assigned."""
+
+    code = "insufficient_credits"
+
+
+class CommitmentConflict(DiscoveryRefused):
+    """The worker committed another digest for this task before."""
+
+    code = "commitment_conflict"
+
+
+class TaskClosed(DiscoveryRefused):
+    """The task takes no commitments any more: its deadline passed."""
+
+    code = "task_closed"
+
+
+class AddressUnreachable(DiscoveryRefused):
+    """Nobody with the registered certificate answers at the address that the worker advertised."""
+
+    code = "address_unreachable"
+
+
+class LimitReached(DiscoveryRefused):
+    """The account holds as much as the service allows."""
+
+    code = "limit_reached"

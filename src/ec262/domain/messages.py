@@ -1,0 +1,120 @@
+"""The messages between a foreman and a worker, protocol version 1.
+
+::
+
+    foreman                               worker
+    Hello(versions)            ------>
+                               <------    Welcome(version)         or Refused(task="")
+    Assign(task, secret)       ------>                             asks discovery for its assignment, compares
+                               <------    Ready(task)              or Refused(task)
+    Compute(task, work)        ------>                             runs, encrypts, commits
+                               <------    Committed(task)          or Failed(task, limit) or Refused(task)
+    Deliver(task, secret)      ------>                             (also on a later connection)
+                               <------    Delivered(task)          or Refused(task)
+
+Several tasks may be under way on one connection; replies name their task. A worker takes nothing large from a peer
+that has shown no assignment secret.
+"""
+
+from __future__ import annotations
+
+import attrs
+from attrs import validators as v
+
+from ec262.domain.job import Limits, Phase
+
+PROTOCOL_VERSIONS = (1,)
+"""The versions that this release speaks, best first."""
+
+MAX_REASON_CHARS = 1000
+
+_task = v.matches_re(r"[A-Za-z0-9_-]{0,64}")
+_secret = v.and_(v.min_len(16), v.max_len(64))
+_reason = v.max_len(MAX_REASON_CHARS)
+
+
+@attrs.frozen(kw_only=True)
+class Hello:
+    """The foreman's first message: the protocol versions it speaks, best first, and its release for the log."""
+
+    versions: tuple[int, ...] = attrs.field(validator=v.max_len(16))
+    release: str = attrs.field(validator=v.max_len(64))
+
+
+@attrs.frozen(kw_only=True)
+class Welcome:
+    """The worker's reply: the version that it chose."""
+
+    version: int
+    release: str = attrs.field(validator=v.max_len(64))
+
+
+@attrs.frozen(kw_only=True)
+class Assign:
+    """Announce a task and prove the assignment."""
+
+    task: str = attrs.field(validator=_task)
+    secret: bytes = attrs.field(repr=False, validator=_secret)
+
+
+@attrs.frozen(kw_only=True)
+class Ready:
+    """The worker knows of the assignment and has room: send the work."""
+
+    task: str = attrs.field(validator=_task)
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """No, and why; ``task`` is empty when the whole connection is refused."""
+
+    task: str = attrs.field(validator=_task)
+    reason: str = attrs.field(validator=_reason)
+
+
+@attrs.frozen(kw_only=True)
+class Compute:
+    """The work of a task. ``functions`` and ``rows`` travel as payload, one behind the other."""
+
+    task: str = attrs.field(validator=_task)
+    phase: Phase
+    seed: int
+    limits: Limits
+    functions: bytes = attrs.field(repr=False)
+    rows: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The result is committed at discovery."""
+
+    task: str = attrs.field(validator=_task)
+
+
+@attrs.frozen(kw_only=True)
+class Failed:
+    """No result: the task hit ``limit`` (cpu, wall, memory, output), or, where that is empty, what ``reason`` says."""
+
+    task: str = attrs.field(validator=_task)
+    limit: str = attrs.field(validator=v.max_len(16))
+    reason: str = attrs.field(validator=_reason)
+
+
+@attrs.frozen(kw_only=True)
+class Deliver:
+    """Ask for a result that won."""
+
+    task: str = attrs.field(validator=_task)
+    secret: bytes = attrs.field(repr=False, validator=_secret)
+
+
+@attrs.frozen(kw_only=True)
+class Delivered:
+    """The encrypted outcome, whose SHA-256 was committed, and the encrypted log, which nobody compares."""
+
+    task: str = attrs.field(validator=_task)
+    ciphertext: bytes = attrs.field(repr=False)
+    log: bytes = attrs.field(repr=False)
+
+
+Message = Hello | Welcome | Assign | Ready | Refused | Compute | Committed | Failed | Deliver | Delivered

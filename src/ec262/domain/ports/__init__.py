@@ -1,0 +1,1 @@
+"""The ports: what the services need of the world, named by role."""

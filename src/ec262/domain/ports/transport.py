@@ -1,0 +1,71 @@
+"""Messages between a foreman and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ec262.domain.commands import WorkerAddress
+from ec262.domain.messages import Message
+
+
+class Connection(Protocol):
+    """An ordered, private stream of messages to one peer."""
+
+    @property
+    def peer(self) -> str:
+        """The peer's address, for people."""
+        ...
+
+    async def send(self, message: Message, *, timeout_s: float) -> None:
+        """Send one message; several tasks may send at once. Raises PeerLost, also when the peer does not read."""
+        ...
+
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+        """Return the next message.
+
+        Raises PeerLost (closed, or nothing whole within ``timeout_s``; None waits for ever for a message to begin,
+        but not for one to end), MessageTooLarge, ProtocolViolation. After any of these the connection is useless.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close it, whatever its state. Never raises; may be called twice."""
+        ...
+
+
+class Dialer(Protocol):
+    """The foreman's side."""
+
+    async def connect(self, address: WorkerAddress, *, timeout_s: float) -> Connection:
+        """Connect to a worker. Raises PeerLost, also if the certificate is not the pinned one."""
+        ...
+
+
+Handler = Callable[[Connection], Awaitable[None]]
+
+
+class Listener(Protocol):
+    """The worker's side: hands each connection to a handler, in a task of its own."""
+
+    async def start(self, handler: Handler) -> Endpoint:
+        """Begin to listen. Raises ConfigurationError if the port cannot be had."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening and close every connection. May be called twice."""
+        ...
+
+
+class Endpoint(Protocol):
+    """Where a listener listens."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port (or its likeness in memory)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, 64 hexadecimal digits."""
+        ...

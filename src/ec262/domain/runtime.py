@@ -1,0 +1,46 @@
+"""Which interpreters can run the same pickled functions, and which machines give comparable results.
+
+A pickle of another Python minor version crashes the interpreter or fails in odd ways, so a job's functions are only
+sent where the interpreter's bytecode magic number and cloudpickle's version are the foreman's own. Replicas of one
+task are compared byte for byte, so they all run in one runtime class.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+_short = attrs.validators.and_(
+    attrs.validators.instance_of(str), attrs.validators.min_len(1), attrs.validators.max_len(64)
+)
+
+
+@attrs.frozen(kw_only=True)
+class PythonTag:
+    """What must be equal for a pickled function to load: the foreman's requirement.
+
+    ``magic`` is the interpreter's bytecode magic number (``importlib.util.MAGIC_NUMBER``, first two bytes, little
+    endian); ``version`` is for people only ("3.11") and takes no part in comparisons.
+    """
+
+    implementation: str = attrs.field(validator=_short)
+    magic: int = attrs.field(validator=[attrs.validators.ge(0), attrs.validators.lt(1 << 16)])
+    cloudpickle: str = attrs.field(validator=_short)
+    version: str = attrs.field(validator=_short, eq=False)
+
+    def __str__(self) -> str:
+        return f"{self.implementation} {self.version} (magic {self.magic}, cloudpickle {self.cloudpickle})"
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeClass:
+    """What must be equal for two workers' results to be comparable.
+
+    ``machine`` is the architecture ("x86_64"), ``sandbox`` the name of the sandbox adapter, ``canonical_format`` the
+    version of the canonical encoding. The packages that a volunteer allows are told beside it: they decide who is
+    eligible, not who is comparable.
+    """
+
+    python: PythonTag
+    machine: str = attrs.field(validator=_short)
+    sandbox: str = attrs.field(validator=_short)
+    canonical_format: int = attrs.field(validator=attrs.validators.ge(1))
