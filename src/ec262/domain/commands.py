@@ -23,8 +23,10 @@ MAX_DEADLINE_S = 24 * 3600
 MAX_SLOTS = 1024
 DIGEST_BYTES = 32
 """SHA-256."""
+ID_PATTERN = r"[A-Za-z0-9_-]{8,64}"
+"""What the ids of tasks, purchases and workers look like: a regular expression for the whole string."""
 
-_id = v.matches_re(r"[A-Za-z0-9_-]{8,64}")
+_id = v.matches_re(ID_PATTERN)
 _host = v.matches_re(r"[A-Za-z0-9._:-]{1,253}")
 _port = v.and_(v.ge(1), v.le(65535))
 _fingerprint = v.matches_re(r"[0-9a-f]{64}")

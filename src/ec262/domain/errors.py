@@ -25,7 +25,9 @@
     ├── SandboxError                 the sandboxed child did not give a result
     │   ├── SandboxLimitExceeded     it hit one of its limits
     │   └── SandboxCrashed           it died, or broke the sandbox's protocol
+    ├── ResultNotStored              the worker's store of results is full or broken
     ├── NotCanonical                 bytes that are not the canonical form of any value
+    ├── LedgerError                  the books refuse a movement: a defect of the service, nobody's request
     └── DiscoveryError               the discovery service could not do what was asked
         ├── DiscoveryUnavailable     it did not answer
         └── DiscoveryRefused         it answered no; one subclass a reason, each with its ``code``
@@ -196,8 +198,16 @@ class SandboxCrashed(SandboxError):
     """The child died, or broke the sandbox's own protocol."""
 
 
+class ResultNotStored(Ec262Error):
+    """The worker's store of results is full or broken."""
+
+
 class NotCanonical(Ec262Error):
     """Bytes that are not the canonical form of any value."""
+
+
+class LedgerError(Ec262Error):
+    """The books refuse a movement of credits, or do not balance: a defect of the service, nobody's request."""
 
 
 class DiscoveryError(Ec262Error):
@@ -245,9 +255,14 @@ class PurchaseConflict(DiscoveryRefused):
 
 
 class PurchaseTooExpensive(DiscoveryRefused):
-    """The purse does not cover what would be assigned."""
+    """The purse does not cover what would be assigned: ``have`` and ``need`` are credits."""
 
     code = "insufficient_credits"
+
+    def __init__(self, *, have: int, need: int) -> None:
+        super().__init__(f"insufficient credits: have {have}, need {need}")
+        self.have = have
+        self.need = need
 
 
 class CommitmentConflict(DiscoveryRefused):

@@ -6,6 +6,8 @@ import enum
 
 import attrs
 
+from ec262.domain.commands import Requirement
+
 
 class Phase(enum.Enum):
     """The two phases of a job; the value is the word on the wire."""
@@ -81,3 +83,14 @@ class Computed:
 
     outcome: bytes = attrs.field(repr=False)
     log: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
+    have, and the seed of its randomness."""
+
+    functions: bytes = attrs.field(repr=False)
+    rows: tuple[Row, ...] = attrs.field(repr=False)
+    requirement: Requirement
+    seed: int = 0

@@ -33,6 +33,11 @@ _secret = v.and_(v.min_len(16), v.max_len(64))
 _reason = v.max_len(MAX_REASON_CHARS)
 
 
+def printable(text: str) -> str:
+    """Return a stranger's text with everything replaced that could act on a terminal; line ends and tabs stay."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
 @attrs.frozen(kw_only=True)
 class Hello:
     """The foreman's first message: the protocol versions it speaks, best first, and its release for the log."""
@@ -69,7 +74,7 @@ class Refused:
     """No, and why; ``task`` is empty when the whole connection is refused."""
 
     task: str = attrs.field(validator=_task)
-    reason: str = attrs.field(validator=_reason)
+    reason: str = attrs.field(converter=printable, validator=_reason)
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +83,7 @@ class Compute:
 
     task: str = attrs.field(validator=_task)
     phase: Phase
-    seed: int
+    seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
@@ -97,7 +102,7 @@ class Failed:
 
     task: str = attrs.field(validator=_task)
     limit: str = attrs.field(validator=v.max_len(16))
-    reason: str = attrs.field(validator=_reason)
+    reason: str = attrs.field(converter=printable, validator=_reason)
 
 
 @attrs.frozen(kw_only=True)

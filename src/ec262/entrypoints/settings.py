@@ -22,8 +22,6 @@ from ec262.domain.verification import parse_rule
 
 PREFIX = "EC262_"
 
-_port = v.and_(v.ge(1), v.le(65535))
-
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
     parse_rule(value)
@@ -49,7 +47,8 @@ class Settings:
     """Workers of the embedded system."""
 
     # Worker.
-    port: int = attrs.field(default=11235, validator=_port)
+    port: int = attrs.field(default=11235, validator=[v.ge(0), v.le(65535)])
+    """TCP port; 0 means any free one."""
     listen: str = "0.0.0.0"  # noqa: S104 - a worker is there to be reached; TLS and secrets guard it
     advertise: str | None = None
     slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
@@ -62,7 +61,7 @@ class Settings:
 
     # Discovery.
     host: str = "127.0.0.1"
-    discovery_port: int = attrs.field(default=26262, validator=_port)
+    discovery_port: int = attrs.field(default=26262, validator=[v.ge(0), v.le(65535)])
     database: str | None = None
     """SQLAlchemy URL; None means a SQLite file in ec262's folder in the user's data directory."""
     grant: int = attrs.field(default=12, validator=v.ge(0))
@@ -71,9 +70,7 @@ class Settings:
     @property
     def limits(self) -> Limits:
         """The most that a task may use on this worker."""
-        return Limits(
-            cpu_s=self.cpu_limit, wall_s=self.wall_limit, memory_bytes=self.memory_limit_mib << 20
-        )
+        return Limits(cpu_s=self.cpu_limit, wall_s=self.wall_limit, memory_bytes=self.memory_limit_mib << 20)
 
 
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:

@@ -56,7 +56,7 @@ class WorkerDiscovery(Accounts, Protocol):
         ...
 
     async def assignment(self, task: str) -> Assignment:
-        """Tell a replica assigned to this worker. Raises UnknownTask."""
+        """Tell a replica assigned to this worker. Raises UnknownTask, TaskClosed."""
         ...
 
     async def commit(self, command: CommitResult) -> None:

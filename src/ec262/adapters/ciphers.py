@@ -1,0 +1,50 @@
+"""Ciphers for results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from Crypto.Cipher import AES
+
+from ec262.domain.errors import BadDelivery, ConfigurationError
+
+TAG_BYTES = 16
+
+
+class AesSivCipher:
+    """AES-128-SIV (RFC 5297): deterministic, so that equal results have equal ciphertexts, and safe to use so.
+
+    A ciphertext is the 16-byte tag (the synthetic IV) followed by the body, as long as the plaintext. The associated
+    data are the vector (label, task), each in UTF-8.
+    """
+
+    key_bytes = 32
+    """Two AES-128 keys: one for the tag, one for the body."""
+
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:
+        """Encrypt; ``task`` and ``label`` are authenticated. Raises ConfigurationError if the key has another size."""
+        if len(key) != self.key_bytes:
+            raise ConfigurationError(
+                f"the task's key has {len(key)} bytes and this cipher needs {self.key_bytes}: "
+                "the discovery service is set up for another one"
+            )
+        body, tag = _siv(key, task=task, label=label).encrypt_and_digest(plaintext)
+        return b"".join((tag, body))
+
+    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:
+        """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
+        if len(key) != self.key_bytes or len(ciphertext) < TAG_BYTES:
+            raise BadDelivery(f"the {label} is too short, or the key of the wrong size")
+        tag, body = ciphertext[:TAG_BYTES], memoryview(ciphertext)[TAG_BYTES:]
+        try:
+            plaintext: bytes = _siv(key, task=task, label=label).decrypt_and_verify(body, tag)
+        except ValueError as error:
+            raise BadDelivery(f"the {label} cannot be opened with the task's key") from error
+        return plaintext
+
+
+def _siv(key: bytes, *, task: str, label: str) -> Any:
+    cipher = AES.new(key, AES.MODE_SIV)
+    cipher.update(label.encode())
+    cipher.update(task.encode())
+    return cipher

@@ -1,0 +1,22 @@
+"""A prober that knows who answers without knocking."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ec262.domain.commands import WorkerAddress
+from ec262.domain.errors import AddressUnreachable
+
+
+class MemoryProber:
+    """Everybody answers, but those at the ``silent`` (host, port) pairs. ``probed`` lists the knocks so far."""
+
+    def __init__(self, *, silent: Collection[tuple[str, int]] = ()) -> None:
+        self.silent = set(silent)
+        self.probed: list[WorkerAddress] = []
+
+    def probe(self, address: WorkerAddress) -> None:
+        """Return if someone answers. Raises AddressUnreachable."""
+        self.probed.append(address)
+        if (address.host, address.port) in self.silent:
+            raise AddressUnreachable(f"nobody with the registered certificate answers at {address.host}:{address.port}")

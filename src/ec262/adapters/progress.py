@@ -1,0 +1,92 @@
+"""Progress of a run on a terminal, as plain lines, or not at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from tqdm import tqdm
+
+from ec262.domain.job import Phase
+from ec262.domain.ports.progress import JobStatus, Progress
+
+LINE_INTERVAL_S = 5.0
+"""Plain lines come when a phase begins, and then not more often than this."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, status: JobStatus) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class Lines:
+    """Plain lines, for logs and pipes."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._phase: Phase | None = None
+        self._next_at = 0.0
+        self._note = ""
+
+    def show(self, status: JobStatus) -> None:
+        """Write a line if a phase began, a note changed, or enough time has passed."""
+        if status.phase is self._phase and status.note == self._note and self._clock() < self._next_at:
+            return
+        self._phase, self._note = status.phase, status.note
+        self._next_at = self._clock() + LINE_INTERVAL_S
+        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {_details(status)}", file=self._stream)
+
+    def close(self) -> None:
+        """Do nothing: every line is whole."""
+
+
+class Bar:
+    """A bar for each phase on a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._phase: Phase | None = None
+        self._bar: tqdm[None] | None = None
+
+    def show(self, status: JobStatus) -> None:
+        """Move the bar."""
+        if self._bar is None or status.phase is not self._phase:
+            self.close()
+            self._phase = status.phase
+            self._bar = tqdm(
+                total=status.total,
+                desc=f"{status.phase.value:>6}",
+                unit="task",
+                file=self._stream,
+                dynamic_ncols=True,
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+            )
+        self._bar.set_postfix_str(_details(status), refresh=False)
+        self._bar.update(status.done - self._bar.n)
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Leave the bar as it stands, the cursor on a new line."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _details(status: JobStatus) -> str:
+    details = f"{status.running} running, {status.workers} workers, {status.credits} credits left"
+    return f"{details}; {status.note}" if status.note else details
+
+
+def choose_progress(*, quiet: bool, clock: Callable[[], float], stream: TextIO | None = None) -> Progress:
+    """Return what suits the stream (standard error unless given)."""
+    stream = stream if stream is not None else sys.stderr
+    if quiet:
+        return Silent()
+    return Bar(stream) if stream.isatty() else Lines(stream, clock)

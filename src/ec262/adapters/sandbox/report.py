@@ -1,0 +1,78 @@
+"""How the failure of a job's code is told: the part that every honest machine agrees on, and the text for the log."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from types import TracebackType
+from typing import Any
+
+from ec262.domain.outcome import Failure
+
+MAX_KEY_CHARS = 200
+MAX_FRAMES = 32
+"""Outermost frames that a failure tells: how deep a recursion came may differ between machines, its start does not."""
+
+_MAX_NAME_CHARS = 200
+
+_REFUSED = (
+    "[the sandbox refused this: a job can use no file, no network and no other process, and gets no new code "
+    "from the machine it runs on]\n"
+)
+
+
+def failure(error: BaseException, *, function: str, row: str | None) -> Failure:
+    """Return what honest machines agree on: no message, no path, no frame of this machine's own library."""
+    return Failure(function=function, exception=_type_name(error), row=row, frames=_own_frames(error.__traceback__))
+
+
+def key_text(key: Any) -> str:
+    """Return a row's key as text of limited length."""
+    try:
+        text = repr(key)
+    except (ValueError, RecursionError):  # an int of thousands of digits, the depths of a list
+        text = f"<{type(key).__name__}>"
+    return text if len(text) <= MAX_KEY_CHARS else f"{text[:MAX_KEY_CHARS]}..."
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return the traceback as Python prints it, without the sandbox's own frames at its start."""
+    try:
+        lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__))
+    except MemoryError:
+        raise
+    except BaseException as second:  # noqa: BLE001 - str() and repr() of the error are the job's code
+        lines = [f"{_type_name(error)} (and to print it raised {_type_name(second)})\n"]
+    refused = isinstance(error, OSError) and error.errno == errno.EPERM
+    return "".join(lines) + (_REFUSED if refused else "")
+
+
+def _type_name(error: BaseException) -> str:
+    kind = type(error)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    for plain in ("builtins.", "__main__.", "ec262.domain.errors."):
+        name = name.removeprefix(plain)
+    return _name(name)
+
+
+def _name(text: str) -> str:
+    """Make any text one that fits a failure: the job may have given its types and functions odd names."""
+    return text[:_MAX_NAME_CHARS].encode(errors="backslashreplace").decode()
+
+
+def _without_ours(tb: TracebackType | None) -> TracebackType | None:
+    while tb is not None and tb.tb_frame.f_globals.get("__name__") == "ec262.adapters.sandbox.runner":
+        tb = tb.tb_next
+    return tb
+
+
+def _own_frames(tb: TracebackType | None) -> tuple[tuple[str, int], ...]:
+    """Return the frames of the job's own code: what was pickled by value runs in no module of this machine."""
+    ours = {id(vars(module)) for name, module in list(sys.modules.items()) if name != "__main__" and module is not None}
+    frames: list[tuple[str, int]] = []
+    while tb is not None and len(frames) < MAX_FRAMES:
+        if id(tb.tb_frame.f_globals) not in ours:
+            frames.append((_name(tb.tb_frame.f_code.co_name), tb.tb_lineno or 0))
+        tb = tb.tb_next
+    return tuple(frames)

@@ -1,0 +1,164 @@
+"""What runs inside every sandbox: load the functions, call them row by row, put what they yield in canonical form.
+
+Kept apart from the adapters: the Linux sandbox loads it when a worker starts, before any job is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+import struct
+import sys
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from ec262.adapters.sandbox import report
+from ec262.adapters.sandbox.log import Log
+from ec262.domain import canonical
+from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable
+from ec262.domain.outcome import Pairs, encode_outcome
+
+Pair = tuple[Any, Any]
+
+
+class Yielded(NamedTuple):
+    """What a function yielded: ``pairs`` of all rows, one behind the other; those of row n end at ``ends[n]``."""
+
+    rows: list[Pair]
+    pairs: list[Pair]
+    ends: list[int]
+
+
+class Run:
+    """One task under way. ``where`` tells at any moment, also from a signal handler, what it is at."""
+
+    def __init__(self, *, phase: str, seed: int, log: Log) -> None:
+        """``phase`` is ``map`` or ``reduce``; ``seed`` is the job's; ``log`` takes the traceback of a failure."""
+        self._phase = phase
+        self._seed = seed
+        self._log = log
+        self._function = "job"
+        self._row: tuple[Any] | None = None
+
+    @property
+    def where(self) -> str:
+        """What the task is at: "in the mapper at the row with key 'x'"."""
+        if self._row is not None:
+            return f"in the {self._function} at the row with key {report.key_text(self._row[0])}"
+        return "while the job was loaded" if self._function == "job" else f"after the {self._function}'s last row"
+
+    def compute(self, functions: bytes, rows: bytes) -> bytes:
+        """Return the canonical outcome; whatever the job's code raises is one.
+
+        Raises MemoryError, and nothing else: the memory limit was hit.
+        """
+        try:
+            return self._encode(self._call_all(functions, rows))
+        except MemoryError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit and its like are the job's failures, too
+            row = None if self._row is None else report.key_text(self._row[0])
+            self._log.end_with(report.traceback_text(error))
+            return encode_outcome(report.failure(error, function=self._function, row=row))
+
+    def _call_all(self, functions: bytes, rows: bytes) -> Yielded:
+        inputs = _read_rows(rows)
+        job = pickle.loads(functions)  # noqa: S301 - to load what a stranger sent is what a sandbox is for
+        if not isinstance(job, dict):
+            raise JobDefinitionError(f"a job is a dict of functions, not {type(job).__name__}")
+        if self._phase == "reduce":
+            return self._apply("reducer", job, [(key, tuple(values)) for key, values in inputs])
+        yielded = self._apply("mapper", job, inputs)
+        if job.get("combiner") is None:
+            return yielded
+        return self._apply("combiner", job, self._grouped(yielded))
+
+    def _apply(self, name: str, job: dict[str, Any], rows: list[Pair]) -> Yielded:
+        """Call one of the job's functions for each row, each with its own randomness."""
+        function = job.get(name)
+        if not callable(function):
+            raise JobDefinitionError(f"the job has no {name}")
+        self._function = name
+        pairs: list[Pair] = []
+        ends: list[int] = []
+        for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
+            self._row = row[:1]
+            _seed(f"{self._seed}:{name}:".encode() + row_name)
+            _gather(function(*row), name, pairs)
+            ends.append(len(pairs))
+        self._row = None
+        return Yielded(rows, pairs, ends)
+
+    def _grouped(self, yielded: Yielded) -> list[Pair]:
+        """Return (key, values) for each key, in the order of the keys' canonical bytes."""
+        groups: dict[bytes, tuple[Any, list[Any]]] = {}
+        for name, (key, value) in zip(self._key_names(yielded), yielded.pairs, strict=True):
+            groups.setdefault(name, (key, []))[1].append(value)
+        return [(key, tuple(values)) for _, (key, values) in sorted(groups.items(), key=itemgetter(0))]
+
+    def _encode(self, yielded: Yielded) -> bytes:
+        named = zip(self._key_names(yielded), yielded.pairs, strict=True)
+        pairs = tuple(pair for _, pair in sorted(named, key=itemgetter(0)))
+        try:
+            return encode_outcome(Pairs(pairs=pairs))
+        except ValueNotEncodable:
+            self._blame(yielded)
+            raise
+
+    def _key_names(self, yielded: Yielded) -> list[bytes]:
+        try:
+            return canonical.encode_each([key for key, _ in yielded.pairs])
+        except ValueNotEncodable:
+            self._blame(yielded)
+            raise
+
+    def _blame(self, yielded: Yielded) -> None:
+        """Raise for the first pair without a canonical form, at the row that yielded it."""
+        start = 0
+        for row, end in zip(yielded.rows, yielded.ends, strict=True):
+            self._row = row[:1]
+            for key, value in yielded.pairs[start:end]:
+                what = "a key"
+                try:
+                    canonical.encode(key)
+                    what = f"the key {report.key_text(key)} with a value"
+                    canonical.encode(value)
+                except ValueNotEncodable as error:
+                    error.add_note(f"the {self._function} yielded {what} that has no canonical form")
+                    raise
+            start = end
+
+
+def _read_rows(data: bytes) -> list[Pair]:
+    rows = canonical.decode(data)
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):  # noqa: PLR2004 - a key and a value
+        raise NotCanonical("the rows of a task are a list of [key, value] lists")
+    return [(key, value) for key, value in rows]
+
+
+def _gather(yielded: Any, name: str, pairs: list[Pair]) -> None:
+    """Append what a function yielded; None is nothing."""
+    if yielded is None:
+        return
+    if not isinstance(yielded, Iterable) or isinstance(yielded, str | bytes | bytearray | Mapping):
+        hint = ": return its .items()" if isinstance(yielded, Mapping) else ""
+        raise TypeError(f"the {name} returned {_told(yielded)} where an iterable of (key, value) pairs is needed{hint}")
+    for pair in yielded:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - a key and a value
+            raise TypeError(f"the {name} yielded {_told(pair)} where a (key, value) pair is needed")
+        pairs.append((pair[0], pair[1]))
+
+
+def _told(value: Any) -> str:
+    return f"{report.key_text(value)} ({type(value).__name__})"
+
+
+def _seed(material: bytes) -> None:
+    """Make randomness a function of job, phase and row, however rows are packed into tasks."""
+    digest = hashlib.sha256(material).digest()
+    random.seed(int.from_bytes(digest))
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed(struct.unpack("<8I", digest))

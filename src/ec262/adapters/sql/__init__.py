@@ -1,0 +1,1 @@
+"""The discovery service's storage in a relational database, by SQLAlchemy Core."""

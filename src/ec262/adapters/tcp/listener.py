@@ -1,0 +1,135 @@
+"""The worker's side: accept, shake hands, hand over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+
+import attrs
+
+from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection, keep_alive
+from ec262.adapters.tcp.tls import Identity, make_identity
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.ports.transport import Handler
+
+logger = logging.getLogger(__name__)
+
+ACCEPT_PAUSE_S = 0.2
+"""After the system refused to accept (out of descriptors, mostly)."""
+
+
+@attrs.frozen(kw_only=True)
+class TcpEndpoint:
+    """Where a listener listens."""
+
+    port: int
+    fingerprint: str
+
+
+class TcpListener:
+    """Listens on ``host`` and ``port`` (0: any free one) with a certificate that it makes itself.
+
+    At most ``max_connections`` are open at a time, ``max_per_host`` of them from one address, handshakes included:
+    further ones are closed at once. A handshake takes at most ``handshake_s``.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        max_connections: int = 256,
+        max_per_host: int = 64,
+        handshake_s: float = 10.0,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._max_connections = max_connections
+        self._max_per_host = max_per_host
+        self._handshake_s = handshake_s
+        self._per_host: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._socket: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
+
+    async def start(self, handler: Handler) -> TcpEndpoint:
+        """Begin to listen. Raises ConfigurationError if the port cannot be had."""
+        self._socket = listening = _bind(self._host, self._port)
+        identity = make_identity()
+        self._accepting = asyncio.create_task(self._accept(listening, identity, handler))
+        return TcpEndpoint(port=listening.getsockname()[1], fingerprint=identity.fingerprint)
+
+    async def close(self) -> None:
+        """Stop listening, cancel the handlers and close every connection. May be called twice."""
+        accepting = [self._accepting] if self._accepting is not None else []
+        for task in (*accepting, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*accepting, *self._tasks, return_exceptions=True)
+        if self._socket is not None:
+            self._socket.close()
+
+    async def _accept(self, listening: socket.socket, identity: Identity, handler: Handler) -> None:
+        # Not asyncio.start_server: it tells of a connection only after the handshake, too late to count it.
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listening)
+            except OSError as error:
+                logger.warning("cannot accept connections: %s", error)
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            host = address[0]
+            if len(self._tasks) >= self._max_connections or self._per_host[host] >= self._max_per_host:
+                logger.debug("too many connections: %s is sent away", host)
+                accepted.close()
+                continue
+            self._per_host[host] += 1
+            task = asyncio.create_task(self._serve(accepted, f"{host}:{address[1]}", identity, handler))
+            self._tasks.add(task)
+            task.add_done_callback(lambda task, host=host: self._forget(task, host))
+
+    def _forget(self, task: asyncio.Task[None], host: str) -> None:
+        self._tasks.discard(task)
+        self._per_host[host] -= 1
+        if not self._per_host[host]:
+            del self._per_host[host]
+
+    async def _serve(self, accepted: socket.socket, peer: str, identity: Identity, handler: Handler) -> None:
+        try:
+            connection = await self._shake_hands(accepted, peer, identity)
+        except OSError as error:  # of which ssl.SSLError and TimeoutError are kinds
+            logger.debug("%s: no handshake: %s", peer, error)
+            return
+        try:
+            await handler(connection)
+        except Exception:
+            logger.exception("%s: the handler failed", peer)
+        finally:
+            await connection.close()
+
+    async def _shake_hands(self, accepted: socket.socket, peer: str, identity: Identity) -> TcpConnection:
+        loop = asyncio.get_running_loop()
+        keep_alive(accepted)
+        reader = asyncio.StreamReader(limit=READ_BUFFER_BYTES)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol,
+            accepted,
+            ssl=identity.context,
+            ssl_handshake_timeout=self._handshake_s,
+        )
+        return TcpConnection(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host} port {port} ({error.strerror}): choose another port with -P"
+        ) from error
+    listening.setblocking(False)
+    return listening

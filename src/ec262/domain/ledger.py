@@ -1,0 +1,87 @@
+"""Double entry book-keeping of credits.
+
+Every movement takes an amount from one account and gives it to another, so the sum of all balances is always zero.
+The mint, where grants come from, is the only account that may go below zero: what it owes is what was ever granted, and
+equals what users, escrows and the service hold together. Each movement has an id; the same id twice is one movement.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import attrs
+from attrs import validators as v
+
+from ec262.domain.errors import LedgerError
+
+MINT = "mint"
+SERVICE = "service"
+
+
+def user_account(account: str) -> str:
+    """Name the ledger account of a user."""
+    return f"user:{account}"
+
+
+def escrow_account(task: str) -> str:
+    """Name the ledger account that holds a task's credits until they are paid, kept or refunded."""
+    return f"escrow:{task}"
+
+
+class Reason(enum.Enum):
+    """Why credits moved."""
+
+    GRANT = "grant"
+    PURCHASE = "purchase"
+    WIN = "win"
+    UNPAID = "unpaid"
+    REFUND = "refund"
+
+
+@attrs.frozen(kw_only=True)
+class Transfer:
+    """``amount`` credits go from ``debit`` to ``credit``. ``at`` (Unix seconds) is for statements only: a repeated
+    movement is the same movement whenever it comes."""
+
+    id: str
+    debit: str
+    credit: str = attrs.field()
+    amount: int = attrs.field(validator=[v.instance_of(int), v.gt(0)])
+    reason: Reason
+    task: str | None = None
+    at: float = attrs.field(eq=False)
+
+    @credit.validator
+    def _another_account(self, _attribute: object, value: str) -> None:
+        if value == self.debit:
+            raise ValueError(f"a transfer from {value} to itself moves nothing")
+
+
+def grant(account: str, amount: int, *, at: float) -> Transfer:
+    """The credits that an account starts with: once an account, whatever is asked later."""
+    return Transfer(
+        id=f"grant:{account}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
+    )
+
+
+def moved(balances: Mapping[str, int], transfer: Transfer) -> dict[str, int]:
+    """Return the new balances of the two accounts that a transfer touches; an account not listed has zero.
+
+    Raises LedgerError if an account other than the mint would be overdrawn.
+    """
+    left = balances.get(transfer.debit, 0) - transfer.amount
+    if left < 0 and transfer.debit != MINT:
+        raise LedgerError(f"{transfer.debit} would be overdrawn by {-left} ({transfer.reason.value} {transfer.id})")
+    return {transfer.debit: left, transfer.credit: balances.get(transfer.credit, 0) + transfer.amount}
+
+
+def audit(balances: Mapping[str, int]) -> int:
+    """Return the credits ever granted. Raises LedgerError if the books do not balance."""
+    total = sum(balances.values())
+    if total != 0:
+        raise LedgerError(f"the books do not balance: all accounts together have {total} credits, not 0")
+    overdrawn = sorted(account for account, balance in balances.items() if balance < 0 and account != MINT)
+    if overdrawn:
+        raise LedgerError(f"the books do not balance: {', '.join(overdrawn)} overdrawn")
+    return -balances.get(MINT, 0)

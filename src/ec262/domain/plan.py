@@ -1,0 +1,74 @@
+"""The plan of a job: how many tasks, and whether the purse can bear them.
+
+Rows and keys are packed into tasks so that every group of free slots gets a few (stragglers even out), no task carries
+more bytes than it should, and the purse keeps a reserve: the reduce phase, and one task to buy again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ec262.domain.errors import InsufficientCredits
+
+WAVES = 3
+"""Map tasks for each task that the pool can compute at one time: enough to even out stragglers."""
+
+PARTITION_BYTES = 16 << 20
+"""A partition is cut so that it does not pass this size, where rows and purse allow."""
+
+SPARE_TASKS = 1
+"""Tasks' worth of credits kept back to buy again one that was lost."""
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """``map_tasks`` and ``reduce_tasks`` of ``replicas`` credits each; the reduce phase may turn out smaller."""
+
+    map_tasks: int
+    reduce_tasks: int
+    replicas: int
+    purse: int
+
+    @property
+    def price(self) -> int:
+        """Credits for all tasks, if each is bought once."""
+        return (self.map_tasks + self.reduce_tasks) * self.replicas
+
+    @property
+    def spare(self) -> int:
+        """Credits that are left then."""
+        return self.purse - self.price
+
+
+def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int) -> Plan:
+    """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots.
+
+    Raises InsufficientCredits, naming what the smallest possible plan needs.
+    """
+    least = max(1, -(-sum(row_sizes) // PARTITION_BYTES))
+    least = min(least, len(row_sizes))
+    affordable = purse // replicas - SPARE_TASKS
+    if affordable < least + 1:
+        need = (least + 1 + SPARE_TASKS) * replicas
+        why = f"{least} map, 1 reduce and {SPARE_TASKS} spare task at {replicas} credits each"
+        raise InsufficientCredits(have=purse, need=need, why=why)
+    at_once = max(1, slots // replicas)
+    map_tasks = min(len(row_sizes), max(least, at_once * WAVES))
+    reduce_tasks = at_once
+    if map_tasks + reduce_tasks > affordable:
+        reduce_tasks = max(1, min(reduce_tasks, affordable // 3))
+        map_tasks = max(least, min(map_tasks, affordable - reduce_tasks))
+        reduce_tasks = min(reduce_tasks, affordable - map_tasks)
+    return Plan(map_tasks=map_tasks, reduce_tasks=reduce_tasks, replicas=replicas, purse=purse)
+
+
+def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
+    """Return how many reduce tasks to cut the keys into: as planned, more if their values turned out large.
+
+    ``key_sizes`` are the bytes of each key with its values; ``purse`` is what is left after the map phase.
+    """
+    wished = max(plan.reduce_tasks, -(-sum(key_sizes) // PARTITION_BYTES))
+    affordable = max(1, purse // plan.replicas - SPARE_TASKS)
+    return max(1, min(wished, affordable, len(key_sizes)))

@@ -1,0 +1,15 @@
+"""Checking that a worker is where it says."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ec262.domain.commands import WorkerAddress
+
+
+class Prober(Protocol):
+    """Knocks at the doors of workers that want to join the pool."""
+
+    def probe(self, address: WorkerAddress) -> None:
+        """Return if someone with the address's certificate answers within a few seconds. Raises AddressUnreachable."""
+        ...

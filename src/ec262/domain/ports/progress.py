@@ -1,0 +1,35 @@
+"""How a running job is shown to the person who waits for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import attrs
+
+from ec262.domain.job import Phase
+
+
+@attrs.frozen(kw_only=True)
+class JobStatus:
+    """A moment of a run: tasks of the phase, workers connected, credits left (as far as known), and a note when it
+    waits for something."""
+
+    phase: Phase
+    done: int
+    running: int
+    total: int
+    workers: int
+    credits: int
+    note: str = ""
+
+
+class Progress(Protocol):
+    """Shows a run. Called often: showing is the adapter's choice."""
+
+    def show(self, status: JobStatus) -> None:
+        """Take note of the latest status."""
+        ...
+
+    def close(self) -> None:
+        """The run is over; leave the terminal clean. May be called twice."""
+        ...

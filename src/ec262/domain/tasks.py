@@ -1,0 +1,199 @@
+"""A task at the discovery service: bought, committed to, won, settled or refunded.
+
+The functions here are the whole of the rules: they take a task and what happened, and return the task as it is then
+and the movements of credits that belong to it. Storing both is one transaction of whoever calls.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+
+import attrs
+
+from ec262.domain.commands import TaskState, WorkerAddress
+from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
+from ec262.domain.ledger import SERVICE, Reason, Transfer, escrow_account, user_account
+from ec262.domain.verification import parse_rule
+
+KEY_BYTES = 32
+"""AES-SIV with 128-bit security takes two AES-128 keys (RFC 5297, section 2.2)."""
+
+SECRET_BYTES = 32
+
+
+class Event(enum.Enum):
+    """What can happen to a task."""
+
+    COMMITMENT = "a commitment"
+    WIN = "a win"
+    DEADLINE = "a deadline"
+
+
+_NEXT = {
+    (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
+    (TaskState.OPEN, Event.WIN): TaskState.WON,
+    (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,
+    (TaskState.WON, Event.COMMITMENT): TaskState.WON,
+    (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,
+}
+
+RUNNING = frozenset(state for state, _ in _NEXT)
+"""The states in which a task's escrow still holds credits and its deadline is still to come."""
+
+
+@attrs.frozen(kw_only=True)
+class Replica:
+    """One worker's part in a task. ``arrival`` counts the task's commitments from 0, in the order they came."""
+
+    worker: str
+    address: WorkerAddress
+    secret: bytes = attrs.field(repr=False)
+    delivery_secret: bytes = attrs.field(repr=False)
+    digest: bytes | None = None
+    arrival: int | None = None
+    paid: bool = False
+
+    @property
+    def delivery_digest(self) -> bytes:
+        """SHA-256 of the delivery secret: what the worker may know of it before the win."""
+        return hashlib.sha256(self.delivery_secret).digest()
+
+
+@attrs.frozen(kw_only=True)
+class Task:
+    """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more.
+
+    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline.
+    """
+
+    id: str
+    foreman: str
+    purchase: str
+    rule: str
+    deadline: float
+    forgotten_at: float
+    key: bytes | None = attrs.field(repr=False)
+    replicas: tuple[Replica, ...]
+    state: TaskState = TaskState.OPEN
+    digest: bytes | None = None
+
+    @property
+    def escrow(self) -> int:
+        """The credits that the task holds: a share for each replica, less those that moved."""
+        return sum(not replica.paid for replica in self.replicas) if self.state in RUNNING else 0
+
+    @property
+    def won(self) -> bool:
+        """Whether key, digest and winners are the foreman's to read."""
+        return self.digest is not None
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether the deadline passed without having been applied."""
+        return self.state in RUNNING and now >= self.deadline
+
+    def replica_of(self, worker: str) -> Replica:
+        """Return the worker's replica. Raises UnknownTask if it has none."""
+        for replica in self.replicas:
+            if replica.worker == worker:
+                return replica
+        raise unknown_task(self.id)
+
+    def commitments(self) -> list[bytes]:
+        """Return the committed digests in order of arrival."""
+        arrived = [(r.arrival, r.digest) for r in self.replicas if r.arrival is not None and r.digest is not None]
+        return [digest for _, digest in sorted(arrived)]
+
+
+def unknown_task(task: str) -> UnknownTask:
+    """The one answer for a task that does not exist and for one that is not the caller's business."""
+    return UnknownTask(f"unknown task {task}")
+
+
+def purchase_transfer(task: Task, *, at: float) -> Transfer:
+    """The movement that buys a task: a credit for each replica goes from the foreman into the task's escrow."""
+    return Transfer(
+        id=f"purchase:{task.id}",
+        debit=user_account(task.foreman),
+        credit=escrow_account(task.id),
+        amount=len(task.replicas),
+        reason=Reason.PURCHASE,
+        task=task.id,
+        at=at,
+    )
+
+
+def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Take a worker's commitment and adjudicate.
+
+    The first digest that satisfies the rule wins and is paid, with every equal one that comes before the deadline.
+    Raises UnknownTask (not assigned), CommitmentConflict (another digest before), TaskClosed (too late).
+    """
+    replica = task.replica_of(worker)
+    if replica.digest == digest:
+        return task, ()
+    if replica.digest is not None:
+        raise CommitmentConflict(f"another digest was committed for task {task.id} before")
+    if task.is_due(now):
+        raise TaskClosed(f"the deadline of task {task.id} passed")
+    arrival = len(task.commitments())
+    committed = _with_replica(task, attrs.evolve(replica, digest=digest, arrival=arrival))
+    if task.won:
+        return _pay(_advance(committed, Event.COMMITMENT), at=now)
+    winning = parse_rule(task.rule).verdict(committed.commitments())
+    if winning is None:
+        return _advance(committed, Event.COMMITMENT), ()
+    return _pay(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)
+
+
+def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Apply the deadline: what a won task did not pay is kept by the service, what nobody won goes back to the foreman
+    and its key is destroyed. Before the deadline nothing happens. Raises TaskClosed if it was applied already."""
+    after = _advance(task, Event.DEADLINE)
+    if now < task.deadline:
+        return task, ()
+    if not task.won:
+        after = attrs.evolve(after, key=None)
+    if task.escrow == 0:
+        return after, ()
+    rest = Transfer(
+        id=f"deadline:{task.id}",
+        debit=escrow_account(task.id),
+        credit=SERVICE if task.won else user_account(task.foreman),
+        amount=task.escrow,
+        reason=Reason.UNPAID if task.won else Reason.REFUND,
+        task=task.id,
+        at=now,
+    )
+    return after, (rest,)
+
+
+def _advance(task: Task, event: Event) -> Task:
+    if (task.state, event) not in _NEXT:
+        raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
+    return attrs.evolve(task, state=_NEXT[task.state, event])
+
+
+def _with_replica(task: Task, replica: Replica) -> Task:
+    replicas = tuple(replica if each.worker == replica.worker else each for each in task.replicas)
+    return attrs.evolve(task, replicas=replicas)
+
+
+def _pay(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Pay every replica that committed the winning digest and has not been paid."""
+    payees = [replica for replica in task.replicas if replica.digest == task.digest and not replica.paid]
+    transfers = tuple(
+        Transfer(
+            id=f"win:{task.id}:{replica.worker}",
+            debit=escrow_account(task.id),
+            credit=user_account(replica.worker),
+            amount=1,
+            reason=Reason.WIN,
+            task=task.id,
+            at=at,
+        )
+        for replica in payees
+    )
+    for replica in payees:
+        task = _with_replica(task, attrs.evolve(replica, paid=True))
+    return task, transfers

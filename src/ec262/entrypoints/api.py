@@ -1,0 +1,82 @@
+"""The Python API of jobs: ``import ec262`` gives these names.
+
+Nothing heavy is imported here: a job's module is also loaded where only its functions are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+calls = 0
+"""How often ``run_job`` was called in this process: tells whether a job's file runs its job by itself."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Data = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | Callable[[], Any]
+
+declared: dict[str, Callable[..., Any]] = {}
+"""The functions that the job's file has marked, by role; the last of each role wins."""
+
+
+def mapper(function: F) -> F:
+    """Mark ``mapper(key, value)``: for each row of the data it returns an iterable of (key, value) pairs."""
+    declared["mapper"] = function
+    return function
+
+
+def reducer(function: F) -> F:
+    """Mark ``reducer(key, values)``: for each key that the mapper yielded, with the tuple of all its values in the
+    order of the data, it returns an iterable of (key, value) pairs; the result holds them all, the last of a key wins.
+    """
+    declared["reducer"] = function
+    return function
+
+
+def combiner(function: F) -> F:
+    """Mark ``combiner(key, values)``, optional: a reducer that a worker applies to what its own rows yielded, so that
+    less travels. The reducer then gets the combined values; it must not matter how rows are grouped."""
+    declared["combiner"] = function
+    return function
+
+
+def run_job(
+    data: Data,
+    workers: int | None = None,
+    *,
+    mapper: Callable[..., Any] | None = None,
+    reducer: Callable[..., Any] | None = None,
+    combiner: Callable[..., Any] | None = None,
+    **settings: Any,
+) -> dict[Any, Any]:
+    """Run a MapReduce job and return its result as a dict.
+
+    ``data`` is a mapping, an iterable of (key, value) pairs, or a function that returns one. The functions default to
+    those marked; given here, they and only they are used, so one script can run several jobs. ``workers`` is the
+    number of workers of the embedded system, where no discovery service is configured. ``settings`` are those of the
+    ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``, ``attempts``, ``patience``,
+    ``credentials``.
+
+    Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
+    frozensets of these. Every failure raises a subclass of ``ec262.domain.errors.Ec262Error``.
+    """
+    global calls  # noqa: PLW0603 - one counter a process, as for ``declared``
+    calls += 1
+    from ec262.entrypoints.session import current_session  # noqa: PLC0415 - keeps ``import ec262`` light
+
+    functions = {"mapper": mapper, "reducer": reducer, "combiner": combiner}
+    if mapper is None and reducer is None:
+        functions |= {role: declared[role] for role in functions if functions[role] is None and role in declared}
+    given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}
+    return current_session().run_job(data, functions, given)
+
+
+def run_worker(port: int = 11235, **settings: Any) -> None:
+    """Lend this machine: serve tasks on a TCP port until SIGTERM or Ctrl-C.
+
+    ``settings`` are those of the ``worker`` command, such as ``discovery`` (where not in ``EC262_DISCOVERY``),
+    ``slots`` or ``advertise``.
+    """
+    from ec262.entrypoints.worker import serve  # noqa: PLC0415 - keeps ``import ec262`` light
+
+    serve({"port": port, **settings})

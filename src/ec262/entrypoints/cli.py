@@ -1,0 +1,39 @@
+"""The ``ec262`` command: the entry points as subcommands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from ec262 import __version__
+
+COMMANDS = {
+    "foreman": "run a job",
+    "worker": "lend this machine",
+    "discovery": "introduce foremen to workers, and keep their credits",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Hand over to a subcommand; return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else ""
+    if command in COMMANDS:
+        module = import_module(f"ec262.entrypoints.{command}")
+        status: int = module.main(arguments[1:])
+        return status
+    if command == "--version":
+        print(f"ec262 {__version__}")
+        return 0
+    wanted = command in {"-h", "--help"}
+    lines = "".join(f"\n  {name:10} {purpose}" for name, purpose in COMMANDS.items())
+    print(
+        f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.",
+        file=sys.stdout if wanted else sys.stderr,
+    )
+    return 0 if wanted else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Job files: Python scripts that either call ``ec262.run_job`` themselves or declare their functions and data."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+
+from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
+from ec262.entrypoints import api
+
+
+@attrs.frozen(kw_only=True)
+class JobFile:
+    """What running the file has left: the functions it marked by role, its ``data`` (None where it has none), and
+    whether it ran a job by itself."""
+
+    functions: dict[str, Callable[..., Any] | None]
+    data: Any
+    ran_itself: bool
+
+
+def run_job_file(path: str) -> JobFile:
+    """Run a job file as ``__main__``, as ``python JOB.py`` would, its folder first on the import path.
+
+    Raises JobDefinitionError if it cannot be read or does not compile, UserCodeFailed with the traceback if its own
+    code raises. An Ec262Error (of a ``run_job`` call in it), SystemExit and KeyboardInterrupt pass through.
+    """
+    file = Path(path).resolve()
+    try:
+        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    except OSError as error:
+        raise JobDefinitionError(f"cannot read the job file {path}: {error.strerror or error}") from error
+    except (SyntaxError, ValueError) as error:
+        reason = "".join(traceback.format_exception_only(error)).rstrip()
+        raise JobDefinitionError(f"the job file {path} does not compile:\n{reason}") from error
+    module = ModuleType("__main__")
+    module.__file__ = str(file)
+    sys.modules["__main__"] = module
+    sys.path.insert(0, str(file.parent))
+    api.declared.clear()
+    calls_before = api.calls
+    linecache.checkcache(str(file))
+    try:
+        exec(code, module.__dict__)  # noqa: S102 - running the user's own file is what the command is for
+    except (Ec262Error, SystemExit):
+        raise
+    except Exception as error:
+        raise UserCodeFailed(
+            function="job file",
+            exception=type(error).__name__,
+            row=None,
+            frames=(),
+            report=_report(error, str(file)),
+        ) from error
+    functions = {role: api.declared.get(role) for role in ("mapper", "reducer", "combiner")}
+    return JobFile(functions=functions, data=module.__dict__.get("data"), ran_itself=api.calls > calls_before)
+
+
+def _report(error: Exception, file: str) -> str:
+    """Return the traceback from the user's file on, without the frames of the command that ran it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != file:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def with_source_lines(report: str) -> str:
+    """Add the source lines to a traceback that was written where the job's files could not be read."""
+    lines: list[str] = []
+    written = report.splitlines()
+    for number, line in enumerate(written):
+        lines.append(line)
+        following = written[number + 1] if number + 1 < len(written) else ""
+        source = _source_of(line)
+        if source and not following.startswith("    "):
+            lines.append(f"    {source}")
+    return "\n".join(lines)
+
+
+def _source_of(line: str) -> str:
+    """Return the source line that a ``File "...", line N`` line of a traceback speaks of, or an empty string."""
+    head, _, rest = line.strip().partition('", line ')
+    number = rest.partition(",")[0]
+    if not head.startswith('File "') or not number.isdecimal():
+        return ""
+    return linecache.getline(head.removeprefix('File "'), int(number)).strip()

@@ -1,0 +1,172 @@
+"""What the ``run_job`` calls of one process share: settings, progress, and the embedded system while there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import attrs
+
+from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.runtime import local_python
+from ec262.domain.commands import Requirement
+from ec262.domain.errors import JobDefinitionError
+from ec262.domain.job import Job
+from ec262.domain.partition import encode_row
+from ec262.domain.plan import Plan
+from ec262.entrypoints.bootstrap import build_foreman
+from ec262.entrypoints.embedded import EmbeddedSystem
+from ec262.entrypoints.settings import Settings, load_settings
+from ec262.services.foreman import Foreman
+
+T = TypeVar("T")
+
+_active: list[Session] = []
+
+
+class PlanOnly(BaseException):
+    """Ends a dry run: carries the plan out through the job's own code, which is not to go on without a result."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(str(plan))
+        self.plan = plan
+
+
+class Session:
+    """Runs jobs one after the other. Close it, or use it as a context manager: the embedded system ends with it."""
+
+    def __init__(
+        self, flags: Mapping[str, Any], environ: Mapping[str, str], *, quiet: bool = False, dry_run: bool = False
+    ) -> None:
+        self._flags = {name: value for name, value in flags.items() if value is not None}
+        self._environ = environ
+        self._quiet = quiet
+        self._dry_run = dry_run
+        self._embedded: EmbeddedSystem | None = None
+        self._workers = 0
+
+    def __enter__(self) -> Self:
+        _active.append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _active.remove(self)
+        self.close()
+
+    def close(self) -> None:
+        """End the embedded system, if there is one. May be called twice."""
+        if self._embedded is not None:
+            self._embedded.close()
+            self._embedded = None
+
+    def warm_up(self) -> None:
+        """Begin to start the embedded system, if the settings want one, while the caller reads the job's files."""
+        settings = load_settings(self._flags, self._environ)
+        if settings.discovery is None:
+            self._start_embedded(settings)
+
+    def run_job(
+        self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
+    ) -> dict[Any, Any]:
+        """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them."""
+        unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
+        if unknown:
+            raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
+        settings = load_settings({**given, **self._flags}, self._environ)
+        job = build_job(data, functions, settings.seed)
+        if not job.rows and not self._dry_run:
+            return {}
+        embedded = self._start_embedded(settings) if settings.discovery is None else None
+        return _run_to_end(self._run(job, settings, embedded))
+
+    def _start_embedded(self, settings: Settings) -> EmbeddedSystem:
+        if self._embedded is not None and self._workers != settings.workers:
+            self.close()
+        if self._embedded is None:
+            self._embedded = EmbeddedSystem.start(settings)
+            self._workers = settings.workers
+        return self._embedded
+
+    async def _run(self, job: Job, settings: Settings, embedded: EmbeddedSystem | None) -> dict[Any, Any]:
+        if embedded is None:
+            return await self._execute(build_foreman(settings, quiet=self._quiet), job)
+        url, token = await asyncio.to_thread(embedded.address)
+        foreman = build_foreman(attrs.evolve(settings, discovery=url), token=token, quiet=self._quiet)
+        async with embedded.watched():
+            return await self._execute(foreman, job)
+
+    async def _execute(self, foreman: Foreman, job: Job) -> dict[Any, Any]:
+        if self._dry_run:
+            raise PlanOnly(await foreman.plan(job))
+        return await foreman.run(job)
+
+
+def current_session() -> Session:
+    """Return the session of the command that runs the job's file, or one of the process's own, made when first needed
+    and closed when the process ends."""
+    if not _active:
+        session = Session({}, os.environ)
+        _active.append(session)
+        atexit.register(session.close)
+    return _active[-1]
+
+
+def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], seed: int) -> Job:
+    """Check and encode what the user gave. Raises JobError."""
+    for role, function in functions.items():
+        if function is None and role != "combiner":
+            raise JobDefinitionError(f"the job has no {role}: mark one with @ec262.{role}, or pass {role}=")
+        if function is not None and not callable(function):
+            raise JobDefinitionError(f"the {role} is not a function but {type(function).__name__}")
+    pickled = pickle_functions(functions)
+    return Job(
+        functions=pickled.data,
+        rows=tuple(encode_row(key, value) for key, value in _pairs(data)),
+        requirement=Requirement(python=local_python(), packages=pickled.packages),
+        seed=seed,
+    )
+
+
+def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:
+    if callable(data):
+        data = data()
+    rows = data.items() if isinstance(data, Mapping) else data
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes):
+        raise JobDefinitionError(
+            f"the data is {type(data).__name__}: expected a mapping, an iterable of (key, value) pairs, "
+            "or a function that returns one"
+        )
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, tuple | list) or len(row) != 2:  # noqa: PLR2004 - a pair
+            raise JobDefinitionError(f"row {number} of the data is not a (key, value) pair: {row!r:.200}")
+        yield row[0], row[1]
+
+
+def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine from ordinary code, also where an event loop already runs, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,126 @@
+"""From a task's work to its commitment: run, encrypt, keep, commit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+
+import attrs
+
+from ec262.domain.commands import Assignment, CommitResult
+from ec262.domain.errors import (
+    ConfigurationError,
+    DiscoveryError,
+    ResultNotStored,
+    SandboxError,
+    SandboxLimitExceeded,
+)
+from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
+from ec262.domain.ports.cipher import Cipher
+from ec262.domain.ports.clock import Clock
+from ec262.domain.ports.discovery import WorkerDiscovery
+from ec262.domain.ports.result_store import ResultStore, StoredResult
+from ec262.domain.ports.sandbox import Sandbox
+from ec262.services.patience import doubled, until_answered
+from ec262.services.worker_policy import WorkerPolicy
+
+logger = logging.getLogger(__name__)
+
+THREAD_BYTES = 256 << 10
+"""Results larger than this are encrypted in a thread, so that other foremen need not wait (2 ms at 150 MB/s)."""
+
+
+@attrs.frozen(kw_only=True)
+class Replica:
+    """An assignment with its times on this worker's clock."""
+
+    assignment: Assignment
+    deadline: float
+    forgotten_at: float
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return self.assignment.task
+
+
+@attrs.frozen(kw_only=True)
+class WorkerPorts:
+    """The ports through which tasks are served."""
+
+    discovery: WorkerDiscovery
+    sandbox: Sandbox
+    cipher: Cipher
+    results: ResultStore
+    clock: Clock
+
+
+class Computer:
+    """Computes tasks, ``slots`` of them at a time, none past its deadline."""
+
+    def __init__(self, ports: WorkerPorts, policy: WorkerPolicy) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._slots = asyncio.Semaphore(policy.slots)
+
+    async def compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
+        """Compute a task and commit its result. Never raises: what goes wrong is told in ``Failed``."""
+        task = replica.task
+        try:
+            computed = await self._run(replica, work, limits.capped_by(self._policy.limits))
+            stored, digest = await self._seal(replica.assignment, computed)
+            # Kept before it is committed: what was promised can be delivered.
+            await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
+            await self._commit(replica, digest)
+        except SandboxLimitExceeded as error:
+            return _failed(task, error.detail, limit=error.limit)
+        except (SandboxError, ResultNotStored, DiscoveryError, ConfigurationError) as error:
+            return _failed(task, str(error))
+        except Exception:
+            logger.exception("task %s: a defect of this worker", task)
+            return _failed(task, "internal error of the worker")
+        logger.info("task %s: committed (%d bytes)", task, len(stored.ciphertext))
+        return Committed(task=task)
+
+    async def _run(self, replica: Replica, work: Work, limits: Limits) -> Computed:
+        running = False
+        try:
+            async with asyncio.timeout(self._left_s(replica)), self._slots:
+                running = True
+                logger.debug("task %s: computing", replica.task)
+                return await self._ports.sandbox.run(work, limits)
+        except TimeoutError:
+            if running:
+                raise SandboxLimitExceeded("wall", "the task's deadline passed while it was computed") from None
+            raise SandboxError("the task's deadline passed while it waited for a free slot") from None
+
+    async def _seal(self, assignment: Assignment, computed: Computed) -> tuple[StoredResult, bytes]:
+        """Encrypt a result; return it with the digest to commit."""
+
+        def seal() -> tuple[StoredResult, bytes]:
+            encrypt, key, task = self._ports.cipher.encrypt, assignment.key, assignment.task
+            ciphertext = encrypt(computed.outcome, key=key, task=task, label="result")
+            log = encrypt(computed.log, key=key, task=task, label="log")
+            return StoredResult(ciphertext=ciphertext, log=log), hashlib.sha256(ciphertext).digest()
+
+        if len(computed.outcome) + len(computed.log) > THREAD_BYTES:
+            return await asyncio.to_thread(seal)
+        return seal()
+
+    async def _commit(self, replica: Replica, digest: bytes) -> None:
+        command = CommitResult(task=replica.task, digest=digest)
+        await until_answered(
+            lambda: self._ports.discovery.commit(command),
+            doubled(self._policy.retry_s, self._policy.max_retry_s),
+            within_s=self._left_s(replica),
+        )
+
+    def _left_s(self, replica: Replica) -> float:
+        return replica.deadline - self._ports.clock()
+
+
+def _failed(task: str, reason: str, *, limit: str = "") -> Failed:
+    logger.info("task %s: failed%s: %s", task, f" by its {limit} limit" if limit else "", reason)
+    return Failed(task=task, limit=limit, reason=reason[:MAX_REASON_CHARS])

@@ -1,0 +1,305 @@
+"""The shell around ``JobRun``: carries its instructions out through the ports and reports back what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import attrs
+
+from ec262.domain import job_events as ev
+from ec262.domain.commands import (
+    MAX_BATCH,
+    BoughtReplica,
+    BuyTasks,
+    Purchase,
+    Verdict,
+    VerdictQuery,
+)
+from ec262.domain.errors import BadDelivery, NotCanonical, PeerError, PurchaseTooExpensive, UserCodeFailed
+from ec262.domain.job import Job, Limits, Phase, Row, TaskName
+from ec262.domain.job_run import JobRun, RunPolicy
+from ec262.domain.job_task import Step
+from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
+from ec262.domain.outcome import Failure, Pair, decode_outcome
+from ec262.domain.partition import rows_payload, split
+from ec262.domain.plan import Plan, plan_reduce
+from ec262.domain.ports.cipher import Cipher
+from ec262.domain.ports.clock import Clock, Entropy
+from ec262.domain.ports.discovery import ForemanDiscovery
+from ec262.domain.ports.progress import JobStatus, Progress
+from ec262.domain.ports.transport import Dialer
+from ec262.domain.shuffle import merge_results, shuffle
+from ec262.services.worker_link import LinkPolicy, WorkerLink
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen(kw_only=True)
+class ForemanPorts:
+    """The ports that a foreman works through."""
+
+    discovery: ForemanDiscovery
+    dialer: Dialer
+    cipher: Cipher
+    clock: Clock
+    entropy: Entropy
+    progress: Progress
+
+
+@attrs.frozen(kw_only=True)
+class ForemanPolicy:
+    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines."""
+
+    run: RunPolicy
+    link: LinkPolicy
+    limits: Limits
+    deadline_s: float = 600.0
+
+
+class JobExecution:
+    """One run of one job. Use it once."""
+
+    def __init__(self, ports: ForemanPorts, policy: ForemanPolicy, job: Job, plan: Plan) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._job = job
+        self._plan = plan
+        self._machine = JobRun(policy.run)
+        self._rows: Sequence[Row] = job.rows
+        self._partitions: list[range] = []
+        self._payloads: dict[TaskName, bytes] = {}
+        self._results: dict[TaskName, tuple[Pair, ...]] = {}
+        self._credits = plan.purse
+        self._note = ""
+        self._finished = False
+        self._events: asyncio.Queue[ev.Event | Exception] = asyncio.Queue()
+        self._operations: set[asyncio.Task[None]] = set()
+        self._dispatches: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._links: dict[str, asyncio.Task[WorkerLink]] = {}
+        self._timer: asyncio.Task[None] | None = None
+
+    async def run(self) -> dict[Any, Any]:
+        """Run the job to its end; return its result. Raises what ended it otherwise."""
+        try:
+            self._follow(self._planned(Phase.MAP, self._plan.map_tasks))
+            while not self._finished:
+                event = await self._events.get()
+                if isinstance(event, Exception):
+                    raise event
+                self._follow(event)
+        finally:
+            await self._close()
+        ordered = (self._results[name] for name in sorted(self._results, key=lambda name: name.index))
+        return await asyncio.to_thread(merge_results, list(ordered))
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    def _follow(self, event: ev.Event) -> None:
+        for instruction in self._machine.handle(event):
+            self._carry_out(instruction)
+        self._show()
+
+    def _carry_out(self, instruction: ev.Instruction) -> None:
+        match instruction:
+            case ev.Buy():
+                self._spawn(self._buy, instruction)
+            case ev.Dispatch():
+                operation = self._spawn(self._dispatch, instruction)
+                self._dispatches[instruction.task, instruction.replica.worker] = operation
+            case ev.AskVerdicts():
+                self._spawn(self._ask, instruction)
+            case ev.Fetch():
+                self._spawn(self._fetch, instruction)
+            case ev.Wake():
+                self._wake(instruction.at)
+            case ev.StartReduce():
+                self._spawn(self._start_reduce)
+            case ev.Finish():
+                self._finished = True
+            case ev.Fail(error=error):
+                raise error
+
+    def _spawn(self, operation: Callable[..., Awaitable[ev.Event]], *arguments: object) -> asyncio.Task[None]:
+        """Run an operation beside the loop; its event, or whatever went wrong in it, comes back through the queue."""
+
+        async def report() -> None:
+            try:
+                self._events.put_nowait(await operation(*arguments))
+            except Exception as error:  # noqa: BLE001 - raised again by the loop, which ends the run
+                self._events.put_nowait(error)
+
+        task = asyncio.create_task(report())
+        self._operations.add(task)
+        task.add_done_callback(self._operations.discard)
+        return task
+
+    def _wake(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._spawn(self._ring, at)
+
+    async def _ring(self, at: float) -> ev.Event:
+        await asyncio.sleep(max(0.0, at - self._now()))
+        return ev.TimerRang(now=self._now())
+
+    def _now(self) -> float:
+        return self._ports.clock()
+
+    def _show(self) -> None:
+        links = [link for link in self._links.values() if link.done() and not link.cancelled() and not link.exception()]
+        self._ports.progress.show(
+            JobStatus(
+                phase=self._machine.phase,
+                done=self._machine.count(Step.DONE),
+                running=self._machine.count(Step.RUNNING, Step.FETCHING),
+                total=self._machine.count(*Step),
+                workers=sum(not link.result().lost for link in links),
+                credits=self._credits,
+                note=self._note,
+            )
+        )
+
+    async def _close(self) -> None:
+        operations = [*self._operations, *self._links.values()]
+        for operation in operations:
+            operation.cancel()
+        ended = await asyncio.gather(*operations, return_exceptions=True)
+        await asyncio.gather(*(link.close() for link in ended if isinstance(link, WorkerLink)))
+        self._ports.progress.close()
+
+    # --- partitions -------------------------------------------------------------------------------------------------
+
+    def _planned(self, phase: Phase, tasks: int) -> ev.PhasePlanned:
+        self._partitions = split([len(row.data) for row in self._rows], tasks) if tasks else []
+        names = tuple(TaskName(phase=phase, index=index) for index in range(len(self._partitions)))
+        logger.info("%s phase: %d rows in %d tasks", phase.value, len(self._rows), len(names))
+        return ev.PhasePlanned(now=self._now(), tasks=names)
+
+    async def _start_reduce(self) -> ev.Event:
+        ordered = [self._results[name] for name in sorted(self._results, key=lambda name: name.index)]
+        self._results.clear()
+        self._rows = await asyncio.to_thread(shuffle, ordered)
+        status = await self._ports.discovery.open_account()
+        self._credits = status.credits
+        sizes = [len(row.data) for row in self._rows]
+        tasks = plan_reduce(sizes, self._plan, purse=status.credits) if sizes else 0
+        return self._planned(Phase.REDUCE, tasks)
+
+    def _payload(self, name: TaskName) -> bytes:
+        payload = self._payloads.get(name)
+        if payload is None:
+            partition = self._partitions[name.index]
+            payload = rows_payload(self._rows[partition.start : partition.stop])
+            self._payloads[name] = payload
+        return payload
+
+    # --- instructions -----------------------------------------------------------------------------------------------
+
+    async def _buy(self, buy: ev.Buy) -> ev.Event:
+        command = BuyTasks(
+            purchase=self._ports.entropy.token(16).hex(),
+            tasks=len(buy.tasks),
+            rule=self._policy.run.rule.spec,
+            requirement=self._job.requirement,
+            deadline_s=self._policy.deadline_s,
+            avoid=buy.avoid,
+        )
+        try:
+            purchase: Purchase = await self._ports.discovery.buy(command)
+        except PurchaseTooExpensive as error:
+            return ev.TooPoor(now=self._now(), asked=buy.tasks, have=error.have, need=error.need)
+        self._credits = purchase.credits
+        self._note = purchase.shortfall if len(purchase.tasks) < len(buy.tasks) else ""
+        logger.debug("bought %d of %d tasks for %d credits", len(purchase.tasks), len(buy.tasks), purchase.price)
+        return ev.Bought(now=self._now(), asked=buy.tasks, tasks=purchase.tasks, shortfall=purchase.shortfall)
+
+    async def _dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
+        worker = dispatch.replica.worker
+        work = Compute(
+            task=dispatch.task,
+            phase=dispatch.name.phase,
+            seed=self._job.seed,
+            limits=self._policy.limits,
+            functions=self._job.functions,
+            rows=self._payload(dispatch.name),
+        )
+        assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
+        reason, limit = "", ""
+        try:
+            link = await self._link(dispatch.replica)
+            reply = await link.compute(assign, work, deadline_s=self._policy.deadline_s)
+            if isinstance(reply, Failed):
+                reason, limit = reply.reason, reply.limit
+        except PeerError as error:
+            reason = f"{type(error).__name__}: {error}"
+        if not reason:
+            return ev.ReplicaCommitted(now=self._now(), task=dispatch.task, worker=worker)
+        logger.info("%s: worker %s: %s", dispatch.name, worker, reason)
+        return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
+
+    async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
+        verdicts: list[Verdict] = []
+        for start in range(0, len(ask.tasks), MAX_BATCH):
+            query = VerdictQuery(tasks=ask.tasks[start : start + MAX_BATCH])
+            verdicts += (await self._ports.discovery.verdicts(query)).verdicts
+        return ev.Judged(now=self._now(), asked=ask.tasks, verdicts=tuple(verdicts))
+
+    async def _fetch(self, fetch: ev.Fetch) -> ev.Event:
+        verdict, worker = fetch.verdict, fetch.replica.worker
+        dispatch = self._dispatches.pop((verdict.task, worker), None)
+        if dispatch is not None:
+            dispatch.cancel()  # what it would report is known already
+        try:
+            link = await self._link(fetch.replica)
+            secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
+            delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
+            outcome, log = await asyncio.to_thread(self._open, verdict, delivered)
+        except (PeerError, NotCanonical) as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.info("%s: worker %s: %s", fetch.name, worker, reason)
+            return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
+        if isinstance(outcome, Failure):
+            return ev.JobFailed(error=_user_error(outcome, log))
+        if log:
+            logger.info("%s printed:\n%s", fetch.name, log)
+        self._results[fetch.name] = outcome
+        self._payloads.pop(fetch.name, None)
+        return ev.Delivered(now=self._now(), task=verdict.task)
+
+    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[tuple[Pair, ...] | Failure, str]:
+        """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
+        digest = hashlib.sha256(delivered.ciphertext).digest()
+        if verdict.digest is None or verdict.key is None or not hmac.compare_digest(digest, verdict.digest):
+            raise BadDelivery("the delivered result is not the committed one")
+        cipher = self._ports.cipher
+        plain = cipher.decrypt(delivered.ciphertext, key=verdict.key, task=verdict.task, label="result")
+        try:
+            log = cipher.decrypt(delivered.log, key=verdict.key, task=verdict.task, label="log")
+        except BadDelivery:
+            log = b""  # nobody vouches for a log; the result stands without it
+        outcome = decode_outcome(plain)
+        text = printable(log.decode("utf-8", "replace"))
+        return (outcome if isinstance(outcome, Failure) else outcome.pairs), text
+
+    async def _link(self, replica: BoughtReplica) -> WorkerLink:
+        """Return the connection to a worker, made when it is first needed and again when it was lost."""
+        link = self._links.get(replica.worker)
+        if link is None or (link.done() and (link.cancelled() or link.exception() or link.result().lost)):
+            opening = WorkerLink.open(self._ports.dialer, replica.address, self._policy.link)
+            link = self._links[replica.worker] = asyncio.create_task(opening)
+        return await asyncio.shield(link)
+
+
+def _user_error(failure: Failure, log: str) -> UserCodeFailed:
+    return UserCodeFailed(
+        function=failure.function,
+        exception=printable(failure.exception),
+        row=None if failure.row is None else printable(failure.row),
+        frames=failure.frames,
+        report=log,
+    )

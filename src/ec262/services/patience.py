@@ -1,0 +1,35 @@
+"""Asking the discovery service again while it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+from ec262.domain.errors import DiscoveryUnavailable
+
+T = TypeVar("T")
+
+
+def doubled(first_s: float, longest_s: float) -> Iterator[float]:
+    """Yield pauses without end, each twice the one before, up to ``longest_s``."""
+    pause_s = first_s
+    while True:
+        yield min(pause_s, longest_s)
+        pause_s = min(2 * pause_s, longest_s)
+
+
+async def until_answered(ask: Callable[[], Awaitable[T]], pauses: Iterator[float], *, within_s: float) -> T:
+    """Return what ``ask`` returns, asking again after each pause while discovery does not answer.
+
+    Raises DiscoveryUnavailable after ``within_s`` seconds; whatever else ``ask`` raises goes through.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            while True:
+                try:
+                    return await ask()
+                except DiscoveryUnavailable:
+                    await asyncio.sleep(next(pauses))
+    except TimeoutError:
+        raise DiscoveryUnavailable(f"the discovery service did not answer for {within_s:.0f} s") from None

@@ -1,0 +1,170 @@
+"""The tasks of one worker, whichever connection they come by: what is assigned, what runs, what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+
+from ec262.domain.commands import ID_PATTERN
+from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable
+from ec262.domain.job import Work
+from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
+from ec262.services.computer import Computer, Replica, WorkerPorts
+from ec262.services.patience import doubled, until_answered
+from ec262.services.worker_policy import WorkerPolicy
+
+logger = logging.getLogger(__name__)
+
+NOT_ASSIGNED = "no such assignment"
+"""One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
+LEAVING = "this worker is leaving the pool"
+
+
+class TaskBook:
+    """Answers foremen's requests. A task is computed once; whoever asks again gets the same answer."""
+
+    def __init__(self, ports: WorkerPorts, policy: WorkerPolicy) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._computer = Computer(ports, policy)
+        self._replicas: dict[str, Replica] = {}
+        self._open: dict[str, Replica] = {}
+        self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
+        self._outcomes: dict[str, Committed | Failed] = {}
+        self._pending_bytes = 0
+        self._leaving = False
+
+    # --- requests ---------------------------------------------------------------------------------------------------
+
+    async def assign(self, message: Assign) -> Ready | Refused:
+        """Check with discovery that the foreman may send this task's work."""
+        task = message.task
+        replica = self._replicas.get(task)
+        if replica is None:
+            try:
+                replica = await self._look_up(task)
+            except DiscoveryUnavailable as error:
+                return Refused(task=task, reason=str(error))
+            except DiscoveryRefused as error:
+                logger.debug("task %s: %s", task, error)
+        if replica is None or not hmac.compare_digest(message.secret, replica.assignment.secret):
+            return Refused(task=task, reason=NOT_ASSIGNED)
+        if task not in self._outcomes and task not in self._running:
+            obstacle = self._obstacle(replica)
+            if obstacle:
+                return Refused(task=task, reason=obstacle)
+            self._open[task] = replica
+        self._replicas[task] = replica
+        return Ready(task=task)
+
+    async def compute(self, message: Compute) -> Committed | Failed | Refused:
+        """Compute a task that was announced with ``assign``; tell when it is committed or has failed.
+
+        Cancelling the call does not cancel the computation: discovery pays for the commitment whether its foreman is
+        there or not.
+        """
+        task = message.task
+        if task in self._outcomes:
+            return self._outcomes[task]
+        if task not in self._running:
+            replica = self._open.get(task)
+            if replica is None:
+                return Refused(task=task, reason=NOT_ASSIGNED)
+            if self._leaving:
+                return Refused(task=task, reason=LEAVING)
+            size_bytes = len(message.functions) + len(message.rows)
+            if self._pending_bytes + size_bytes > self._policy.max_pending_bytes:
+                return Refused(task=task, reason="this worker has no memory left for more work")
+            logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
+            self._pending_bytes += size_bytes
+            self._running[task] = asyncio.create_task(self._compute(replica, message, size_bytes))
+        return await asyncio.shield(self._running[task])
+
+    async def deliver(self, message: Deliver) -> Delivered | Refused:
+        """Give up a result to who shows its delivery secret, on whatever connection."""
+        task = message.task
+        replica = self._replicas.get(task)
+        digest = hashlib.sha256(message.secret).digest()
+        if replica is None or not hmac.compare_digest(digest, replica.assignment.delivery_digest):
+            return Refused(task=task, reason=NOT_ASSIGNED)
+        result = await self._ports.results.get(task)
+        if result is None:
+            return Refused(task=task, reason="this worker has no result of the task")
+        logger.info("task %s: delivering", task)
+        return Delivered(task=task, ciphertext=result.ciphertext, log=result.log)
+
+    # --- life cycle -------------------------------------------------------------------------------------------------
+
+    def refuse_new(self) -> None:
+        """From now on take no more work."""
+        self._leaving = True
+
+    @property
+    def computing(self) -> int:
+        """How many tasks wait for a slot or run."""
+        return len(self._running)
+
+    async def finish(self) -> None:
+        """Return when nothing is computed any more; every task ends by its deadline."""
+        while self._running:
+            await asyncio.wait(self._running.values())
+
+    async def purge(self) -> None:
+        """Drop what is past its deadline or forgotten by discovery."""
+        now = self._ports.clock()
+        for task, replica in list(self._replicas.items()):
+            if replica.deadline <= now and task not in self._running:
+                self._open.pop(task, None)
+            if replica.forgotten_at <= now:
+                del self._replicas[task]
+                self._outcomes.pop(task, None)
+        await self._ports.results.purge(now)
+
+    async def close(self) -> None:
+        """Stop what is computed, at once."""
+        running = list(self._running.values())
+        for computation in running:
+            computation.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    async def _look_up(self, task: str) -> Replica | None:
+        if not re.fullmatch(ID_PATTERN, task):
+            return None
+        assignment = await until_answered(
+            lambda: self._ports.discovery.assignment(task),
+            doubled(self._policy.retry_s, self._policy.max_retry_s),
+            within_s=self._policy.assign_s,
+        )
+        now = self._ports.clock()
+        return Replica(
+            assignment=assignment,
+            deadline=now + assignment.deadline_in_s,
+            forgotten_at=now + assignment.forgotten_in_s,
+        )
+
+    def _obstacle(self, replica: Replica) -> str:
+        """Say why a task cannot be begun, or nothing."""
+        if self._leaving:
+            return LEAVING
+        now = self._ports.clock()
+        if replica.deadline <= now:
+            return "the task's deadline passed"
+        if replica.task not in self._open and len(self._open) >= self._policy.max_open_tasks:
+            return "this worker has no room for another task"
+        return ""
+
+    async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:
+        work = Work(phase=message.phase, functions=message.functions, rows=message.rows, seed=message.seed)
+        try:
+            outcome = await self._computer.compute(replica, work, message.limits)
+            self._outcomes[replica.task] = outcome
+        finally:
+            del self._running[replica.task]
+            self._open.pop(replica.task, None)
+            self._pending_bytes -= size_bytes
+        return outcome

@@ -1,0 +1,103 @@
+"""The worker's use case: lend this machine to strangers, and be paid for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+
+from ec262.domain.commands import Lease, RegisterWorker
+from ec262.domain.ports.transport import Connection, Endpoint, Listener
+from ec262.services.computer import WorkerPorts
+from ec262.services.lease_keeper import LeaseKeeper
+from ec262.services.task_book import TaskBook
+from ec262.services.worker_policy import WorkerPolicy
+from ec262.services.worker_session import WorkerSession
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Serves tasks from joining the pool to leaving it. Use it once."""
+
+    def __init__(self, ports: WorkerPorts, listener: Listener, policy: WorkerPolicy) -> None:
+        self._ports = ports
+        self._listener = listener
+        self._policy = policy
+        self._book = TaskBook(ports, policy)
+        self._sessions: dict[WorkerSession, asyncio.Event] = {}
+
+    async def run(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None] = lambda _lease: None) -> None:
+        """Serve until ``stop`` is set; then leave the pool, finish what is computed, deliver for a moment, and return.
+
+        ``on_joined`` is called once, when this worker is in the pool. Cancelling stops at once. Raises
+        SandboxUnavailable, ConfigurationError (the port is taken), DiscoveryRefused (it may not join).
+        """
+        housekeeping = asyncio.create_task(self._keep_house())
+        try:
+            endpoint = await self._start()
+            lease = LeaseKeeper(self._ports.discovery, self._registration(endpoint), self._policy)
+            await lease.keep(stop, on_joined=on_joined)
+            self._book.refuse_new()
+            await lease.leave()
+            if self._book.computing:
+                logger.info("finishing %d tasks", self._book.computing)
+            await self._book.finish()
+            await self._say_farewell()
+        finally:
+            housekeeping.cancel()
+            await asyncio.wait([housekeeping])
+            await self._close()
+
+    async def _start(self) -> Endpoint:
+        # Side by side: the sandbox waits for a process, the listener computes a key.
+        sandbox = asyncio.create_task(self._ports.sandbox.start())
+        try:
+            endpoint = await self._listener.start(self._handle)
+        finally:
+            await sandbox
+        logger.info("listening on port %d", endpoint.port)
+        return endpoint
+
+    def _registration(self, endpoint: Endpoint) -> RegisterWorker:
+        policy = self._policy
+        return RegisterWorker(
+            host=policy.host,
+            port=endpoint.port,
+            fingerprint=endpoint.fingerprint,
+            runtime=policy.runtime,
+            packages=policy.packages,
+            slots=policy.slots,
+            ttl_s=policy.lease_s,
+        )
+
+    async def _handle(self, connection: Connection) -> None:
+        session = WorkerSession(connection, self._book, self._policy)
+        ended = self._sessions[session] = asyncio.Event()
+        try:
+            await session.serve()
+        finally:
+            ended.set()
+            del self._sessions[session]
+
+    async def _say_farewell(self) -> None:
+        """Stay until the foremen that have tasks here are gone, or a moment: who asks right after the commitment must
+        get the result."""
+        ends = [ended for session, ended in self._sessions.items() if session.has_tasks]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.farewell_s):
+                for ended in ends:
+                    await ended.wait()
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(self._policy.housekeeping_s)
+            await self._book.purge()
+
+    async def _close(self) -> None:
+        await self._listener.close()
+        await self._book.close()
+        await self._ports.sandbox.close()
+        await self._ports.results.close()
+        logger.debug("stopped")

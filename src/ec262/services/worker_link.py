@@ -1,0 +1,172 @@
+"""One connection from a foreman to one worker, shared by all tasks that the worker computes for the job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+
+from ec262.domain.commands import WorkerAddress
+from ec262.domain.errors import PeerError, PeerLost, PeerRefused, ProtocolViolation, VersionMismatch
+from ec262.domain.messages import (
+    PROTOCOL_VERSIONS,
+    Assign,
+    Committed,
+    Compute,
+    Deliver,
+    Delivered,
+    Failed,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Welcome,
+)
+from ec262.domain.ports.transport import Connection, Dialer
+
+MAX_UNREAD = 4
+"""Replies to one task that may wait unread: an honest worker never has as many."""
+
+
+@attrs.frozen(kw_only=True)
+class LinkPolicy:
+    """Deadlines in seconds and the largest payload in bytes that a worker may send."""
+
+    release: str
+    connect_s: float = 10.0
+    reply_s: float = 30.0
+    transfer_s: float = 120.0
+    max_result_bytes: int = 160 << 20
+
+
+class WorkerLink:
+    """Speaks the foreman's half of the protocol; replies are told apart by their task."""
+
+    def __init__(self, connection: Connection, policy: LinkPolicy) -> None:
+        self._connection = connection
+        self._policy = policy
+        self._waiting: dict[str, asyncio.Queue[Message | PeerError]] = {}
+        self._lost: PeerError | None = None
+        self._reader: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, dialer: Dialer, address: WorkerAddress, policy: LinkPolicy) -> WorkerLink:
+        """Connect and agree on a version. Raises PeerLost, PeerRefused, VersionMismatch, ProtocolViolation."""
+        connection = await dialer.connect(address, timeout_s=policy.connect_s)
+        link = cls(connection, policy)
+        try:
+            await link._greet()
+        except BaseException:
+            await connection.close()
+            raise
+        link._reader = asyncio.create_task(link._read())
+        return link
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is of no use any more."""
+        return self._lost is not None
+
+    async def compute(self, assign: Assign, work: Compute, *, deadline_s: float) -> Committed | Failed:
+        """Have a task computed; return when its result is committed or cannot be.
+
+        Raises PeerRefused, PeerLost (also when nothing was heard for ``deadline_s``), ProtocolViolation.
+        """
+        async with self._replies(assign.task) as replies:
+            await self._send(assign)
+            reply = await self._next(replies, self._policy.reply_s)
+            if not isinstance(reply, Ready):
+                raise ProtocolViolation(f"expected Ready, got {type(reply).__name__}")
+            await self._send(work)
+            reply = await self._next(replies, deadline_s)
+            if not isinstance(reply, Committed | Failed):
+                raise ProtocolViolation(f"expected Committed or Failed, got {type(reply).__name__}")
+            return reply
+
+    async def fetch(self, deliver: Deliver) -> Delivered:
+        """Have a result delivered. Raises PeerRefused, PeerLost, ProtocolViolation."""
+        async with self._replies(deliver.task) as replies:
+            await self._send(deliver)
+            reply = await self._next(replies, self._policy.transfer_s)
+            if isinstance(reply, Committed):  # discovery told of the win before the worker told of its commitment
+                reply = await self._next(replies, self._policy.transfer_s)
+            if not isinstance(reply, Delivered):
+                raise ProtocolViolation(f"expected Delivered, got {type(reply).__name__}")
+            return reply
+
+    async def close(self) -> None:
+        """Close the connection; whoever still waits gets PeerLost."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        self._lose(PeerLost("the connection was closed"))
+        await self._connection.close()
+
+    async def _greet(self) -> None:
+        await self._send(Hello(versions=PROTOCOL_VERSIONS, release=self._policy.release))
+        match await self._connection.receive(max_payload_bytes=0, timeout_s=self._policy.reply_s):
+            case Welcome(version=version) if version in PROTOCOL_VERSIONS:
+                return
+            case Welcome(version=version):
+                raise VersionMismatch(f"the worker chose protocol version {version}, which was not offered")
+            case Refused(reason=reason):
+                raise PeerRefused(reason)
+            case other:
+                raise ProtocolViolation(f"expected Welcome, got {type(other).__name__}")
+
+    async def _send(self, message: Message) -> None:
+        await self._connection.send(message, timeout_s=self._policy.transfer_s)
+
+    async def _read(self) -> None:
+        """Hand each reply to whoever waits for its task, until the connection ends."""
+        try:
+            while True:
+                message = await self._connection.receive(
+                    max_payload_bytes=self._policy.max_result_bytes, timeout_s=None
+                )
+                self._route(message)
+        except PeerError as error:
+            self._lose(error)
+            await self._connection.close()
+
+    def _route(self, message: Message) -> None:
+        if not isinstance(message, Ready | Refused | Committed | Failed | Delivered):
+            raise ProtocolViolation(f"a worker does not send {type(message).__name__}")
+        replies = self._waiting.get(message.task)
+        if replies is None:
+            return  # too late: nobody waits for this task any more
+        if replies.qsize() >= MAX_UNREAD:
+            raise ProtocolViolation(f"too many replies to task {message.task}")
+        replies.put_nowait(message)
+
+    def _lose(self, error: PeerError) -> None:
+        self._lost = self._lost or error
+        for replies in self._waiting.values():
+            replies.put_nowait(error)
+
+    @asynccontextmanager
+    async def _replies(self, task: str) -> AsyncIterator[asyncio.Queue[Message | PeerError]]:
+        if self._lost is not None:
+            raise PeerLost(f"the connection is gone: {self._lost}")
+        if task in self._waiting:
+            raise ProtocolViolation(f"task {task} is already under way on this connection")
+        replies: asyncio.Queue[Message | PeerError] = asyncio.Queue()
+        self._waiting[task] = replies
+        try:
+            yield replies
+        finally:
+            del self._waiting[task]
+
+    async def _next(self, replies: asyncio.Queue[Message | PeerError], timeout_s: float) -> Message:
+        try:
+            async with asyncio.timeout(timeout_s):
+                reply = await replies.get()
+        except TimeoutError:
+            raise PeerLost(f"no answer within {timeout_s:.0f} s") from None
+        if isinstance(reply, PeerError):
+            raise reply
+        if isinstance(reply, Refused):
+            raise PeerRefused(reply.reason)
+        return reply

@@ -1,0 +1,59 @@
+"""What the owner of a worker decides, as one frozen value."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import validators as v
+
+from ec262.domain.commands import MAX_SLOTS, MAX_TTL_S, MIN_TTL_S
+from ec262.domain.job import Limits
+from ec262.domain.runtime import RuntimeClass
+
+
+@attrs.frozen(kw_only=True)
+class WorkerPolicy:
+    """How a worker presents itself, and what it grants to strangers. Times are seconds.
+
+    ``host`` is advertised to foremen; None means the address that discovery sees. ``limits`` is the most that a task
+    may use, whatever its foreman asks for.
+    """
+
+    release: str
+    runtime: RuntimeClass
+    host: str | None = None
+    packages: tuple[str, ...] = ()
+    slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
+    """Tasks that are computed at the same time."""
+    limits: Limits = attrs.field(factory=Limits)
+    lease_s: float = attrs.field(default=60.0, validator=[v.ge(MIN_TTL_S), v.le(MAX_TTL_S)])
+
+    max_payload_bytes: int = 256 << 20
+    """The largest work that a foreman may send for one task, once it has proved the assignment."""
+    max_pending_bytes: int = 1 << 30
+    """Work that may wait or run at the same time, of all foremen together."""
+    max_open_tasks: int = 1024
+    """Tasks that may be announced, waiting or running at the same time, of all foremen together."""
+    max_requests: int = 256
+    """Requests of one foreman that may be under way; then nothing more is read from it until one is done."""
+    max_refusals: int = 8
+    """Refusals after which a peer that has proved no assignment is sent away."""
+
+    greeting_s: float = 10.0
+    """For a new peer to say hello."""
+    stranger_s: float = 30.0
+    """A peer that has proved no assignment may be silent for as long."""
+    session_s: float = 6 * 3600.0
+    """A peer that has proved one may be silent for as long."""
+    assign_s: float = 10.0
+    """How long an assignment is asked for while discovery does not answer."""
+    retry_s: float = 0.25
+    max_retry_s: float = 15.0
+    """The first and the longest pause before discovery is asked again when it did not answer."""
+    reply_s: float = 30.0
+    """For a peer to take a reply, beside what the reply's size allows."""
+    min_bytes_per_s: int = 64 << 10
+    """A peer that takes its replies slower than this is dropped."""
+    farewell_s: float = 5.0
+    """On leaving: how long committed results are still delivered to foremen that stay connected."""
+    housekeeping_s: float = 60.0
+    """Between two looks for forgotten tasks."""

@@ -1,0 +1,131 @@
+"""One foreman's connection to a worker: greet, then answer requests until it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ec262.domain.errors import PeerError, ProtocolViolation, VersionMismatch
+from ec262.domain.messages import (
+    PROTOCOL_VERSIONS,
+    Assign,
+    Compute,
+    Deliver,
+    Delivered,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Welcome,
+)
+from ec262.domain.ports.transport import Connection
+from ec262.services.task_book import NOT_ASSIGNED, TaskBook
+from ec262.services.worker_policy import WorkerPolicy
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerSession:
+    """Speaks the worker's half of the protocol with one foreman.
+
+    Until the foreman has proved an assignment it gets little patience and may send no payload. What goes wrong here
+    ends this connection and touches nothing else.
+    """
+
+    def __init__(self, connection: Connection, book: TaskBook, policy: WorkerPolicy) -> None:
+        self._connection = connection
+        self._book = book
+        self._policy = policy
+        self._proved: set[str] = set()
+        self._awaited: set[str] = set()
+        self._refusals = 0
+        self._room = asyncio.Semaphore(policy.max_requests)
+        self._delivering = asyncio.Lock()
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether the foreman has proved an assignment on this connection."""
+        return bool(self._proved)
+
+    async def serve(self) -> None:
+        """Serve the foreman until the connection ends; then only what it asked for is dropped, not computations."""
+        logger.debug("%s: connected", self._connection.peer)
+        try:
+            async with asyncio.TaskGroup() as requests:
+                await self._greet()
+                while True:
+                    # No more is read than can be answered.
+                    await self._room.acquire()
+                    requests.create_task(self._answer(await self._next_request()))
+        except* PeerError as group:
+            logger.debug("%s: %s", self._connection.peer, "; ".join(str(error) for error in group.exceptions))
+
+    async def _greet(self) -> None:
+        hello = await self._connection.receive(max_payload_bytes=0, timeout_s=self._policy.greeting_s)
+        if not isinstance(hello, Hello):
+            await self._send_away(f"expected Hello, got {type(hello).__name__}")
+        elif version := next((version for version in PROTOCOL_VERSIONS if version in hello.versions), None):
+            await self._send(Welcome(version=version, release=self._policy.release))
+        else:
+            spoken = ", ".join(str(version) for version in PROTOCOL_VERSIONS)
+            reason = f"no protocol version in common: this worker (release {self._policy.release}) speaks {spoken}"
+            await self._send(Refused(task="", reason=reason))
+            raise VersionMismatch(reason)
+
+    async def _next_request(self) -> Compute | Deliver:
+        """Return the next request that takes its time, having answered the quick ones.
+
+        Assignments are checked one after the other, before anything else is read: they decide how much may be read.
+        """
+        while True:
+            message = await self._connection.receive(
+                max_payload_bytes=self._policy.max_payload_bytes if self._awaited else 0,
+                timeout_s=self._policy.session_s if self._proved else self._policy.stranger_s,
+            )
+            match message:
+                case Assign():
+                    await self._check(message)
+                case Compute(task=task) if task not in self._awaited:
+                    await self._send(Refused(task=task, reason=NOT_ASSIGNED))
+                case Compute(task=task):
+                    self._awaited.discard(task)
+                    return message
+                case Deliver():
+                    return message
+                case _:
+                    await self._send_away(f"a foreman does not send {type(message).__name__} here")
+
+    async def _check(self, assign: Assign) -> None:
+        reply = await self._book.assign(assign)
+        if isinstance(reply, Ready):
+            self._proved.add(assign.task)
+            self._awaited.add(assign.task)
+        await self._reply(reply)
+
+    async def _answer(self, request: Compute | Deliver) -> None:
+        try:
+            if isinstance(request, Compute):
+                await self._reply(await self._book.compute(request))
+            else:
+                # One at a time: a foreman cannot fill the memory with results that it does not take.
+                async with self._delivering:
+                    await self._reply(await self._book.deliver(request))
+        finally:
+            self._room.release()
+
+    async def _reply(self, reply: Message) -> None:
+        if isinstance(reply, Refused):
+            logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
+            self._refusals += 1
+            if self._refusals > self._policy.max_refusals and not self._proved:
+                await self._send_away("too many requests without an assignment")
+        await self._send(reply)
+
+    async def _send_away(self, reason: str) -> None:
+        await self._send(Refused(task="", reason=reason))
+        raise ProtocolViolation(reason)
+
+    async def _send(self, message: Message) -> None:
+        size_bytes = len(message.ciphertext) + len(message.log) if isinstance(message, Delivered) else 0
+        timeout_s = self._policy.reply_s + size_bytes / self._policy.min_bytes_per_s
+        await self._connection.send(message, timeout_s=timeout_s)

@@ -1,0 +1,350 @@
+"""The foreman's state machine: events in, instructions out, no network."""
+
+from typing import TypeVar
+
+import pytest
+
+from ec262.domain import job_events as ev
+from ec262.domain.commands import (
+    MAX_BATCH,
+    BoughtReplica,
+    BoughtTask,
+    TaskState,
+    Verdict,
+    Winner,
+    WorkerAddress,
+)
+from ec262.domain.errors import (
+    InsufficientCredits,
+    JobError,
+    NoEligibleWorkers,
+    TaskAbandoned,
+    TaskLimitExceeded,
+)
+from ec262.domain.job import Phase, TaskName
+from ec262.domain.job_run import MAX_RETRY_S, JobRun, RunPolicy
+from ec262.domain.job_task import Step, TaskBoard
+from ec262.domain.verification import Majority
+
+T = TypeVar("T")
+
+POLICY = RunPolicy(rule=Majority(replicas=3, quorum=2), attempts=2, patience_s=10)
+WORKERS = ("worker-a", "worker-b", "worker-c")
+
+
+def name(index: int, phase: Phase = Phase.MAP) -> TaskName:
+    return TaskName(phase=phase, index=index)
+
+
+def bought(task: str, workers: tuple[str, ...] = WORKERS, deadline_s: float = 100.0) -> BoughtTask:
+    replicas = tuple(
+        BoughtReplica(
+            worker=worker,
+            address=WorkerAddress(host="127.0.0.1", port=1 + number, fingerprint="0" * 64),
+            secret=b"s" * 32,
+        )
+        for number, worker in enumerate(workers)
+    )
+    return BoughtTask(task=task, deadline_s=deadline_s, replicas=replicas)
+
+
+def verdict(task: str, state: TaskState = TaskState.WON, winners: tuple[str, ...] = WORKERS[:2]) -> Verdict:
+    if state is not TaskState.WON:
+        return Verdict(task=task, state=state, committed=2)
+    return Verdict(
+        task=task,
+        state=state,
+        committed=2,
+        key=b"k" * 32,
+        digest=b"d" * 32,
+        winners=tuple(Winner(worker=worker, delivery_secret=b"w" * 32) for worker in winners),
+    )
+
+
+def only(kind: type[T], instructions: list[ev.Instruction]) -> T:
+    """Return the one instruction of a kind."""
+    found = [instruction for instruction in instructions if isinstance(instruction, kind)]
+    assert len(found) == 1, instructions
+    return found[0]
+
+
+def kinds(instructions: list[ev.Instruction]) -> list[type]:
+    return [type(instruction) for instruction in instructions]
+
+
+def started(tasks: int = 1, policy: RunPolicy = POLICY) -> JobRun:
+    run = JobRun(policy)
+    run.handle(ev.PhasePlanned(now=0, tasks=tuple(name(index) for index in range(tasks))))
+    return run
+
+
+def running(policy: RunPolicy = POLICY) -> JobRun:
+    """Return a run with its one map task "task-1" dispatched at time 0."""
+    run = started(policy=policy)
+    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-1"),), shortfall=""))
+    return run
+
+
+def commit(run: JobRun, *workers: str, task: str = "task-1") -> list[ev.Instruction]:
+    instructions: list[ev.Instruction] = []
+    for worker in workers:
+        instructions += run.handle(ev.ReplicaCommitted(now=1, task=task, worker=worker))
+    return instructions
+
+
+def end(run: JobRun, *workers: str, limit: str = "", task: str = "task-1") -> list[ev.Instruction]:
+    instructions: list[ev.Instruction] = []
+    for worker in workers:
+        instructions += run.handle(ev.ReplicaEnded(now=1, task=task, worker=worker, reason="gone", limit=limit))
+    return instructions
+
+
+def judge(run: JobRun, *verdicts: Verdict, task: str = "task-1", now: float = 2) -> list[ev.Instruction]:
+    return run.handle(ev.Judged(now=now, asked=(task,), verdicts=verdicts))
+
+
+def test_a_job_from_its_first_purchase_to_its_end() -> None:
+    run = JobRun(POLICY)
+    buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=0, tasks=(name(0),))))
+    assert buy == ev.Buy(tasks=(name(0),), avoid=())
+    dispatches = run.handle(ev.Bought(now=0, asked=buy.tasks, tasks=(bought("task-1"),), shortfall=""))
+    assert kinds(dispatches) == [ev.Dispatch] * 3 + [ev.Wake]
+    assert commit(run, "worker-a") == []
+    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",))]
+    fetch = only(ev.Fetch, judge(run, verdict("task-1")))
+    assert (fetch.name, fetch.replica.worker) == (name(0), "worker-a")
+    assert run.handle(ev.Delivered(now=3, task="task-1")) == [ev.StartReduce()]
+    reduce_buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=4, tasks=(name(0, Phase.REDUCE),))))
+    assert run.phase is Phase.REDUCE
+    run.handle(ev.Bought(now=4, asked=reduce_buy.tasks, tasks=(bought("task-2"),), shortfall=""))
+    commit(run, "worker-a", "worker-c", task="task-2")
+    judge(run, verdict("task-2"), task="task-2")
+    assert run.handle(ev.Delivered(now=6, task="task-2")) == [ev.Finish()]
+    assert run.handle(ev.TimerRang(now=7)) == []
+
+
+def test_a_phase_without_tasks_is_the_end() -> None:
+    assert JobRun(POLICY).handle(ev.PhasePlanned(now=0, tasks=())) == [ev.Finish()]
+
+
+def test_the_map_phase_waits_for_its_last_task() -> None:
+    run = started(2)
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
+    commit(run, "worker-a", "worker-b")
+    judge(run, verdict("task-1"))
+    assert run.handle(ev.Delivered(now=3, task="task-1")) == []
+    assert run.count(Step.DONE) == 1
+
+
+def test_more_tasks_than_a_call_may_buy_are_bought_in_several() -> None:
+    run = JobRun(POLICY)
+    names = tuple(name(index) for index in range(MAX_BATCH + 1))
+    buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=0, tasks=names)))
+    assert buy.tasks == names[:MAX_BATCH]
+    tasks = tuple(bought(f"task-{index}") for index in range(MAX_BATCH))
+    assert only(ev.Buy, run.handle(ev.Bought(now=1, asked=buy.tasks, tasks=tasks, shortfall=""))).tasks == names[-1:]
+
+
+def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows() -> None:
+    run = started(2)
+    instructions = run.handle(
+        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few")
+    )
+    assert only(ev.Wake, instructions).at == pytest.approx(POLICY.retry_s)
+    assert run.handle(ev.TimerRang(now=0.1)) == [ev.Wake(at=POLICY.retry_s)]
+    pauses, now = [], 0.0
+    for _ in range(8):
+        now += MAX_RETRY_S
+        assert only(ev.Buy, run.handle(ev.TimerRang(now=now))).tasks == (name(1),)
+        run.handle(ev.Bought(now=now, asked=(name(1),), tasks=(), shortfall="too few"))
+        pauses.append(run._retry_pause_s)
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == MAX_RETRY_S
+
+
+def test_a_win_frees_slots_and_so_buys_what_is_wanted() -> None:
+    run = started(2)
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few"))
+    commit(run, "worker-a", "worker-b")
+    assert kinds(judge(run, verdict("task-1"), now=0.1))[:2] == [ev.Fetch, ev.Buy]
+
+
+def test_nobody_for_too_long_ends_the_job_with_the_reason() -> None:
+    run = started()
+    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(), shortfall="3 workers needed, 1 there"))
+    run.handle(ev.TimerRang(now=5))
+    assert kinds(run.handle(ev.Bought(now=5, asked=(name(0),), tasks=(), shortfall="x"))) == [ev.Wake]
+    run.handle(ev.TimerRang(now=11))
+    fail = only(ev.Fail, run.handle(ev.Bought(now=11, asked=(name(0),), tasks=(), shortfall="only 1 there")))
+    assert isinstance(fail.error, NoEligibleWorkers)
+    assert "only 1 there" in str(fail.error)
+
+
+def test_too_poor_with_nothing_to_come_back_ends_the_job() -> None:
+    fail = only(ev.Fail, started().handle(ev.TooPoor(now=0, asked=(name(0),), have=2, need=3)))
+    assert isinstance(fail.error, InsufficientCredits)
+    assert (fail.error.have, fail.error.need) == (2, 3)
+
+
+def test_too_poor_to_buy_again_waits_for_the_refund() -> None:
+    run = running()
+    end(run, *WORKERS)
+    judge(run, verdict("task-1", TaskState.OPEN))
+    instructions = run.handle(ev.TooPoor(now=3, asked=(name(0),), have=0, need=3))
+    assert kinds(instructions) == [ev.Wake]
+    refund_at = 100 + POLICY.grace_s
+    assert only(ev.Buy, run.handle(ev.TimerRang(now=refund_at))).tasks == (name(0),)
+    fail = only(ev.Fail, run.handle(ev.TooPoor(now=refund_at, asked=(name(0),), have=0, need=3)))
+    assert "bought again" in str(fail.error)
+
+
+def test_a_lost_worker_is_made_up_for_by_the_others() -> None:
+    run = running()
+    assert end(run, "worker-a") == []
+    assert commit(run, "worker-b") == []
+    assert kinds(commit(run, "worker-c")) == [ev.AskVerdicts]
+    assert kinds(judge(run, verdict("task-1", winners=("worker-b", "worker-c"))))[0] is ev.Fetch
+
+
+def test_a_liar_among_three_is_waited_out() -> None:
+    run = running()
+    commit(run, "worker-a", "worker-b")
+    assert judge(run, verdict("task-1", TaskState.OPEN)) == []
+    assert kinds(commit(run, "worker-c")) == [ev.AskVerdicts]
+    assert kinds(judge(run, verdict("task-1", winners=("worker-a", "worker-c"))))[0] is ev.Fetch
+
+
+def test_two_lost_workers_lose_the_task_which_is_bought_again_from_others() -> None:
+    run = running()
+    end(run, "worker-a")
+    assert kinds(end(run, "worker-b")) == [ev.AskVerdicts]
+    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=0)))
+    assert buy == ev.Buy(tasks=(name(0),), avoid=WORKERS)
+
+
+def test_the_one_that_committed_is_not_avoided() -> None:
+    run = running()
+    commit(run, "worker-c")
+    end(run, "worker-a")
+    end(run, "worker-b")
+    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=1)))
+    assert buy.avoid == ("worker-a", "worker-b")
+
+
+def test_three_different_results_are_bought_again_avoiding_all() -> None:
+    run = running()
+    commit(run, *WORKERS)
+    assert only(ev.Buy, judge(run, verdict("task-1", TaskState.OPEN))).avoid == WORKERS
+
+
+def test_what_a_worker_committed_counts_even_if_it_is_lost_then() -> None:
+    run = running()
+    commit(run, "worker-a")
+    assert end(run, "worker-a") == []
+    assert kinds(commit(run, "worker-b")) == [ev.AskVerdicts]
+
+
+def test_a_task_is_given_up_after_as_many_purchases_as_allowed_with_every_replicas_fate() -> None:
+    run = running()
+    end(run, *WORKERS)
+    judge(run, verdict("task-1", TaskState.OPEN))
+    run.handle(ev.Bought(now=3, asked=(name(0),), tasks=(bought("task-2"),), shortfall=""))
+    commit(run, "worker-a", task="task-2")
+    end(run, "worker-b", task="task-2")
+    fail = only(ev.Fail, judge(run, verdict("task-2", TaskState.REFUNDED), task="task-2"))
+    assert isinstance(fail.error, TaskAbandoned)
+    assert fail.error.attempts == 2
+    history = "\n".join(fail.error.history)
+    assert history.count("gone") == 4
+    assert "committed a result" in history
+    assert "gave no result" in history
+    assert str(fail.error).startswith("map task 1 was bought 2 times")
+
+
+def test_silence_until_the_deadline_loses_the_task() -> None:
+    run = running()
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=99))).tasks == ("task-1",)
+    assert judge(run, verdict("task-1", TaskState.OPEN), now=99) == []
+    assert ev.Buy in kinds(judge(run, verdict("task-1", TaskState.OPEN), now=100))
+
+
+def test_a_task_that_discovery_forgot_is_lost() -> None:
+    assert ev.Buy in kinds(judge(running()))
+
+
+def test_a_win_that_no_worker_told_of_is_found_by_polling() -> None:
+    run = running()
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-1",)
+    assert kinds(judge(run, verdict("task-1")))[0] is ev.Fetch
+    assert kinds(run.handle(ev.TimerRang(now=10))) == [ev.Wake]
+
+
+def test_a_limit_that_would_have_won_is_the_jobs_failure() -> None:
+    run = running()
+    assert end(run, "worker-a", limit="cpu") == []
+    fail = only(ev.Fail, end(run, "worker-c", limit="cpu"))
+    assert isinstance(fail.error, TaskLimitExceeded)
+    assert fail.error.limit == "cpu"
+    assert "map task 1" in str(fail.error)
+
+
+def test_different_limits_are_failing_workers() -> None:
+    run = running()
+    end(run, "worker-a", limit="cpu")
+    assert kinds(end(run, "worker-b", limit="memory")) == [ev.AskVerdicts]
+
+
+def test_a_winner_that_does_not_deliver_is_replaced_by_another() -> None:
+    run = running()
+    commit(run, "worker-a", "worker-b")
+    judge(run, verdict("task-1"))
+    again = run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
+    assert only(ev.Fetch, again).replica.worker == "worker-b"
+    lost = run.handle(ev.Undelivered(now=4, task="task-1", worker="worker-b", reason="refused"))
+    assert set(only(ev.Buy, lost).avoid) == set(WORKERS)
+
+
+def test_a_won_task_that_was_never_delivered_gives_nothing_back_to_wait_for() -> None:
+    run = running()
+    commit(run, "worker-a", "worker-b")
+    judge(run, verdict("task-1", winners=("worker-a",)))
+    run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
+    assert kinds(run.handle(ev.TooPoor(now=4, asked=(name(0),), have=0, need=3))) == [ev.Fail]
+
+
+def test_stale_news_is_ignored() -> None:
+    run = running()
+    assert commit(run, "worker-a", task="unknown") == []
+    assert end(run, "worker-a", task="unknown") == []
+    assert judge(run, task="unknown") == []
+    assert run.handle(ev.Delivered(now=1, task="task-1")) == []
+    assert run.handle(ev.Undelivered(now=1, task="task-1", worker="worker-a", reason="")) == []
+    end(run, *WORKERS)
+    judge(run, verdict("task-1", TaskState.OPEN))
+    assert commit(run, "worker-a") == []
+
+
+def test_a_failure_of_the_job_ends_the_run() -> None:
+    error = JobError("the mapper raised")
+    run = running()
+    assert run.handle(ev.JobFailed(error=error)) == [ev.Fail(error=error)]
+    assert commit(run, *WORKERS) == []
+
+
+def test_a_transition_that_is_not_in_the_table_is_an_error() -> None:
+    board = TaskBoard([name(0)])
+    with pytest.raises(AssertionError, match="cannot go by 'won'"):
+        board.move(board[name(0)], "won")
+
+
+def test_one_sequence_of_events_gives_one_trace() -> None:
+    def trace() -> list[list[ev.Instruction]]:
+        run = JobRun(POLICY)
+        return [
+            run.handle(ev.PhasePlanned(now=0, tasks=(name(0),))),
+            run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-1"),), shortfall="")),
+            end(run, *WORKERS),
+            judge(run, verdict("task-1", TaskState.OPEN)),
+        ]
+
+    assert trace() == trace()

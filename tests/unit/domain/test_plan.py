@@ -1,0 +1,67 @@
+"""The credit-aware plan."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ec262.domain.errors import InsufficientCredits
+from ec262.domain.plan import PARTITION_BYTES, Plan, plan_job, plan_reduce
+
+
+def test_humpty_dumpty_fits_a_newcomers_twelve_credits() -> None:
+    plan = plan_job([30] * 4, slots=3, purse=12, replicas=3)
+    assert (plan.map_tasks, plan.reduce_tasks, plan.price, plan.spare) == (2, 1, 9, 3)
+
+
+@pytest.mark.parametrize("purse", [0, 3, 6, 8])
+def test_too_poor_names_have_and_need(purse: int) -> None:
+    with pytest.raises(InsufficientCredits, match=f"have {purse}, need 9") as caught:
+        plan_job([30] * 4, slots=3, purse=purse, replicas=3)
+    assert (caught.value.have, caught.value.need) == (purse, 9)
+
+
+def test_the_smallest_purse_buys_one_task_a_phase() -> None:
+    plan = plan_job([30] * 4, slots=300, purse=9, replicas=3)
+    assert (plan.map_tasks, plan.reduce_tasks, plan.spare) == (1, 1, 3)
+
+
+def test_many_slots_get_many_tasks_but_never_more_than_rows() -> None:
+    assert plan_job([1] * 1000, slots=24, purse=10**6, replicas=3).map_tasks == 24
+    assert plan_job([1] * 5, slots=24, purse=10**6, replicas=3).map_tasks == 5
+
+
+def test_large_rows_are_spread_over_more_tasks_than_the_slots_ask_for() -> None:
+    plan = plan_job([PARTITION_BYTES] * 20, slots=3, purse=10**6, replicas=3)
+    assert plan.map_tasks == 20
+
+
+def test_large_data_that_the_purse_cannot_spread_is_an_error_before_any_work() -> None:
+    with pytest.raises(InsufficientCredits) as caught:
+        plan_job([PARTITION_BYTES] * 20, slots=3, purse=12, replicas=3)
+    assert caught.value.need == (20 + 1 + 1) * 3
+
+
+def test_reduce_keeps_to_the_plan_unless_the_values_turn_out_large() -> None:
+    plan = Plan(map_tasks=4, reduce_tasks=2, replicas=3, purse=1000)
+    assert plan_reduce([10] * 50, plan, purse=988) == 2
+    assert plan_reduce([10], plan, purse=988) == 1
+    assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=988) == 5
+    assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=9) == 2
+    assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=0) == 1
+
+
+@given(
+    sizes=st.lists(st.integers(2, 4 * PARTITION_BYTES), min_size=1, max_size=60),
+    slots=st.integers(0, 400),
+    purse=st.integers(0, 2000),
+    replicas=st.integers(1, 9),
+)
+def test_a_plan_never_spends_the_reserve(sizes: list[int], slots: int, purse: int, replicas: int) -> None:
+    try:
+        plan = plan_job(sizes, slots=slots, purse=purse, replicas=replicas)
+    except InsufficientCredits as error:
+        assert error.have == purse < error.need
+        return
+    assert 1 <= plan.map_tasks <= len(sizes)
+    assert plan.reduce_tasks >= 1
+    assert plan.spare >= replicas
