@@ -27,6 +27,9 @@ Functions = Mapping[str, Callable[..., Any] | None]
 
 MAX_FUNCTIONS_BYTES = 64 << 20
 
+ALWAYS_THERE = sys.stdlib_module_names | {"cloudpickle", "ec262"}
+"""Top-level modules that every worker has, or knows better than the foreman that it does not allow."""
+
 
 @attrs.frozen(kw_only=True)
 class PickledFunctions:
@@ -78,19 +81,20 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
 
     def _need(self, module: str | None) -> None:
         top = (module or "").partition(".")[0]
-        if top and _is_installed(top) and top != "ec262" and top not in sys.stdlib_module_names:
+        if top and _is_installed(top) and top not in ALWAYS_THERE:
             self.packages.add(top)
 
     def _need_importable(self, module: str, function: FunctionType) -> None:
         """Note a module that a function imports when it runs: one of the job's own would not be there to import."""
         top = module.partition(".")[0]
-        if top not in sys.stdlib_module_names and top in sys.modules and not _is_installed(top):
+        if top in ALWAYS_THERE:
+            return
+        if top in sys.modules and not _is_installed(top):
             raise JobDefinitionError(
                 f"{function.__qualname__} imports {module!r} when it runs, where the job's own files are out of reach: "
                 "move that import to the top of the file, so that the module travels with the function"
             )
-        if top not in sys.stdlib_module_names and top != "ec262":
-            self.packages.add(top)
+        self.packages.add(top)
 
 
 def _imported_names(code: CodeType) -> Iterator[str]:

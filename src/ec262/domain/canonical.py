@@ -56,15 +56,20 @@ FORMAT = 1
 """The version of the format; machines that encode differently never compare results."""
 
 
-def encode(value: Any) -> bytes:
-    """Return the canonical bytes of a value. Raises ValueNotEncodable, which tells the type and where it is."""
-    return canonical_text(value).encode()
+def encode(value: Any, *, around: int = 0) -> bytes:
+    """Return the canonical bytes of a value. Raises ValueNotEncodable, which tells the type and where it is.
+
+    ``around`` is how many containers the bytes will be put into: they count towards ``MAX_DEPTH``.
+    """
+    return canonical_text(value, around).encode()
 
 
-def encode_each(values: Sequence[Any]) -> list[bytes]:
+def encode_each(values: Sequence[Any], *, around: int = 0) -> list[bytes]:
     """Return the canonical bytes of each value: ``encode`` for many, several times as fast if all are scalars."""
     texts = scalar_texts(values)
-    return [text.encode() for text in (map(canonical_text, values) if texts is None else texts)]
+    if texts is None:
+        texts = [canonical_text(value, around) for value in values]
+    return [text.encode() for text in texts]
 
 
 def encode_list(items: Iterable[bytes]) -> bytes:

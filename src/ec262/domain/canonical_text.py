@@ -27,10 +27,10 @@ _MAX_STEP_CHARS = 60
 _MAX_WHERE_CHARS = 200
 
 
-def canonical_text(value: Any) -> str:
-    """Return the canonical form of a value as text. Raises ValueNotEncodable."""
+def canonical_text(value: Any, around: int) -> str:
+    """Return the canonical form of a value, with ``around`` containers around it, as text. Raises ValueNotEncodable."""
     try:
-        return _text(value, 0)
+        return _text(value, around)
     except _Refused as refused:
         raise refused.error() from None
 

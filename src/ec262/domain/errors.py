@@ -42,6 +42,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+MAX_KEY_CHARS = 200
+
+
+def key_text(key: object) -> str:
+    """Return a key as an error's text names it: its repr, cut to ``MAX_KEY_CHARS``."""
+    try:
+        text = repr(key)
+    except (ValueError, RecursionError):  # an int of thousands of digits, the depths of a list
+        text = f"<{type(key).__name__}>"
+    return text if len(text) <= MAX_KEY_CHARS else f"{text[:MAX_KEY_CHARS]}..."
+
 
 class Ec262Error(Exception):
     """Root of the tree; its text is a sentence for a person."""
@@ -77,8 +88,8 @@ class KeyCollision(JobError):
 
     def __init__(self, first: object, second: object) -> None:
         super().__init__(
-            f"the keys {first!r} ({type(first).__name__}) and {second!r} ({type(second).__name__}) are equal in "
-            "Python but are different values; use keys of one type"
+            f"the keys {key_text(first)} ({type(first).__name__}) and {key_text(second)} ({type(second).__name__}) "
+            "are equal in Python but are different values; use keys of one type"
         )
         self.first = first
         self.second = second

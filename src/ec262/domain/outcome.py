@@ -6,19 +6,39 @@ on: no message, no traceback, no address.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 import attrs
+from attrs import validators as v
 
 from ec262.domain import canonical
+from ec262.domain.canonical import encode_list
 from ec262.domain.errors import NotCanonical
+from ec262.domain.pairs import Pair, encode_pairs
 
-Pair = tuple[Any, Any]
+__all__ = ["MAX_FRAMES", "MAX_TEXT_CHARS", "Failure", "Outcome", "Pair", "Pairs", "decode_outcome", "encode_outcome"]
+
+MAX_TEXT_CHARS = 2000
+"""Longest text in a failure."""
+
+MAX_FRAMES = 100
+
+_text = v.and_(v.instance_of(str), v.max_len(MAX_TEXT_CHARS))
+
+
+def _check_frames(_failure: object, _attribute: object, frames: tuple[tuple[object, object], ...]) -> None:
+    for function, line in frames:
+        if not isinstance(function, str) or len(function) > MAX_TEXT_CHARS or type(line) is not int or line < 0:
+            raise ValueError("a frame is a function's name and a line number")
 
 
 @attrs.frozen(kw_only=True)
 class Pairs:
-    """The pairs that a task yielded, sorted by the keys' canonical bytes; equal keys keep the order of yielding."""
+    """The pairs that a task yielded.
+
+    Their canonical form is sorted by the keys' canonical bytes; pairs with the same key stay in the order of yielding.
+    """
 
     pairs: tuple[Pair, ...]
 
@@ -32,47 +52,43 @@ class Failure:
     ``frames`` the job's own frames as (function, line), outermost first.
     """
 
-    function: str
-    exception: str
-    row: str | None
-    frames: tuple[tuple[str, int], ...]
+    function: str = attrs.field(validator=v.in_(("mapper", "reducer", "combiner", "job")))
+    exception: str = attrs.field(validator=_text)
+    row: str | None = attrs.field(validator=v.optional(_text))
+    frames: tuple[tuple[str, int], ...] = attrs.field(validator=[v.max_len(MAX_FRAMES), _check_frames])
 
 
 Outcome = Pairs | Failure
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
-    """Return the canonical bytes of an outcome. Raises ValueNotEncodable."""
+    """Return the canonical bytes of an outcome. Raises ValueNotEncodable, which names the key and the type."""
     if isinstance(outcome, Failure):
-        frames = [[function, line] for function, line in outcome.frames]
+        frames = [list(frame) for frame in outcome.frames]
         return canonical.encode(["failure", outcome.function, outcome.exception, outcome.row, frames])
-    return canonical.encode(["pairs", [[key, value] for key, value in outcome.pairs]])
+    keys, values = encode_pairs(outcome.pairs)
+    rows = sorted(zip(keys, values, strict=True), key=itemgetter(0))
+    return encode_list([b'"pairs"', encode_list(map(encode_list, rows))])
 
 
 def decode_outcome(data: bytes) -> Outcome:
-    """Read an outcome from bytes that a stranger made. Raises NotCanonical for anything that is not one."""
+    """Read an outcome from bytes that a stranger made. Raises NotCanonical for anything that is not one.
+
+    That pairs are sorted is not checked: it is only what makes honest machines agree.
+    """
     match canonical.decode(data):
-        case ["pairs", [*rows]]:
-            return Pairs(pairs=tuple(_pair(row) for row in rows))
-        case ["failure", str(function), str(exception), (str() | None) as row, [*frames]]:
-            return Failure(
-                function=function, exception=exception, row=row, frames=tuple(_frame(frame) for frame in frames)
-            )
+        case ["pairs", list(rows)]:
+            return Pairs(pairs=_twos(rows))
+        case ["failure", function, exception, row, list(frames)]:
+            try:
+                return Failure(function=function, exception=exception, row=row, frames=_twos(frames))
+            except (ValueError, TypeError) as error:
+                raise NotCanonical(f"not a failure: {error}") from error
         case _:
             raise NotCanonical("not an outcome: expected pairs or a failure")
 
 
-def _pair(row: object) -> Pair:
-    match row:
-        case [key, value] if isinstance(row, list):
-            return key, value
-        case _:
-            raise NotCanonical("not an outcome: a pair is a list of two")
-
-
-def _frame(frame: object) -> tuple[str, int]:
-    match frame:
-        case [str(function), int(line)]:
-            return function, line
-        case _:
-            raise NotCanonical("not an outcome: a frame is a function and a line")
+def _twos(rows: list[Any]) -> tuple[Pair, ...]:
+    if not set(map(type, rows)) <= {list} or not set(map(len, rows)) <= {2}:
+        raise NotCanonical("not an outcome: expected lists of two")
+    return tuple(map(tuple, rows))

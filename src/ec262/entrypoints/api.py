@@ -62,7 +62,7 @@ def run_job(
     """
     global calls  # noqa: PLW0603 - one counter a process, as for ``declared``
     calls += 1
-    from ec262.entrypoints.session import current_session  # noqa: PLC0415 - keeps ``import ec262`` light
+    from ec262.entrypoints.session import current_session
 
     functions = {"mapper": mapper, "reducer": reducer, "combiner": combiner}
     if mapper is None and reducer is None:
@@ -77,6 +77,6 @@ def run_worker(port: int = 11235, **settings: Any) -> None:
     ``settings`` are those of the ``worker`` command, such as ``discovery`` (where not in ``EC262_DISCOVERY``),
     ``slots`` or ``advertise``.
     """
-    from ec262.entrypoints.worker import serve  # noqa: PLC0415 - keeps ``import ec262`` light
+    from ec262.entrypoints.worker import serve
 
     serve({"port": port, **settings})

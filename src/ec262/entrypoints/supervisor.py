@@ -53,7 +53,7 @@ class Supervisor:
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             self._fork("discovery", lambda: _discovery(self._settings, listening, self._folder, grants))
             # While discovery imports what it needs, import here what every worker needs, once for all.
-            from ec262.entrypoints import worker  # noqa: PLC0415
+            from ec262.entrypoints import worker
 
             settings = attrs.evolve(self._settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
         for number, token in enumerate(workers, 1):
@@ -119,8 +119,8 @@ class Supervisor:
 
 
 def _discovery(settings: Settings, listening: socket.socket, folder: Path, grants: dict[str, int]) -> int:
-    from ec262.entrypoints.bootstrap import build_discovery_app  # noqa: PLC0415 - only this child needs it
-    from ec262.entrypoints.discovery import serve_on_socket  # noqa: PLC0415
+    from ec262.entrypoints.bootstrap import build_discovery_app
+    from ec262.entrypoints.discovery import serve_on_socket
 
     settings = attrs.evolve(settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0)
     serve_on_socket(build_discovery_app(settings, accounts=grants), listening)

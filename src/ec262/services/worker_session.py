@@ -7,7 +7,6 @@ import logging
 
 from ec262.domain.errors import PeerError, ProtocolViolation, VersionMismatch
 from ec262.domain.messages import (
-    PROTOCOL_VERSIONS,
     Assign,
     Compute,
     Deliver,
@@ -19,6 +18,7 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection
+from ec262.domain.wire import negotiate
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -63,14 +63,13 @@ class WorkerSession:
     async def _greet(self) -> None:
         hello = await self._connection.receive(max_payload_bytes=0, timeout_s=self._policy.greeting_s)
         if not isinstance(hello, Hello):
-            await self._send_away(f"expected Hello, got {type(hello).__name__}")
-        elif version := next((version for version in PROTOCOL_VERSIONS if version in hello.versions), None):
-            await self._send(Welcome(version=version, release=self._policy.release))
-        else:
-            spoken = ", ".join(str(version) for version in PROTOCOL_VERSIONS)
-            reason = f"no protocol version in common: this worker (release {self._policy.release}) speaks {spoken}"
-            await self._send(Refused(task="", reason=reason))
-            raise VersionMismatch(reason)
+            raise await self._sent_away(f"expected Hello, got {type(hello).__name__}")
+        try:
+            version = negotiate(hello.versions)
+        except VersionMismatch as error:
+            await self._send(Refused(task="", reason=f"worker of release {self._policy.release}: {error}"))
+            raise
+        await self._send(Welcome(version=version, release=self._policy.release))
 
     async def _next_request(self) -> Compute | Deliver:
         """Return the next request that takes its time, having answered the quick ones.
@@ -93,7 +92,7 @@ class WorkerSession:
                 case Deliver():
                     return message
                 case _:
-                    await self._send_away(f"a foreman does not send {type(message).__name__} here")
+                    raise await self._sent_away(f"a foreman does not send {type(message).__name__} here")
 
     async def _check(self, assign: Assign) -> None:
         reply = await self._book.assign(assign)
@@ -118,12 +117,13 @@ class WorkerSession:
             logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
             self._refusals += 1
             if self._refusals > self._policy.max_refusals and not self._proved:
-                await self._send_away("too many requests without an assignment")
+                raise await self._sent_away("too many requests without an assignment")
         await self._send(reply)
 
-    async def _send_away(self, reason: str) -> None:
+    async def _sent_away(self, reason: str) -> ProtocolViolation:
+        """Tell the foreman why the connection ends; return the error that ends it."""
         await self._send(Refused(task="", reason=reason))
-        raise ProtocolViolation(reason)
+        return ProtocolViolation(reason)
 
     async def _send(self, message: Message) -> None:
         size_bytes = len(message.ciphertext) + len(message.log) if isinstance(message, Delivered) else 0

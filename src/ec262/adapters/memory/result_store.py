@@ -12,7 +12,7 @@ from ec262.domain.ports.result_store import StoredResult
 class MemoryResultStore:
     """A ResultStore that holds at most ``capacity_bytes`` of ciphertexts and logs."""
 
-    def __init__(self, *, capacity_bytes: int) -> None:
+    def __init__(self, *, capacity_bytes: int = 1 << 30) -> None:
         self._capacity_bytes = capacity_bytes
         self._results: dict[str, tuple[float, StoredResult]] = {}
 

@@ -61,6 +61,7 @@ class MemoryConnection:
         self._incoming = incoming
         self._outgoing = outgoing
         self._decoder = Decoder()
+        self._closed = False
 
     @property
     def peer(self) -> str:
@@ -71,13 +72,15 @@ class MemoryConnection:
         """Send one message. Raises PeerLost."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._outgoing.put(encode(message))
+                await self._outgoing.put(b"".join(encode(message)))
         except TimeoutError:
             await self.close()
             raise PeerLost("the peer does not read") from None
 
     async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
         """Return the next message. Raises PeerLost, MessageTooLarge, ProtocolViolation."""
+        if self._closed:
+            raise PeerLost("the connection is closed")
         try:
             async with asyncio.timeout(timeout_s):
                 while (message := self._decoder.next_message(max_payload_bytes)) is None:
@@ -91,7 +94,8 @@ class MemoryConnection:
         return message
 
     async def close(self) -> None:
-        """Close it; what was sent can still be read."""
+        """Close it; what was sent can still be read by the peer."""
+        self._closed = True
         await self._outgoing.close()
         await self._incoming.close()
 
@@ -169,6 +173,8 @@ class MemoryListener:
         try:
             if self._handler is not None:
                 await self._handler(connection)
+        except PeerError as error:
+            logger.debug("%s: %s", connection.peer, error)
         except Exception:
             logger.exception("%s: the handler failed", connection.peer)
         finally:

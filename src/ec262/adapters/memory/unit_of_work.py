@@ -196,29 +196,45 @@ class MemoryPurchases:
                 self._table.drop(record.id)
 
 
-class MemoryUnitOfWork:
-    """Storage that lives as long as this object. Enter it again and again: one transaction at a time."""
+class MemoryStore:
+    """Storage that lives as long as this object. Its ``unit_of_work`` is a UnitOfWorkFactory."""
 
     def __init__(self) -> None:
-        self._journal: Journal = []
-        self._lock = threading.Lock()
-        self.accounts = MemoryAccounts(self._journal)
-        self.ledger = MemoryLedger(self._journal)
-        self.pool = MemoryPool(self._journal)
-        self.tasks = MemoryTasks(self._journal)
-        self.purchases = MemoryPurchases(self._journal)
+        self.journal: Journal = []
+        self.turn = threading.Lock()
+        self.accounts = MemoryAccounts(self.journal)
+        self.ledger = MemoryLedger(self.journal)
+        self.pool = MemoryPool(self.journal)
+        self.tasks = MemoryTasks(self.journal)
+        self.purchases = MemoryPurchases(self.journal)
+
+    def unit_of_work(self) -> MemoryUnitOfWork:
+        """Make a unit of work, to be entered once."""
+        return MemoryUnitOfWork(self)
+
+
+class MemoryUnitOfWork:
+    """One transaction over a store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.accounts = store.accounts
+        self.ledger = store.ledger
+        self.pool = store.pool
+        self.tasks = store.tasks
+        self.purchases = store.purchases
 
     def __enter__(self) -> Self:
-        self._lock.acquire()
+        self._store.turn.acquire()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._journal:
-            self._journal.pop()()
-        self._lock.release()
+        while self._store.journal:
+            self._store.journal.pop()()
+        self._store.turn.release()
 
     def commit(self) -> None:
         """Forget how to undo what was done."""
-        self._journal.clear()
+        self._store.journal.clear()

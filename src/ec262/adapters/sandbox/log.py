@@ -45,9 +45,11 @@ class Log(io.RawIOBase):
 @contextlib.contextmanager
 def printing_to(log: Log) -> Iterator[None]:
     """Have all that Python code prints, to standard output or error, go to the log."""
-    text = io.TextIOWrapper(log, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)  # type: ignore[arg-type]  # typeshed asks for more than TextIOWrapper uses
+    text = io.TextIOWrapper(io.BufferedWriter(log), encoding="utf-8", errors="backslashreplace", newline="\n")
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         yield
+    with contextlib.suppress(ValueError):  # the job has closed it
+        text.flush()
 
 
 def _middle_out(data: bytes, most: int) -> bytes:

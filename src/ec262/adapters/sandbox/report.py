@@ -37,9 +37,12 @@ def key_text(key: Any) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """Return the traceback as Python prints it, without the sandbox's own frames at its start."""
+    """Return the traceback as Python prints it, from the job's first frame on, or the error alone where it has none."""
     try:
-        lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__))
+        if _own_frames(error.__traceback__):
+            lines = traceback.format_exception(type(error), error, _without_ours(error.__traceback__))
+        else:
+            lines = traceback.format_exception_only(error)
     except MemoryError:
         raise
     except BaseException as second:  # noqa: BLE001 - str() and repr() of the error are the job's code

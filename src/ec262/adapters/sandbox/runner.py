@@ -5,16 +5,11 @@ Kept apart from the adapters: the Linux sandbox loads it when a worker starts, b
 
 from __future__ import annotations
 
-import hashlib
 import pickle
-import random
-import struct
-import sys
-from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from ec262.adapters.sandbox import report
+from ec262.adapters.sandbox import randomness, report
 from ec262.adapters.sandbox.log import Log
 from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable
@@ -62,9 +57,12 @@ class Run:
             row = None if self._row is None else report.key_text(self._row[0])
             self._log.end_with(report.traceback_text(error))
             return encode_outcome(report.failure(error, function=self._function, row=row))
+        finally:
+            randomness.leave_alone()
 
     def _call_all(self, functions: bytes, rows: bytes) -> Yielded:
         inputs = _read_rows(rows)
+        randomness.seed_row(f"{self._seed}:job".encode())
         job = pickle.loads(functions)  # noqa: S301 - to load what a stranger sent is what a sandbox is for
         if not isinstance(job, dict):
             raise JobDefinitionError(f"a job is a dict of functions, not {type(job).__name__}")
@@ -81,11 +79,12 @@ class Run:
         if not callable(function):
             raise JobDefinitionError(f"the job has no {name}")
         self._function = name
+        salt = f"{self._seed}:{name}:".encode()
         pairs: list[Pair] = []
         ends: list[int] = []
         for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
             self._row = row[:1]
-            _seed(f"{self._seed}:{name}:".encode() + row_name)
+            randomness.seed_row(salt + row_name)
             _gather(function(*row), name, pairs)
             ends.append(len(pairs))
         self._row = None
@@ -142,23 +141,14 @@ def _gather(yielded: Any, name: str, pairs: list[Pair]) -> None:
     """Append what a function yielded; None is nothing."""
     if yielded is None:
         return
-    if not isinstance(yielded, Iterable) or isinstance(yielded, str | bytes | bytearray | Mapping):
-        hint = ": return its .items()" if isinstance(yielded, Mapping) else ""
+    if not hasattr(yielded, "__iter__") or isinstance(yielded, (dict, str, bytes, bytearray)):
+        hint = ": return its .items()" if isinstance(yielded, dict) else ""
         raise TypeError(f"the {name} returned {_told(yielded)} where an iterable of (key, value) pairs is needed{hint}")
     for pair in yielded:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - a key and a value
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a key and a value
             raise TypeError(f"the {name} yielded {_told(pair)} where a (key, value) pair is needed")
         pairs.append((pair[0], pair[1]))
 
 
 def _told(value: Any) -> str:
     return f"{report.key_text(value)} ({type(value).__name__})"
-
-
-def _seed(material: bytes) -> None:
-    """Make randomness a function of job, phase and row, however rows are packed into tasks."""
-    digest = hashlib.sha256(material).digest()
-    random.seed(int.from_bytes(digest))
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed(struct.unpack("<8I", digest))

@@ -76,7 +76,9 @@ class SqlDatabase:
             parsed = make_url(url)
             _check(parsed)
             _create_private(Path(str(parsed.database)))
-            self._engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_S})
+            self._engine = create_engine(
+                parsed, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
+            )
             event.listen(self._engine, "connect", _configure)
             event.listen(self._engine, "begin", _begin)
             metadata.create_all(self._engine)

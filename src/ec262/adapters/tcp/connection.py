@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
+from collections.abc import Iterator, Sequence
 
 from ec262.domain.errors import PeerError, PeerLost
 from ec262.domain.messages import Message
@@ -12,14 +14,17 @@ from ec262.domain.wire import Decoder, encode
 
 READ_BUFFER_BYTES = 1 << 20
 CHUNK_BYTES = 256 << 10
-"""Written, encrypted and read at a time: other connections get their turn in between."""
+"""Encrypted, written and read at a time: other connections get their turn in between."""
 
 BEGUN_S = 10.0
 MIN_BYTES_PER_S = 64 << 10
 """A message that has begun must end within ``BEGUN_S`` and what its size takes at this rate: no slow drip."""
 
 GOODBYE_S = 2.0
-"""For a peer to take what is still to be sent, when the connection is closed."""
+"""For the peer to take what is still to be sent, when the connection is closed."""
+
+KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A silent peer that is gone (no power, no network) is noticed after two minutes."""
 
 
 class TcpConnection:
@@ -31,7 +36,8 @@ class TcpConnection:
         self._peer = peer
         self._decoder = Decoder()
         self._sending = asyncio.Lock()
-        self._broken = False
+        self._closed = False
+        _keep_alive(writer.get_extra_info("socket"))
 
     @property
     def peer(self) -> str:
@@ -40,10 +46,10 @@ class TcpConnection:
 
     async def send(self, message: Message, *, timeout_s: float) -> None:
         """Send one message. Raises PeerLost, also when the peer does not read."""
-        data = memoryview(encode(message))
+        pieces = encode(message)
         try:
             async with asyncio.timeout(timeout_s), self._sending:
-                await self._write(data)
+                await self._write(pieces)
         except TimeoutError:
             self._abort()
             raise PeerLost(f"the peer did not take a message within {timeout_s:.0f} s") from None
@@ -53,18 +59,8 @@ class TcpConnection:
 
     async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
         """Return the next message. Raises PeerLost, MessageTooLarge, ProtocolViolation."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        latest = math.inf if timeout_s is None else started + timeout_s
-        received_bytes = 0
         try:
-            async with asyncio.timeout_at(latest) as deadline:
-                while (message := self._decoder.next_message(max_payload_bytes)) is None:
-                    if self._decoder.begun:
-                        allowed_s = BEGUN_S + received_bytes / MIN_BYTES_PER_S
-                    data = await self._read()
-                    self._decoder.feed(data)
-                    received_bytes += len(data)
+            return await self._receive(max_payload_bytes, math.inf if timeout_s is None else timeout_s)
         except TimeoutError:
             self._abort()
             raise PeerLost("the peer was silent or too slow") from None
@@ -74,24 +70,69 @@ class TcpConnection:
         except PeerError:
             self._abort()
             raise
-        return message
 
     async def close(self) -> None:
         """Close it, whatever its state."""
+        self._closed = True
         self._writer.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # of which TimeoutError is a kind
             async with asyncio.timeout(GOODBYE_S):
                 await self._writer.wait_closed()
         self._abort()
 
-    async def _write(self, data: memoryview) -> None:
+    async def _write(self, pieces: Sequence[bytes]) -> None:
         try:
-            for start in range(0, len(data), CHUNK_BYTES):
-                self._writer.write(data[start : start + CHUNK_BYTES])
+            for chunk in _chunks(pieces):
+                self._check_open()
+                self._writer.write(chunk)
                 await self._writer.drain()
         except asyncio.CancelledError:
             self._abort()  # half a message is out: nothing can follow it
             raise
 
+    async def _receive(self, max_payload_bytes: int, timeout_s: float) -> Message:
+        now = asyncio.get_running_loop().time
+        latest, begun_at, received_bytes = now() + timeout_s, now(), 0
+        self._check_open()
+        async with asyncio.timeout(None) as deadline:
+            while (message := self._decoder.next_message(max_payload_bytes)) is None:
+                if self._decoder.begun:
+                    allowed_s = BEGUN_S + received_bytes / MIN_BYTES_PER_S
+                    deadline.reschedule(min(latest, begun_at + allowed_s))
+                elif latest < math.inf:
+                    deadline.reschedule(latest)
+                data = await self._reader.read(CHUNK_BYTES)
+                if not data:
+                    raise PeerLost("the peer closed the connection")
+                if not self._decoder.begun:
+                    begun_at = now()
+                self._decoder.feed(data)
+                received_bytes += len(data)
+        return message
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise PeerLost("the connection is closed")
+
     def _abort(self) -> None:
+        self._closed = True
         self._writer.transport.abort()
+
+
+def _chunks(pieces: Sequence[bytes]) -> Iterator[bytes | memoryview]:
+    """Cut a message into portions to write; a small one stays whole."""
+    if sum(map(len, pieces)) <= CHUNK_BYTES:
+        yield b"".join(pieces)
+        return
+    for piece in pieces:
+        view = memoryview(piece)
+        for start in range(0, len(view), CHUNK_BYTES):
+            yield view[start : start + CHUNK_BYTES]
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        option = getattr(socket, name, None)  # not every system has them all
+        if option is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection, keep_alive
+from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
 from ec262.adapters.tcp.tls import client_context, is_pinned
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerLost
@@ -33,5 +33,4 @@ class TcpDialer:
         if not is_pinned(tls.getpeercert(binary_form=True), address.fingerprint):
             await connection.close()
             raise PeerLost(f"{where} is not the worker that was registered: its certificate is another one")
-        keep_alive(writer.get_extra_info("socket"))
         return connection

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import socket
 from collections import Counter
 
 import attrs
 
-from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection, keep_alive
+from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
 from ec262.adapters.tcp.tls import Identity, make_identity
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, PeerError
 from ec262.domain.ports.transport import Handler
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,10 @@ class TcpListener:
             self._per_host[host] += 1
             task = asyncio.create_task(self._serve(accepted, f"{host}:{address[1]}", identity, handler))
             self._tasks.add(task)
-            task.add_done_callback(lambda task, host=host: self._forget(task, host))
+            task.add_done_callback(functools.partial(self._forget, accepted, host))
 
-    def _forget(self, task: asyncio.Task[None], host: str) -> None:
+    def _forget(self, accepted: socket.socket, host: str, task: asyncio.Task[None]) -> None:
+        accepted.close()  # for a task that was cancelled before it began; else it is closed already
         self._tasks.discard(task)
         self._per_host[host] -= 1
         if not self._per_host[host]:
@@ -104,6 +106,8 @@ class TcpListener:
             return
         try:
             await handler(connection)
+        except PeerError as error:
+            logger.debug("%s: %s", peer, error)
         except Exception:
             logger.exception("%s: the handler failed", peer)
         finally:
@@ -111,7 +115,6 @@ class TcpListener:
 
     async def _shake_hands(self, accepted: socket.socket, peer: str, identity: Identity) -> TcpConnection:
         loop = asyncio.get_running_loop()
-        keep_alive(accepted)
         reader = asyncio.StreamReader(limit=READ_BUFFER_BYTES)
         protocol = asyncio.StreamReaderProtocol(reader)
         transport, _ = await loop.connect_accepted_socket(
@@ -131,5 +134,5 @@ def _bind(host: str, port: int) -> socket.socket:
         raise ConfigurationError(
             f"cannot listen on {host} port {port} ({error.strerror}): choose another port with -P"
         ) from error
-    listening.setblocking(False)
+    listening.settimeout(0)
     return listening

@@ -1,0 +1,255 @@
+"""Load, or keep at hand, all that a job may import: afterwards nothing can be read from disk any more."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import sys
+import time
+from collections.abc import Sequence
+from types import ModuleType
+
+from ec262.adapters.sandbox.linux.child import witness
+from ec262.adapters.sandbox.linux.child.library import Library, hide
+from ec262.adapters.sandbox.log import Log
+from ec262.adapters.sandbox.runner import Run
+
+LOADED = [
+    "bisect",
+    "cmath",
+    "collections",
+    "copy",
+    "csv",
+    "datetime",
+    "functools",
+    "hashlib",
+    "heapq",
+    "hmac",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "random",
+    "re",
+    "string",
+    "struct",
+    "textwrap",
+    "time",
+    "typing",
+    "unicodedata",
+    "_bisect",
+    "_blake2",
+    "_bz2",
+    "_codecs_cn",
+    "_codecs_hk",
+    "_codecs_iso2022",
+    "_codecs_jp",
+    "_codecs_kr",
+    "_codecs_tw",
+    "_contextvars",
+    "_csv",
+    "_datetime",
+    "_decimal",
+    "_elementtree",
+    "_hashlib",
+    "_heapq",
+    "_json",
+    "_lzma",
+    "_md5",
+    "_multibytecodec",
+    "_opcode",
+    "_pickle",
+    "_queue",
+    "_random",
+    "_sha1",
+    "_sha2",
+    "_sha256",
+    "_sha3",
+    "_sha512",
+    "_statistics",
+    "_struct",
+    "_uuid",
+    "_zoneinfo",
+    "array",
+    "binascii",
+    "pyexpat",
+    "zlib",
+]
+"""What many jobs want, and what is not Python: shared objects cannot be mapped any more after lock-down. Not every
+Python has all of it."""
+
+STANDARD = [
+    "__future__",
+    "_collections_abc",
+    "_compat_pickle",
+    "_markupbase",
+    "_opcode_metadata",
+    "_py_abc",
+    "_pydatetime",
+    "_pydecimal",
+    "_strptime",
+    "_threading_local",
+    "_weakrefset",
+    "abc",
+    "argparse",
+    "array",
+    "ast",
+    "base64",
+    "binascii",
+    "bisect",
+    "builtins",
+    "bz2",
+    "calendar",
+    "cmath",
+    "codecs",
+    "collections",
+    "colorsys",
+    "configparser",
+    "contextlib",
+    "contextvars",
+    "copy",
+    "copyreg",
+    "csv",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "difflib",
+    "dis",
+    "encodings",
+    "enum",
+    "errno",
+    "fnmatch",
+    "fractions",
+    "functools",
+    "gc",
+    "genericpath",
+    "getopt",
+    "gettext",
+    "glob",
+    "graphlib",
+    "gzip",
+    "hashlib",
+    "heapq",
+    "hmac",
+    "html",
+    "importlib",
+    "inspect",
+    "io",
+    "ipaddress",
+    "itertools",
+    "json",
+    "keyword",
+    "linecache",
+    "locale",
+    "logging",
+    "lzma",
+    "marshal",
+    "math",
+    "numbers",
+    "ntpath",
+    "opcode",
+    "operator",
+    "os",
+    "pathlib",
+    "pickle",
+    "pickletools",
+    "platform",
+    "posix",
+    "posixpath",
+    "pprint",
+    "queue",
+    "quopri",
+    "random",
+    "re",
+    "reprlib",
+    "sched",
+    "secrets",
+    "shlex",
+    "shutil",
+    "sre_compile",
+    "sre_constants",
+    "sre_parse",
+    "stat",
+    "statistics",
+    "string",
+    "stringprep",
+    "struct",
+    "sys",
+    "sysconfig",
+    "tempfile",
+    "textwrap",
+    "threading",
+    "time",
+    "timeit",
+    "token",
+    "tokenize",
+    "tomllib",
+    "traceback",
+    "types",
+    "typing",
+    "unicodedata",
+    "urllib",
+    "uuid",
+    "warnings",
+    "weakref",
+    "xml",
+    "zipfile",
+    "zlib",
+    "zoneinfo",
+]
+"""The harmless part of the standard library. The sandbox does not depend on this list, a clear error does."""
+
+_ALSO_LOADED = {"numpy": ("numpy.random", "numpy.linalg", "numpy.fft", "numpy.polynomial")}
+"""Submodules that a package loads when they are first used."""
+
+
+def preload(packages: Sequence[str]) -> None:
+    """Load what jobs may import, then close all other roads. Raises ImportError naming a package that cannot be."""
+    rule = "jobs may import the harmless part of the standard library" + (
+        f" and what this worker allows: {', '.join(packages)}" if packages else ""
+    )
+    library = Library(rule)
+    for name in LOADED:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    for package in packages:
+        _load_package(package, library)
+    standard = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not worth its import here
+    for name in STANDARD:
+        library.add(name, standard)
+    _warm_up()
+    _close_roads(library)
+
+
+def _load_package(package: str, library: Library) -> None:
+    try:
+        module = importlib.import_module(package)
+        for name in _ALSO_LOADED.get(package, ()):
+            importlib.import_module(name)
+    except Exception as error:
+        raise ImportError(f"the allowed package {package!r} cannot be imported: {error!r}") from error
+    for folder in getattr(module, "__path__", ()):
+        library.add(package, os.path.dirname(folder))  # noqa: PTH120 - likewise
+
+
+def _warm_up() -> None:
+    """Have everything done once that looks for files at its first use."""
+    time.tzset()
+    for function in (witness.double, witness.fail):
+        Run(phase="map", seed=0, log=Log(0)).compute(pickle.dumps({"mapper": function}), b'[["a",1]]')
+
+
+def _close_roads(library: Library) -> None:
+    harmless = {*STANDARD, *LOADED}
+    hide(name for name in sys.stdlib_module_names if name not in harmless and not name.startswith("_"))
+    hide(["_ctypes", "_socket", "_posixsubprocess"])
+    sys.meta_path[:] = [library]
+    sys.path_hooks.clear()
+    sys.path_importer_cache.clear()
+    sys.path.clear()
+    # A job's own __main__ travels by value; what is named so here is none of its business.
+    sys.modules["__main__"] = ModuleType("__main__")
+    sys.argv[:] = [""]

@@ -1,0 +1,92 @@
+"""One task in a child: read it, compute it, answer. All but the first steps of it run locked in."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NoReturn
+
+from ec262.adapters.sandbox.linux import frames
+from ec262.adapters.sandbox.linux.child.lockdown import STREAM, Confinement, lock_down
+from ec262.adapters.sandbox.log import Log, printing_to
+from ec262.adapters.sandbox.runner import Run
+
+_CHUNK_BYTES = 1 << 20
+_RESERVE_BYTES = 4 << 20
+"""Freed when memory has run out, to have room to say so."""
+
+
+class Child:
+    """The child's side of the conversation."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._answered = False
+
+    def serve(self, confinement: Confinement) -> NoReturn:
+        """Lock this process in, serve one task, and end."""
+        # Set while that is allowed: they tell what the task was at. A child that does not get to it is killed.
+        signal.signal(signal.SIGPROF, lambda _number, _frame: self._tell(frames.CPU))
+        signal.signal(signal.SIGALRM, lambda _number, _frame: self._tell(frames.WALL))
+        signal.setitimer(signal.ITIMER_PROF, confinement.cpu_s)
+        try:
+            try:
+                lock_down(confinement)
+            except (OSError, ValueError) as error:
+                self._answer(frames.OPEN, str(error))
+                os._exit(1)
+            self._compute()
+        except (BrokenPipeError, EOFError):  # nobody waits for an answer
+            os._exit(1)
+        os._exit(0)
+
+    def _compute(self) -> None:
+        reserve: bytearray | None = bytearray(_RESERVE_BYTES)
+        try:
+            is_reduce, seed, log_bytes, functions_bytes, rows_bytes = frames.TASK.unpack(_read(frames.TASK.size))
+            log = Log(log_bytes)
+            functions, rows = _read(functions_bytes), _read(rows_bytes)
+            self._run = Run(phase="reduce" if is_reduce else "map", seed=seed, log=log)
+            with printing_to(log):
+                outcome = self._run.compute(functions, rows)
+            content = log.content()
+        except MemoryError:
+            reserve = None
+            self._answer(frames.MEMORY, self._where())
+        else:
+            self._answered = True
+            del reserve
+            _write(frames.ANSWER.pack(frames.RESULT, len(outcome), len(content)))
+            _write(outcome)
+            _write(content)
+
+    def _tell(self, limit: bytes) -> None:
+        if not self._answered:
+            self._answer(limit, self._where())
+            os._exit(0)
+
+    def _where(self) -> str:
+        return self._run.where if self._run is not None else "while the task was read"
+
+    def _answer(self, kind: bytes, text: str) -> None:
+        self._answered = True
+        data = text.encode(errors="backslashreplace")[: frames.MAX_TEXT_BYTES]
+        _write(frames.ANSWER.pack(kind, len(data), 0) + data)
+
+
+def _read(size: int) -> bytes:
+    """Read exactly so many bytes. Raises EOFError."""
+    chunks = []
+    while size:
+        chunk = os.read(STREAM, min(size, _CHUNK_BYTES))
+        if not chunk:
+            raise EOFError
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(STREAM, view) :]

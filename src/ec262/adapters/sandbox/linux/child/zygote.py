@@ -1,0 +1,102 @@
+"""The process that children are forked from: everything is imported in it, and no secret ever was.
+
+It does what the worker says over its control socket, and dies when that closes. It never sees a job: a child's stream
+passes through its hands unread.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+from collections.abc import Sequence
+
+from ec262.adapters.sandbox.linux import frames, policy
+from ec262.adapters.sandbox.linux.child import kernel, lockdown
+from ec262.adapters.sandbox.linux.child.preload import preload
+from ec262.adapters.sandbox.linux.child.task import Child
+
+
+class Zygote:
+    """Lives as long as its worker."""
+
+    def __init__(self, *, control: int, worker: int) -> None:
+        """``control`` is the descriptor of the socket to the worker, ``worker`` its process id."""
+        self._control = socket.socket(fileno=control)
+        self._worker = worker
+        self._program = b""
+        self._space = 0
+        self._children: dict[int, tuple[int, int]] = {}  # pidfd -> number, process id
+
+    def live(self, packages: Sequence[str]) -> None:
+        """Get ready, then fork children as told until the worker is gone."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            self._get_ready(packages)
+        except (ImportError, OSError) as error:
+            self._control.send(frames.UNFIT + str(error).encode())
+            return
+        self._control.send(frames.READY)
+        try:
+            self._serve()
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    def _get_ready(self, packages: Sequence[str]) -> None:
+        preload(packages)
+        lockdown.settle(self._worker)
+        self._program = self._control.recv(frames.MAX_MESSAGE_BYTES)
+        if not kernel.can_filter():
+            raise OSError(policy.NO_SECCOMP)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 2)  # until now, whoever started this wanted to know what went wrong
+        os.close(null)
+        gc.freeze()  # a child's collector shall not touch, and so copy, what all share
+        gc.enable()
+        self._space = lockdown.address_space()
+
+    def _serve(self) -> None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        while True:
+            for descriptor, _ in poll.poll():
+                if descriptor != self._control.fileno():
+                    poll.unregister(descriptor)
+                    self._tell_exit(descriptor)
+                    continue
+                message, streams, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 1)
+                if not message:
+                    return
+                pidfd = self._fork(streams[0], *frames.FORK_FIELDS.unpack(message))
+                if pidfd is not None:
+                    poll.register(pidfd, select.POLLIN)
+
+    def _fork(self, stream: int, number: int, memory_bytes: int, cpu_s: float) -> int | None:
+        zygote = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._control.send(frames.NOT_FORKED + frames.NUMBER.pack(number) + str(error).encode())
+            os.close(stream)
+            return None
+        if pid == 0:
+            try:
+                self._control.detach()
+                space = self._space + memory_bytes
+                Child().serve(lockdown.Confinement(stream, zygote, space, cpu_s, self._program))
+            finally:  # whatever happened, a child never goes on as a zygote
+                os._exit(1)
+        os.close(stream)
+        pidfd = os.pidfd_open(pid)
+        self._children[pidfd] = (number, pid)
+        socket.send_fds(self._control, [frames.FORKED + frames.NUMBER.pack(number)], [pidfd])
+        return pidfd
+
+    def _tell_exit(self, pidfd: int) -> None:
+        number, pid = self._children.pop(pidfd)
+        _, status, usage = os.wait4(pid, 0)
+        os.close(pidfd)
+        code = os.waitstatus_to_exitcode(status)
+        self._control.send(frames.EXITED + frames.EXITED_FIELDS.pack(number, code, usage.ru_utime + usage.ru_stime))

@@ -1,0 +1,174 @@
+"""The worker's side of a zygote: start it, have it fork children, know when they and it are gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ec262.adapters.sandbox.linux import frames
+from ec262.adapters.sandbox.linux.offspring import Child, Exit
+from ec262.adapters.sandbox.linux.policy import seccomp_program
+from ec262.domain.errors import SandboxCrashed, SandboxUnavailable
+from ec262.domain.job import Limits
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "OPENBLAS_NUM_THREADS": "1"}
+"""All that it has: the same everywhere, so that honest machines agree, and nothing of the worker's."""
+
+_BOOT = Path(__file__).with_name("child") / "boot.py"
+_NEEDED = ("ec262", "attr", "attrs", "cloudpickle")
+_MAX_MEMORY_BYTES = 1 << 60
+_MAX_STDERR_BYTES = 4000
+_PATIENCE_S = 2.0
+
+
+class Zygote:
+    """A running zygote. Belongs to the event loop, and to the thread, in which it was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self._process = process
+        self._control = control
+        self._loop = asyncio.get_running_loop()
+        self._problem: asyncio.Future[str] = self._loop.create_future()
+        self._numbers = itertools.count()
+        self._children: dict[int, Child] = {}
+        self.alive = True
+        self._loop.add_reader(control, self._on_readable)
+
+    @classmethod
+    async def start(cls, packages: Sequence[str], *, timeout_s: float) -> Zygote:
+        """Start one that has these packages loaded. Raises SandboxUnavailable saying what is missing."""
+        paths = _paths((*_NEEDED, *packages))
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.setblocking(False)
+        order = {"control": theirs.fileno(), "worker": os.getpid(), "packages": packages, "paths": paths}
+        with theirs:
+            process = subprocess.Popen(  # noqa: ASYNC220, S603 - 1 ms; it shall die with this very thread
+                [sys.executable, "-s", "-S", "-P", "-B", str(_BOOT), json.dumps(order)],
+                env=ENVIRONMENT,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # a terminal's Ctrl-C is not for it
+            )
+        zygote = cls(process, control)
+        try:
+            problem = await zygote._get_ready(timeout_s)
+        except BaseException:
+            await zygote.close()
+            raise
+        if problem:
+            await zygote.close()
+            raise SandboxUnavailable(problem)
+        return zygote
+
+    async def _get_ready(self, timeout_s: float) -> str:
+        """Return what is wrong, nothing if nothing is."""
+        assert self._process.stderr is not None  # noqa: S101 - for the type checker
+        with self._process.stderr as stderr:
+            program = seccomp_program()  # while it loads
+            try:
+                self._control.send(program)
+                async with asyncio.timeout(timeout_s):
+                    problem = await self._problem
+            except TimeoutError:
+                return f"the sandbox's process was not ready after {timeout_s:g} s"
+            except OSError:
+                problem = ""
+            if self.alive or problem:
+                return problem
+            await self.close()
+            said = stderr.read(_MAX_STDERR_BYTES).decode(errors="replace").strip()
+            return f"the sandbox's process ended before it was ready: {said or 'it said nothing'}"
+
+    async def fork(self, limits: Limits) -> Child:
+        """Have a child forked. It is locked in, and waits for its task. Raises SandboxCrashed."""
+        stream, theirs = socket.socketpair()
+        stream.setblocking(False)
+        number = next(self._numbers)
+        child = self._children[number] = Child(stream)
+        request = frames.FORK_FIELDS.pack(number, min(limits.memory_bytes, _MAX_MEMORY_BYTES), limits.cpu_s)
+        try:
+            with theirs:
+                socket.send_fds(self._control, [request], [theirs.fileno()])
+            await child.started()
+        except OSError as error:
+            self._children.pop(number, child).kill()
+            raise SandboxCrashed(f"the sandbox's own process takes no task: {error}") from error
+        except BaseException:
+            child.kill()
+            raise
+        return child
+
+    async def close(self) -> None:
+        """Kill it and all its children, and wait until it is gone. May be called twice."""
+        self._on_end()
+        try:
+            await asyncio.to_thread(self._process.wait, _PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            await asyncio.to_thread(self._process.wait)
+
+    def _on_readable(self) -> None:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, descriptors = b"", []
+        kind, fields = message[:1], message[1:]
+        if not message:
+            self._on_end()
+        elif kind == frames.READY:
+            self._problem.set_result("")
+        elif kind == frames.UNFIT:
+            self._problem.set_result(fields.decode(errors="replace"))
+        elif kind == frames.FORKED:
+            self._child(fields).on_started(descriptors[0])
+        elif kind == frames.NOT_FORKED:
+            self._child(fields).on_not_started(fields[frames.NUMBER.size :].decode(errors="replace"))
+        elif kind == frames.EXITED:
+            number, code, cpu_s = frames.EXITED_FIELDS.unpack(fields)
+            self._children.pop(number).on_exited(Exit(code=code, cpu_s=cpu_s))
+
+    def _child(self, fields: bytes) -> Child:
+        return self._children[frames.NUMBER.unpack_from(fields)[0]]
+
+    def _on_end(self) -> None:
+        """The zygote is gone, or told to go: it kills its children, and the kernel does where it cannot."""
+        if not self.alive:
+            return
+        self.alive = False
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        if not self._problem.done():
+            self._problem.set_result("")
+        while self._children:
+            child = self._children.popitem()[1]
+            child.signal(signal.SIGKILL)
+            child.on_exited(None)
+
+
+def _paths(names: Sequence[str]) -> list[str]:
+    """Return the folders that packages are imported from. Raises SandboxUnavailable naming one that is not there."""
+    folders = []
+    for name in names:
+        spec = None
+        with contextlib.suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(name.partition(".")[0])
+        if spec is None:
+            raise SandboxUnavailable(f"the package {name!r}, which jobs shall be allowed to import, is not installed")
+        places = spec.submodule_search_locations or [spec.origin or ""]
+        folders += [str(Path(place).parent) for place in places]
+    return list(dict.fromkeys(folders))

@@ -1,0 +1,202 @@
+"""The discovery service over HTTP: a Starlette application around the use cases.
+
+Bodies are the domain's own classes as JSON. The use cases are synchronous and run in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route as StarletteRoute
+
+from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, InvalidRequest, NotAuthenticated
+from ec262.entrypoints.discovery_gate import Gate
+from ec262.entrypoints.discovery_routes import ROUTES, STATUS, Call, ErrorBody, Route
+from ec262.entrypoints.openapi import html_page, openapi_document
+from ec262.services.discovery import DiscoveryService
+
+MAX_BODY_BYTES = 1 << 20
+"""A purchase that avoids a thousand workers is 70 kB."""
+
+BODY_TIMEOUT_S = 10.0
+SWEEP_INTERVAL_S = 5.0
+MAX_KNOCKS = 16
+"""Registrations under way at once: a stranger whose machine does not answer holds a thread for seconds."""
+
+_log = logging.getLogger(__name__)
+_codes = {404: "not_found", 405: "method_not_allowed"}
+
+
+def discovery_app(
+    service: DiscoveryService,
+    *,
+    on_shutdown: Callable[[], None] = lambda: None,
+    sweep_interval_s: float = SWEEP_INTERVAL_S,
+) -> Starlette:
+    """Build the application; it sweeps the service while it runs, and calls ``on_shutdown`` when it ends."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        sweeper = asyncio.create_task(_sweep_for_ever(service, sweep_interval_s))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeper
+            on_shutdown()
+
+    document = msgspec.json.encode(openapi_document())
+    page = html_page(openapi_document())
+
+    async def openapi(_request: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def docs(_request: Request) -> Response:
+        return HTMLResponse(page)
+
+    async def health(_request: Request) -> Response:
+        return _json(200, {"status": "ok"})
+
+    knocks = CapacityLimiter(MAX_KNOCKS)
+    return Starlette(
+        routes=[
+            *(
+                StarletteRoute(route.path, _endpoint(route, service, knocks), methods=[route.method])
+                for route in ROUTES
+            ),
+            StarletteRoute("/openapi.json", openapi),
+            StarletteRoute("/docs", docs),
+            StarletteRoute("/health", health),
+        ],
+        middleware=[Middleware(Gate)],
+        exception_handlers={HTTPException: _http_error},
+        lifespan=lifespan,
+    )
+
+
+async def _sweep_for_ever(service: DiscoveryService, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            await to_thread.run_sync(service.sweep)
+        except Exception:  # noqa: BLE001 - logged; one bad sweep must not end all
+            _log.exception("a sweep failed; the next one will try again")
+
+
+def _endpoint(route: Route, service: DiscoveryService, knocks: CapacityLimiter) -> Callable[[Request], object]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            call = Call(
+                token=_bearer_token(request),
+                source=_source(request),
+                task=request.path_params.get("task", ""),
+                body=None if route.request is None else _decoded(await _body(request), route.request),
+            )
+            limiter = knocks if route.knocks else None
+            reply = await to_thread.run_sync(route.handle, service, call, limiter=limiter)
+        except (DiscoveryRefused, DiscoveryUnavailable) as error:
+            return _refusal(error)
+        except HTTPException:
+            raise
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception:  # noqa: BLE001 - logged; a defect must not tell its details to strangers
+            _log.exception("%s %s failed", route.method, route.path)
+            return _error(500, "internal_error", "the service failed; the operator's log has more")
+        return Response(status_code=204) if route.reply is None else _json(200, reply)
+
+    return endpoint
+
+
+def _bearer_token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated("the Authorization header has no bearer token")
+    return token.strip()
+
+
+def _source(request: Request) -> str:
+    """Return the address of the connection itself; forwarded headers are not believed."""
+    host = request.client.host if request.client is not None else ""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+    return host
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise HTTPException(413, f"a request has at most {MAX_BODY_BYTES} bytes")
+    except TimeoutError:
+        raise HTTPException(408, f"the request did not come within {BODY_TIMEOUT_S:.0f} seconds") from None
+    return bytes(body)
+
+
+def _decoded(body: bytes, kind: type) -> object:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(_sentence(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """Say what is wrong and where. attrs' own errors carry the attribute, pattern and value beside their sentence, and
+    msgspec prints all of it."""
+    cause = error.__cause__
+    if not isinstance(cause, ValueError | TypeError) or not cause.args:
+        return str(error)
+    path = str(error).rpartition(" - at ")[2] if str(error).endswith("`") else ""
+    return f"{cause.args[0]}{f' - at {path}' if path.startswith('`$') else ''}"
+
+
+def _refusal(error: DiscoveryRefused | DiscoveryUnavailable) -> Response:
+    if isinstance(error, DiscoveryUnavailable):
+        _log.warning("storage: %s", error, exc_info=error)
+        return _error(503, "unavailable", str(error))
+    status = STATUS[type(error)]
+    body = ErrorBody(
+        error=error.code,
+        message=str(error),
+        have=getattr(error, "have", None),
+        need=getattr(error, "need", None),
+    )
+    response = _json(status, {name: value for name, value in msgspec.to_builtins(body).items() if value is not None})
+    if isinstance(error, NotAuthenticated):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    response = _error(error.status_code, _codes.get(error.status_code, "refused"), error.detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return _json(status, {"error": code, "message": message})
+
+
+def _json(status: int, content: object) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

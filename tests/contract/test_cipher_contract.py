@@ -1,0 +1,120 @@
+"""What every cipher for results must do, and that AES-SIV is RFC 5297's."""
+
+from __future__ import annotations
+
+import pytest
+from Crypto.Cipher import AES
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ec262.adapters.ciphers import AesSivCipher
+from ec262.domain.errors import BadDelivery, ConfigurationError
+from ec262.domain.ports.cipher import Cipher
+
+KEY = bytes(range(32))
+TASK = "task-0001"
+
+
+@pytest.fixture(params=[AesSivCipher])
+def cipher(request: pytest.FixtureRequest) -> Cipher:
+    made: Cipher = request.param()
+    return made
+
+
+@pytest.mark.parametrize("plaintext", [b"", b"x", b"x" * 15, b"x" * 16, b"x" * 17, bytes(100_000)])
+def test_what_was_encrypted_can_be_decrypted(cipher: Cipher, plaintext: bytes) -> None:
+    ciphertext = cipher.encrypt(plaintext, key=KEY, task=TASK, label="result")
+    assert cipher.decrypt(ciphertext, key=KEY, task=TASK, label="result") == plaintext
+    assert len(plaintext) < len(ciphertext) <= len(plaintext) + 64
+    assert len(plaintext) < 15 or plaintext not in ciphertext
+
+
+def test_equal_arguments_give_equal_ciphertexts_and_others_do_not(cipher: Cipher) -> None:
+    arguments = [
+        (b"plain", KEY, TASK, "result"),
+        (b"plaim", KEY, TASK, "result"),
+        (b"plain", KEY[::-1], TASK, "result"),
+        (b"plain", KEY, "task-0002", "result"),
+        (b"plain", KEY, TASK, "log"),
+        (b"plain", KEY, f"result{TASK}", ""),
+    ]
+
+    def encrypt_all() -> list[bytes]:
+        return [cipher.encrypt(plain, key=key, task=task, label=label) for plain, key, task, label in arguments]
+
+    assert encrypt_all() == encrypt_all()
+    assert len(set(encrypt_all())) == len(arguments)
+
+
+def test_any_other_argument_is_a_bad_delivery(cipher: Cipher) -> None:
+    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
+    for key, task, label in ((KEY[::-1], TASK, "result"), (KEY, "task-0002", "result"), (KEY, TASK, "log")):
+        with pytest.raises(BadDelivery):
+            cipher.decrypt(ciphertext, key=key, task=task, label=label)
+
+
+def test_any_changed_byte_is_a_bad_delivery(cipher: Cipher) -> None:
+    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
+    for position in range(len(ciphertext)):
+        changed = bytearray(ciphertext)
+        changed[position] ^= 1
+        with pytest.raises(BadDelivery):
+            cipher.decrypt(bytes(changed), key=KEY, task=TASK, label="result")
+
+
+@pytest.mark.parametrize("ciphertext", [b"", b"short", bytes(16), bytes(100)])
+def test_what_is_no_ciphertext_is_a_bad_delivery(cipher: Cipher, ciphertext: bytes) -> None:
+    with pytest.raises(BadDelivery):
+        cipher.decrypt(ciphertext, key=KEY, task=TASK, label="result")
+
+
+def test_a_key_of_the_wrong_size_is_told(cipher: Cipher) -> None:
+    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
+    for key in (b"", KEY[: cipher.key_bytes - 1], KEY + b"x"):
+        with pytest.raises(ConfigurationError):
+            cipher.encrypt(b"plain", key=key, task=TASK, label="result")
+        with pytest.raises(BadDelivery):
+            cipher.decrypt(ciphertext, key=key, task=TASK, label="result")
+
+
+# --- AES-SIV --------------------------------------------------------------------------------------------------------
+
+
+def test_the_driver_computes_the_vector_of_rfc_5297_a_1() -> None:
+    cipher = AES.new(bytes.fromhex("fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"), AES.MODE_SIV)
+    cipher.update(bytes.fromhex("101112131415161718191a1b1c1d1e1f2021222324252627"))
+    body, tag = cipher.encrypt_and_digest(bytes.fromhex("112233445566778899aabbccddee"))
+    assert tag.hex() == "85632d07c6e8f37f950acd320a2ecc93"
+    assert body.hex() == "40c02b9690c4dc04daef7f6afe5c"
+
+
+def test_the_driver_computes_the_vector_of_rfc_5297_a_2() -> None:
+    cipher = AES.new(
+        bytes.fromhex("7f7e7d7c7b7a79787776757473727170404142434445464748494a4b4c4d4e4f"),
+        AES.MODE_SIV,
+        nonce=bytes.fromhex("09f911029d74e35bd84156c5635688c0"),
+    )
+    cipher.update(bytes.fromhex("00112233445566778899aabbccddeeffdeaddadadeaddadaffeeddccbbaa99887766554433221100"))
+    cipher.update(bytes.fromhex("102030405060708090a0"))
+    body, tag = cipher.encrypt_and_digest(b"this is some plaintext to encrypt using SIV-AES")
+    assert tag.hex() == "7bdb6e3b432667eb06f4d14bff2fbd0f"
+    assert body.hex() == (
+        "cb900f2fddbe404326601965c889bf17dba77ceb094fa663b7a3f748ba8af829ea64ad544a272e9c485b62a3fd5c0d"
+    )
+
+
+@given(
+    st.binary(max_size=200),
+    st.binary(min_size=32, max_size=32),
+    st.text("abcXYZ019_-", min_size=1, max_size=64),
+    st.sampled_from(["result", "log"]),
+)
+def test_an_independent_implementation_gives_the_same(plaintext: bytes, key: bytes, task: str, label: str) -> None:
+    ciphertext = AesSivCipher().encrypt(plaintext, key=key, task=task, label=label)
+    assert AESSIV(key).decrypt(ciphertext, [label.encode(), task.encode()]) == plaintext
+
+
+def test_the_format_of_ciphertexts_stays() -> None:
+    ciphertext = AesSivCipher().encrypt(b'[["a",1]]', key=KEY, task=TASK, label="result")
+    assert ciphertext.hex() == "36ad5c9b826aa25efe5845b42ed42e5fe2ad2f5192421d34d5"

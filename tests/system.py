@@ -1,0 +1,143 @@
+"""A whole ec262 in one process: discovery, workers and a foreman over in-memory adapters, no socket and no file."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+
+from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.memory.discovery import MemoryDiscovery
+from ec262.adapters.memory.entropy import SeededEntropy
+from ec262.adapters.memory.prober import MemoryProber
+from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.adapters.memory.transport import MemoryNetwork
+from ec262.adapters.memory.unit_of_work import MemoryStore
+from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.progress import Silent
+from ec262.adapters.runtime import local_python, runtime_class
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.domain.commands import Requirement
+from ec262.domain.job import Job, Limits
+from ec262.domain.job_run import RunPolicy
+from ec262.domain.partition import encode_row
+from ec262.domain.ports.result_store import ResultStore
+from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.verification import Majority
+from ec262.services.computer import WorkerPorts
+from ec262.services.discovery import DiscoveryService, Policy
+from ec262.services.foreman import Foreman
+from ec262.services.job_execution import ForemanPolicy, ForemanPorts
+from ec262.services.worker import Worker
+from ec262.services.worker_link import LinkPolicy
+from ec262.services.worker_policy import WorkerPolicy
+
+FOREMAN = "foreman-" + "f" * 40
+
+
+def count_words(_key: object, text: str) -> Iterable[tuple[str, int]]:
+    for word in text.split():
+        yield word, 1
+
+
+def add_up(word: str, counts: Iterable[int]) -> Iterable[tuple[str, int]]:
+    yield word, sum(counts)
+
+
+WORD_COUNT: dict[str, Callable[..., Any] | None] = {"mapper": count_words, "reducer": add_up, "combiner": None}
+
+
+def make_job(
+    data: Mapping[Any, Any],
+    functions: Mapping[str, Callable[..., Any] | None] = WORD_COUNT,
+    requirement: Requirement | None = None,
+) -> Job:
+    return Job(
+        functions=pickle_functions(functions).data,
+        rows=tuple(encode_row(key, value) for key, value in data.items()),
+        requirement=requirement or Requirement(python=local_python()),
+    )
+
+
+FOREMAN_POLICY = ForemanPolicy(
+    run=RunPolicy(rule=Majority(), patience_s=1.0, retry_s=0.01, poll_s=0.1, grace_s=0.05),
+    link=LinkPolicy(release="test", connect_s=1, reply_s=1, transfer_s=1),
+    limits=Limits(),
+    deadline_s=5,
+)
+
+
+@attrs.define(kw_only=True)
+class System:
+    """The parts that a test may want to look at or to exchange."""
+
+    service: DiscoveryService
+    network: MemoryNetwork
+    foreman_discovery: Any
+    progress: Any = attrs.Factory(Silent)
+
+    def foreman(self, policy: ForemanPolicy = FOREMAN_POLICY, **ports: Any) -> Foreman:
+        """Return a foreman; ``ports`` replaces single ports."""
+        given: dict[str, Any] = {
+            "discovery": self.foreman_discovery,
+            "dialer": self.network.dialer(),
+            "cipher": AesSivCipher(),
+            "clock": time.time,
+            "entropy": SeededEntropy(7),
+            "progress": self.progress,
+        }
+        return Foreman(ForemanPorts(**(given | ports)), policy)
+
+    def credits_of(self, token: str) -> int:
+        return self.service.open_account(token).credits
+
+
+@asynccontextmanager
+async def memory_system(
+    *,
+    workers: int = 4,
+    credits: int = 1000,
+    slots: int = 2,
+    sandboxes: Mapping[int, Sandbox] | None = None,
+    results: Mapping[int, ResultStore] | None = None,
+) -> AsyncIterator[System]:
+    """Run a system; worker ``n`` (its token is ``worker_token(n)``) gets ``sandboxes[n]`` and ``results[n]``."""
+    service = DiscoveryService(
+        unit_of_work=MemoryStore().unit_of_work,
+        clock=time.time,
+        entropy=SeededEntropy(1),
+        prober=MemoryProber(),
+        policy=Policy(grant=0),
+    )
+    service.grant_account(FOREMAN, credits)
+    network = MemoryNetwork()
+    running = [
+        asyncio.create_task(
+            Worker(
+                WorkerPorts(
+                    discovery=MemoryDiscovery(service, token=worker_token(number)),
+                    sandbox=(sandboxes or {}).get(number) or UnconfinedSandbox(),
+                    cipher=AesSivCipher(),
+                    results=(results or {}).get(number) or MemoryResultStore(capacity_bytes=1 << 24),
+                    clock=time.time,
+                ),
+                network.listener(),
+                WorkerPolicy(release="test", runtime=runtime_class("unconfined"), slots=slots, farewell_s=0.01),
+            ).run(asyncio.Event())
+        )
+        for number in range(workers)
+    ]
+    try:
+        yield System(service=service, network=network, foreman_discovery=MemoryDiscovery(service, token=FOREMAN))
+    finally:
+        for worker in running:
+            worker.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def worker_token(number: int) -> str:
+    return f"worker-{number}-" + "w" * 40

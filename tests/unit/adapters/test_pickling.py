@@ -1,0 +1,150 @@
+"""Functions travel by value, with what they use; what cannot travel is named."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import requests
+
+from ec262.adapters.pickling import pickle_functions
+from ec262.domain.errors import FunctionNotPicklable
+
+LOCK = threading.Lock()
+
+
+def reducer(key: Any, values: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+    yield key, len(values)
+
+
+def functions(mapper: Any) -> dict[str, Any]:
+    return {"mapper": mapper, "reducer": reducer, "combiner": None}
+
+
+def run_elsewhere(data: bytes, folder: Path) -> Any:
+    """Load the functions in an interpreter that knows nothing of this one's modules, and map one row."""
+    pickle = folder / "functions.pickle"
+    pickle.write_bytes(data)
+    code = (
+        "import json, pickle, pathlib, sys;"
+        "functions = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
+        "print(json.dumps([list(pair) for pair in functions['mapper'](1, 'a b')]))"
+    )
+    command = [sys.executable, "-P", "-c", code, str(pickle)]
+    return json.loads(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
+
+
+@pytest.fixture
+def sibling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module beside the job's file, with a helper in another one."""
+    (tmp_path / "job_helper.py").write_text("import job_deeper\ndef shout(text):\n    return job_deeper.up(text)\n")
+    (tmp_path / "job_deeper.py").write_text("def up(text):\n    return text.upper()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import job_helper  # type: ignore[import-not-found]  # written above
+
+    yield job_helper
+    for name in ("job_helper", "job_deeper"):
+        del sys.modules[name]
+
+
+def test_globals_closures_and_sibling_modules_travel_along(sibling: ModuleType, tmp_path: Path) -> None:
+    factor = 3
+
+    def mapper(key: int, text: str) -> Iterator[tuple[str, int]]:
+        for word in text.split():
+            yield sibling.shout(word), key * factor
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pickled = pickle_functions(functions(mapper))
+    assert run_elsewhere(pickled.data, elsewhere) == [["A", 3], ["B", 3]]
+    assert pickled.packages == ()
+
+
+def test_installed_packages_travel_by_name_and_are_told() -> None:
+    def mapper(_key: int, _text: str) -> Iterator[tuple[str, str]]:
+        yield "quoted", requests.utils.quote("a b")
+
+    assert pickle_functions(functions(mapper)).packages == ("requests",)
+
+
+def test_packages_imported_inside_functions_are_told() -> None:
+    def mapper(_key: int, _text: str) -> Iterator[tuple[str, float]]:
+        from numpy import linalg
+
+        yield "norm", float(linalg.norm([1, 2]))
+
+    assert pickle_functions(functions(mapper)).packages == ("numpy",)
+
+
+def test_the_standard_library_needs_no_package() -> None:
+    def mapper(_key: int, text: str) -> Iterator[tuple[str, int]]:
+        import json as inner
+
+        yield inner.dumps(text), 1
+
+    assert pickle_functions(functions(mapper)).packages == ()
+
+
+def test_what_cannot_travel_is_named_with_its_function() -> None:
+    def mapper(key: int, _text: str) -> Iterator[tuple[int, bool]]:
+        yield key, LOCK.locked()
+
+    with pytest.raises(FunctionNotPicklable, match=r"the mapper \(test_pickling.py:\d+\) uses the global 'LOCK'"):
+        pickle_functions(functions(mapper))
+
+
+def test_what_a_closure_holds_is_named() -> None:
+    lock = threading.Lock()
+
+    def mapper(key: int, _text: str) -> Iterator[tuple[int, bool]]:
+        yield key, lock.locked()
+
+    with pytest.raises(FunctionNotPicklable, match="variable 'lock' of type lock"):
+        pickle_functions(functions(mapper))
+
+
+def test_a_default_that_cannot_travel_is_named() -> None:
+    def mapper(key: int, _text: str, lock: Any = LOCK) -> Iterator[tuple[int, bool]]:
+        yield key, lock is None
+
+    with pytest.raises(FunctionNotPicklable, match="default of 'lock'"):
+        pickle_functions(functions(mapper))
+
+
+def test_an_import_of_the_jobs_own_module_inside_a_function_is_refused(sibling: ModuleType) -> None:
+    assert sibling
+
+    def mapper(_key: int, text: str) -> Iterator[tuple[str, int]]:
+        import job_helper  # written by the fixture
+
+        yield job_helper.shout(text), 1
+
+    with pytest.raises(FunctionNotPicklable, match="imports 'job_helper' when it runs"):
+        pickle_functions(functions(mapper))
+
+
+def test_too_much_luggage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ec262.adapters.pickling.MAX_FUNCTIONS_BYTES", 1 << 20)
+    table = bytes(2 << 20)
+
+    def mapper(key: int, _text: str) -> Iterator[tuple[int, int]]:
+        yield key, len(table)
+
+    with pytest.raises(FunctionNotPicklable, match="2 MiB with what they refer to, 1 MiB is the most"):
+        pickle_functions(functions(mapper))
+
+
+def test_no_module_stays_registered(sibling: ModuleType) -> None:
+    import cloudpickle
+
+    before = set(cloudpickle.list_registry_pickle_by_value())
+    pickle_functions(functions(sibling.shout))
+    assert set(cloudpickle.list_registry_pickle_by_value()) == before

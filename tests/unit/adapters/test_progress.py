@@ -1,0 +1,60 @@
+"""Progress, as people and log files see it."""
+
+from __future__ import annotations
+
+import io
+
+from ec262.adapters.progress import LINE_INTERVAL_S, Bar, Lines, Silent, choose_progress
+from ec262.domain.job import Phase
+from ec262.domain.ports.progress import JobStatus
+
+
+def status(done: int, phase: Phase = Phase.MAP, note: str = "") -> JobStatus:
+    return JobStatus(phase=phase, done=done, running=1, total=4, workers=3, credits=88, note=note)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_quiet_shows_nothing() -> None:
+    progress = choose_progress(quiet=True, clock=lambda: 0.0)
+    assert isinstance(progress, Silent)
+    progress.show(status(1))
+    progress.close()
+
+
+def test_lines_come_at_a_phases_begin_and_then_now_and_again() -> None:
+    now, stream = [100.0], io.StringIO()
+    progress = choose_progress(quiet=False, clock=lambda: now[0], stream=stream)
+    assert isinstance(progress, Lines)
+    progress.show(status(0))
+    progress.show(status(1))
+    now[0] += LINE_INTERVAL_S
+    progress.show(status(2))
+    progress.show(status(2, note="3 workers needed, 2 eligible"))
+    progress.show(status(0, Phase.REDUCE))
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "map: 0/4 tasks, 1 running, 3 workers, 88 credits left",
+        "map: 2/4 tasks, 1 running, 3 workers, 88 credits left",
+        "map: 2/4 tasks, 1 running, 3 workers, 88 credits left; 3 workers needed, 2 eligible",
+        "reduce: 0/4 tasks, 1 running, 3 workers, 88 credits left",
+    ]
+
+
+def test_a_terminal_gets_a_bar_for_each_phase() -> None:
+    stream = Terminal()
+    progress = choose_progress(quiet=False, clock=lambda: 0.0, stream=stream)
+    assert isinstance(progress, Bar)
+    progress.show(status(0))
+    progress.show(status(4))
+    progress.show(status(2, Phase.REDUCE))
+    progress.close()
+    progress.close()
+    shown = stream.getvalue()
+    assert "   map 100%" in shown
+    assert "reduce  50%" in shown
+    assert "3 workers, 88 credits left" in shown
+    assert shown.endswith("\n")

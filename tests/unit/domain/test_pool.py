@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from ec262.domain.commands import Requirement, WorkerAddress
+from ec262.domain.pool import Lot, Member, Pool
+from ec262.domain.runtime import PythonTag
+from tests.discovery_town import FINGERPRINT, OTHER_PYTHON, PYTHON, REQUIREMENT, runtime
+
+
+def member(
+    worker: str,
+    *,
+    python: PythonTag = PYTHON,
+    machine: str = "x86_64",
+    packages: tuple[str, ...] = (),
+    slots: int = 1,
+) -> Member:
+    return Member(
+        worker=worker,
+        address=WorkerAddress(host="h", port=1, fingerprint=FINGERPRINT),
+        runtime=runtime(python=python, machine=machine),
+        packages=frozenset(packages),
+        slots=slots,
+        expires_at=1,
+    )
+
+
+def pool(*members: Member, busy: dict[str, int] | None = None) -> Pool:
+    return Pool(members=members, busy=busy or {})
+
+
+def lot(*, tasks: int = 1, requirement: Requirement = REQUIREMENT) -> Lot:
+    return Lot(requirement=requirement, foreman="me", replicas=3, tasks=tasks)
+
+
+def test_free_slots_are_those_that_no_open_task_holds() -> None:
+    worker = member("a", slots=3)
+    assert pool(worker).free_slots(worker) == 3
+    assert pool(worker, busy={"a": 2, "b": 9}).free_slots(worker) == 1
+
+
+def test_a_worker_that_shrank_has_no_negative_slots() -> None:
+    worker = member("a", slots=1)
+    assert pool(worker, busy={"a": 2}).free_slots(worker) == 0
+
+
+def test_eligible_are_those_with_the_right_python_and_the_packages() -> None:
+    fits, more = member("fits", packages=("numpy",)), member("more", packages=("numpy", "scipy"))
+    everybody = pool(fits, more, member("bare"), member("new", python=OTHER_PYTHON, packages=("numpy",)))
+    requirement = Requirement(python=PYTHON, packages=("numpy",))
+    assert everybody.eligible(requirement, foreman="me") == (fits, more)
+
+
+def test_a_foreman_does_not_draw_itself() -> None:
+    assert pool(member("me")).eligible(REQUIREMENT, foreman="me") == ()
+
+
+def test_the_version_text_decides_nothing() -> None:
+    renamed = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11.9")
+    assert pool(member("a", python=renamed)).eligible(REQUIREMENT, foreman="me")
+
+
+def explain(*members: Member, packages: tuple[str, ...] = (), busy: dict[str, int] | None = None) -> str:
+    return pool(*members, busy=busy).explanation(Requirement(python=PYTHON, packages=packages), foreman="me")
+
+
+def test_nothing_to_explain_where_everybody_fits() -> None:
+    assert explain(member("a"), member("b")) == ""
+
+
+def test_an_empty_pool_says_so() -> None:
+    assert explain() == "the pool is empty"
+
+
+def test_own_workers_are_named_as_such() -> None:
+    assert explain(member("me")) == "1 is the foreman's own"
+
+
+def test_other_pythons_are_counted_the_most_frequent_first() -> None:
+    pypy = PythonTag(implementation="pypy", magic=1, cloudpickle="3.1", version="3.10")
+    text = explain(member("p", python=pypy), member("a", python=OTHER_PYTHON), member("b", python=OTHER_PYTHON))
+    assert text == "2 run cpython 3.12; 1 runs pypy 3.10"
+
+
+def test_a_python_that_sounds_right_is_named_in_full() -> None:
+    same_name = PythonTag(implementation="cpython", magic=3495, cloudpickle="2.0", version="3.11")
+    assert explain(member("a", python=same_name)) == "1 runs cpython 3.11 (magic 3495, cloudpickle 2.0)"
+
+
+def test_missing_packages_are_counted_among_those_with_the_right_python() -> None:
+    members = (
+        member("a", packages=("numpy",)),
+        member("b", packages=("numpy",)),
+        member("c"),
+        member("d", python=OTHER_PYTHON, packages=("scipy",)),
+    )
+    assert explain(*members, packages=("numpy", "scipy")) == "1 runs cpython 3.12; 1 lacks numpy; none offers scipy"
+    assert explain(*members[:3], member("e"), packages=("numpy",)) == "2 lack numpy"
+
+
+def test_only_so_many_packages_are_named() -> None:
+    assert explain(member("a"), packages=tuple("abcdefghij")).count("none offers") == 5
+
+
+def test_busy_workers_are_counted() -> None:
+    assert explain(member("a"), member("b"), busy={"a": 1}) == "1 is busy"
+    assert explain(member("a"), member("b"), busy={"a": 1, "b": 1}) == "2 are busy"
+
+
+def test_kinds_that_cannot_be_compared_are_told() -> None:
+    text = explain(member("a"), member("b"), member("c", machine="aarch64"))
+    assert text == "the eligible are of 2 kinds whose results cannot be compared, at most 2 of one kind"
+
+
+@pytest.mark.parametrize("assigned", [2, 3])
+def test_no_shortfall_where_all_was_assigned(assigned: int) -> None:
+    assert pool().shortfall(lot(tasks=2), assigned=assigned) == ""
+
+
+def test_a_shortfall_says_what_is_missing_and_why() -> None:
+    members = (member("a"), member("b", slots=2), member("c", python=OTHER_PYTHON))
+    assert pool(*members).shortfall(lot(tasks=1), assigned=0) == (
+        "1 of 1 task not assigned: 3 workers needed for each, 2 eligible with 3 free slots; 1 runs cpython 3.12"
+    )
+
+
+def test_a_shortfall_of_slots_alone_needs_no_more_words() -> None:
+    assert pool(member("a"), member("b"), member("c")).shortfall(lot(tasks=4), assigned=1) == (
+        "3 of 4 tasks not assigned: 3 workers needed for each, 3 eligible with 3 free slots"
+    )

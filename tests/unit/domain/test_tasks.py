@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from ec262.domain.commands import TaskState, WorkerAddress
+from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
+from ec262.domain.ledger import SERVICE, Reason, Transfer
+from ec262.domain.tasks import Replica, Task, commit, expire, purchase_transfer
+from tests.discovery_town import FINGERPRINT, digest
+
+DEADLINE = 1000.0
+EARLY, LATE = DEADLINE - 1, DEADLINE
+
+
+def open_task(*, replicas: int = 3, rule: str = "majority:3") -> Task:
+    return Task(
+        id="task-1",
+        foreman="foreman",
+        purchase="purchase-1",
+        rule=rule,
+        deadline=DEADLINE,
+        forgotten_at=DEADLINE + 100,
+        key=b"k" * 32,
+        replicas=tuple(
+            Replica(
+                worker=f"w{number}",
+                address=WorkerAddress(host="h", port=1 + number, fingerprint=FINGERPRINT),
+                secret=b"s" * 32,
+                delivery_secret=b"d" * 32,
+            )
+            for number in range(replicas)
+        ),
+    )
+
+
+def after(task: Task, *commitments: tuple[str, str]) -> Task:
+    for worker, text in commitments:
+        task, _ = commit(task, worker=worker, digest=digest(text), now=EARLY)
+    return task
+
+
+def paid(transfers: tuple[Transfer, ...]) -> list[tuple[str, str, int, Reason]]:
+    return [(each.debit, each.credit, each.amount, each.reason) for each in transfers]
+
+
+def test_buying_moves_a_credit_for_each_replica() -> None:
+    transfer = purchase_transfer(open_task(), at=5)
+    assert paid((transfer,)) == [("user:foreman", "escrow:task-1", 3, Reason.PURCHASE)]
+    assert transfer.task == "task-1"
+
+
+def test_one_commitment_of_three_decides_nothing() -> None:
+    task, transfers = commit(open_task(), worker="w1", digest=digest("a"), now=EARLY)
+    assert task.state is TaskState.OPEN
+    assert (task.commitments(), task.escrow, transfers) == ([digest("a")], 3, ())
+    assert not task.won
+
+
+def test_the_quorum_wins_and_is_paid_at_once() -> None:
+    task, transfers = commit(after(open_task(), ("w2", "a")), worker="w0", digest=digest("a"), now=EARLY)
+    assert (task.state, task.digest, task.escrow) == (TaskState.WON, digest("a"), 1)
+    assert paid(transfers) == [
+        ("escrow:task-1", "user:w0", 1, Reason.WIN),
+        ("escrow:task-1", "user:w2", 1, Reason.WIN),
+    ]
+    assert {transfer.at for transfer in transfers} == {EARLY}
+
+
+def test_commitments_are_in_order_of_arrival() -> None:
+    task = after(open_task(), ("w2", "c"), ("w0", "a"), ("w1", "b"))
+    assert task.commitments() == [digest("c"), digest("a"), digest("b")]
+
+
+def test_a_late_equal_commitment_is_paid_until_the_deadline() -> None:
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    task, transfers = commit(won, worker="w2", digest=digest("a"), now=DEADLINE - 0.001)
+    assert paid(transfers) == [("escrow:task-1", "user:w2", 1, Reason.WIN)]
+    assert (task.state, task.escrow) == (TaskState.WON, 0)
+
+
+def test_a_loser_is_not_paid() -> None:
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    task, transfers = commit(won, worker="w2", digest=digest("lie"), now=EARLY)
+    assert transfers == ()
+    assert (task.state, task.digest, task.escrow) == (TaskState.WON, digest("a"), 1)
+
+
+def test_a_loser_before_the_win_is_not_paid_by_it() -> None:
+    task = after(open_task(), ("w0", "lie"), ("w1", "a"), ("w2", "a"))
+    assert [replica.paid for replica in task.replicas] == [False, True, True]
+    assert task.escrow == 1
+
+
+def test_three_different_digests_win_nothing() -> None:
+    task = after(open_task(), ("w0", "a"), ("w1", "b"), ("w2", "c"))
+    assert (task.state, task.digest, task.escrow) == (TaskState.OPEN, None, 3)
+
+
+def test_the_same_commitment_again_changes_nothing() -> None:
+    task = after(open_task(), ("w0", "a"), ("w1", "a"))
+    assert commit(task, worker="w0", digest=digest("a"), now=EARLY) == (task, ())
+    settled, _ = expire(task, now=LATE)
+    assert commit(settled, worker="w0", digest=digest("a"), now=LATE) == (settled, ())
+
+
+def test_another_commitment_is_refused() -> None:
+    with pytest.raises(CommitmentConflict):
+        commit(after(open_task(), ("w0", "a")), worker="w0", digest=digest("b"), now=EARLY)
+
+
+def test_a_stranger_learns_nothing() -> None:
+    with pytest.raises(UnknownTask, match="unknown task task-1"):
+        commit(open_task(), worker="stranger", digest=digest("a"), now=EARLY)
+
+
+def test_a_commitment_at_the_deadline_is_too_late() -> None:
+    with pytest.raises(TaskClosed, match="the deadline"):
+        commit(open_task(), worker="w0", digest=digest("a"), now=LATE)
+
+
+@pytest.mark.parametrize("commitments", [[], [("w0", "a"), ("w1", "a")]])
+def test_a_closed_task_takes_no_commitment_even_if_the_clock_is_set_back(commitments: list[tuple[str, str]]) -> None:
+    closed, _ = expire(after(open_task(), *commitments), now=LATE)
+    with pytest.raises(TaskClosed, match="takes no commitment"):
+        commit(closed, worker="w2", digest=digest("a"), now=EARLY)
+
+
+def test_before_the_deadline_nothing_expires() -> None:
+    task = open_task()
+    assert expire(task, now=EARLY) == (task, ())
+    assert not task.is_due(EARLY)
+    assert task.is_due(LATE)
+
+
+@pytest.mark.parametrize("commitments", [[], [("w0", "a")], [("w0", "a"), ("w1", "b"), ("w2", "c")]])
+def test_what_nobody_won_goes_back_and_the_key_is_destroyed(commitments: list[tuple[str, str]]) -> None:
+    task, transfers = expire(after(open_task(), *commitments), now=LATE)
+    assert (task.state, task.key, task.escrow) == (TaskState.REFUNDED, None, 0)
+    assert paid(transfers) == [("escrow:task-1", "user:foreman", 3, Reason.REFUND)]
+
+
+def test_what_a_win_did_not_pay_is_kept_by_the_service() -> None:
+    task, transfers = expire(after(open_task(), ("w0", "a"), ("w1", "a")), now=LATE)
+    assert (task.state, task.key, task.digest) == (TaskState.SETTLED, b"k" * 32, digest("a"))
+    assert paid(transfers) == [("escrow:task-1", SERVICE, 1, Reason.UNPAID)]
+    assert (task.escrow, task.is_due(LATE)) == (0, False)
+
+
+def test_a_task_that_paid_all_has_nothing_left_to_move() -> None:
+    task, transfers = expire(after(open_task(), ("w0", "a"), ("w1", "a"), ("w2", "a")), now=LATE)
+    assert (task.state, transfers) == (TaskState.SETTLED, ())
+
+
+@pytest.mark.parametrize("commitments", [[], [("w0", "a"), ("w1", "a")]])
+def test_a_deadline_is_applied_once(commitments: list[tuple[str, str]]) -> None:
+    closed, _ = expire(after(open_task(), *commitments), now=LATE)
+    with pytest.raises(TaskClosed, match="takes no deadline"):
+        expire(closed, now=LATE)
+
+
+def test_one_replica_wins_alone() -> None:
+    task, transfers = commit(open_task(replicas=1, rule="majority:1"), worker="w0", digest=digest("a"), now=EARLY)
+    assert (task.state, task.escrow, len(transfers)) == (TaskState.WON, 0, 1)
+
+
+def test_every_movement_of_a_task_has_an_id_of_its_own() -> None:
+    task = open_task()
+    ids = [purchase_transfer(task, at=0).id]
+    for worker in ("w0", "w1"):
+        task, transfers = commit(task, worker=worker, digest=digest("a"), now=EARLY)
+        ids += [transfer.id for transfer in transfers]
+    ids += [transfer.id for transfer in expire(task, now=LATE)[1]]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_secrets_are_not_printed() -> None:
+    text = repr(attrs.evolve(open_task(), key=b"topsecret" * 3))
+    for secret in ("topsecret", "sss", "ddd"):
+        assert secret not in text

@@ -1,0 +1,119 @@
+"""What ``run_job`` checks and encodes before anything is started or bought."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ec262
+from ec262.domain.errors import (
+    ConfigurationError,
+    DiscoveryUnavailable,
+    FunctionNotPicklable,
+    JobDefinitionError,
+    ValueNotEncodable,
+)
+from ec262.entrypoints import api
+from ec262.entrypoints.session import Session, build_job
+
+
+def mapper(key: Any, value: Any) -> Iterator[tuple[Any, Any]]:
+    yield key, value
+
+
+def reducer(key: Any, values: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
+    yield key, values
+
+
+FUNCTIONS = {"mapper": mapper, "reducer": reducer, "combiner": None}
+
+
+@pytest.mark.parametrize(
+    "data", [{1: "a", 2: "b"}, [(1, "a"), (2, "b")], iter([[1, "a"], [2, "b"]]), lambda: {1: "a", 2: "b"}]
+)
+def test_data_in_all_its_forms(data: Any) -> None:
+    assert [row.data for row in build_job(data, FUNCTIONS, 0).rows] == [b'[1,"a"]', b'[2,"b"]']
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ("text", "the data is str"),
+        (7, "the data is int"),
+        (None, "the data is NoneType"),
+        ([(1, "a"), 2], "row 2 of the data is not a"),
+        ([(1, 2, 3)], "row 1 of the data is not a"),
+    ],
+)
+def test_data_that_is_none(data: Any, complaint: str) -> None:
+    with pytest.raises(JobDefinitionError, match=complaint):
+        build_job(data, FUNCTIONS, 0)
+
+
+def test_a_value_without_canonical_form_names_key_and_type() -> None:
+    with pytest.raises(ValueNotEncodable, match=r"'k'.*object|object.*'k'"):
+        build_job({"k": object()}, FUNCTIONS, 0)
+
+
+@pytest.mark.parametrize("role", ["mapper", "reducer"])
+def test_missing_functions_say_how_to_give_them(role: str) -> None:
+    with pytest.raises(JobDefinitionError, match=f"the job has no {role}: mark one with @ec262.{role}"):
+        build_job({}, FUNCTIONS | {role: None}, 0)
+
+
+def test_a_function_that_is_none() -> None:
+    with pytest.raises(JobDefinitionError, match="the mapper is not a function but str"):
+        build_job({}, FUNCTIONS | {"mapper": "f"}, 0)  # type: ignore[dict-item]  # that is the mistake
+
+
+def test_functions_are_checked_before_anything_is_started() -> None:
+    lock = threading.Lock()
+
+    def holding(key: Any, _value: Any) -> Iterator[tuple[Any, Any]]:
+        yield key, lock.locked()
+
+    with pytest.raises(FunctionNotPicklable), Session({}, {}) as session:
+        session.run_job({1: 1}, FUNCTIONS | {"mapper": holding}, {})
+
+
+def test_no_data_is_an_empty_result_and_starts_nothing() -> None:
+    with Session({}, {}) as session:
+        assert session.run_job({}, FUNCTIONS, {}) == {}
+        assert session._embedded is None
+
+
+def test_unknown_settings_are_named() -> None:
+    with Session({}, {}), pytest.raises(JobDefinitionError, match="no setting named sead"):
+        ec262.run_job({}, mapper=mapper, reducer=reducer, sead=1)
+
+
+def test_flags_go_before_the_callers_settings() -> None:
+    with Session({"verify": "faith"}, {}), pytest.raises(ConfigurationError, match="faith"):
+        ec262.run_job({}, mapper=mapper, reducer=reducer, verify="majority:3")
+
+
+def test_marked_functions_are_used_unless_given() -> None:
+    api.declared.clear()
+    assert ec262.mapper(mapper) is mapper
+    assert ec262.reducer(reducer) is reducer
+    assert ec262.combiner(reducer) is reducer
+    assert api.declared == {"mapper": mapper, "reducer": reducer, "combiner": reducer}
+    with Session({}, {}):
+        assert ec262.run_job({}) == {}
+        api.declared.clear()
+        with pytest.raises(JobDefinitionError, match="the job has no mapper"):
+            ec262.run_job({})
+        with pytest.raises(JobDefinitionError, match="the job has no reducer"):
+            ec262.run_job({}, mapper=mapper)
+
+
+async def test_a_running_event_loop_is_no_obstacle(tmp_path: Path) -> None:
+    flags = {"discovery": "http://127.0.0.1:9", "patience": 0.1, "credentials": str(tmp_path)}
+    with Session(flags, {}) as session, pytest.raises(DiscoveryUnavailable):
+        session.run_job({1: 1}, FUNCTIONS, {})
+    await asyncio.sleep(0)

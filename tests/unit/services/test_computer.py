@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+
+import pytest
+
+from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.domain.errors import (
+    DiscoveryUnavailable,
+    SandboxCrashed,
+    SandboxLimitExceeded,
+    TaskClosed,
+)
+from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
+from ec262.services.computer import THREAD_BYTES, Computer, Replica
+from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
+
+WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
+
+
+def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
+    rig.discovery.assign(deadline_in_s=deadline_in_s)
+    now = rig.clock()
+    return Replica(assignment=rig.discovery.assignments[TASK], deadline=now + deadline_in_s, forgotten_at=now + 3600.0)
+
+
+async def compute(rig: Rig, *, deadline_in_s: float = 60.0, limits: Limits | None = None) -> Committed | Failed:
+    return await Computer(rig.ports, rig.policy).compute(
+        replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits()
+    )
+
+
+async def test_the_digest_of_the_stored_ciphertext_is_committed() -> None:
+    rig = Rig()
+    assert await compute(rig) == Committed(task=TASK)
+    stored = await rig.results.get(TASK)
+    assert stored is not None
+    assert rig.discovery.commitments == {TASK: hashlib.sha256(stored.ciphertext).digest()}
+    assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result") == RESULT
+    assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log") == b"hello"
+
+
+async def test_a_large_result_is_encrypted_in_a_thread_to_the_same_bytes() -> None:
+    large = b"x" * (THREAD_BYTES + 1)
+
+    async def act() -> Computed:
+        return Computed(outcome=large, log=b"")
+
+    rig = Rig()
+    rig.sandbox.act = act
+    assert await compute(rig) == Committed(task=TASK)
+    stored = await rig.results.get(TASK)
+    assert stored is not None
+    assert stored.ciphertext == rig.cipher.encrypt(large, key=KEY, task=TASK, label="result")
+
+
+async def test_no_task_gets_more_than_the_owner_grants() -> None:
+    rig = Rig(limits=Limits(cpu_s=5.0, memory_bytes=1000))
+    await compute(rig, limits=Limits(cpu_s=50.0, wall_s=3.0, memory_bytes=10_000))
+    [(_, limits)] = rig.sandbox.runs
+    assert (limits.cpu_s, limits.wall_s, limits.memory_bytes) == (5.0, 3.0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected"),
+    [
+        (SandboxLimitExceeded("memory", "12 MiB"), Failed(task=TASK, limit="memory", reason="12 MiB")),
+        (SandboxCrashed("signal 11"), Failed(task=TASK, limit="", reason="signal 11")),
+        (RuntimeError("oops"), Failed(task=TASK, limit="", reason="internal error of the worker")),
+    ],
+)
+async def test_no_result_is_told_with_its_reason(
+    trouble: Exception, expected: Failed, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act() -> Computed:
+        raise trouble
+
+    rig = Rig()
+    rig.sandbox.act = act
+    assert await compute(rig) == expected
+    assert not rig.discovery.commitments
+    assert ("a defect" in caplog.text) == isinstance(trouble, RuntimeError)
+
+
+async def test_a_long_reason_is_cut() -> None:
+    async def act() -> Computed:
+        raise SandboxCrashed("x" * 5000)
+
+    rig = Rig()
+    rig.sandbox.act = act
+    failed = await compute(rig)
+    assert isinstance(failed, Failed)
+    assert len(failed.reason) == MAX_REASON_CHARS
+
+
+async def test_nothing_is_committed_that_could_not_be_delivered() -> None:
+    rig = Rig(results=MemoryResultStore(capacity_bytes=10))
+    failed = await compute(rig)
+    assert isinstance(failed, Failed)
+    assert "full" in failed.reason
+    assert not rig.discovery.commitments
+
+
+async def test_a_key_of_the_wrong_size_is_told() -> None:
+    rig = Rig()
+    rig.cipher.key_bytes = 16
+    failed = await compute(rig)
+    assert isinstance(failed, Failed)
+    assert "the discovery service is set up for another one" in failed.reason
+
+
+async def test_the_commitment_survives_an_absence_of_discovery() -> None:
+    rig = Rig()
+    rig.discovery.troubles["commit"] = [DiscoveryUnavailable("away")] * 3
+    assert await compute(rig) == Committed(task=TASK)
+    assert rig.discovery.calls.count("commit") == 4
+
+
+async def test_the_deadline_ends_the_waiting_for_discovery() -> None:
+    rig = Rig()
+    rig.discovery.troubles["commit"] = [DiscoveryUnavailable("away")] * 10_000
+    failed = await compute(rig, deadline_in_s=0.05)
+    assert isinstance(failed, Failed)
+    assert "did not answer" in failed.reason
+
+
+async def test_a_refused_commitment_is_told() -> None:
+    rig = Rig()
+    rig.discovery.troubles["commit"] = [TaskClosed("the deadline passed")]
+    assert await compute(rig) == Failed(task=TASK, limit="", reason="the deadline passed")
+
+
+async def test_nothing_is_computed_past_the_deadline() -> None:
+    cancelled = False
+
+    async def act() -> Computed:
+        nonlocal cancelled
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled = True
+            raise
+        raise AssertionError
+
+    rig = Rig()
+    rig.sandbox.act = act
+    failed = await compute(rig, deadline_in_s=0.05)
+    assert failed == Failed(task=TASK, limit="wall", reason="the task's deadline passed while it was computed")
+    assert cancelled
+
+
+async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    release = asyncio.Event()
+
+    async def act() -> Computed:
+        await release.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    caplog.set_level(logging.INFO)
+    rig = Rig(slots=1)
+    rig.sandbox.act = act
+    computer = Computer(rig.ports, rig.policy)
+    first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits()))
+    await asyncio.sleep(0)
+    late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits())
+    assert late == Failed(task=TASK, limit="", reason="the task's deadline passed while it waited for a free slot")
+    release.set()
+    assert await first == Committed(task=TASK)
+    assert len(rig.sandbox.runs) == 1
+    assert KEY.hex() not in caplog.text

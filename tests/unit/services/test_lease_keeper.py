@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from ec262.domain.commands import Lease, RegisterWorker
+from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable, NotAuthenticated
+from ec262.services import lease_keeper
+from ec262.services.lease_keeper import LeaseKeeper
+from ec262.services.worker_policy import WorkerPolicy
+from tests.unit.services.worker_doubles import RUNTIME, ScriptedDiscovery
+
+REGISTRATION = RegisterWorker(host="worker.example", port=1, fingerprint="0" * 64, runtime=RUNTIME, ttl_s=60.0)
+
+
+class Keeping:
+    """A keeper at work."""
+
+    def __init__(self, discovery: ScriptedDiscovery, *, lease_s: float = 60.0) -> None:
+        self.stop = asyncio.Event()
+        self.joined: list[Lease] = []
+        registration = RegisterWorker(
+            host="worker.example", port=1, fingerprint="0" * 64, runtime=RUNTIME, ttl_s=lease_s
+        )
+        policy = WorkerPolicy(release="test", runtime=RUNTIME, retry_s=0.01, max_retry_s=0.01)
+        self.keeper = LeaseKeeper(discovery, registration, policy)
+        self.task = asyncio.create_task(self.keeper.keep(self.stop, on_joined=self.joined.append))
+
+    async def end(self) -> None:
+        self.stop.set()
+        await self.task
+
+
+async def test_opens_an_account_and_joins_once() -> None:
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery)
+    await discovery.called("register", 1)
+    await asyncio.sleep(0.02)
+    await keeping.end()
+    assert discovery.calls == ["open_account", "register"]
+    assert discovery.registration == REGISTRATION
+    assert [lease.worker for lease in keeping.joined] == ["worker-account"]
+
+
+async def test_renews_three_times_a_lease() -> None:
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery, lease_s=1.0)
+    began = asyncio.get_running_loop().time()
+    await discovery.called("register", 3)
+    took_s = asyncio.get_running_loop().time() - began
+    await keeping.end()
+    assert 0.6 < took_s < 1.0
+    assert len(keeping.joined) == 1
+
+
+async def test_stops_also_while_discovery_is_away() -> None:
+    discovery = ScriptedDiscovery()
+    discovery.troubles["open_account"] = [DiscoveryUnavailable("away")] * 10_000
+    keeping = Keeping(discovery)
+    await discovery.called("open_account", 3)
+    await keeping.end()
+    assert keeping.joined == []
+
+
+async def test_tells_each_change_of_standing_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ec262")
+    discovery = ScriptedDiscovery()
+    discovery.troubles["open_account"] = [DiscoveryUnavailable("away")] * 3
+    discovery.troubles["register"] = [DiscoveryUnavailable("away")] * 3
+    keeping = Keeping(discovery)
+    await discovery.called("register", 4)
+    await keeping.end()
+    assert [record.getMessage() for record in caplog.records] == [
+        "discovery is away, trying again: away",
+        "in the pool as worker-account, reached at worker.example:1",
+    ]
+    assert len(keeping.joined) == 1
+
+
+async def test_a_refused_first_registration_is_for_the_owner_to_solve() -> None:
+    discovery = ScriptedDiscovery()
+    discovery.troubles["register"] = [AddressUnreachable("nobody answers at worker.example")]
+    keeping = Keeping(discovery)
+    with pytest.raises(AddressUnreachable, match="nobody answers"):
+        await keeping.task
+
+
+async def test_a_refused_renewal_is_tried_again_with_the_account_opened_anew(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease_keeper, "RENEWALS_PER_LEASE", 100)
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery, lease_s=1.0)
+    await discovery.called("register", 1)
+    discovery.troubles["register"] = [NotAuthenticated("no such account")]
+    await discovery.called("register", 3)
+    await keeping.end()
+    assert discovery.calls[:5] == ["open_account", "register", "register", "open_account", "register"]
+    assert "discovery refuses the lease, trying again: no such account" in caplog.text
+
+
+async def test_leaves_the_pool() -> None:
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery)
+    await discovery.called("register", 1)
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert discovery.registration is None
+
+
+@pytest.mark.parametrize("trouble", [DiscoveryUnavailable("away"), NotAuthenticated("no such account")])
+async def test_leaving_never_fails(trouble: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    discovery = ScriptedDiscovery()
+    discovery.troubles["leave"] = [trouble]
+    keeping = Keeping(discovery)
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert f"the lease will run out: {trouble}" in caplog.text
+
+
+async def test_leaving_does_not_wait_for_ever(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(ScriptedDiscovery):
+        async def leave(self) -> None:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(lease_keeper, "LEAVE_S", 0.02)
+    keeping = Keeping(Stuck())
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert "the lease will run out" in caplog.text

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
+from ec262.domain.job import Computed
+from ec262.domain.messages import Committed, Delivered, Ready, Refused
+from ec262.services.task_book import LEAVING, NOT_ASSIGNED, TaskBook
+from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
+
+OTHER = "task-0002"
+READY = Ready(task=TASK)
+COMMITTED = Committed(task=TASK)
+UNKNOWN = Refused(task=TASK, reason=NOT_ASSIGNED)
+
+
+class Gate:
+    """What a sandbox does that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.entered = asyncio.Event()
+
+    async def __call__(self) -> Computed:
+        self.entered.set()
+        await self.opened.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+
+def book_of(rig: Rig) -> TaskBook:
+    return TaskBook(rig.ports, rig.policy)
+
+
+async def computing(rig: Rig) -> tuple[TaskBook, Gate, asyncio.Task[object]]:
+    """A book with one task in the sandbox, which waits at the gate."""
+    gate = Gate()
+    rig.sandbox.act = gate
+    rig.discovery.assign()
+    book = book_of(rig)
+    assert await book.assign(assign()) == READY
+    asking: asyncio.Task[object] = asyncio.create_task(book.compute(compute()))
+    await gate.entered.wait()
+    return book, gate, asking
+
+
+async def test_a_task_from_assignment_to_delivery() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    assert await book.assign(assign()) == READY
+    assert await book.compute(compute()) == COMMITTED
+    assert book.computing == 0
+    stored = await rig.results.get(TASK)
+    assert stored is not None
+    assert await book.deliver(deliver()) == Delivered(task=TASK, ciphertext=stored.ciphertext, log=stored.log)
+
+
+async def test_a_stranger_learns_nothing() -> None:
+    rig = Rig()
+    book = book_of(rig)
+    unknown = await book.assign(assign())
+    rig.discovery.assign()
+    wrong_secret = await book.assign(assign(secret=b"another secret!!"))
+    assert unknown == wrong_secret == UNKNOWN
+
+
+@pytest.mark.parametrize("task", ["", "short"])
+async def test_discovery_is_not_asked_after_what_is_no_task_id(task: str) -> None:
+    rig = Rig()
+    assert await book_of(rig).assign(assign(task)) == Refused(task=task, reason=NOT_ASSIGNED)
+    assert rig.discovery.calls == []
+
+
+async def test_an_assignment_is_asked_for_once_discovery_is_back() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    rig.discovery.troubles["assignment"] = [DiscoveryUnavailable("away")] * 2
+    assert await book_of(rig).assign(assign()) == READY
+
+
+async def test_an_assignment_is_refused_while_discovery_stays_away() -> None:
+    rig = Rig(assign_s=0.05)
+    rig.discovery.assign()
+    rig.discovery.troubles["assignment"] = [DiscoveryUnavailable("away")] * 10_000
+    refused = await book_of(rig).assign(assign())
+    assert isinstance(refused, Refused)
+    assert "did not answer" in refused.reason
+
+
+async def test_a_task_that_discovery_has_closed_is_refused() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    rig.discovery.troubles["assignment"] = [TaskClosed("the deadline passed")]
+    assert await book_of(rig).assign(assign()) == UNKNOWN
+
+
+async def test_a_task_past_its_deadline_is_refused() -> None:
+    rig = Rig()
+    rig.discovery.assign(deadline_in_s=0.0)
+    assert await book_of(rig).assign(assign()) == Refused(task=TASK, reason="the task's deadline passed")
+
+
+async def test_open_tasks_are_capped_until_their_deadlines() -> None:
+    rig = Rig(max_open_tasks=1)
+    rig.discovery.assign()
+    rig.discovery.assign(OTHER, deadline_in_s=600.0)
+    book = book_of(rig)
+    assert await book.assign(assign()) == READY
+    assert await book.assign(assign()) == READY
+    assert await book.assign(assign(OTHER)) == Refused(task=OTHER, reason="this worker has no room for another task")
+    rig.clock.now += 61.0
+    await book.purge()
+    assert await book.assign(assign(OTHER)) == Ready(task=OTHER)
+
+
+async def test_work_without_an_assignment_is_refused() -> None:
+    assert await book_of(Rig()).compute(compute()) == UNKNOWN
+
+
+async def test_pending_work_is_capped() -> None:
+    rig = Rig(max_pending_bytes=10)
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    refused = await book.compute(compute(rows=b"x" * 11))
+    assert refused == Refused(task=TASK, reason="this worker has no memory left for more work")
+    assert await book.compute(compute(rows=b"x")) == COMMITTED
+
+
+async def test_a_task_is_computed_once() -> None:
+    rig = Rig()
+    book, gate, first = await computing(rig)
+    assert await book.assign(assign()) == READY
+    second = asyncio.create_task(book.compute(compute()))
+    await asyncio.sleep(0)
+    gate.opened.set()
+    assert await first == await second == await book.compute(compute()) == COMMITTED
+    assert await book.assign(assign()) == READY
+    assert len(rig.sandbox.runs) == 1
+
+
+async def test_a_computation_outlives_the_foremans_interest() -> None:
+    rig = Rig()
+    book, gate, asking = await computing(rig)
+    asking.cancel()
+    await asyncio.wait([asking])
+    assert book.computing == 1
+    gate.opened.set()
+    await book.finish()
+    assert TASK in rig.discovery.commitments
+    assert isinstance(await book.deliver(deliver()), Delivered)
+
+
+@pytest.mark.parametrize("secret", [b"another secret!!", b"assignment secret"])
+async def test_a_result_is_given_up_for_its_delivery_secret_only(secret: bytes) -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    assert await book.deliver(deliver()) == UNKNOWN
+    await book.assign(assign())
+    await book.compute(compute())
+    assert await book.deliver(deliver(secret=secret)) == UNKNOWN
+
+
+async def test_a_result_that_is_not_there_is_refused() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    assert await book.deliver(deliver()) == Refused(task=TASK, reason="this worker has no result of the task")
+
+
+async def test_a_leaving_worker_begins_nothing_and_finishes_what_it_has() -> None:
+    rig = Rig()
+    book, gate, asking = await computing(rig)
+    rig.discovery.assign(OTHER)
+    assert await book.assign(assign(OTHER)) == Ready(task=OTHER)
+    book.refuse_new()
+    assert await book.assign(assign(OTHER)) == Refused(task=OTHER, reason=LEAVING)
+    assert await book.compute(compute(OTHER)) == Refused(task=OTHER, reason=LEAVING)
+    assert await book.assign(assign()) == READY
+    finishing = asyncio.create_task(book.finish())
+    await asyncio.sleep(0.01)
+    assert not finishing.done()
+    gate.opened.set()
+    await finishing
+    assert await asking == COMMITTED
+    assert await book.compute(compute()) == COMMITTED
+
+
+async def test_what_discovery_has_forgotten_is_forgotten() -> None:
+    rig = Rig()
+    rig.discovery.assign(forgotten_in_s=100.0)
+    book = book_of(rig)
+    await book.assign(assign())
+    await book.compute(compute())
+    rig.clock.now += 99.0
+    await book.purge()
+    assert isinstance(await book.deliver(deliver()), Delivered)
+    rig.clock.now += 1.0
+    await book.purge()
+    assert await book.deliver(deliver()) == UNKNOWN
+    assert await rig.results.get(TASK) is None
+
+
+async def test_closing_stops_what_is_computed() -> None:
+    rig = Rig()
+    book, _gate, asking = await computing(rig)
+    await book.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert book.computing == 0
+    assert not rig.discovery.commitments

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ec262.adapters.memory.transport import MemoryNetwork
+from ec262.domain.commands import Lease, WorkerAddress
+from ec262.domain.errors import AddressUnreachable, ConfigurationError, PeerLost, SandboxUnavailable
+from ec262.domain.job import Computed
+from ec262.domain.messages import Committed, Delivered, Hello, Message, Ready, Refused, Welcome
+from ec262.domain.ports.transport import Connection
+from ec262.services.task_book import LEAVING
+from ec262.services.worker import Worker
+from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
+
+
+class Running:
+    """A worker that runs on an in-memory network."""
+
+    def __init__(self, rig: Rig, network: MemoryNetwork) -> None:
+        self.rig = rig
+        self.network = network
+        self.stop = asyncio.Event()
+        self.joined: asyncio.Queue[Lease] = asyncio.Queue()
+        self.worker = Worker(rig.ports, network.listener(), rig.policy)
+        self.task = asyncio.create_task(self.worker.run(self.stop, on_joined=self.joined.put_nowait))
+
+    async def address(self) -> WorkerAddress:
+        async with asyncio.timeout(5):
+            lease = await self.joined.get()
+        self.joined.put_nowait(lease)
+        return lease.address
+
+    async def foreman(self) -> Foreman:
+        connection = await self.network.dialer().connect(await self.address(), timeout_s=5)
+        foreman = Foreman(connection)
+        assert isinstance(await foreman.ask(Hello(versions=(1,), release="test")), Welcome)
+        return foreman
+
+
+class Foreman:
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    async def ask(self, message: Message) -> Message:
+        await self.connection.send(message, timeout_s=5)
+        return await self.hear()
+
+    async def hear(self) -> Message:
+        return await self.connection.receive(max_payload_bytes=1 << 20, timeout_s=5)
+
+
+Run = Callable[..., Awaitable[Running]]
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def run(rig: Rig | None = None, **policy: Any) -> Running:
+        started.append(Running(rig or Rig(**policy), MemoryNetwork()))
+        return started[-1]
+
+    yield run
+    for running in started:
+        running.task.cancel()
+        await asyncio.wait([running.task])
+
+
+class Gate:
+    """What a sandbox does that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.entered = asyncio.Event()
+
+    async def __call__(self) -> Computed:
+        self.entered.set()
+        await self.opened.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+
+async def test_registers_what_its_owner_decided(run: Callable[..., Running]) -> None:
+    running = run(host="worker.example", packages=("numpy",), slots=3, lease_s=30.0)
+    address = await running.address()
+    assert address.host == "worker.example"
+    registration = running.rig.discovery.registration
+    assert registration is not None
+    assert (registration.slots, registration.packages, registration.ttl_s) == (3, ("numpy",), 30.0)
+    assert registration.runtime == running.rig.policy.runtime
+    assert running.rig.sandbox.started
+
+
+async def test_serves_from_joining_to_leaving(run: Callable[..., Running]) -> None:
+    running = run()
+    running.rig.discovery.assign()
+    foreman = await running.foreman()
+    assert await foreman.ask(assign()) == Ready(task=TASK)
+    assert await foreman.ask(compute()) == Committed(task=TASK)
+    assert isinstance(await foreman.ask(deliver()), Delivered)
+    await foreman.connection.close()
+    running.stop.set()
+    async with asyncio.timeout(5):
+        await running.task
+    assert running.rig.discovery.calls == ["open_account", "register", "assignment", "commit", "leave"]
+    assert running.rig.sandbox.closed
+    assert await running.rig.results.get(TASK) is None
+    with pytest.raises(PeerLost):
+        await running.network.dialer().connect(await running.address(), timeout_s=5)
+
+
+async def test_a_worker_that_is_stopped_leaves_first_and_finishes_what_it_computes(run: Callable[..., Running]) -> None:
+    gate = Gate()
+    running = run()
+    running.rig.sandbox.act = gate
+    running.rig.discovery.assign()
+    running.rig.discovery.assign("task-0002")
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.connection.send(compute(), timeout_s=5)
+    await gate.entered.wait()
+    running.stop.set()
+    await asyncio.sleep(0.02)
+    assert running.rig.discovery.calls[-1] == "leave"
+    assert not running.task.done()
+    assert await foreman.ask(assign("task-0002")) == Refused(task="task-0002", reason=LEAVING)
+    gate.opened.set()
+    assert await foreman.hear() == Committed(task=TASK)
+    assert isinstance(await foreman.ask(deliver()), Delivered)
+    await foreman.connection.close()
+    async with asyncio.timeout(2):  # less than the farewell, for the foreman is gone
+        await running.task
+
+
+async def test_foremen_that_stay_are_not_waited_for_longer_than_the_farewell(run: Callable[..., Running]) -> None:
+    running = run(farewell_s=0.1)
+    running.rig.discovery.assign()
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.ask(compute())
+    running.stop.set()
+    await asyncio.sleep(0.03)
+    assert isinstance(await foreman.ask(deliver()), Delivered)
+    async with asyncio.timeout(2):
+        await running.task
+    with pytest.raises(PeerLost):
+        await foreman.hear()
+
+
+async def test_strangers_do_not_keep_a_worker_from_leaving(run: Callable[..., Running]) -> None:
+    running = run()
+    stranger = await running.foreman()
+    running.stop.set()
+    async with asyncio.timeout(2):
+        await running.task
+    with pytest.raises(PeerLost):
+        await stranger.hear()
+
+
+async def test_cancelling_stops_at_once(run: Callable[..., Running]) -> None:
+    running = run()
+    running.rig.sandbox.act = gate = Gate()
+    running.rig.discovery.assign()
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.connection.send(compute(), timeout_s=5)
+    await gate.entered.wait()
+    running.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running.task
+    assert running.rig.sandbox.closed
+    assert not running.rig.discovery.commitments
+
+
+async def test_a_worker_that_cannot_sandbox_does_not_start(run: Callable[..., Running]) -> None:
+    rig = Rig()
+    rig.sandbox.start_trouble = SandboxUnavailable("no seccomp here")
+    running = run(rig)
+    with pytest.raises(SandboxUnavailable, match="no seccomp"):
+        await running.task
+    assert rig.discovery.calls == []
+
+
+async def test_a_worker_without_its_port_does_not_start(run: Callable[..., Running]) -> None:
+    class Taken(MemoryNetwork):
+        def bind(self, listener: object, port: int) -> Any:
+            raise ConfigurationError("port 1 is taken")
+
+    rig = Rig()
+    stop = asyncio.Event()
+    with pytest.raises(ConfigurationError, match="taken"):
+        await Worker(rig.ports, Taken().listener(1), rig.policy).run(stop)
+    assert rig.sandbox.closed
+
+
+async def test_a_worker_that_discovery_refuses_says_so(run: Callable[..., Running]) -> None:
+    rig = Rig()
+    rig.discovery.troubles["register"] = [AddressUnreachable("nobody answers at 10.0.0.1")]
+    with pytest.raises(AddressUnreachable, match=r"10\.0\.0\.1"):
+        await run(rig).task
+    assert rig.sandbox.closed
+
+
+async def test_what_is_forgotten_is_purged_while_serving(run: Callable[..., Running]) -> None:
+    running = run(housekeeping_s=0.01)
+    running.rig.discovery.assign(forgotten_in_s=100.0)
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.ask(compute())
+    running.rig.clock.now += 101.0
+    await asyncio.sleep(0.05)
+    assert await running.rig.results.get(TASK) is None
+
+
+async def test_nobody_has_to_be_told_of_joining() -> None:
+    rig = Rig()
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(rig.ports, MemoryNetwork().listener(), rig.policy).run(stop))
+    await asyncio.sleep(0.02)
+    stop.set()
+    await task
+    assert "register" in rig.discovery.calls

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from ec262.adapters.memory.transport import PIPE_MESSAGES, MemoryNetwork
+from ec262.domain.commands import WorkerAddress
+from ec262.domain.errors import PeerLost
+from ec262.domain.job import Computed
+from ec262.domain.messages import (
+    Committed,
+    Compute,
+    Deliver,
+    Delivered,
+    Failed,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Welcome,
+)
+from ec262.domain.ports.transport import Connection
+from ec262.services.task_book import NOT_ASSIGNED, TaskBook
+from ec262.services.worker_session import WorkerSession
+from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
+
+HELLO = Hello(versions=(1,), release="test")
+
+
+class Line:
+    """A foreman on the line to a worker session."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.book = TaskBook(rig.ports, rig.policy)
+        self.sessions: list[WorkerSession] = []
+        self.ended = asyncio.Event()
+        self._listener = MemoryNetwork().listener()
+        self._network = self._listener._network
+
+    async def open(self) -> Line:
+        endpoint = await self._listener.start(self._serve)
+        self._address = WorkerAddress(host="worker", port=endpoint.port, fingerprint=endpoint.fingerprint)
+        return self
+
+    async def dial(self) -> Connection:
+        return await self._network.dialer().connect(self._address, timeout_s=5)
+
+    async def greeted(self) -> Connection:
+        connection = await self.dial()
+        await say(connection, HELLO)
+        assert await hear(connection) == Welcome(version=1, release="test")
+        return connection
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await self.book.close()
+
+    async def _serve(self, connection: Connection) -> None:
+        session = WorkerSession(connection, self.book, self.rig.policy)
+        self.sessions.append(session)
+        await session.serve()
+        self.ended.set()
+
+
+async def say(connection: Connection, *messages: Message) -> None:
+    for message in messages:
+        await connection.send(message, timeout_s=5)
+
+
+async def hear(connection: Connection) -> Message:
+    return await connection.receive(max_payload_bytes=1 << 20, timeout_s=5)
+
+
+async def ask(connection: Connection, message: Message) -> Message:
+    await say(connection, message)
+    return await hear(connection)
+
+
+Open = Callable[[Rig], Awaitable[Line]]
+
+
+@pytest.fixture
+async def open_line() -> AsyncIterator[Open]:
+    lines: list[Line] = []
+
+    async def open_line(rig: Rig) -> Line:
+        lines.append(await Line(rig).open())
+        return lines[-1]
+
+    yield open_line
+    for line in lines:
+        await line.close()
+
+
+def assigned(**policy: Any) -> Rig:
+    rig = Rig(**policy)
+    rig.discovery.assign()
+    return rig
+
+
+async def gone(connection: Connection) -> None:
+    with pytest.raises(PeerLost):
+        await hear(connection)
+
+
+async def test_a_whole_conversation(open_line: Open) -> None:
+    rig = assigned()
+    connection = await (await open_line(rig)).greeted()
+    assert await ask(connection, assign()) == Ready(task=TASK)
+    assert await ask(connection, compute()) == Committed(task=TASK)
+    delivered = await ask(connection, deliver())
+    assert isinstance(delivered, Delivered)
+    stored = await rig.results.get(TASK)
+    assert stored is not None
+    assert delivered.ciphertext == stored.ciphertext
+
+
+async def test_a_delivery_on_a_later_connection(open_line: Open) -> None:
+    line = await open_line(assigned())
+    first = await line.greeted()
+    await ask(first, assign())
+    await ask(first, compute())
+    await first.close()
+    second = await line.greeted()
+    assert isinstance(await ask(second, deliver()), Delivered)
+
+
+async def test_several_tasks_at_once(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = Rig(slots=2)
+    rig.sandbox.act = act
+    tasks = [f"task-{n:04}" for n in range(5)]
+    connection = await (await open_line(rig)).greeted()
+    for task in tasks:
+        rig.discovery.assign(task)
+        assert await ask(connection, assign(task)) == Ready(task=task)
+        await say(connection, compute(task))
+    await asyncio.sleep(0.02)
+    assert len(rig.sandbox.runs) == 2
+    gate.set()
+    replies = [await hear(connection) for _ in tasks]
+    assert {reply.task for reply in replies if isinstance(reply, Committed)} == set(tasks)
+
+
+async def test_no_version_in_common(open_line: Open) -> None:
+    connection = await (await open_line(Rig())).dial()
+    refused = await ask(connection, Hello(versions=(7, 8), release="future"))
+    assert isinstance(refused, Refused)
+    assert refused.task == ""
+    assert "release test" in refused.reason
+    assert "7, 8" in refused.reason
+    await gone(connection)
+
+
+async def test_who_does_not_greet_is_sent_away(open_line: Open) -> None:
+    connection = await (await open_line(assigned())).dial()
+    assert await ask(connection, assign()) == Refused(task="", reason="expected Hello, got Assign")
+    await gone(connection)
+
+
+async def test_who_says_nothing_is_dropped(open_line: Open) -> None:
+    line = await open_line(Rig(greeting_s=0.05))
+    connection = await line.dial()
+    await gone(connection)
+    assert line.ended.is_set()
+
+
+async def test_strangers_are_dropped_sooner_than_foremen_with_an_assignment(open_line: Open) -> None:
+    line = await open_line(assigned(stranger_s=0.05))
+    stranger, foreman = await line.greeted(), await line.greeted()
+    await ask(foreman, assign())
+    await gone(stranger)
+    await asyncio.sleep(0.1)
+    assert await ask(foreman, compute()) == Committed(task=TASK)
+
+
+async def test_foremen_are_not_waited_for_without_end(open_line: Open) -> None:
+    line = await open_line(assigned(session_s=0.05))
+    foreman = await line.greeted()
+    await ask(foreman, assign())
+    await gone(foreman)
+
+
+async def test_a_stranger_may_send_no_payload(open_line: Open) -> None:
+    line = await open_line(Rig())
+    connection = await line.greeted()
+    await say(connection, compute())
+    await gone(connection)
+    assert not line.rig.sandbox.runs
+
+
+async def test_a_payload_is_taken_for_an_announced_task_only_and_once(open_line: Open) -> None:
+    rig = assigned()
+    rig.discovery.assign("task-0002")
+    line = await open_line(rig)
+    connection = await line.greeted()
+    await ask(connection, assign())
+    assert await ask(connection, compute("task-0003")) == Refused(task="task-0003", reason=NOT_ASSIGNED)
+    assert await ask(connection, compute()) == Committed(task=TASK)
+    await say(connection, compute())  # a second one is a payload that nobody agreed to
+    await gone(connection)
+    assert len(rig.sandbox.runs) == 1
+
+
+async def test_a_payload_beyond_the_cap_ends_the_connection(open_line: Open) -> None:
+    connection = await (await open_line(assigned(max_payload_bytes=100))).greeted()
+    await ask(connection, assign())
+    await say(connection, compute(rows=b"x" * 101))
+    await gone(connection)
+
+
+async def test_the_foreman_that_comes_again_is_told_what_became_of_its_task(open_line: Open) -> None:
+    rig = assigned()
+    line = await open_line(rig)
+    for _ in range(2):
+        connection = await line.greeted()
+        assert await ask(connection, assign()) == Ready(task=TASK)
+        assert await ask(connection, compute()) == Committed(task=TASK)
+        await connection.close()
+    assert len(rig.sandbox.runs) == 1
+
+
+async def test_a_computation_goes_on_when_its_foreman_is_gone(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = assigned()
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    connection = await line.greeted()
+    await ask(connection, assign())
+    await say(connection, compute())
+    await asyncio.sleep(0.02)
+    await connection.close()
+    async with asyncio.timeout(5):
+        await line.ended.wait()
+    gate.set()
+    await line.book.finish()
+    again = await line.greeted()
+    assert isinstance(await ask(again, deliver()), Delivered)
+
+
+async def test_a_failure_is_told(open_line: Open) -> None:
+    async def act() -> Computed:
+        raise RuntimeError("a defect")
+
+    rig = assigned()
+    rig.sandbox.act = act
+    connection = await (await open_line(rig)).greeted()
+    await ask(connection, assign())
+    assert isinstance(await ask(connection, compute()), Failed)
+
+
+async def test_a_worker_takes_no_workers_messages(open_line: Open) -> None:
+    connection = await (await open_line(Rig())).greeted()
+    refused = await ask(connection, Ready(task=TASK))
+    assert refused == Refused(task="", reason="a foreman does not send Ready here")
+    await gone(connection)
+
+
+async def test_guessing_ends_the_connection(open_line: Open) -> None:
+    line = await open_line(Rig(max_refusals=2))
+    connection = await line.greeted()
+    for _ in range(2):
+        assert await ask(connection, assign()) == Refused(task=TASK, reason=NOT_ASSIGNED)
+    refused = await ask(connection, deliver())
+    assert refused == Refused(task="", reason="too many requests without an assignment")
+    await gone(connection)
+
+
+async def test_a_foreman_with_an_assignment_may_be_refused_often(open_line: Open) -> None:
+    connection = await (await open_line(assigned(max_refusals=1))).greeted()
+    await ask(connection, assign())
+    for _ in range(3):
+        assert isinstance(await ask(connection, assign("task-0009")), Refused)
+    assert await ask(connection, compute()) == Committed(task=TASK)
+
+
+async def test_a_foreman_that_does_not_take_its_replies_is_dropped(open_line: Open) -> None:
+    line = await open_line(assigned(reply_s=0.05, min_bytes_per_s=1 << 20))
+    connection = await line.greeted()
+    await ask(connection, assign())
+    await ask(connection, compute())
+    for _ in range(PIPE_MESSAGES + 2):
+        await say(connection, deliver())
+    async with asyncio.timeout(5):
+        await line.ended.wait()
+
+
+async def test_no_more_is_read_than_can_be_answered(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = assigned(max_requests=1)
+    rig.discovery.assign("task-0002")
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    connection = await line.greeted()
+    await ask(connection, assign())
+    await say(connection, compute(), assign("task-0002"))
+    await asyncio.sleep(0.02)
+    assert rig.discovery.calls.count("assignment") == 1
+    gate.set()
+    assert await hear(connection) == Committed(task=TASK)
+    assert await hear(connection) == Ready(task="task-0002")
+
+
+async def test_sessions_tell_whether_they_have_tasks(open_line: Open) -> None:
+    line = await open_line(assigned())
+    connection = await line.greeted()
+    [session] = line.sessions
+    assert not session.has_tasks
+    await ask(connection, assign())
+    assert session.has_tasks
+
+
+async def test_nothing_secret_is_logged(open_line: Open, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    rig = assigned()
+    connection = await (await open_line(rig)).greeted()
+    requests: list[Message] = [assign(), compute(rows=b"private rows"), deliver()]
+    for request in requests:
+        await ask(connection, request)
+    assert isinstance(requests[1], Compute)
+    assert isinstance(requests[2], Deliver)
+    assignment = rig.discovery.assignments[TASK]
+    for secret in (assignment.key, assignment.secret, requests[2].secret, requests[1].rows):
+        assert secret.hex() not in caplog.text
+        assert repr(secret)[2:-1] not in caplog.text
+    assert f"task {TASK}: committed" in caplog.text

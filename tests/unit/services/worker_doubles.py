@@ -1,0 +1,159 @@
+"""Doubles and shorthands for the tests of the worker's services."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.domain.commands import AccountStatus, Assignment, CommitResult, Lease, RegisterWorker, WorkerAddress
+from ec262.domain.errors import CommitmentConflict, UnknownTask
+from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.messages import Assign, Compute, Deliver
+from ec262.domain.ports.result_store import ResultStore
+from ec262.domain.runtime import PythonTag, RuntimeClass
+from ec262.services.computer import WorkerPorts
+from ec262.services.worker_policy import WorkerPolicy
+
+RUNTIME = RuntimeClass(
+    python=PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.2", version="3.11"),
+    machine="x86_64",
+    sandbox="scripted",
+    canonical_format=1,
+)
+SECRET = b"assignment secret"
+DELIVERY_SECRET = b"delivery secret!"
+KEY = bytes(range(32))
+TASK = "task-0001"
+RESULT = b'[["a",1]]'
+
+
+class Clock:
+    """A clock that stands still unless told."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class ScriptedDiscovery:
+    """A WorkerDiscovery for one worker: it knows the tasks that a test assigns. Each method raises the ``troubles``
+    put down for it, one a call, before it works."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.troubles: defaultdict[str, list[Exception]] = defaultdict(list)
+        self.assignments: dict[str, Assignment] = {}
+        self.commitments: dict[str, bytes] = {}
+        self.registration: RegisterWorker | None = None
+        self._called = asyncio.Event()
+
+    def assign(self, task: str = TASK, *, deadline_in_s: float = 60.0, forgotten_in_s: float = 3600.0) -> None:
+        self.assignments[task] = Assignment(
+            task=task,
+            key=KEY,
+            secret=SECRET,
+            delivery_digest=hashlib.sha256(DELIVERY_SECRET).digest(),
+            deadline_in_s=deadline_in_s,
+            forgotten_in_s=forgotten_in_s,
+        )
+
+    async def open_account(self) -> AccountStatus:
+        self._note("open_account")
+        return AccountStatus(account="worker-account", credits=0, escrow=0)
+
+    async def register(self, command: RegisterWorker) -> Lease:
+        self._note("register")
+        self.registration = command
+        address = WorkerAddress(host=command.host or "127.0.0.1", port=command.port, fingerprint=command.fingerprint)
+        return Lease(worker="worker-account", address=address, expires_in_s=command.ttl_s)
+
+    async def leave(self) -> None:
+        self._note("leave")
+        self.registration = None
+
+    async def assignment(self, task: str) -> Assignment:
+        self._note("assignment")
+        if task not in self.assignments:
+            raise UnknownTask(f"unknown task {task}")
+        return self.assignments[task]
+
+    async def commit(self, command: CommitResult) -> None:
+        self._note("commit")
+        if self.commitments.setdefault(command.task, command.digest) != command.digest:
+            raise CommitmentConflict("another digest was committed before")
+
+    async def called(self, call: str, times: int) -> None:
+        """Return when a method was called as often."""
+        async with asyncio.timeout(5):
+            while self.calls.count(call) < times:
+                self._called.clear()
+                await self._called.wait()
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self._called.set()
+        if self.troubles[call]:
+            raise self.troubles[call].pop(0)
+
+
+class ScriptedSandbox:
+    """A Sandbox that does what the test says."""
+
+    name = "scripted"
+
+    def __init__(self, act: Callable[[], Awaitable[Computed]] | None = None) -> None:
+        self.act = act
+        self.runs: list[tuple[Work, Limits]] = []
+        self.started = False
+        self.closed = False
+        self.start_trouble: Exception | None = None
+
+    async def start(self) -> None:
+        if self.start_trouble is not None:
+            raise self.start_trouble
+        self.started = True
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        self.runs.append((work, limits))
+        return await self.act() if self.act is not None else Computed(outcome=RESULT, log=b"hello")
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Rig:
+    """A worker's ports, all doubles, at hand for the test."""
+
+    def __init__(self, *, results: ResultStore | None = None, **policy: Any) -> None:
+        self.clock = Clock()
+        self.discovery = ScriptedDiscovery()
+        self.sandbox = ScriptedSandbox()
+        self.cipher = AesSivCipher()
+        self.results: ResultStore = results or MemoryResultStore(capacity_bytes=1 << 30)
+        self.policy = WorkerPolicy(release="test", runtime=RUNTIME, **{"retry_s": 0.001, **policy})
+        self.ports = WorkerPorts(
+            discovery=self.discovery,
+            sandbox=self.sandbox,
+            cipher=self.cipher,
+            results=self.results,
+            clock=self.clock,
+        )
+
+
+def assign(task: str = TASK, secret: bytes = SECRET) -> Assign:
+    return Assign(task=task, secret=secret)
+
+
+def compute(task: str = TASK, *, rows: bytes = b"[]", limits: Limits | None = None) -> Compute:
+    return Compute(task=task, phase=Phase.MAP, seed=7, limits=limits or Limits(), functions=b"pickle", rows=rows)
+
+
+def deliver(task: str = TASK, secret: bytes = DELIVERY_SECRET) -> Deliver:
+    return Deliver(task=task, secret=secret)
