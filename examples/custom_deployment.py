@@ -7,33 +7,38 @@ sandbox: a site whose machines compute none but the jobs that their owner has ap
 composition root; nothing in the domain or the services knows. See docs/custom-deployment.md.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import os
 import secrets
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
-from ec262.adapters.sandbox.log import Log, printing_to
-from ec262.adapters.sandbox.runner import Run
+from ec262.adapters.memory.discovery import MemoryDiscovery
+from ec262.adapters.memory.prober import MemoryProber
+from ec262.adapters.memory.transport import MemoryNetwork
+from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.job import Computed, Job, Limits, Work
+from ec262.entrypoints.bootstrap import build_discovery_service, build_foreman, build_worker
+from ec262.entrypoints.session import build_job
+from ec262.entrypoints.settings import Settings
 
-WORKERS = 3
+TASK = Path(__file__).with_name("custom_deployment_task.py")
 SIZE_BYTES = 8
 
+WORKERS = 3
+GRANT = 30
+
 RHYME = [
-    "Humpty Dumpty sat on a wall",
-    "Humpty Dumpty had a great fall",
-    "All the King's horses and all the King's men",
-    "Couldn't put Humpty together again",
+    "Humpty Dumpty sat on a wall / Humpty Dumpty had a great fall",
+    "All the King's horses and all the King's men / Couldn't put Humpty together again",
 ]
 
 
-def split_words(_line: int, text: str) -> Iterator[tuple[str, int]]:
-    for word in text.split():
+def split_words(_couplet: int, text: str) -> Iterator[tuple[str, int]]:
+    for word in text.replace("/", "").split():
         yield word, 1
 
 
@@ -41,18 +46,15 @@ def add_up(word: str, counts: Iterable[int]) -> Iterator[tuple[str, int]]:
     yield word, sum(counts)
 
 
-# --- a Sandbox ------------------------------------------------------------------------------------------------------
-
-
 class ApprovedJobs:
-    """Computes jobs whose functions have an approved SHA-256, each task in a plain process, and refuses all others.
+    """A Sandbox that computes jobs whose functions have an approved SHA-256, each task in a plain process.
 
-    FOR CODE THAT YOU TRUST: a plain process may do whatever this user may do. Of the limits those on wall time, output
+    FOR CODE THAT YOU TRUST: a plain process may do whatever its user may do. Of the limits those on wall time, output
     and log hold.
     """
 
     name = "approved-jobs"
-    """Part of the runtime class: never compared with results of another sandbox."""
+    """Part of the runtime class: results are never compared with those of another sandbox."""
 
     def __init__(self, approved: Collection[bytes]) -> None:
         self._approved = frozenset(approved)
@@ -66,7 +68,7 @@ class ApprovedJobs:
         if hashlib.sha256(work.functions).digest() not in self._approved:
             raise SandboxCrashed("this machine computes approved jobs only")
         answer = await self._answer(work, limits)
-        outcome_bytes = int.from_bytes(answer[:SIZE_BYTES])
+        outcome_bytes = int.from_bytes(answer[:SIZE_BYTES], "big")
         if outcome_bytes > limits.output_bytes:
             raise SandboxLimitExceeded("output", f"{outcome_bytes} bytes where {limits.output_bytes} are allowed")
         end = SIZE_BYTES + outcome_bytes
@@ -78,9 +80,9 @@ class ApprovedJobs:
             process.kill()
 
     async def _answer(self, work: Work, limits: Limits) -> bytes:
-        arguments = [work.phase.value, str(work.seed), str(limits.log_bytes), str(len(work.functions))]
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, __file__, "--compute", *arguments),
+            *(sys.executable, str(TASK), work.phase.value),
+            *(str(number) for number in (work.seed, limits.log_bytes, len(work.functions))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONHASHSEED": "0"},
@@ -101,30 +103,11 @@ class ApprovedJobs:
         return answer
 
 
-def compute(phase: str, seed: str, log_bytes: str, functions_bytes: str) -> None:
-    """The task's process: work comes in by standard input, size and outcome and log go out by standard output."""
-    functions, rows = sys.stdin.buffer.read(int(functions_bytes)), sys.stdin.buffer.read()
-    log = Log(int(log_bytes))
-    with printing_to(log):
-        outcome = Run(phase=phase, seed=int(seed), log=log).compute(functions, rows)
-    sys.stdout.buffer.write(len(outcome).to_bytes(SIZE_BYTES) + outcome + log.content())
-
-
-# --- the deployment -------------------------------------------------------------------------------------------------
-
-
 async def run(job: Job) -> dict[str, int]:
-    """Run a job on a system of its own: discovery, workers and a foreman in this process."""
-    from ec262.adapters.memory.discovery import MemoryDiscovery
-    from ec262.adapters.memory.prober import MemoryProber
-    from ec262.adapters.memory.transport import MemoryNetwork
-    from ec262.adapters.memory.unit_of_work import MemoryStore
-    from ec262.entrypoints.bootstrap import build_discovery_service, build_foreman, build_worker
-    from ec262.entrypoints.settings import Settings
-
+    """Run a job on a system of its own: discovery, workers and a foreman, all in this process."""
     settings = Settings(slots=1)
     network = MemoryNetwork()
-    service = build_discovery_service(unit_of_work=MemoryStore().unit_of_work, grant=20, prober=MemoryProber())
+    service = build_discovery_service(unit_of_work=MemoryStore().unit_of_work, grant=GRANT, prober=MemoryProber())
     workers = [
         build_worker(
             settings,
@@ -136,6 +119,7 @@ async def run(job: Job) -> dict[str, int]:
     ]
     foreman = build_foreman(
         settings,
+        quiet=True,
         discovery=MemoryDiscovery(service, token=secrets.token_urlsafe()),
         dialer=network.dialer(),
     )
@@ -151,8 +135,6 @@ async def run(job: Job) -> dict[str, int]:
 
 def main() -> None:
     """Count the words of a rhyme."""
-    from ec262.entrypoints.session import build_job
-
     job = build_job(dict(enumerate(RHYME)), {"mapper": split_words, "reducer": add_up, "combiner": None}, seed=0)
     counts = asyncio.run(run(job))
     for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -160,7 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--compute"]:
-        compute(*sys.argv[2:])
-    else:
-        main()
+    main()

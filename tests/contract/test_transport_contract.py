@@ -165,10 +165,14 @@ async def test_a_message_may_be_waited_for_without_end(host: Host) -> None:
 
 async def test_a_peer_that_does_not_read_is_given_up(host: Host) -> None:
     connection = await host.connect(await host.listen(silent))
+    endless = Delivered(task="t" * 8, ciphertext=bytes(4 << 20), log=b"")
+
+    async def talk() -> None:
+        while True:
+            await connection.send(endless, timeout_s=0.2)
+
     with pytest.raises(PeerLost):
-        for _ in range(100):
-            message = Delivered(task="t" * 8, ciphertext=bytes(4 << 20), log=b"")
-            await connection.send(message, timeout_s=0.2)
+        await talk()
     with pytest.raises(PeerLost):
         await receive(connection)
     await connection.close()
@@ -272,6 +276,18 @@ async def test_a_failing_handler_hurts_nobody_else(host: Host, caplog: pytest.Lo
     assert "the handler failed" in caplog.text
     await broken.close()
     await fine.close()
+
+
+async def test_a_handler_may_end_with_its_peers_misbehaviour(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    async def handler(connection: Connection) -> None:
+        await receive(connection, limit=0)
+
+    connection = await host.connect(await host.listen(handler))
+    await connection.send(Delivered(task="t" * 8, ciphertext=b"x", log=b""), timeout_s=SOON_S)
+    with pytest.raises(PeerLost):
+        await receive(connection)
+    assert not caplog.records
+    await connection.close()
 
 
 async def test_closing_the_listener_ends_its_handlers(host: Host) -> None:

@@ -54,6 +54,17 @@ def test_architecture_names_modules_that_exist() -> None:
         assert any(f"/{path}".endswith(f"/{name}") for path in known), name
 
 
+@pytest.mark.parametrize("section", ["The path of a job", "The pure machines"])
+def test_architecture_names_functions_that_exist(section: str) -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/ec262").rglob("*.py"))
+    names = re.findall(r"`([\w./]+)`", text.partition(f"\n## {section}\n")[2].partition("\n## ")[0])
+    assert names
+    for name in names:
+        last = name.rpartition(".")[2]
+        assert last == "py" or re.search(rf"(def|class) {last}\b|^{last}\b.* = ", code, flags=re.MULTILINE), name
+
+
 @pytest.mark.parametrize("layer", ["domain", "services", "entrypoints"])
 def test_architecture_names_every_module(layer: str) -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")

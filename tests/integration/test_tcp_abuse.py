@@ -18,6 +18,7 @@ import pytest
 
 from ec262.adapters.tcp import connection as connection_module
 from ec262.adapters.tcp import tls
+from ec262.adapters.tcp.certificate import make_identity
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import WorkerAddress
@@ -122,6 +123,40 @@ async def test_half_a_frame_and_gone(start: StartServer) -> None:
     await shut(writer)
     assert isinstance(await server.end(), PeerLost)
     assert await server.works()
+
+
+async def test_a_reset_is_a_lost_peer_to_who_receives_and_to_who_sends(start: StartServer) -> None:
+    server = await start()
+    _reader, writer = await tls_stream(server)
+    await asyncio.sleep(0.05)
+    reset(writer)
+    lost = await server.end()
+    assert isinstance(lost, PeerLost)
+    assert "broke" in str(lost)
+
+    sent = asyncio.Event()
+
+    async def handler(connection: Connection) -> None:
+        endless = Delivered(task="t" * 8, ciphertext=bytes(64 << 20), log=b"")
+        with pytest.raises(PeerLost, match="broke"):
+            await connection.send(endless, timeout_s=5)
+        sent.set()
+
+    talker = TcpListener("127.0.0.1", 0)
+    endpoint = await talker.start(handler)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=tls.client_context())
+    await asyncio.sleep(0.05)
+    reset(writer)
+    async with asyncio.timeout(5):
+        await sent.wait()
+    await talker.close()
+    assert await server.works()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Have the kernel break the connection, without TLS's or TCP's goodbye."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def test_half_a_frame_and_silence_ends_also_without_a_timeout(
@@ -262,8 +297,9 @@ async def test_the_host_of_a_listener_must_be_this_machine() -> None:
     async def handler(_connection: Connection) -> None:
         raise AssertionError
 
-    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1"):
-        await TcpListener("192.0.2.1", 0).start(handler)
+    for host in ("192.0.2.1", "worker.invalid"):
+        with pytest.raises(ConfigurationError, match=f"cannot listen on {host}"):
+            await TcpListener(host, 0).start(handler)
 
 
 async def test_ipv6(start: StartServer) -> None:
@@ -350,7 +386,7 @@ def test_the_private_key_is_in_a_file_of_ones_own_for_a_moment_only(monkeypatch:
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
     before = set(Path(tempfile.gettempdir()).glob("ec262-*"))
-    tls.make_identity()
+    make_identity()
     [(path, mode, folder_mode)] = seen
     assert (mode, folder_mode) == (0o600, 0o700)
     assert not path.exists()
@@ -358,7 +394,7 @@ def test_the_private_key_is_in_a_file_of_ones_own_for_a_moment_only(monkeypatch:
 
 
 def test_every_certificate_is_another_one() -> None:
-    first, second = tls.make_identity(), tls.make_identity()
+    first, second = make_identity(), make_identity()
     assert first.fingerprint != second.fingerprint
     assert len(first.fingerprint) == 64
 

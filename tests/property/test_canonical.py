@@ -38,6 +38,7 @@ LOOKALIKES: list[Any] = [
 @example({"nan": [float("nan")] * 20, "inf": [float("-inf")] * 20})
 @example(["\ud800"] * 20)
 @example([2**53 + 1] * 20)
+@example({f"key {i}": [i, {"n": i}] for i in range(20)})
 def test_a_round_trip_gives_the_same_value_of_the_same_types(value: Any) -> None:
     data = canonical.encode(value)
     decoded = canonical.decode(data)
@@ -45,7 +46,7 @@ def test_a_round_trip_gives_the_same_value_of_the_same_types(value: Any) -> None
     assert canonical.encode(decoded) == data
 
 
-@given(st.lists(values, max_size=10))
+@given(st.lists(values, max_size=4))
 def test_many_values_are_encoded_as_each_alone(many: list[Any]) -> None:
     encoded = canonical.encode_each(many)
     assert encoded == [canonical.encode(value) for value in many]
@@ -285,7 +286,7 @@ print(next(iter(sets[0])), hashlib.sha256(data).hexdigest())
 
 
 def _run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own scripts, under interpreters found on this machine
+    return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
     )
 

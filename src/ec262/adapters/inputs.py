@@ -10,8 +10,6 @@ from typing import Any
 from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, NotCanonical
 
-FORMATS = ("lines", "file", "jsonl")
-
 
 def read_rows(paths: Sequence[str], file_format: str) -> Iterator[tuple[Any, Any]]:
     """Yield (key, value) rows.

@@ -76,10 +76,11 @@ def decode_outcome(data: bytes) -> Outcome:
 
     That pairs are sorted is not checked: it is only what makes honest machines agree.
     """
-    match canonical.decode(data):
-        case ["pairs", list(rows)]:
+    value = canonical.decode(data)
+    match value if isinstance(value, list) else None:
+        case ["pairs", rows]:
             return Pairs(pairs=_twos(rows))
-        case ["failure", function, exception, row, list(frames)]:
+        case ["failure", function, exception, row, frames]:
             try:
                 return Failure(function=function, exception=exception, row=row, frames=_twos(frames))
             except (ValueError, TypeError) as error:
@@ -88,7 +89,7 @@ def decode_outcome(data: bytes) -> Outcome:
             raise NotCanonical("not an outcome: expected pairs or a failure")
 
 
-def _twos(rows: list[Any]) -> tuple[Pair, ...]:
-    if not set(map(type, rows)) <= {list} or not set(map(len, rows)) <= {2}:
-        raise NotCanonical("not an outcome: expected lists of two")
+def _twos(rows: Any) -> tuple[Pair, ...]:
+    if not isinstance(rows, list) or not set(map(type, rows)) <= {list} or not set(map(len, rows)) <= {2}:
+        raise NotCanonical("not an outcome: expected a list of lists of two")
     return tuple(map(tuple, rows))

@@ -6,7 +6,7 @@ What the short cut does not take is left to ``ec262.domain.canonical_text``; bot
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -15,7 +15,7 @@ MAX_NUMBER = 2**53
 """The largest int written as a number: what every JSON reader takes exactly (RFC 8259, section 6)."""
 
 _MAX_LEVELS = 8
-_MAX_ITEMS = 10_000_000
+_FEW_ITEMS = 4
 
 
 def _json_encoder(item_separator: str) -> Callable[[Any], str]:
@@ -70,16 +70,16 @@ def _is_plain(values: Sequence[Any], levels: int) -> bool:
     """Tell whether ``json`` writes the values canonically, save for odd floats and lone surrogates.
 
     Goes through them level by level, which is much faster than one by one. False, too, for what has more than
-    ``levels`` containers inside one another or is very large, not to lose its way in a list that holds itself.
+    ``levels`` containers inside one another.
     """
     while True:
         kinds = set(map(type, values))
         if not kinds <= _TYPES or not _are_numbers(_only(int, values, kinds)):
             return False
-        lists, dicts = _only(list, values, kinds), _only(dict, values, kinds)
+        lists, dicts = _once(_only(list, values, kinds)), _once(_only(dict, values, kinds))
         if not lists and not dicts:
             return True
-        if levels == 0 or sum(map(len, chain(lists, dicts))) > _MAX_ITEMS:
+        if levels == 0:
             return False
         if not _are_plain_keys(list(chain.from_iterable(dicts))):
             return False
@@ -91,6 +91,13 @@ def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
     if kind not in kinds:
         return ()
     return values if len(kinds) == 1 else [value for value in values if type(value) is kind]
+
+
+def _once(containers: Sequence[Any]) -> Collection[Any]:
+    """Leave out what is there again, unless all are small: a list that holds itself must not grow level by level."""
+    if sum(map(len, containers)) <= _FEW_ITEMS * len(containers):
+        return containers
+    return dict(zip(map(id, containers), containers, strict=True)).values()
 
 
 def _are_numbers(numbers: Sequence[int]) -> bool:

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from ec262.adapters.http_discovery import HttpDiscovery
     from ec262.domain.ports.cipher import Cipher
     from ec262.domain.ports.clock import Clock, Entropy
-    from ec262.domain.ports.discovery import ForemanDiscovery
+    from ec262.domain.ports.discovery import ForemanDiscovery, WorkerDiscovery
     from ec262.domain.ports.prober import Prober
     from ec262.domain.ports.progress import Progress
-    from ec262.domain.ports.transport import Dialer
+    from ec262.domain.ports.result_store import ResultStore
+    from ec262.domain.ports.sandbox import Sandbox
+    from ec262.domain.ports.transport import Dialer, Listener
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
     from ec262.services.discovery import DiscoveryService
     from ec262.services.foreman import Foreman
+    from ec262.services.worker import Worker
 
 
 def build_foreman(
@@ -73,8 +76,11 @@ def build_foreman(
     return Foreman(ports, policy)
 
 
-def build_discovery_client(settings: Settings, *, role: str, token: str | None = None) -> HttpDiscovery:
+def build_discovery_client(
+    settings: Settings, *, role: str, token: str | None = None, patience_s: float | None = None
+) -> HttpDiscovery:
     """Build a client of ``settings.discovery``; without a ``token`` it uses, or makes, the one on disk for this role.
+    ``patience_s`` goes before the settings'.
 
     Raises ConfigurationError if there is no discovery service in the settings.
     """
@@ -89,7 +95,63 @@ def build_discovery_client(settings: Settings, *, role: str, token: str | None =
     if token is None:
         folder = Path(settings.credentials or platformdirs.user_state_dir("ec262"))
         token = load_or_create_token(folder, settings.discovery, role)
-    return HttpDiscovery(settings.discovery, token=token, patience_s=settings.patience)
+    return HttpDiscovery(
+        settings.discovery, token=token, patience_s=settings.patience if patience_s is None else patience_s
+    )
+
+
+def build_worker_discovery(settings: Settings, *, token: str | None = None) -> HttpDiscovery:
+    """Build a worker's client of ``settings.discovery``. Without a ``token``, a worker with a port of its own has an
+    account of its own on disk; one on any free port has an account for this run only, as nothing tells such workers
+    apart."""
+    import secrets
+
+    if token is None and settings.port == 0:
+        token = secrets.token_urlsafe(32)
+    # A call is one attempt: the worker's services have their own patience, told by deadlines and leases.
+    return build_discovery_client(settings, role=f"worker-{settings.port}", token=token, patience_s=0)
+
+
+def build_worker(
+    settings: Settings,
+    *,
+    token: str | None = None,
+    discovery: WorkerDiscovery | None = None,
+    listener: Listener | None = None,
+    sandbox: Sandbox | None = None,
+    cipher: Cipher | None = None,
+    results: ResultStore | None = None,
+) -> Worker:
+    """Build a worker for ``settings.discovery`` (see ``build_worker_discovery`` for ``token``). Nothing is started."""
+    import time
+
+    from ec262 import __version__
+    from ec262.adapters.ciphers import AesSivCipher
+    from ec262.adapters.file_result_store import FileResultStore
+    from ec262.adapters.runtime import runtime_class
+    from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+    from ec262.adapters.tcp.listener import TcpListener
+    from ec262.services.computer import WorkerPorts
+    from ec262.services.worker import Worker
+    from ec262.services.worker_policy import WorkerPolicy
+
+    ports = WorkerPorts(
+        discovery=discovery or build_worker_discovery(settings, token=token),
+        sandbox=sandbox or LinuxSandbox(settings.allow),
+        cipher=cipher or AesSivCipher(),
+        results=results or FileResultStore(capacity_bytes=settings.results_limit_mib << 20),
+        clock=time.time,
+    )
+    policy = WorkerPolicy(
+        release=__version__,
+        runtime=runtime_class(ports.sandbox.name),
+        host=settings.advertise,
+        packages=settings.allow,
+        slots=settings.slots,
+        limits=settings.limits,
+        lease_s=settings.lease,
+    )
+    return Worker(ports, listener or TcpListener(settings.listen, settings.port), policy)
 
 
 def build_discovery_service(

@@ -10,6 +10,7 @@ import ipaddress
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 from anyio import CapacityLimiter, to_thread
@@ -186,9 +187,7 @@ def _refusal(error: DiscoveryRefused | DiscoveryUnavailable) -> Response:
     return response
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
-    if not isinstance(error, HTTPException):
-        raise error
+async def _http_error(_request: Request, error: Any) -> Response:
     response = _error(error.status_code, _codes.get(error.status_code, "refused"), error.detail)
     response.headers.update(error.headers or {})
     return response

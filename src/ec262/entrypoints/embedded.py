@@ -11,10 +11,8 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Self
 
 import attrs
 import msgspec
@@ -35,30 +33,20 @@ class SupervisorOrder:
 
 
 class EmbeddedSystem:
-    """A running supervisor."""
+    """A running supervisor (see ``launch``) and what it started."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._address: tuple[str, str] | None = None
 
-    @classmethod
-    def start(cls, settings: Settings) -> Self:
-        """Begin to start a system with ``settings.workers`` workers; does not wait for it."""
-        # -P: the folder that the user stands in is not to shadow the standard library of these processes.
-        # A session of its own: Ctrl-C at the terminal is for the foreman, which then ends the system in good order.
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ec262.entrypoints.supervisor"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+    def order(self, settings: Settings) -> None:
+        """Tell the supervisor to start discovery and ``settings.workers`` workers; does not wait for them."""
         level = logging.getLogger("ec262").getEffectiveLevel()
         order = msgspec.json.encode(SupervisorOrder(settings=settings, log_level=level))
-        if process.stdin is not None:
+        if self._process.stdin is not None:
             with suppress(BrokenPipeError):  # it died at once: ``address`` tells
-                process.stdin.write(order + b"\n")
-                process.stdin.flush()
-        return cls(process)
+                self._process.stdin.write(order + b"\n")
+                self._process.stdin.flush()
 
     def address(self) -> tuple[str, str]:
         """Wait for the system; return discovery's URL and the token of the foreman's account.

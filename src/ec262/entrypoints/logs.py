@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add the flags of 2012: ``-v`` for INFO, ``-V`` for DEBUG."""
@@ -15,5 +17,5 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
 def configure_logging(arguments: argparse.Namespace) -> None:
     """Set the level by the flags. Libraries stay at warnings: their debug output could hold tokens."""
     level = logging.DEBUG if arguments.loud else logging.INFO if arguments.verbose else logging.WARNING
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     logging.getLogger("ec262").setLevel(level)

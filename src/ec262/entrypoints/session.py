@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -21,6 +22,7 @@ from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
 from ec262.entrypoints.bootstrap import build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
+from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.foreman import Foreman
 
@@ -38,17 +40,27 @@ class PlanOnly(BaseException):
 
 
 class Session:
-    """Runs jobs one after the other. Close it, or use it as a context manager: the embedded system ends with it."""
+    """Runs jobs one after the other. Close it, or use it as a context manager: the embedded system ends with it.
+
+    ``supervisor`` is one that was launched early and waits for its order.
+    """
 
     def __init__(
-        self, flags: Mapping[str, Any], environ: Mapping[str, str], *, quiet: bool = False, dry_run: bool = False
+        self,
+        flags: Mapping[str, Any],
+        environ: Mapping[str, str],
+        *,
+        quiet: bool = False,
+        dry_run: bool = False,
+        supervisor: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._flags = {name: value for name, value in flags.items() if value is not None}
         self._environ = environ
         self._quiet = quiet
         self._dry_run = dry_run
-        self._embedded: EmbeddedSystem | None = None
+        self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
         self._workers = 0
+        """Workers that the embedded system was told to start; none yet while it waits for its order."""
 
     def __enter__(self) -> Self:
         _active.append(self)
@@ -65,12 +77,7 @@ class Session:
         if self._embedded is not None:
             self._embedded.close()
             self._embedded = None
-
-    def warm_up(self) -> None:
-        """Begin to start the embedded system, if the settings want one, while the caller reads the job's files."""
-        settings = load_settings(self._flags, self._environ)
-        if settings.discovery is None:
-            self._start_embedded(settings)
+            self._workers = 0
 
     def run_job(
         self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
@@ -87,10 +94,12 @@ class Session:
         return _run_to_end(self._run(job, settings, embedded))
 
     def _start_embedded(self, settings: Settings) -> EmbeddedSystem:
-        if self._embedded is not None and self._workers != settings.workers:
+        if self._workers not in {0, settings.workers}:
             self.close()
         if self._embedded is None:
-            self._embedded = EmbeddedSystem.start(settings)
+            self._embedded = EmbeddedSystem(launch_supervisor())
+        if self._workers == 0:
+            self._embedded.order(settings)
             self._workers = settings.workers
         return self._embedded
 

@@ -57,6 +57,8 @@ class Settings:
     cpu_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     wall_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     memory_limit_mib: int = attrs.field(default=1024, validator=v.ge(16))
+    results_limit_mib: int = attrs.field(default=2048, validator=v.ge(1))
+    """Results that wait on disk until their foremen fetch them or discovery forgets their tasks."""
     lease: float = attrs.field(default=60.0, validator=[v.ge(1), v.le(24 * 3600)])
 
     # Discovery.

@@ -20,6 +20,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -28,6 +29,7 @@ import msgspec
 from ec262.adapters.process import die_with_parent, reap_orphans
 from ec262.domain.errors import ConfigurationError
 from ec262.entrypoints.embedded import SupervisorOrder
+from ec262.entrypoints.logs import LOG_FORMAT
 from ec262.entrypoints.settings import Settings
 
 FOREMAN_CREDITS = 1_000_000
@@ -36,28 +38,53 @@ FOREMAN_CREDITS = 1_000_000
 CONFIGURATION_STATUS = 2
 
 
+@attrs.frozen(kw_only=True)
+class DiscoveryOrder:
+    """What the discovery child is told through its pipe; ``grants`` are credits by token."""
+
+    settings: Settings
+    grants: dict[str, int] = attrs.field(repr=False)
+
+
 class Supervisor:
     """The children of one embedded system."""
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        self._settings = settings
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._roles: dict[int, str] = {}
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._to_discovery: int | None = None
 
-    def start(self) -> tuple[str, str]:
-        """Fork discovery and the workers; return discovery's URL and the foreman's token."""
+    def prepare(self) -> None:
+        """Fork discovery, which imports what it needs while this process imports what every worker needs."""
+        reading, writing = os.pipe()
+
+        def discovery() -> int:
+            os.close(writing)  # or the order would never end
+            return _discovery(reading, self._listening, self._folder)
+
+        self._fork("discovery", discovery)
+        os.close(reading)
+        self._to_discovery = writing
+        from ec262.entrypoints import worker
+
+        worker.preload()
+
+    def start(self, settings: Settings) -> tuple[str, str]:
+        """Let discovery begin and fork the workers; return discovery's URL and the foreman's token."""
+        from ec262.entrypoints import worker
+
         foreman = secrets.token_urlsafe(32)
-        workers = [secrets.token_urlsafe(32) for _ in range(self._settings.workers)]
+        workers = [secrets.token_urlsafe(32) for _ in range(settings.workers)]
         grants = {foreman: FOREMAN_CREDITS} | dict.fromkeys(workers, 0)
-        with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            self._fork("discovery", lambda: _discovery(self._settings, listening, self._folder, grants))
-            # While discovery imports what it needs, import here what every worker needs, once for all.
-            from ec262.entrypoints import worker
-
-            settings = attrs.evolve(self._settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
+        if self._to_discovery is not None:
+            with os.fdopen(self._to_discovery, "wb") as pipe:
+                pipe.write(msgspec.json.encode(DiscoveryOrder(settings=settings, grants=grants)))
+        url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._listening.close()
+        settings = attrs.evolve(settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
         for number, token in enumerate(workers, 1):
-            self._fork(f"worker {number}", lambda token=token: worker.run(settings, token=token))
+            self._fork(f"worker {number}", partial(worker.run, settings, token=token))
         return url, foreman
 
     def watch(self) -> int:
@@ -118,28 +145,37 @@ class Supervisor:
             os._exit(status)
 
 
-def _discovery(settings: Settings, listening: socket.socket, folder: Path, grants: dict[str, int]) -> int:
+def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
     from ec262.entrypoints.bootstrap import build_discovery_app
     from ec262.entrypoints.discovery import serve_on_socket
 
-    settings = attrs.evolve(settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0)
-    serve_on_socket(build_discovery_app(settings, accounts=grants), listening)
+    with os.fdopen(order_pipe, "rb") as pipe:
+        content = pipe.read()
+    if not content:  # the supervisor was never told to begin
+        return 0
+    order = msgspec.json.decode(content, type=DiscoveryOrder)
+    settings = attrs.evolve(order.settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0)
+    serve_on_socket(build_discovery_app(settings, accounts=order.grants), listening)
     return 0
 
 
 def main() -> int:
     """Run one embedded system; return the exit status."""
     os.umask(0o077)
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=SupervisorOrder)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("ec262").setLevel(order.log_level)
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     reap_orphans()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="ec262-"))
     tempfile.tempdir = str(folder)  # the children's temporary files go with the folder
-    supervisor = Supervisor(order.settings, folder)
+    supervisor = Supervisor(folder)
     try:
-        url, token = supervisor.start()
+        supervisor.prepare()
+        line = sys.stdin.buffer.readline()
+        if not line:
+            return 0
+        order = msgspec.json.decode(line, type=SupervisorOrder)
+        logging.getLogger("ec262").setLevel(order.log_level)
+        url, token = supervisor.start(order.settings)
         print(json.dumps({"url": url, "token": token}), flush=True)
         return supervisor.watch()
     finally:

@@ -152,15 +152,16 @@ class JobExecution:
 
     def _show(self) -> None:
         links = [link for link in self._links.values() if link.done() and not link.cancelled() and not link.exception()]
+        running = self._machine.count(Step.RUNNING, Step.FETCHING)
         self._ports.progress.show(
             JobStatus(
                 phase=self._machine.phase,
                 done=self._machine.count(Step.DONE),
-                running=self._machine.count(Step.RUNNING, Step.FETCHING),
+                running=running,
                 total=self._machine.count(*Step),
                 workers=sum(not link.result().lost for link in links),
                 credits=self._credits,
-                note=self._note,
+                note="" if running else self._note,  # while tasks run, to wait for a free slot is the way of things
             )
         )
 

@@ -116,7 +116,7 @@ class TaskBook:
         """Drop what is past its deadline or forgotten by discovery."""
         now = self._ports.clock()
         for task, replica in list(self._replicas.items()):
-            if replica.deadline <= now and task not in self._running:
+            if replica.deadline <= now:
                 self._open.pop(task, None)
             if replica.forgotten_at <= now:
                 del self._replicas[task]

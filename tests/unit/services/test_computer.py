@@ -159,7 +159,7 @@ async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest
         await release.wait()
         return Computed(outcome=RESULT, log=b"")
 
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "ec262")
     rig = Rig(slots=1)
     rig.sandbox.act = act
     computer = Computer(rig.ports, rig.policy)

@@ -186,7 +186,7 @@ async def test_a_worker_that_cannot_sandbox_does_not_start(run: Callable[..., Ru
 
 async def test_a_worker_without_its_port_does_not_start(run: Callable[..., Running]) -> None:
     class Taken(MemoryNetwork):
-        def bind(self, listener: object, port: int) -> Any:
+        def open(self, port: int, accept: object) -> Any:
             raise ConfigurationError("port 1 is taken")
 
     rig = Rig()

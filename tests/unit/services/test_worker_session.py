@@ -330,7 +330,7 @@ async def test_sessions_tell_whether_they_have_tasks(open_line: Open) -> None:
 
 
 async def test_nothing_secret_is_logged(open_line: Open, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "ec262")
     rig = assigned()
     connection = await (await open_line(rig)).greeted()
     requests: list[Message] = [assign(), compute(rows=b"private rows"), deliver()]

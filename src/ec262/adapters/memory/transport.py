@@ -8,6 +8,7 @@ import hmac
 import itertools
 import logging
 from collections import deque
+from collections.abc import Callable
 
 import attrs
 
@@ -108,11 +109,19 @@ class MemoryEndpoint:
     fingerprint: str
 
 
+@attrs.frozen(kw_only=True)
+class _Door:
+    """A port that somebody listens on."""
+
+    endpoint: MemoryEndpoint
+    accept: Callable[[MemoryConnection], None]
+
+
 class MemoryNetwork:
     """The ports of one make-believe machine: make listeners and dialers from it."""
 
     def __init__(self) -> None:
-        self._listeners: dict[int, MemoryListener] = {}
+        self._doors: dict[int, _Door] = {}
         self._free_ports = itertools.count(1024)
 
     def listener(self, port: int = 0) -> MemoryListener:
@@ -123,21 +132,27 @@ class MemoryNetwork:
         """Make a dialer."""
         return MemoryDialer(self)
 
-    def bind(self, listener: MemoryListener, port: int) -> MemoryEndpoint:
-        """Give a port to a listener. Raises ConfigurationError if it is taken."""
-        port = port or next(free for free in self._free_ports if free not in self._listeners)
-        if port in self._listeners:
+    def open(self, port: int, accept: Callable[[MemoryConnection], None]) -> MemoryEndpoint:
+        """Have connections to a port accepted. Raises ConfigurationError if it is taken."""
+        port = port or next(free for free in self._free_ports if free not in self._doors)
+        if port in self._doors:
             raise ConfigurationError(f"port {port} is taken: choose another port with -P")
-        self._listeners[port] = listener
-        return MemoryEndpoint(port=port, fingerprint=hashlib.sha256(b"port %d" % port).hexdigest())
+        endpoint = MemoryEndpoint(port=port, fingerprint=hashlib.sha256(b"port %d" % port).hexdigest())
+        self._doors[port] = _Door(endpoint=endpoint, accept=accept)
+        return endpoint
 
-    def release(self, listener: MemoryListener) -> None:
-        """Take a listener's port back."""
-        self._listeners = {port: other for port, other in self._listeners.items() if other is not listener}
+    def shut(self, port: int) -> None:
+        """Free a port."""
+        self._doors.pop(port, None)
 
-    def at(self, port: int) -> MemoryListener | None:
-        """Return the listener at a port."""
-        return self._listeners.get(port)
+    def knock(self, address: WorkerAddress, connection: MemoryConnection) -> None:
+        """Hand a connection to whoever listens. Raises PeerLost if that is not who is expected."""
+        door = self._doors.get(address.port)
+        if door is None:
+            raise PeerLost(f"nobody listens on port {address.port}")
+        if not hmac.compare_digest(door.endpoint.fingerprint, address.fingerprint):
+            raise PeerLost("that is not the worker that was registered")
+        door.accept(connection)
 
 
 class MemoryListener:
@@ -146,39 +161,39 @@ class MemoryListener:
     def __init__(self, network: MemoryNetwork, port: int) -> None:
         self._network = network
         self._port = port
-        self._handler: Handler | None = None
+        self._endpoint: MemoryEndpoint | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self.endpoint: MemoryEndpoint | None = None
 
     async def start(self, handler: Handler) -> MemoryEndpoint:
         """Begin to listen. Raises ConfigurationError if the port is taken."""
-        self.endpoint = endpoint = self._network.bind(self, self._port)
-        self._handler = handler
-        return endpoint
+
+        def accept(connection: MemoryConnection) -> None:
+            task = asyncio.create_task(_serve(handler, connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self._endpoint = self._network.open(self._port, accept)
+        return self._endpoint
 
     async def close(self) -> None:
         """Stop listening, cancel the handlers and close every connection."""
-        self._network.release(self)
+        if self._endpoint is not None:
+            self._network.shut(self._endpoint.port)
+            self._endpoint = None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def accept(self, connection: MemoryConnection) -> None:
-        """Hand a new connection to the handler."""
-        task = asyncio.create_task(self._serve(connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, connection: MemoryConnection) -> None:
-        try:
-            if self._handler is not None:
-                await self._handler(connection)
-        except PeerError as error:
-            logger.debug("%s: %s", connection.peer, error)
-        except Exception:
-            logger.exception("%s: the handler failed", connection.peer)
-        finally:
-            await connection.close()
+async def _serve(handler: Handler, connection: MemoryConnection) -> None:
+    try:
+        await handler(connection)
+    except PeerError as error:
+        logger.debug("%s: %s", connection.peer, error)
+    except Exception:
+        logger.exception("%s: the handler failed", connection.peer)
+    finally:
+        await connection.close()
 
 
 class MemoryDialer:
@@ -190,11 +205,7 @@ class MemoryDialer:
 
     async def connect(self, address: WorkerAddress, *, timeout_s: float) -> MemoryConnection:  # noqa: ARG002 - at once
         """Connect to a worker, at once. Raises PeerLost, also if the fingerprint is not the listener's."""
-        listener = self._network.at(address.port)
-        if listener is None or listener.endpoint is None:
-            raise PeerLost(f"nobody listens on port {address.port}")
-        if not hmac.compare_digest(listener.endpoint.fingerprint, address.fingerprint):
-            raise PeerLost("that is not the worker that was registered")
         there, back = _Pipe(), _Pipe()
-        listener.accept(MemoryConnection(f"memory:{next(self._dialed)}", incoming=there, outgoing=back))
+        number = next(self._dialed)
+        self._network.knock(address, MemoryConnection(f"memory:{number}", incoming=there, outgoing=back))
         return MemoryConnection(f"memory:{address.port}", incoming=back, outgoing=there)

@@ -29,7 +29,8 @@ class UnconfinedSandbox:
         except MemoryError as error:
             raise SandboxLimitExceeded("memory", f"out of memory {run.where}") from error
         if len(outcome) > limits.output_bytes:
-            raise SandboxLimitExceeded("output", f"{len(outcome)} bytes where {limits.output_bytes} are allowed")
+            told = f"a result of {len(outcome)} bytes where {limits.output_bytes} are allowed"
+            raise SandboxLimitExceeded("output", told)
         return Computed(outcome=outcome, log=log.content())
 
     async def close(self) -> None:

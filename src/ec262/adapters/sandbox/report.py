@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-import sys
+import itertools
 import traceback
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -65,17 +66,27 @@ def _name(text: str) -> str:
 
 
 def _without_ours(tb: TracebackType | None) -> TracebackType | None:
-    while tb is not None and tb.tb_frame.f_globals.get("__name__") == "ec262.adapters.sandbox.runner":
+    """Leave out the sandbox's own frames: the first ones, and those of a refused import."""
+    theirs = [entry for entry in _entries(tb) if not _module_name(entry).startswith("ec262.adapters.sandbox.")]
+    kept: TracebackType | None = None
+    for entry in reversed(theirs):
+        kept = TracebackType(kept, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return kept
+
+
+def _entries(tb: TracebackType | None) -> Iterator[TracebackType]:
+    while tb is not None:
+        yield tb
         tb = tb.tb_next
-    return tb
+
+
+def _module_name(entry: TracebackType) -> str:
+    return str(entry.tb_frame.f_globals.get("__name__"))
 
 
 def _own_frames(tb: TracebackType | None) -> tuple[tuple[str, int], ...]:
-    """Return the frames of the job's own code: what was pickled by value runs in no module of this machine."""
-    ours = {id(vars(module)) for name, module in list(sys.modules.items()) if name != "__main__" and module is not None}
-    frames: list[tuple[str, int]] = []
-    while tb is not None and len(frames) < MAX_FRAMES:
-        if id(tb.tb_frame.f_globals) not in ours:
-            frames.append((_name(tb.tb_frame.f_code.co_name), tb.tb_lineno or 0))
-        tb = tb.tb_next
-    return tuple(frames)
+    """Return the frames of the job's own code: functions that travelled by value have no module's globals."""
+    own = (entry for entry in _entries(tb) if entry.tb_frame.f_globals.get("__spec__") is None)
+    return tuple(
+        (_name(entry.tb_frame.f_code.co_name), entry.tb_lineno or 0) for entry in itertools.islice(own, MAX_FRAMES)
+    )

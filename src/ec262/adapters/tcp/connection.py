@@ -12,7 +12,7 @@ from ec262.domain.errors import PeerError, PeerLost
 from ec262.domain.messages import Message
 from ec262.domain.wire import Decoder, encode
 
-READ_BUFFER_BYTES = 1 << 20
+READ_BUFFER_BYTES = 1 << 18
 CHUNK_BYTES = 256 << 10
 """Encrypted, written and read at a time: other connections get their turn in between."""
 

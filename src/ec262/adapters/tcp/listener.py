@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import socket
 from collections import Counter
 
 import attrs
 
+from ec262.adapters.tcp.certificate import Identity, make_identity
 from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
-from ec262.adapters.tcp.tls import Identity, make_identity
 from ec262.domain.errors import ConfigurationError, PeerError
 from ec262.domain.ports.transport import Handler
 
@@ -131,8 +132,10 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
+        # create_server makes its own long text of the system's reason.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise ConfigurationError(
-            f"cannot listen on {host} port {port} ({error.strerror}): choose another port with -P"
+            f"cannot listen on {host} port {port} ({reason}): choose another port with -P"
         ) from error
     listening.settimeout(0)
     return listening

@@ -98,12 +98,16 @@ async def _how_it_ended(child: Child, limits: Limits) -> SandboxError:
     end = child.exited.result()
     if end is None:
         return SandboxCrashed("the sandbox's own process ended")
-    if end.code in (-signal.SIGKILL, -signal.SIGXCPU, -signal.SIGPROF) and end.cpu_s >= limits.cpu_s:
+    if end.code == -signal.SIGKILL and end.cpu_s >= limits.cpu_s:
         return _cpu_exceeded(limits)
-    if end.code == -signal.SIGSYS:
-        return SandboxCrashed("the job made a system call that the sandbox ends a process for (rule: system calls)")
-    if end.code == -signal.SIGKILL:
-        return SandboxCrashed("the task's process was killed, most likely because this machine ran out of memory")
-    if end.code < 0:
-        return SandboxCrashed(f"the job crashed its process ({signal.Signals(-end.code).name})")
-    return SandboxCrashed(f"the job ended its process, with exit status {end.code} and no result")
+    return SandboxCrashed(_cause_of_death(end.code))
+
+
+def _cause_of_death(code: int) -> str:
+    if code == -signal.SIGSYS:
+        return "the job made a system call that the sandbox ends a process for (rule: system calls)"
+    if code == -signal.SIGKILL:
+        return "the task's process was killed, most likely because this machine ran out of memory"
+    if code < 0:
+        return f"the job crashed its process ({signal.Signals(-code).name})"
+    return f"the job ended its process, with exit status {code} and no result"

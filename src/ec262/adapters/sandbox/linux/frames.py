@@ -10,7 +10,7 @@ import struct
 
 MAX_MESSAGE_BYTES = 1 << 16
 
-# --- worker to zygote: the seccomp program, then one message for each child to fork, its end of the stream beside it ---
+# --- worker to zygote: the seccomp program; then a message for each child to fork, its end of the stream beside it ---
 
 FORK_FIELDS = struct.Struct(">QQd")
 """Number of the child, bytes of memory, seconds of processor time."""
@@ -21,7 +21,7 @@ READY = b"R"
 """Everything is imported, privileges are dropped, the filter is there: children can be forked."""
 
 UNFIT = b"U"
-"""Text: why there can be no sandbox here."""
+"""Text: why there is no sandbox here, or no longer one."""
 
 NUMBER = struct.Struct(">Q")
 

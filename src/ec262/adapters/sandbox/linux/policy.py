@@ -99,9 +99,9 @@ def seccomp_program() -> bytes:
             rules.errno(call, error_number)
         for call in filter(_exists, HOSTILE):
             rules.kill(call)
-        return rules.program
     except seccompy.UnsupportedError as error:
         raise SandboxUnavailable(f"{NO_SECCOMP} ({error})") from error
+    return rules.program
 
 
 def _exists(call: str) -> bool:

@@ -49,7 +49,7 @@ class Zygote:
         """Start one that has these packages loaded. Raises SandboxUnavailable saying what is missing."""
         paths = _paths((*_NEEDED, *packages))
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.setblocking(False)
+        control.setblocking(False)  # noqa: FBT003 - the standard library's way
         order = {"control": theirs.fileno(), "worker": os.getpid(), "packages": packages, "paths": paths}
         with theirs:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - 1 ms; it shall die with this very thread
@@ -95,7 +95,7 @@ class Zygote:
     async def fork(self, limits: Limits) -> Child:
         """Have a child forked. It is locked in, and waits for its task. Raises SandboxCrashed."""
         stream, theirs = socket.socketpair()
-        stream.setblocking(False)
+        stream.setblocking(False)  # noqa: FBT003 - the standard library's way
         number = next(self._numbers)
         child = self._children[number] = Child(stream)
         request = frames.FORK_FIELDS.pack(number, min(limits.memory_bytes, _MAX_MEMORY_BYTES), limits.cpu_s)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import os
+import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-_HEADER_BYTES = 16  # of a .pyc file (PEP 552)
+_HEADER_BYTES = 16  # of a .pyc file (PEP 552): magic number, then these fields
+_HEADER = struct.Struct("<III")
 _UNCHECKED_HASH = 1
+_LEFT_OUT = {"__init__", "__pycache__", "test", "tests"}
 
 
 class _Module(NamedTuple):
@@ -36,11 +39,11 @@ class Library:
 
     def add(self, name: str, folder: str) -> None:
         """Keep the code of a module or package, with all that is in it but tests, if ``folder`` has it."""
-        inner = os.path.join(folder, name.rpartition(".")[2])  # noqa: PTH118 - pathlib is not worth its import here
-        if os.path.isfile(inner + ".py"):  # noqa: PTH113 - likewise
-            self._modules[name] = _Module(inner + ".py", None, _read(inner + ".py"))
-        elif os.path.isdir(inner):  # noqa: PTH112 - likewise
+        inner = f"{folder}/{name.rpartition('.')[2]}"
+        if os.path.isdir(inner):  # noqa: PTH112 - pathlib is not worth its import here
             self._add_package(name, inner)
+        else:
+            self._add_module(name, f"{inner}.py")
 
     def find_spec(self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None) -> ModuleSpec:
         """Find a module. Raises ModuleNotFoundError, which ends the search: nothing else is asked."""
@@ -49,7 +52,8 @@ class Library:
             raise ModuleNotFoundError(
                 f"module {name!r} is not available in the sandbox (rule: imports; {self._rule})", name=name
             )
-        spec = ModuleSpec(name, self, origin=module.path, is_package=module.folder is not None)
+        # It has what the import system asks of a loader, without importlib.abc, which would take longer to load.
+        spec = ModuleSpec(name, cast("Any", self), origin=module.path, is_package=module.folder is not None)
         spec.has_location = True
         if module.folder is not None:
             spec.submodule_search_locations = [module.folder]
@@ -63,13 +67,21 @@ class Library:
         exec(self._modules[module.__name__].load(), vars(module))  # noqa: S102 - this is what an import does
 
     def _add_package(self, name: str, folder: str) -> None:
-        init = os.path.join(folder, "__init__.py")  # noqa: PTH118 - likewise
-        if os.path.isfile(init):  # noqa: PTH113 - likewise
-            self._modules[name] = _Module(init, folder, _read(init))
-        for entry in sorted(os.listdir(folder)):  # noqa: PTH208 - likewise
-            inner = entry.removesuffix(".py")
-            if inner.isidentifier() and inner not in {"__init__", "__pycache__", "test", "tests"}:
-                self.add(f"{name}.{inner}", folder)
+        self._add_module(name, f"{folder}/__init__.py", folder)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                inner = entry.name.removesuffix(".py")
+                if not inner.isidentifier() or inner in _LEFT_OUT:
+                    continue
+                if entry.is_dir():
+                    self._add_package(f"{name}.{inner}", entry.path)
+                elif inner != entry.name:
+                    self._add_module(f"{name}.{inner}", entry.path)
+
+    def _add_module(self, name: str, path: str, folder: str | None = None) -> None:
+        load = _read(path)
+        if load is not None:
+            self._modules[name] = _Module(path, folder, load)
 
 
 def hide(names: Iterable[str]) -> None:
@@ -80,26 +92,26 @@ def hide(names: Iterable[str]) -> None:
             del sys.modules[name]
 
 
-def _read(path: str) -> Callable[[], CodeType]:
+def _read(path: str) -> Callable[[], CodeType] | None:
     """Read a module's compiled code where it is up to date, else its source; return what makes code of it."""
     compiled = _contents(importlib.util.cache_from_source(path))
-    if compiled[:4] == importlib.util.MAGIC_NUMBER and _is_current(compiled, path):
+    if compiled is not None and compiled.startswith(importlib.util.MAGIC_NUMBER) and _is_current(compiled, path):
         return lambda: marshal.loads(memoryview(compiled)[_HEADER_BYTES:])  # noqa: S302 - the interpreter's own file
     source = _contents(path)
-    return lambda: compile(source, path, "exec", dont_inherit=True)
+    return None if source is None else lambda: compile(source, path, "exec", dont_inherit=True)
 
 
 def _is_current(compiled: bytes, path: str) -> bool:
-    flags, modified, size = (int.from_bytes(compiled[start : start + 4], "little") for start in (4, 8, 12))
+    flags, modified, size = _HEADER.unpack_from(compiled, 4)
     if flags:
-        return flags == _UNCHECKED_HASH
+        return bool(flags == _UNCHECKED_HASH)
     status = os.stat(path)  # noqa: PTH116 - likewise
-    return modified == int(status.st_mtime) & 0xFFFFFFFF and size == status.st_size & 0xFFFFFFFF
+    return bool(modified == int(status.st_mtime) & 0xFFFFFFFF and size == status.st_size & 0xFFFFFFFF)
 
 
-def _contents(path: str) -> bytes:
+def _contents(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - likewise
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - likewise
             return file.read()
     except FileNotFoundError:
-        return b""
+        return None

@@ -6,8 +6,10 @@ passes through its hands unread.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -35,14 +37,14 @@ class Zygote:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
             self._get_ready(packages)
-        except (ImportError, OSError) as error:
-            self._control.send(frames.UNFIT + str(error).encode())
-            return
-        self._control.send(frames.READY)
-        try:
+            self._control.send(frames.READY)
             self._serve()
-        except (BrokenPipeError, ConnectionResetError):
-            return
+        except (BrokenPipeError, ConnectionResetError):  # the worker is gone
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the worker has to know
+            self._control.send(frames.UNFIT + (str(error) or repr(error)).encode(errors="replace"))
+        finally:
+            self._end_children()
 
     def _get_ready(self, packages: Sequence[str]) -> None:
         preload(packages)
@@ -96,7 +98,20 @@ class Zygote:
 
     def _tell_exit(self, pidfd: int) -> None:
         number, pid = self._children.pop(pidfd)
-        _, status, usage = os.wait4(pid, 0)
+        before = _children_cpu_s()
+        _, status = os.waitpid(pid, 0)
         os.close(pidfd)
         code = os.waitstatus_to_exitcode(status)
-        self._control.send(frames.EXITED + frames.EXITED_FIELDS.pack(number, code, usage.ru_utime + usage.ru_stime))
+        self._control.send(frames.EXITED + frames.EXITED_FIELDS.pack(number, code, _children_cpu_s() - before))
+
+    def _end_children(self) -> None:
+        for pidfd, (_, pid) in self._children.items():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _children_cpu_s() -> float:
+    """Return what all children that were waited for have used (wait4 would import a module, too late for that)."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime

@@ -1,0 +1,110 @@
+"""What the ``foreman`` command does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ec262.adapters.inputs import read_rows, result_lines
+from ec262.domain.errors import ConfigurationError, Ec262Error, JobDefinitionError, UserCodeFailed
+from ec262.domain.plan import Plan
+from ec262.entrypoints.job_file import run_job_file, with_source_lines
+from ec262.entrypoints.session import PlanOnly, Session
+
+MAX_LINES_SHOWN = 40
+"""Lines of a result that are printed to a terminal; files and pipes get all."""
+
+
+def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
+    """Run the job that the command line asks for; tell what went wrong on standard error; return the exit status."""
+    try:
+        session = Session(
+            vars(arguments),
+            os.environ,
+            quiet=arguments.quiet,
+            dry_run=arguments.dry_run,
+            supervisor=supervisor,
+        )
+        with session:
+            _run(arguments, session)
+    except PlanOnly as plan_only:
+        print(_describe(plan_only.plan))
+    except UserCodeFailed as error:
+        if error.report:
+            print(with_source_lines(error.report), file=sys.stderr)
+        print(f"ec262: {error}", file=sys.stderr)
+        return 1
+    except (ConfigurationError, JobDefinitionError) as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 2
+    except Ec262Error as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> None:
+    with _output(arguments) as write:
+        job = run_job_file(arguments.job)
+        if not job.ran_itself:
+            write(session.run_job(_data_of(arguments, job.data), job.functions, {}))
+        elif arguments.input or arguments.output:
+            raise JobDefinitionError("this job calls run_job itself: --input and --output are its own business")
+
+
+def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
+    if arguments.input:
+        return lambda: read_rows(arguments.input, arguments.format)
+    if data is None:
+        raise JobDefinitionError(
+            f"{arguments.job} has no data: define `data` (a mapping, pairs, or a function), or give --input FILE"
+        )
+    return data
+
+
+@contextmanager
+def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]], None]]:
+    """Yield what writes the result. A file is opened before any work is done, and appears under its name when it is
+    whole."""
+    if not arguments.output or arguments.dry_run:
+        yield _print_result
+        return
+    path = Path(arguments.output)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        file = partial.open("x", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
+    try:
+        with file:
+            yield lambda result: file.writelines(result_lines(result.items()))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _print_result(result: dict[Any, Any]) -> None:
+    """Print a result; on a terminal only as much of it as a person wants to see."""
+    shown = islice(result.items(), MAX_LINES_SHOWN) if sys.stdout.isatty() else result.items()
+    sys.stdout.writelines(result_lines(shown))
+    sys.stdout.flush()
+    if sys.stdout.isatty() and len(result) > MAX_LINES_SHOWN:
+        print(f"... and {len(result) - MAX_LINES_SHOWN:,} more: --output FILE writes all", file=sys.stderr)
+
+
+def _describe(plan: Plan) -> str:
+    return (
+        f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each: "
+        f"{plan.price} credits of {plan.purse}, {plan.spare} to spare"
+    )

@@ -1,0 +1,133 @@
+"""``python -m ec262.entrypoints.worker --discovery URL``: lend this machine.
+
+SIGTERM or Ctrl-C: leave the pool, finish what is computed, deliver for a moment, end; a second one ends at once.
+Exit status: 0 after either, 2 if it cannot start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ec262 import __version__
+from ec262.domain.commands import Lease
+from ec262.domain.errors import ConfigurationError, Ec262Error
+from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
+from ec262.entrypoints.logs import add_verbosity, configure_logging
+from ec262.entrypoints.settings import Settings, load_settings
+from ec262.services.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    configure_logging(arguments)
+    try:
+        return run(load_settings(vars(arguments), os.environ))
+    except Ec262Error as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:  # before the worker could hear of it
+        return 0
+
+
+def serve(given: Mapping[str, Any]) -> None:
+    """Serve until SIGTERM or Ctrl-C (see ``ec262.run_worker``). Raises Ec262Error if that cannot begin."""
+    unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
+    if unknown:
+        raise ConfigurationError(f"run_worker has no setting named {', '.join(unknown)}")
+    run(load_settings(given, os.environ))
+
+
+def run(settings: Settings, *, token: str | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; return the exit status. To be called in the main thread.
+
+    ``token`` is the account's; without it the account on disk is used. Raises ConfigurationError (also where the
+    machine cannot sandbox), DiscoveryRefused if discovery does not let the worker in.
+    """
+    with asyncio.Runner() as runner:
+        hurried = runner.run(_run(settings, token))
+        if hurried:
+            # Everything is closed; only a call to discovery may still hang in a thread, and nobody wants its answer.
+            logging.shutdown()
+            os._exit(0)
+    return 0
+
+
+def preload() -> None:
+    """Import all that ``run`` needs, once for all processes that are forked later."""
+    build_worker(Settings(discovery="http://127.0.0.1", port=0))
+
+
+async def _run(settings: Settings, token: str | None) -> bool:
+    discovery = build_worker_discovery(settings, token=token)
+    try:
+        return await _serve(build_worker(settings, discovery=discovery), settings)
+    finally:
+        await discovery.close()
+
+
+async def _serve(worker: Worker, settings: Settings) -> bool:
+    """Run a worker until a signal tells it to stop; return whether a second one did not let it finish."""
+    stop = asyncio.Event()
+
+    def on_joined(lease: Lease) -> None:
+        address = lease.address
+        print(f"worker {lease.worker} serves at {address.host}:{address.port}, introduced by {settings.discovery}")
+        sys.stdout.flush()
+
+    serving = asyncio.create_task(worker.run(stop, on_joined=on_joined))
+
+    def on_signal() -> None:
+        if stop.is_set():
+            serving.cancel()
+        else:
+            logger.info("leaving; once more to stop at once")
+            stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+        return True
+    return False
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ec262 worker",
+        description="Lend this machine: serve tasks of strangers in a sandbox, and be paid in credits.",
+    )
+    add = parser.add_argument
+    add("-P", "--port", type=int, help="TCP port to serve on (default: 11235; 0: any free one)")
+    add("--listen", metavar="HOST", help="address to serve on (default: 0.0.0.0)")
+    add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
+    add("--advertise", metavar="HOST", help="where foremen reach this worker (default: where discovery sees it)")
+    add("--slots", type=int, metavar="N", help="tasks computed at the same time (default: one for each processor)")
+    add("--allow", nargs="+", metavar="PACKAGE", help="packages that jobs may import (default: none)")
+    add("--memory-limit", type=int, dest="memory_limit_mib", metavar="MIB", help="memory of a task (default: 1024)")
+    add("--cpu-limit", type=float, metavar="S", help="seconds of processor time of a task (default: 600)")
+    add("--wall-limit", type=float, metavar="S", help="seconds that a task may take (default: 600)")
+    add("--credentials", metavar="DIR", help="folder of account tokens")
+    add("--config", metavar="FILE", help="settings file (TOML)")
+    add_verbosity(parser)
+    add("--version", action="version", version=f"ec262 {__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

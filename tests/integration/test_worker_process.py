@@ -1,0 +1,305 @@
+"""The worker's command as a process of its own, with real discovery, TCP and sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+
+from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.runtime import local_python
+from ec262.adapters.tcp.dialer import TcpDialer
+from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requirement, TaskState, Verdict, VerdictQuery
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.job import Limits, Phase
+from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
+from ec262.domain.partition import encode_row, rows_payload
+from ec262.entrypoints import worker as worker_module
+from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.worker import main, serve
+from ec262.services.worker_link import LinkPolicy, WorkerLink
+from tests.live_discovery import served
+
+FOREMAN = "foreman-" + "f" * 40
+REQUIREMENT = Requirement(python=local_python())
+
+
+def work_for_a_second(_key: object, rounds: int) -> Iterator[tuple[str, int]]:
+    total = 0
+    for number in range(rounds):
+        total += number
+    yield "total", total
+
+
+def add_up(key: str, values: tuple[int, ...]) -> Iterator[tuple[str, int]]:
+    yield key, sum(values)
+
+
+@attrs.frozen(kw_only=True)
+class WorkerProcess:
+    process: subprocess.Popen[str]
+
+    def line(self) -> str:
+        """Wait for the line that tells that the worker is in the pool."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def family(self) -> list[int]:
+        """The worker's process and its descendants."""
+        found = [self.process.pid]
+        for pid in found:
+            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return found
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; return exit status and standard error."""
+        _, said = self.process.communicate(timeout=20)
+        return self.process.returncode, said
+
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    database = tmp_path_factory.mktemp("discovery") / "discovery.sqlite"
+    app = build_discovery_app(Settings(database=f"sqlite:///{database}"), accounts={FOREMAN: 1000})
+    with served(app) as url:
+        yield url
+
+
+@pytest.fixture
+def start(url: str, tmp_path: Path) -> Iterator[Start]:
+    started: list[WorkerProcess] = []
+
+    def start(*arguments: str, discovery: str = url) -> WorkerProcess:
+        command = [sys.executable, "-m", "ec262.entrypoints.worker", "--credentials", str(tmp_path)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("EC262_")}
+        process = subprocess.Popen(
+            [*command, "--listen", "127.0.0.1", "--discovery", discovery, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment | {"TMPDIR": str(tmp_path)},
+        )
+        started.append(WorkerProcess(process=process))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.process.kill()
+        worker.process.communicate()
+
+
+class Foreman:
+    """As much of a foreman as a test needs: one task of one replica."""
+
+    def __init__(self, url: str) -> None:
+        self.discovery = HttpDiscovery(url, token=FOREMAN, patience_s=5)
+        self.task = ""
+        self.replica: BoughtReplica
+        self.link: WorkerLink
+
+    async def buy(self) -> None:
+        purchase = await self.discovery.buy(
+            BuyTasks(
+                purchase=os.urandom(16).hex(), tasks=1, rule="majority:1", requirement=REQUIREMENT, deadline_s=30.0
+            )
+        )
+        [bought] = purchase.tasks
+        [self.replica] = bought.replicas
+        self.task = bought.task
+        self.link = await WorkerLink.open(TcpDialer(), self.replica.address, LinkPolicy(release="test"))
+
+    async def compute(self, rounds: int) -> Committed | Failed:
+        functions = pickle_functions({"mapper": work_for_a_second, "reducer": add_up, "combiner": None})
+        work = Compute(
+            task=self.task,
+            phase=Phase.MAP,
+            seed=0,
+            limits=Limits(),
+            functions=functions.data,
+            rows=rows_payload([encode_row("row", rounds)]),
+        )
+        return await self.link.compute(Assign(task=self.task, secret=self.replica.secret), work, deadline_s=30)
+
+    async def verdict(self) -> Verdict:
+        [verdict] = (await self.discovery.verdicts(VerdictQuery(tasks=(self.task,)))).verdicts
+        return verdict
+
+    async def pool(self) -> int:
+        return (await self.discovery.pool(PoolQuery(requirement=REQUIREMENT))).workers
+
+
+@asynccontextmanager
+async def foreman_at(url: str) -> AsyncIterator[Foreman]:
+    foreman = Foreman(url)
+    try:
+        await foreman.buy()
+        yield foreman
+    finally:
+        await foreman.link.close()
+        await foreman.discovery.close()
+
+
+def alive(pids: Sequence[int]) -> list[int]:
+    """Those that still run; a zombie whose new parent has not looked after it yet does not."""
+    return [pid for pid in pids if _state(pid) not in {"Z", "X", ""}]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def left_behind(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.suffix != ".token"]
+
+
+async def test_sigterm_while_computing_leaves_finishes_delivers_and_ends(
+    url: str, start: Start, tmp_path: Path
+) -> None:
+    worker = start("-P", "0")
+    assert await asyncio.to_thread(worker.line)
+    async with foreman_at(url) as foreman:
+        computing = asyncio.create_task(foreman.compute(20_000_000))
+        await asyncio.sleep(0.3)
+        family = worker.family()
+        assert len(family) > 1  # the sandbox is a process of its own
+        worker.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        assert not computing.done()
+        assert await foreman.pool() == 0
+        assert await computing == Committed(task=foreman.task)
+        verdict = await foreman.verdict()
+        assert verdict.state is TaskState.WON
+        delivered = await foreman.link.fetch(Deliver(task=foreman.task, secret=verdict.winners[0].delivery_secret))
+        assert delivered.ciphertext
+    assert await asyncio.to_thread(worker.end) == (0, "")
+    assert alive(family) == []
+    assert left_behind(tmp_path) == []
+
+
+async def test_a_second_ctrl_c_ends_at_once(url: str, start: Start, tmp_path: Path) -> None:
+    worker = start("-P", "0")
+    assert await asyncio.to_thread(worker.line)
+    async with foreman_at(url) as foreman:
+        computing = asyncio.create_task(foreman.compute(10**12))
+        await asyncio.sleep(0.3)
+        family = worker.family()
+        worker.process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.2)
+        assert worker.process.poll() is None
+        began = time.monotonic()
+        worker.process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(worker.end) == (0, "")
+        assert time.monotonic() - began < 2
+        computing.cancel()
+        await asyncio.wait([computing])
+    assert alive(family) == []
+    assert left_behind(tmp_path) == []
+
+
+def test_ctrl_c_ends_an_idle_worker(start: Start) -> None:
+    worker = start("-v", "-P", "0")
+    assert worker.line()
+    family = worker.family()
+    worker.process.send_signal(signal.SIGINT)
+    status, said = worker.end()
+    assert status == 0
+    assert "in the pool" in said
+    assert "left the pool" in said
+    assert "Traceback" not in said
+    assert alive(family) == []
+
+
+def test_a_worker_that_is_killed_leaves_no_process(start: Start) -> None:
+    worker = start("-P", "0")
+    assert worker.line()
+    family = worker.family()
+    worker.process.kill()
+    worker.process.wait()
+    deadline = time.monotonic() + 5
+    while alive(family) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert alive(family) == []
+
+
+def test_a_taken_port_is_told(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, said = start("-P", str(port)).end()
+    assert status == 2
+    assert said == (
+        f"ec262: cannot listen on 127.0.0.1 port {port} (Address already in use): choose another port with -P\n"
+    )
+
+
+def test_a_worker_keeps_its_account_from_run_to_run(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    lines = []
+    for _ in range(2):
+        worker = start("-P", port)
+        lines.append(worker.line())
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.end() == (0, "")
+    assert lines[0] == lines[1]
+
+
+def test_discovery_is_waited_for_with_one_line(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    worker = start("-P", "0", discovery=f"http://127.0.0.1:{port}")
+    assert worker.process.stderr is not None
+    assert "discovery is away" in worker.process.stderr.readline()
+    time.sleep(0.8)  # for two more attempts
+    worker.process.send_signal(signal.SIGTERM)
+    status, said = worker.end()
+    assert status == 0
+    assert "discovery is away" not in said
+
+
+def test_a_worker_that_nobody_can_reach_is_told(start: Start) -> None:
+    status, said = start("-P", "0", "--advertise", "127.0.0.2").end()
+    assert status == 2
+    assert "nobody with the registered certificate answers at 127.0.0.2" in said
+    assert "Traceback" not in said
+
+
+def test_a_package_that_is_not_there_is_told(start: Start) -> None:
+    status, said = start("-P", "0", "--allow", "no_such_package").end()
+    assert status == 2
+    assert "no_such_package" in said
+    assert "Traceback" not in said
+
+
+def test_usage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EC262_DISCOVERY", raising=False)
+    monkeypatch.setattr(worker_module, "configure_logging", lambda _arguments: None)  # it is the whole process's
+    assert main([]) == 2
+    assert "no discovery service is configured: give --discovery URL" in capsys.readouterr().err
+    assert main(["--discovery", "not a URL"]) == 2
+    with pytest.raises(SystemExit) as version:
+        main(["--version"])
+    assert version.value.code == 0
+    assert capsys.readouterr().out.startswith("ec262 ")
+
+
+def test_a_setting_that_does_not_exist_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="no setting named slotz"):
+        serve({"port": 0, "slotz": 3})

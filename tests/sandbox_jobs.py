@@ -1,0 +1,71 @@
+"""Work for sandboxes, for the tests that need some."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import cloudpickle
+
+from ec262.domain import canonical
+from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.outcome import Failure, Pair, Pairs, decode_outcome
+from ec262.domain.ports.sandbox import Sandbox
+
+Function = Callable[..., Any]
+
+LIMITS = Limits(cpu_s=20, wall_s=20, memory_bytes=256 << 20, output_bytes=32 << 20)
+
+
+def pickled(**functions: Function | None) -> bytes:
+    """Pickle functions as a foreman does: those of test modules travel by value."""
+    modules = {sys.modules[function.__module__] for function in functions.values() if function is not None}
+    added = [module for module in modules if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
+    for module in added:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        data: bytes = cloudpickle.dumps(functions)
+    finally:
+        for module in added:
+            cloudpickle.unregister_pickle_by_value(module)
+    return data
+
+
+def map_work(
+    mapper: Function, rows: Iterable[Pair] = (("row", None),), *, combiner: Function | None = None, seed: int = 0
+) -> Work:
+    functions = pickled(mapper=mapper, combiner=combiner)
+    return Work(phase=Phase.MAP, functions=functions, rows=encoded(rows), seed=seed)
+
+
+def reduce_work(reducer: Function, rows: Iterable[Pair], *, seed: int = 0) -> Work:
+    return Work(phase=Phase.REDUCE, functions=pickled(reducer=reducer), rows=encoded(rows), seed=seed)
+
+
+def encoded(rows: Iterable[Pair]) -> bytes:
+    return canonical.encode([[key, value] for key, value in rows])
+
+
+def pairs_of(computed: Computed) -> list[Pair]:
+    outcome = decode_outcome(computed.outcome)
+    assert isinstance(outcome, Pairs), (outcome, computed.log.decode())
+    return list(outcome.pairs)
+
+
+def failure_of(computed: Computed) -> Failure:
+    outcome = decode_outcome(computed.outcome)
+    assert isinstance(outcome, Failure), outcome
+    return outcome
+
+
+def count_words(_key: Any, text: str) -> Iterable[Pair]:
+    for word in text.split():
+        yield word, 1
+
+
+async def assert_serves(sandbox: Sandbox) -> None:
+    """See that the sandbox does a job right."""
+    computed = await sandbox.run(map_work(count_words, [(1, "b a"), (2, "a")]), LIMITS)
+    assert pairs_of(computed) == [("a", 1), ("a", 1), ("b", 1)]
+    assert computed.log == b""

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from ec262.adapters import credentials
+from ec262.adapters.credentials import load_or_create_token
+from ec262.domain.accounts import token_digest
+from ec262.domain.errors import ConfigurationError
+
+URL = "http://host:26262"
+
+
+def test_a_token_is_made_once(tmp_path: Path) -> None:
+    token = load_or_create_token(tmp_path / "keys", URL, "foreman")
+    assert token_digest(token)
+    assert load_or_create_token(tmp_path / "keys", URL + "/", "foreman") == token
+
+
+def test_services_and_roles_have_their_own(tmp_path: Path) -> None:
+    pairs = [(URL, "foreman"), (URL, "worker-1"), (URL + "0", "foreman"), ("https://host:26262", "foreman")]
+    tokens = {load_or_create_token(tmp_path, url, role) for url, role in pairs}
+    assert len(tokens) == len(list(tmp_path.iterdir())) == 4
+
+
+def test_files_are_the_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_or_create_token(tmp_path / "deep" / "keys", URL, "foreman")
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "deep" / "keys").iterdir()
+    assert file.name.startswith("foreman-host-26262-")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_many_at_once_get_the_same(tmp_path: Path) -> None:
+    tokens: list[str] = []
+    together = threading.Barrier(8)
+
+    def get() -> None:
+        together.wait()
+        tokens.append(load_or_create_token(tmp_path, URL, "foreman"))
+
+    threads = [threading.Thread(target=get) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tokens) == 8
+    assert len(set(tokens)) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_whoever_comes_second_takes_the_firsts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / credentials._file_name(URL, "foreman")
+    first = "first-" + "f" * 40
+    monkeypatch.setattr(Path, "exists", lambda _self: False)
+    path.write_text(first)
+    assert load_or_create_token(tmp_path, URL, "foreman") == first
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, b"two tokens in one file, all of them bad"])
+def test_a_file_that_holds_no_token_is_told_not_replaced(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / credentials._file_name(URL, "foreman")
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="token"):
+        load_or_create_token(tmp_path, URL, "foreman")
+    assert path.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(ConfigurationError, match="cannot keep the account's token"):
+        load_or_create_token(tmp_path / "keys", URL, "foreman")

@@ -1,0 +1,142 @@
+"""The seccomp program, run call by call in a small interpreter of the kernel's filter language."""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+import sys
+
+import pytest
+
+from ec262.adapters.sandbox.linux.policy import ALLOWED, CONDITIONAL, HOSTILE, seccomp_program
+from ec262.domain.errors import SandboxUnavailable
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
+
+ALLOW, KILL = 0x7FFF0000, 0x80000000
+EPERM, ENOSYS = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
+
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+I386, ARM = 0x40000003, 0x40000028
+
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
+MAP_PRIVATE, MAP_ANONYMOUS = 2, 0x20
+
+
+class Machine:
+    """A machine of some architecture with the program installed."""
+
+    def __init__(self, name: str) -> None:
+        self.audit = ARCHITECTURES[name]
+        self.program = list(struct.iter_unpack("<HBBI", seccomp_program()))
+
+    def verdict(self, call: str | int, *args: int, audit: int | None = None) -> int:
+        from seccompy import syscall_nr
+
+        number = syscall_nr(call)
+        words = (*args, 0, 0, 0, 0, 0, 0)[:6]
+        data = struct.pack("<IIQ6Q", number, self.audit if audit is None else audit, 0, *words)
+        accumulator, at = 0, 0
+        while True:
+            code, if_true, if_false, k = self.program[at]
+            at += 1
+            match code:
+                case 0x20:
+                    accumulator = struct.unpack_from("<I", data, k)[0]
+                case 0x54:
+                    accumulator &= k
+                case 0x06:
+                    return int(k)
+                case 0x05:
+                    at += k
+                case 0x15:
+                    at += if_true if accumulator == k else if_false
+                case _:
+                    raise AssertionError(f"instruction {code:#x} is not expected in this program")
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES))
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setattr(platform, "machine", lambda: request.param)
+    return Machine(request.param)
+
+
+def exists(call: str) -> bool:
+    from seccompy import syscall_nr
+
+    try:
+        syscall_nr(call)
+    except ValueError:
+        return False
+    return True
+
+
+def test_what_is_allowed(machine: Machine) -> None:
+    allowed = {call for call in ALLOWED if exists(call)}
+    assert {call for call in allowed if machine.verdict(call) != ALLOW} == set()
+    assert set(ALLOWED) - allowed <= {"time"}
+
+
+def test_everything_else_is_refused_or_ends_the_process(machine: Machine) -> None:
+    from seccompy import syscall_nr
+
+    allowed = {syscall_nr(call) for call in ALLOWED if exists(call)}
+    conditional = {syscall_nr(call) for call, _ in CONDITIONAL}
+    hostile = {syscall_nr(call) for call in HOSTILE if exists(call)}
+    for number in range(600):
+        if number not in allowed | conditional:
+            expected = KILL if number in hostile else ENOSYS if number == syscall_nr("clone3") else EPERM
+            assert machine.verdict(number) == expected, number
+
+
+@pytest.mark.parametrize("call", ["openat", "execve", "clone", "socket", "kill", "prlimit64", "rt_sigaction", "dup"])
+def test_what_python_code_may_try_in_good_faith_is_an_error(machine: Machine, call: str) -> None:
+    assert machine.verdict(call) == EPERM
+
+
+def test_a_hostile_call_that_no_architecture_has_is_a_typing_error() -> None:
+    assert {call for call in HOSTILE if not exists(call)} <= {"iopl", "ioperm", "modify_ldt"}
+
+
+def test_memory_can_be_had_but_no_code_and_no_file(machine: Machine) -> None:
+    plain = PROT_READ | PROT_WRITE
+    private = MAP_PRIVATE | MAP_ANONYMOUS
+    assert machine.verdict("mmap", 0, 4096, plain, private) == ALLOW
+    assert machine.verdict("mmap", 0, 4096, plain | PROT_EXEC, private) == EPERM
+    assert machine.verdict("mmap", 0, 4096, plain, MAP_PRIVATE, 3) == EPERM
+    assert machine.verdict("mmap", 0, 4096, PROT_EXEC, MAP_PRIVATE, 3) == EPERM
+    assert machine.verdict("mprotect", 4096, 4096, plain) == ALLOW
+    assert machine.verdict("mprotect", 4096, 4096, PROT_READ | PROT_EXEC) == EPERM
+    assert machine.verdict("pkey_mprotect", 4096, 4096, PROT_READ | PROT_EXEC) == EPERM
+
+
+def test_locks_work_and_the_rest_of_futex_does_not(machine: Machine) -> None:
+    private, realtime = 128, 256
+    verdicts = {command: machine.verdict("futex", 4096, command | private) for command in range(20)}
+    assert {command for command, verdict in verdicts.items() if verdict == ALLOW} == {0, 1, 9, 10}
+    assert machine.verdict("futex", 4096, 9 | private | realtime) == ALLOW
+
+
+def test_calls_of_another_architecture_end_the_process(machine: Machine) -> None:
+    others = {*ARCHITECTURES.values(), I386, ARM} - {machine.audit}
+    assert {machine.verdict("read", audit=other) for other in others} == {KILL}
+
+
+def test_the_x32_twins_of_allowed_calls_are_refused(machine: Machine) -> None:
+    from seccompy import syscall_nr
+
+    x32 = 0x40000000
+    assert {machine.verdict(syscall_nr(call) | x32) for call in ALLOWED if exists(call)} == {EPERM}
+
+
+def test_an_unknown_architecture_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(SandboxUnavailable, match=r"seccomp, on x86-64 or arm64.*riscv64"):
+        seccomp_program()
+
+
+def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "seccompy", None)
+    with pytest.raises(SandboxUnavailable, match="seccompy is missing"):
+        seccomp_program()
