@@ -122,6 +122,12 @@ async def test_refusals_of_workers(connect: Connect, town: Town) -> None:
         await worker.assignment("0" * 32)
     with pytest.raises(UnknownTask):
         await connect(FOREMAN).assignment(task.task)
+    with pytest.raises(UnknownTask):
+        await worker.give_up("0" * 32)
+    quitter = connect(town.tokens[task.replicas[1].worker])
+    await quitter.give_up(task.task)
+    with pytest.raises(TaskClosed):
+        await quitter.commit(CommitResult(task=task.task, digest=digest("a")))
     await worker.commit(CommitResult(task=task.task, digest=digest("a")))
     with pytest.raises(CommitmentConflict):
         await worker.commit(CommitResult(task=task.task, digest=digest("b")))

@@ -19,7 +19,7 @@ from ec262.domain.ledger import MINT, Reason, Transfer
 from ec262.domain.pool import Member
 from ec262.domain.ports.unit_of_work import Holdings, UnitOfWork, UnitOfWorkFactory
 from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.tasks import Replica, Task, commit, expire
+from ec262.domain.tasks import Replica, Task, commit, expire, give_up
 from tests.discovery_town import FINGERPRINT, OTHER_PYTHON, digest, runtime
 
 
@@ -303,6 +303,16 @@ def test_busy_are_those_whose_commitment_an_open_task_awaits(unit_of_work: UnitO
         assert uow.tasks.busy() == {"work1": 1, "work2": 1, "work3": 1}
         uow.tasks.save(expire(task("task2"), now=100)[0])
         assert uow.tasks.busy() == {}
+
+
+def test_who_gave_up_is_not_busy(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        with_accounts(uow)
+        uow.tasks.add(task("task1"))
+        given_up = give_up(task("task1"), worker="work2")
+        uow.tasks.save(given_up)
+        assert uow.tasks.busy() == {"work1": 1, "work3": 1}
+        assert uow.tasks.find(["task1"]) == [given_up]
 
 
 def test_holdings_are_the_foremans_escrows(unit_of_work: UnitOfWorkFactory) -> None:

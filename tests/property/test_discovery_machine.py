@@ -53,6 +53,7 @@ class DiscoveryMachine(RuleBasedStateMachine):
         self.bought: dict[str, tuple[str, BoughtTask]] = {}
         self.commands: dict[str, tuple[str, BuyTasks, Purchase]] = {}
         self.committed: dict[tuple[str, str], str] = {}
+        self.given_up: set[tuple[str, str]] = set()
         self.told: dict[str, Verdict] = {}
 
     # --- what people do ---------------------------------------------------------------------------------------------
@@ -120,8 +121,21 @@ class DiscoveryMachine(RuleBasedStateMachine):
         except TaskClosed:
             assert before is None
         else:
+            assert (task.task, worker) not in self.given_up
             assert before in {None, text}
             self.committed[task.task, worker] = text
+
+    @rule(batch=tasks, position=st.integers(0, 4))
+    def give_up(self, batch: list[str], position: int) -> None:
+        for name in batch:
+            task = self.bought[name][1]
+            worker = task.replicas[position % len(task.replicas)].worker
+            try:
+                self.town.service.give_up(self.town.tokens[worker], name)
+            except TaskClosed:
+                continue
+            if (name, worker) not in self.committed:
+                self.given_up.add((name, worker))
 
     @rule(batch=tasks, stranger=st.integers(0, WORKERS))
     def pry(self, batch: list[str], stranger: int) -> None:

@@ -119,6 +119,10 @@ class HttpDiscovery:
         """Commit a result."""
         await self._call("POST", "/v1/commitments", body=command)
 
+    async def give_up(self, task: str) -> None:
+        """Tell that no result will be committed."""
+        await self._call("DELETE", f"/v1/assignments/{quote(task, safe='')}")
+
     async def close(self) -> None:
         """Close idle connections. May be called twice."""
         while self._idle:

@@ -81,7 +81,7 @@ def decode(data: bytes) -> Any:
     """Return the value of canonical bytes, of the same types as the value that was encoded.
 
     Raises NotCanonical for anything else: what is accepted is exactly what ``encode`` writes. Made for bytes from a
-    stranger; the value may take 25 times their memory, so limit their size first.
+    stranger; the value may take 30 times their memory, so limit their size first.
     """
     try:
         value = _decoder(data).decode(data.decode())

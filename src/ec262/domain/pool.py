@@ -40,8 +40,8 @@ class Lot:
 
 @attrs.frozen(kw_only=True)
 class Pool:
-    """The members whose lease is alive, and how many slots of each are ``busy``: replicas of open tasks that it has not
-    committed to yet."""
+    """The members whose lease is alive, and how many slots of each are ``busy``: outstanding replicas of
+    open tasks."""
 
     members: tuple[Member, ...]
     busy: Mapping[str, int]

@@ -26,15 +26,18 @@ class Event(enum.Enum):
     """What can happen to a task."""
 
     COMMITMENT = "a commitment"
+    SURRENDER = "a surrender"
     WIN = "a win"
     DEADLINE = "a deadline"
 
 
 _NEXT = {
     (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
+    (TaskState.OPEN, Event.SURRENDER): TaskState.OPEN,
     (TaskState.OPEN, Event.WIN): TaskState.WON,
     (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,
     (TaskState.WON, Event.COMMITMENT): TaskState.WON,
+    (TaskState.WON, Event.SURRENDER): TaskState.WON,
     (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,
 }
 
@@ -44,7 +47,10 @@ RUNNING = frozenset(state for state, _ in _NEXT)
 
 @attrs.frozen(kw_only=True)
 class Replica:
-    """One worker's part in a task. ``arrival`` counts the task's commitments from 0, in the order they came."""
+    """One worker's part in a task. ``arrival`` counts the task's commitments from 0, in the order they came.
+
+    ``given_up`` says that its worker will not commit: that frees the worker's slot and moves no credits.
+    """
 
     worker: str
     address: WorkerAddress
@@ -53,6 +59,12 @@ class Replica:
     digest: bytes | None = None
     arrival: int | None = None
     paid: bool = False
+    given_up: bool = False
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether the worker may still commit, and so has a slot taken."""
+        return self.digest is None and not self.given_up
 
     @property
     def delivery_digest(self) -> bytes:
@@ -134,6 +146,8 @@ def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task,
         return task, ()
     if replica.digest is not None:
         raise CommitmentConflict(f"another digest was committed for task {task.id} before")
+    if replica.given_up:
+        raise TaskClosed(f"task {task.id} was given up by this worker before")
     if task.is_due(now):
         raise TaskClosed(f"the deadline of task {task.id} passed")
     arrival = len(task.commitments())
@@ -144,6 +158,17 @@ def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task,
     if winning is None:
         return _advance(committed, Event.COMMITMENT), ()
     return _pay(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)
+
+
+def give_up(task: Task, *, worker: str) -> Task:
+    """Note that a worker will not commit; its share stays in escrow for the verdict or the deadline to decide.
+
+    Doing it again, or after a commitment, changes nothing. Raises UnknownTask (not assigned), TaskClosed (too late).
+    """
+    replica = task.replica_of(worker)
+    if not replica.outstanding:
+        return task
+    return _with_replica(_advance(task, Event.SURRENDER), attrs.evolve(replica, given_up=True))
 
 
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:

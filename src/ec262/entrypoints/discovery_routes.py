@@ -111,6 +111,13 @@ ROUTES = (
         errors=(errors.UnknownTask, errors.TaskClosed),
     ),
     Route(
+        method="DELETE",
+        path="/v1/assignments/{task}",
+        summary="Give one's own part in a task up: the slot is free, and the share stays in escrow.",
+        handle=lambda service, call: service.give_up(call.token, call.task),
+        errors=(errors.UnknownTask, errors.TaskClosed),
+    ),
+    Route(
         method="POST",
         path="/v1/commitments",
         summary="Commit the SHA-256 of an encrypted result, once.",

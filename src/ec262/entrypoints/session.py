@@ -20,11 +20,10 @@ from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Job
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
-from ec262.entrypoints.bootstrap import build_foreman
+from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
-from ec262.services.foreman import Foreman
 
 T = TypeVar("T")
 
@@ -105,16 +104,20 @@ class Session:
 
     async def _run(self, job: Job, settings: Settings, embedded: EmbeddedSystem | None) -> dict[Any, Any]:
         if embedded is None:
-            return await self._execute(build_foreman(settings, quiet=self._quiet), job)
+            return await self._execute(job, settings, token=None)
         url, token = await asyncio.to_thread(embedded.address)
-        foreman = build_foreman(attrs.evolve(settings, discovery=url), token=token, quiet=self._quiet)
         async with embedded.watched():
-            return await self._execute(foreman, job)
+            return await self._execute(job, attrs.evolve(settings, discovery=url), token=token)
 
-    async def _execute(self, foreman: Foreman, job: Job) -> dict[Any, Any]:
-        if self._dry_run:
-            raise PlanOnly(await foreman.plan(job))
-        return await foreman.run(job)
+    async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
+        discovery = build_discovery_client(settings, role="foreman", token=token)
+        try:
+            foreman = build_foreman(settings, discovery=discovery, quiet=self._quiet)
+            if self._dry_run:
+                raise PlanOnly(await foreman.plan(job))
+            return await foreman.run(job)
+        finally:
+            await discovery.close()
 
 
 def current_session() -> Session:

@@ -67,6 +67,12 @@ class Computer:
 
     async def compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
         """Compute a task and commit its result. Never raises: what goes wrong is told in ``Failed``."""
+        outcome = await self._compute(replica, work, limits)
+        if isinstance(outcome, Failed):
+            await self._give_up(replica.task)
+        return outcome
+
+    async def _compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
         task = replica.task
         try:
             computed = await self._run(replica, work, limits.capped_by(self._policy.limits))
@@ -116,6 +122,13 @@ class Computer:
             doubled(self._policy.retry_s, self._policy.max_retry_s),
             within_s=self._left_s(replica),
         )
+
+    async def _give_up(self, task: str) -> None:
+        """Have discovery free this worker's slot; a courtesy, so what goes wrong is of no matter."""
+        try:
+            await self._ports.discovery.give_up(task)
+        except DiscoveryError as error:
+            logger.debug("task %s: not given up: %s", task, error)
 
     def _left_s(self, replica: Replica) -> float:
         return replica.deadline - self._ports.clock()

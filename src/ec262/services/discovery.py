@@ -153,6 +153,13 @@ class DiscoveryService:
             uow.commit()
             return Committed(task=task.id)
 
+    def give_up(self, token: str, task: str) -> None:
+        """Note that a worker will not commit to a task, which frees its slot. Raises UnknownTask, TaskClosed."""
+        with self._transaction() as (uow, _):
+            worker = _authenticate(uow, token)
+            _store(uow, tasks.give_up(_find(uow, task), worker=worker), ())
+            uow.commit()
+
     # --- foremen ----------------------------------------------------------------------------------------------------
 
     def pool(self, token: str, query: PoolQuery) -> PoolStatus:

@@ -27,6 +27,7 @@ class LeaseKeeper:
         self._registration = registration
         self._policy = policy
         self._has_account = False
+        self._may_have_lease = False
         self._standing = ""
 
     async def keep(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None]) -> None:
@@ -62,6 +63,8 @@ class LeaseKeeper:
 
     async def leave(self) -> None:
         """Leave the pool, if discovery can be told."""
+        if not self._may_have_lease:
+            return
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._discovery.leave()
@@ -75,6 +78,7 @@ class LeaseKeeper:
             if not self._has_account:
                 await self._discovery.open_account()
                 self._has_account = True
+            self._may_have_lease = True
             return await self._discovery.register(self._registration)
         except DiscoveryRefused:
             # Perhaps it lost its accounts: the next attempt opens this one again.

@@ -85,7 +85,7 @@ class WorkerSession:
                 case Assign():
                     await self._check(message)
                 case Compute(task=task) if task not in self._awaited:
-                    await self._send(Refused(task=task, reason=NOT_ASSIGNED))
+                    await self._reply(Refused(task=task, reason=NOT_ASSIGNED))
                 case Compute(task=task):
                     self._awaited.discard(task)
                     return message

@@ -6,7 +6,7 @@ import pytest
 from ec262.domain.commands import TaskState, WorkerAddress
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
 from ec262.domain.ledger import SERVICE, Reason, Transfer
-from ec262.domain.tasks import Replica, Task, commit, expire, purchase_transfer
+from ec262.domain.tasks import Replica, Task, commit, expire, give_up, purchase_transfer
 from tests.discovery_town import FINGERPRINT, digest
 
 DEADLINE = 1000.0
@@ -124,6 +124,31 @@ def test_a_closed_task_takes_no_commitment_even_if_the_clock_is_set_back(commitm
     closed, _ = expire(after(open_task(), *commitments), now=LATE)
     with pytest.raises(TaskClosed, match="takes no commitment"):
         commit(closed, worker="w2", digest=digest("a"), now=EARLY)
+
+
+def test_giving_up_ends_the_waiting_for_a_worker_and_moves_no_credits() -> None:
+    task = give_up(open_task(), worker="w1")
+    assert [replica.outstanding for replica in task.replicas] == [True, False, True]
+    assert (task.state, task.escrow) == (TaskState.OPEN, 3)
+    assert give_up(task, worker="w1") == task
+    with pytest.raises(TaskClosed, match="given up"):
+        commit(task, worker="w1", digest=digest("a"), now=EARLY)
+    won = after(task, ("w0", "a"), ("w2", "a"))
+    assert (won.state, won.escrow) == (TaskState.WON, 1)
+    assert expire(won, now=LATE)[0].state is TaskState.SETTLED
+
+
+def test_giving_up_after_a_win_or_a_commitment() -> None:
+    won = after(open_task(), ("w0", "a"), ("w2", "a"))
+    assert give_up(won, worker="w0") == won
+    assert give_up(won, worker="w1").state is TaskState.WON
+
+
+def test_giving_up_is_for_the_assigned_and_in_time() -> None:
+    with pytest.raises(UnknownTask):
+        give_up(open_task(), worker="stranger")
+    with pytest.raises(TaskClosed):
+        give_up(expire(open_task(), now=LATE)[0], worker="w0")
 
 
 def test_before_the_deadline_nothing_expires() -> None:

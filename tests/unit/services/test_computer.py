@@ -39,6 +39,7 @@ async def test_the_digest_of_the_stored_ciphertext_is_committed() -> None:
     stored = await rig.results.get(TASK)
     assert stored is not None
     assert rig.discovery.commitments == {TASK: hashlib.sha256(stored.ciphertext).digest()}
+    assert not rig.discovery.given_up
     assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result") == RESULT
     assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log") == b"hello"
 
@@ -82,6 +83,7 @@ async def test_no_result_is_told_with_its_reason(
     rig.sandbox.act = act
     assert await compute(rig) == expected
     assert not rig.discovery.commitments
+    assert rig.discovery.given_up == [TASK]
     assert ("a defect" in caplog.text) == isinstance(trouble, RuntimeError)
 
 
@@ -131,6 +133,14 @@ async def test_a_refused_commitment_is_told() -> None:
     rig = Rig()
     rig.discovery.troubles["commit"] = [TaskClosed("the deadline passed")]
     assert await compute(rig) == Failed(task=TASK, limit="", reason="the deadline passed")
+
+
+@pytest.mark.parametrize("trouble", [DiscoveryUnavailable("away"), TaskClosed("the deadline passed")])
+async def test_giving_up_is_a_courtesy_that_may_fail(trouble: Exception) -> None:
+    rig = Rig(results=MemoryResultStore(capacity_bytes=10))
+    rig.discovery.troubles["give_up"] = [trouble]
+    assert isinstance(await compute(rig), Failed)
+    assert rig.discovery.calls == ["give_up"]
 
 
 async def test_nothing_is_computed_past_the_deadline() -> None:

@@ -206,6 +206,19 @@ def test_a_commitment_frees_a_slot() -> None:
     assert town.service.pool(FOREMAN, PoolQuery(requirement=REQUIREMENT)).slots == 1
 
 
+def test_giving_up_frees_a_slot_and_moves_nothing() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    worker = town.tokens[task.replicas[0].worker]
+    before = town.service.open_account(FOREMAN)
+    town.service.give_up(worker, task.task)
+    town.service.give_up(worker, task.task)
+    assert town.service.pool(FOREMAN, PoolQuery(requirement=REQUIREMENT)).slots == 1
+    assert town.service.open_account(FOREMAN) == before
+    with pytest.raises(UnknownTask):
+        town.service.give_up(FOREMAN, task.task)
+
+
 def test_a_deadline_frees_the_slots() -> None:
     town = build_town(workers=3)
     town.buy()

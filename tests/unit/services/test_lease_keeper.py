@@ -101,6 +101,16 @@ async def test_a_refused_renewal_is_tried_again_with_the_account_opened_anew(
     assert "discovery refuses the lease, trying again: no such account" in caplog.text
 
 
+async def test_who_never_came_in_need_not_leave() -> None:
+    discovery = ScriptedDiscovery()
+    discovery.troubles["open_account"] = [DiscoveryUnavailable("away")] * 10_000
+    keeping = Keeping(discovery)
+    await discovery.called("open_account", 1)
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert "leave" not in discovery.calls
+
+
 async def test_leaves_the_pool() -> None:
     discovery = ScriptedDiscovery()
     keeping = Keeping(discovery)
@@ -115,6 +125,7 @@ async def test_leaving_never_fails(trouble: Exception, caplog: pytest.LogCapture
     discovery = ScriptedDiscovery()
     discovery.troubles["leave"] = [trouble]
     keeping = Keeping(discovery)
+    await discovery.called("register", 1)
     await keeping.end()
     await keeping.keeper.leave()
     assert f"the lease will run out: {trouble}" in caplog.text
@@ -128,7 +139,9 @@ async def test_leaving_does_not_wait_for_ever(
             await asyncio.sleep(60)
 
     monkeypatch.setattr(lease_keeper, "LEAVE_S", 0.02)
-    keeping = Keeping(Stuck())
+    discovery = Stuck()
+    keeping = Keeping(discovery)
+    await discovery.called("register", 1)
     await keeping.end()
     await keeping.keeper.leave()
     assert "the lease will run out" in caplog.text

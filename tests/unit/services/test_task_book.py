@@ -109,6 +109,7 @@ async def test_open_tasks_are_capped_until_their_deadlines() -> None:
     book = book_of(rig)
     assert await book.assign(assign()) == READY
     assert await book.assign(assign()) == READY
+    await book.purge()
     assert await book.assign(assign(OTHER)) == Refused(task=OTHER, reason="this worker has no room for another task")
     rig.clock.now += 61.0
     await book.purge()

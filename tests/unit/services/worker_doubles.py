@@ -51,6 +51,7 @@ class ScriptedDiscovery:
         self.troubles: defaultdict[str, list[Exception]] = defaultdict(list)
         self.assignments: dict[str, Assignment] = {}
         self.commitments: dict[str, bytes] = {}
+        self.given_up: list[str] = []
         self.registration: RegisterWorker | None = None
         self._called = asyncio.Event()
 
@@ -88,6 +89,10 @@ class ScriptedDiscovery:
         self._note("commit")
         if self.commitments.setdefault(command.task, command.digest) != command.digest:
             raise CommitmentConflict("another digest was committed before")
+
+    async def give_up(self, task: str) -> None:
+        self._note("give_up")
+        self.given_up.append(task)
 
     async def called(self, call: str, times: int) -> None:
         """Return when a method was called as often."""

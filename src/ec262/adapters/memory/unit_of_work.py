@@ -154,13 +154,13 @@ class MemoryTasks:
         return [task for task in self._running.rows.values() if task.is_due(now)][:limit]
 
     def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its replicas of open tasks that it has not committed to yet."""
+        """Return, for each worker, its outstanding replicas of open tasks."""
         return Counter(
             replica.worker
             for task in self._running.rows.values()
             if task.state is TaskState.OPEN
             for replica in task.replicas
-            if replica.digest is None
+            if replica.outstanding
         )
 
     def holdings(self, foreman: str) -> Holdings:

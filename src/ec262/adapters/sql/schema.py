@@ -123,7 +123,9 @@ replicas = Table(
     Column("digest", LargeBinary(32)),
     Column("arrival", Integer),
     Column("paid", Boolean(create_constraint=True, name="paid"), nullable=False),
+    Column("given_up", Boolean(create_constraint=True, name="given_up"), nullable=False),
     UniqueConstraint("task", "arrival"),
     CheckConstraint("(digest IS NULL) = (arrival IS NULL)", name="arrival_of_digest"),
     CheckConstraint("digest IS NOT NULL OR NOT paid", name="paid_for_digest"),
+    CheckConstraint("digest IS NULL OR NOT given_up", name="given_up_without_digest"),
 )

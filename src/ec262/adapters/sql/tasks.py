@@ -15,6 +15,9 @@ from ec262.domain.ports.unit_of_work import Holdings
 from ec262.domain.tasks import RUNNING, Replica, Task
 
 _RUNNING = sorted(state.value for state in RUNNING)
+_CHANGING = ("digest", "arrival", "paid", "given_up")
+"""What happens to a replica after it was drawn."""
+
 _tasks, _replicas = schema.tasks, schema.replicas
 
 
@@ -38,15 +41,15 @@ class SqlTasks:
             {"known": task.id, "state": task.state.value, "key": task.key, "digest": task.digest},
         )
         changed = [
-            {"of": task.id, "by": r.worker, "digest": r.digest, "arrival": r.arrival, "paid": r.paid}
-            for r in task.replicas
-            if r.digest is not None
+            {"of": task.id, "by": replica.worker} | {name: getattr(replica, name) for name in _CHANGING}
+            for replica in task.replicas
+            if not replica.outstanding
         ]
         if changed:
             self._statements.run(
                 update(_replicas)
                 .where(_replicas.c.task == bindparam("of"), _replicas.c.worker == bindparam("by"))
-                .values({name: bindparam(name) for name in ("digest", "arrival", "paid")}),
+                .values({name: bindparam(name) for name in _CHANGING}),
                 changed,
             )
 
@@ -64,11 +67,11 @@ class SqlTasks:
         return self._load(passed, {"now": now}, limit=limit)
 
     def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its replicas of open tasks that it has not committed to yet."""
+        """Return, for each worker, its outstanding replicas of open tasks."""
         rows = self._statements.rows(
             select(_replicas.c.worker, func.count().label("count"))
             .join(_tasks, _tasks.c.id == _replicas.c.task)
-            .where(_tasks.c.state == TaskState.OPEN.value, _replicas.c.digest.is_(None))
+            .where(_tasks.c.state == TaskState.OPEN.value, _replicas.c.digest.is_(None), ~_replicas.c.given_up)
             .group_by(_replicas.c.worker)
         )
         return {row["worker"]: row["count"] for row in rows}
@@ -138,6 +141,7 @@ def _replica_values(task: Task) -> list[dict[str, Any]]:
             "digest": replica.digest,
             "arrival": replica.arrival,
             "paid": replica.paid,
+            "given_up": replica.given_up,
         }
         for position, replica in enumerate(task.replicas)
     ]
@@ -152,4 +156,5 @@ def _replica(row: RowMapping) -> Replica:
         digest=row["digest"],
         arrival=row["arrival"],
         paid=row["paid"],
+        given_up=row["given_up"],
     )

@@ -12,7 +12,9 @@ from ec262.domain.errors import PeerError, PeerLost
 from ec262.domain.messages import Message
 from ec262.domain.wire import Decoder, encode
 
-READ_BUFFER_BYTES = 1 << 18
+READ_BUFFER_BYTES = 256 << 10
+"""Twice as much may wait in memory, unread; then the peer has to wait."""
+
 CHUNK_BYTES = 256 << 10
 """Encrypted, written and read at a time: other connections get their turn in between."""
 
@@ -131,8 +133,12 @@ def _chunks(pieces: Sequence[bytes]) -> Iterator[bytes | memoryview]:
 
 
 def _keep_alive(connected: socket.socket) -> None:
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        option = getattr(socket, name, None)  # not every system has them all
-        if option is not None:
-            connected.setsockopt(socket.IPPROTO_TCP, option, value)
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    options += [
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in KEEPALIVE.items()
+        if hasattr(socket, name)  # not every system has them all
+    ]
+    with contextlib.suppress(OSError):  # of a connection that is gone already: whoever uses it next will notice
+        for option in options:
+            connected.setsockopt(*option)

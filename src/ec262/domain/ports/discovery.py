@@ -62,3 +62,7 @@ class WorkerDiscovery(Accounts, Protocol):
     async def commit(self, command: CommitResult) -> None:
         """Commit a result. Raises UnknownTask, CommitmentConflict, TaskClosed."""
         ...
+
+    async def give_up(self, task: str) -> None:
+        """Tell that no result will be committed, so that the slot is free. Raises UnknownTask, TaskClosed."""
+        ...

@@ -108,7 +108,7 @@ class TaskRepository(Protocol):
         ...
 
     def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its replicas of open tasks that it has not committed to yet."""
+        """Return, for each worker, its outstanding replicas of open tasks."""
         ...
 
     def holdings(self, foreman: str) -> Holdings:

@@ -1,0 +1,150 @@
+"""A whole ec262 in one process, but over real sockets: discovery over HTTP, workers over TCP in TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+
+from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.entropy import SystemEntropy
+from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.memory.entropy import SeededEntropy
+from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.adapters.memory.unit_of_work import MemoryStore
+from ec262.adapters.prober import TlsProber
+from ec262.adapters.progress import Silent
+from ec262.adapters.runtime import runtime_class
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.adapters.tcp.dialer import TcpDialer
+from ec262.adapters.tcp.listener import TcpListener
+from ec262.domain.commands import Lease
+from ec262.domain.job import Job, Limits
+from ec262.domain.job_run import RunPolicy
+from ec262.domain.verification import Majority
+from ec262.entrypoints.discovery_api import discovery_app
+from ec262.services.computer import WorkerPorts
+from ec262.services.discovery import DiscoveryService, Policy
+from ec262.services.foreman import Foreman
+from ec262.services.job_execution import ForemanPolicy, ForemanPorts
+from ec262.services.worker import Worker
+from ec262.services.worker_link import LinkPolicy
+from ec262.services.worker_policy import WorkerPolicy
+from tests.live_discovery import served
+from tests.system import FOREMAN, worker_token
+
+POLICY = ForemanPolicy(
+    run=RunPolicy(rule=Majority(), attempts=9, patience_s=20, retry_s=0.02, poll_s=0.2, grace_s=0.1),
+    link=LinkPolicy(release="test", connect_s=2, reply_s=2, transfer_s=2, max_result_bytes=4 << 20),
+    limits=Limits(),
+    deadline_s=10,
+)
+"""Short deadlines, but for an honest worker on a busy machine long enough."""
+
+HONEST: Callable[[], Mapping[str, Any]] = dict
+"""Makes what an honest worker has of its own: nothing."""
+
+
+@attrs.define(kw_only=True)
+class Staff:
+    """A worker under way: ``parts`` are the ports it was given, by name."""
+
+    token: str
+    parts: Mapping[str, Any]
+    lease: Lease
+    running: asyncio.Task[None]
+
+
+@attrs.define(kw_only=True)
+class TcpSystem:
+    """The parts that a test may want to look at."""
+
+    url: str
+    service: DiscoveryService
+    granted: int
+    staff: list[Staff]
+
+    async def run(self, job: Job, policy: ForemanPolicy = POLICY, *, token: str = FOREMAN) -> dict[Any, Any]:
+        """Run a job as the foreman with this token."""
+        discovery = HttpDiscovery(self.url, token=token, patience_s=10)
+        ports = ForemanPorts(
+            discovery=discovery,
+            dialer=TcpDialer(),
+            cipher=AesSivCipher(),
+            clock=time.time,
+            entropy=SystemEntropy(),
+            progress=Silent(),
+        )
+        try:
+            return await Foreman(ports, policy).run(job)
+        finally:
+            await discovery.close()
+
+    def credits_of(self, staff: Staff) -> int:
+        return self.service.open_account(staff.token).credits
+
+    @property
+    def spent(self) -> int:
+        """What the foreman has spent so far."""
+        return self.granted - self.service.open_account(FOREMAN).credits
+
+
+@asynccontextmanager
+async def tcp_system(
+    *makers: Callable[[], Mapping[str, Any]], credits: int = 30, slots: int = 8, sandbox: str = UnconfinedSandbox.name
+) -> AsyncIterator[TcpSystem]:
+    """Run a system with a worker for each of ``makers``, which make what is not honest about it: ports by name, and for
+    ``discovery`` the class of the client. All say that their sandbox is ``sandbox``.
+
+    Discovery draws by a seed: the same workers, the same teams.
+    """
+    service = DiscoveryService(
+        unit_of_work=MemoryStore().unit_of_work,
+        clock=time.time,
+        entropy=SeededEntropy(1),
+        prober=TlsProber(),
+        policy=Policy(grant=0),
+    )
+    service.grant_account(FOREMAN, credits)
+    with served(discovery_app(service)) as url:
+        staff: list[Staff] = []
+        try:
+            for number, make in enumerate(makers):
+                staff.append(await _employ(url, worker_token(number), make(), slots=slots, sandbox=sandbox))
+            yield TcpSystem(url=url, service=service, granted=credits, staff=staff)
+        finally:
+            await _dismiss(staff)
+
+
+async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int, sandbox: str) -> Staff:
+    """Start a worker and wait until it is in the pool."""
+    parts: dict[str, Any] = {
+        "sandbox": UnconfinedSandbox(),
+        "cipher": AesSivCipher(),
+        "results": MemoryResultStore(capacity_bytes=1 << 26),
+        "listener": TcpListener("127.0.0.1", 0),
+        "clock": time.time,
+        **given,
+        "discovery": given.get("discovery", HttpDiscovery)(url, token=token, patience_s=0),
+    }
+    policy = WorkerPolicy(release="test", runtime=runtime_class(sandbox), slots=slots, farewell_s=0.01)
+    ports = {name: part for name, part in parts.items() if name != "listener"}
+    joined: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+    worker = Worker(WorkerPorts(**ports), parts["listener"], policy)
+    running = asyncio.create_task(worker.run(asyncio.Event(), on_joined=joined.set_result))
+    await asyncio.wait([joined, running], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        await running
+    return Staff(token=token, parts=parts, lease=joined.result(), running=running)
+
+
+async def _dismiss(staff: Sequence[Staff]) -> None:
+    for each in staff:
+        each.running.cancel()
+    await asyncio.gather(*(each.running for each in staff), return_exceptions=True)
+    for each in staff:
+        await each.parts["discovery"].close()
