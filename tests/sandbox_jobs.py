@@ -8,6 +8,7 @@ from typing import Any
 
 import cloudpickle
 
+from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain import canonical
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.outcome import Failure, Pair, Pairs, decode_outcome
@@ -62,6 +63,12 @@ def failure_of(computed: Computed) -> Failure:
 def count_words(_key: Any, text: str) -> Iterable[Pair]:
     for word in text.split():
         yield word, 1
+
+
+def zygote_of(sandbox: LinuxSandbox) -> int:
+    """Return the process id of a sandbox's zygote."""
+    assert sandbox._zygote is not None
+    return sandbox._zygote._process.pid
 
 
 async def assert_serves(sandbox: Sandbox) -> None:

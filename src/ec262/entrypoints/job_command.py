@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ec262.adapters.inputs import read_rows, result_lines
-from ec262.domain.errors import ConfigurationError, Ec262Error, JobDefinitionError, UserCodeFailed
+from ec262.domain.errors import (
+    ConfigurationError,
+    Ec262Error,
+    FunctionNotPicklable,
+    JobDefinitionError,
+    UserCodeFailed,
+)
 from ec262.domain.plan import Plan
 from ec262.entrypoints.job_file import run_job_file, with_source_lines
 from ec262.entrypoints.session import PlanOnly, Session
@@ -41,7 +47,7 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
             print(with_source_lines(error.report), file=sys.stderr)
         print(f"ec262: {error}", file=sys.stderr)
         return 1
-    except (ConfigurationError, JobDefinitionError) as error:
+    except (ConfigurationError, JobDefinitionError, FunctionNotPicklable) as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2
     except Ec262Error as error:

@@ -58,8 +58,8 @@ class Session:
         self._quiet = quiet
         self._dry_run = dry_run
         self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
-        self._workers = 0
-        """Workers that the embedded system was told to start; none yet while it waits for its order."""
+        self._shape: tuple[object, ...] | None = None
+        """What the embedded system was told to be like; None while it waits for its order."""
 
     def __enter__(self) -> Self:
         _active.append(self)
@@ -76,7 +76,7 @@ class Session:
         if self._embedded is not None:
             self._embedded.close()
             self._embedded = None
-            self._workers = 0
+            self._shape = None
 
     def run_job(
         self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
@@ -89,17 +89,22 @@ class Session:
         job = build_job(data, functions, settings.seed)
         if not job.rows and not self._dry_run:
             return {}
-        embedded = self._start_embedded(settings) if settings.discovery is None else None
+        embedded = None
+        if settings.discovery is None:
+            # The user's own workers on the user's own machine have whatever the job wants.
+            allowed = tuple(sorted({*settings.allow, *job.requirement.packages}))
+            embedded = self._start_embedded(attrs.evolve(settings, allow=allowed))
         return _run_to_end(self._run(job, settings, embedded))
 
     def _start_embedded(self, settings: Settings) -> EmbeddedSystem:
-        if self._workers not in {0, settings.workers}:
+        shape = (settings.workers, settings.slots, settings.allow, settings.limits)
+        if self._shape not in {None, shape}:
             self.close()
         if self._embedded is None:
             self._embedded = EmbeddedSystem(launch_supervisor())
-        if self._workers == 0:
+        if self._shape is None:
             self._embedded.order(settings)
-            self._workers = settings.workers
+            self._shape = shape
         return self._embedded
 
     async def _run(self, job: Job, settings: Settings, embedded: EmbeddedSystem | None) -> dict[Any, Any]:

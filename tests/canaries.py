@@ -1,0 +1,127 @@
+"""What a hostile job could harm, and how to see from outside whether it did."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from tests.hostile_jobs import Target
+
+SECRET = "canary-7f3a91c2"
+NOBODY = 65534
+
+
+class Scene:
+    """What a job could harm, all of it within reach of the user that jobs run as."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.folder = Path(tempfile.mkdtemp(prefix="ec262-canaries-"))
+        self._stack.callback(shutil.rmtree, self.folder)
+        self.folder.chmod(0o777)
+        self.secret_file = self.folder / "secret"
+        self.secret_file.write_text(SECRET)
+        (self.folder / "secret_module.py").write_text(f"SECRET = {SECRET!r}")
+        self._disk = self._look_at_disk()
+        self._memory = ctypes.create_string_buffer(SECRET.encode())
+        self._listeners = [self._listen(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))]
+        self._listeners.append(self._listen(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)))
+        unix = Path(tempfile.mkdtemp(prefix="ec262-socket-"))
+        self._stack.callback(shutil.rmtree, unix)
+        unix.chmod(0o777)
+        self.unix = unix / "socket"
+        self._listeners.append(self._listen(socket.AF_UNIX, socket.SOCK_STREAM, str(self.unix)))
+        self.unix.chmod(0o777)
+        self.abstract = f"ec262-{os.getpid()}-{id(self)}"
+        self._listeners.append(self._listen(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.abstract))
+        user = NOBODY if os.geteuid() == 0 else None
+        self.victim = subprocess.Popen(["sleep", "600"], user=user, cwd="/")
+        self._stack.callback(self.victim.wait)
+        self._stack.callback(self.victim.kill)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def target(self, zygote: int) -> Target:
+        return {
+            "secret_file": str(self.secret_file),
+            "write_dir": str(self.folder),
+            "tcp": self._listeners[0].getsockname()[1],
+            "udp": self._listeners[1].getsockname()[1],
+            "unix": str(self.unix),
+            "abstract": self.abstract,
+            "victim": self.victim.pid,
+            "worker": os.getpid(),
+            "zygote": zygote,
+            "secret_address": ctypes.addressof(self._memory),
+        }
+
+    def harm(self, told: str) -> list[str]:
+        """Return what harm was done, given all that the job sent back."""
+        harm = []
+        if SECRET in told:
+            harm.append("a secret was told")
+        if self._look_at_disk() != self._disk:
+            harm.append("the disk was changed")
+        if any(self._was_reached(listener) for listener in self._listeners):
+            harm.append("the network was reached")
+        if self.victim.poll() is not None or state_of(self.victim.pid) == "T":
+            harm.append("another process was killed or stopped")
+        return harm
+
+    def _look_at_disk(self) -> dict[str, tuple[Any, ...]]:
+        return {
+            path.name: (status.st_mode, status.st_size, status.st_mtime_ns)
+            for path in self.folder.iterdir()
+            if path.name != "__pycache__"
+            for status in [path.lstat()]
+        }
+
+    def _listen(self, family: int, kind: int, address: Any) -> socket.socket:
+        listener = self._stack.enter_context(socket.socket(family, kind))
+        listener.bind(address)
+        listener.setblocking(False)
+        if kind == socket.SOCK_STREAM:
+            listener.listen()
+        return listener
+
+    @staticmethod
+    def _was_reached(listener: socket.socket) -> bool:
+        with suppress(BlockingIOError):
+            if listener.type == socket.SOCK_STREAM:
+                listener.accept()[0].close()
+            else:
+                listener.recv(100)
+            return True
+        return False
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def session_of(pid: int) -> set[int]:
+    """Return the processes of a session."""
+    members = set()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, IndexError):
+            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == pid:
+                members.add(int(entry.name))
+    return members
+
+
+async def is_alone(pid: int) -> bool:
+    """Whether a process is, soon, the only one of its session."""
+    for _ in range(100):
+        if session_of(pid) == {pid}:
+            return True
+        await asyncio.sleep(0.01)
+    return False
