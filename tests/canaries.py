@@ -43,7 +43,7 @@ class Scene:
         self.abstract = f"ec262-{os.getpid()}-{id(self)}"
         self._listeners.append(self._listen(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.abstract))
         user = NOBODY if os.geteuid() == 0 else None
-        self.victim = subprocess.Popen(["sleep", "600"], user=user, cwd="/")
+        self.victim = subprocess.Popen([shutil.which("sleep") or "/bin/sleep", "600"], user=user, cwd="/")
         self._stack.callback(self.victim.wait)
         self._stack.callback(self.victim.kill)
 
@@ -88,7 +88,7 @@ class Scene:
     def _listen(self, family: int, kind: int, address: Any) -> socket.socket:
         listener = self._stack.enter_context(socket.socket(family, kind))
         listener.bind(address)
-        listener.setblocking(False)
+        listener.settimeout(0)
         if kind == socket.SOCK_STREAM:
             listener.listen()
         return listener

@@ -25,6 +25,7 @@ from ec262.domain.commands import Requirement
 from ec262.domain.job import Job, Limits
 from ec262.domain.job_run import RunPolicy
 from ec262.domain.partition import encode_row
+from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.verification import Majority
@@ -77,7 +78,7 @@ class System:
 
     service: DiscoveryService
     network: MemoryNetwork
-    foreman_discovery: Any
+    foreman_discovery: ForemanDiscovery
     progress: Any = attrs.Factory(Silent)
 
     def foreman(self, policy: ForemanPolicy = FOREMAN_POLICY, **ports: Any) -> Foreman:

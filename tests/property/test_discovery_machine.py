@@ -6,12 +6,22 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.sql.unit_of_work import SqlDatabase
@@ -30,9 +40,10 @@ from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
 from tests.discovery_town import FOREMAN, build_town, digest, order, registration
 
 WORKERS = 5
-GRANT = 40
+GRANT = 60
 RIVAL = "rival-" + "r" * 40
 FOREMEN = (FOREMAN, RIVAL)
+TEXTS = st.sampled_from(["right", "right", "right", "lie"])
 
 
 class DiscoveryMachine(RuleBasedStateMachine):
@@ -65,14 +76,14 @@ class DiscoveryMachine(RuleBasedStateMachine):
         spec=st.sampled_from(["majority:3", "majority:1", "majority:5:4"]),
         deadline_s=st.sampled_from([1.0, 60.0, 600.0]),
     )
-    def buy(self, foreman: str, count: int, spec: str, deadline_s: float) -> list[str]:
+    def buy(self, foreman: str, count: int, spec: str, deadline_s: float) -> Any:
         command = order(f"purchase-{len(self.commands)}", tasks=count, rule=spec, deadline_s=deadline_s)
         before = self.town.credits(foreman)
         try:
             purchase = self.town.service.buy(foreman, command)
         except (PurchaseTooExpensive, LimitReached):
             assert self.town.credits(foreman) == before
-            return []
+            return multiple()
         assert purchase.credits == before - purchase.price == self.town.credits(foreman)
         assert purchase.price == sum(len(task.replicas) for task in purchase.tasks)
         assert (len(purchase.tasks) < count) == bool(purchase.shortfall)
@@ -80,7 +91,7 @@ class DiscoveryMachine(RuleBasedStateMachine):
         for task in purchase.tasks:
             assert len({replica.worker for replica in task.replicas}) == len(task.replicas)
             self.bought[task.task] = foreman, task
-        return [task.task for task in purchase.tasks]
+        return multiple(*[task.task for task in purchase.tasks])
 
     @rule(foreman=st.sampled_from(FOREMEN), data=st.data())
     def buy_again(self, foreman: str, data: st.DataObject) -> None:
@@ -101,68 +112,61 @@ class DiscoveryMachine(RuleBasedStateMachine):
                 self.town.service.buy(foreman, command)
         assert self.town.credits(foreman) == before
 
-    @rule(
-        batch=tasks,
-        position=st.integers(0, 4),
-        text=st.sampled_from(["right", "right", "right", "lie"]),
-        data=st.data(),
-    )
-    def commit(self, batch: list[str], position: int, text: str, data: st.DataObject) -> None:
-        if not batch:
-            return
-        task = self.bought[data.draw(st.sampled_from(batch))][1]
-        worker = task.replicas[position % len(task.replicas)].worker
-        token, before = self.town.tokens[worker], self.committed.get((task.task, worker))
-        command = CommitResult(task=task.task, digest=digest(text))
+    @rule(task=tasks, position=st.integers(0, 4), text=TEXTS)
+    def commit(self, task: str, position: int, text: str) -> None:
+        self.commit_as(task, position, text)
+
+    @rule(task=tasks, texts=st.lists(TEXTS, min_size=1, max_size=5))
+    def commit_together(self, task: str, texts: list[str]) -> None:
+        for position, text in enumerate(texts):
+            self.commit_as(task, position, text)
+
+    def commit_as(self, task: str, position: int, text: str) -> None:
+        bought = self.bought[task][1]
+        worker = bought.replicas[position % len(bought.replicas)].worker
+        before = self.committed.get((task, worker))
         try:
-            self.town.service.commit(token, command)
+            self.town.service.commit(self.town.tokens[worker], CommitResult(task=task, digest=digest(text)))
         except CommitmentConflict:
             assert before not in {None, text}
         except TaskClosed:
             assert before is None
         else:
-            assert (task.task, worker) not in self.given_up
+            assert (task, worker) not in self.given_up
             assert before in {None, text}
-            self.committed[task.task, worker] = text
+            self.committed[task, worker] = text
 
-    @rule(batch=tasks, position=st.integers(0, 4))
-    def give_up(self, batch: list[str], position: int) -> None:
-        for name in batch:
-            task = self.bought[name][1]
-            worker = task.replicas[position % len(task.replicas)].worker
+    @rule(task=tasks, position=st.integers(0, 4))
+    def give_up(self, task: str, position: int) -> None:
+        bought = self.bought[task][1]
+        worker = bought.replicas[position % len(bought.replicas)].worker
+        with suppress(TaskClosed):
+            self.town.service.give_up(self.town.tokens[worker], task)
+            if (task, worker) not in self.committed:
+                self.given_up.add((task, worker))
+
+    @rule(task=tasks, number=st.integers(0, WORKERS))
+    def pry(self, task: str, number: int) -> None:
+        """Strangers to a task are told nothing, whatever its state."""
+        account, token = [*self.town.tokens.items(), ("", RIVAL)][number]
+        if account in {replica.worker for replica in self.bought[task][1].replicas}:
+            return
+        with pytest.raises(UnknownTask):
+            self.town.service.assignment(token, task)
+        with pytest.raises(UnknownTask):
+            self.town.service.commit(token, CommitResult(task=task, digest=digest("right")))
+
+    @rule(task=tasks)
+    def read_assignments(self, task: str) -> None:
+        for replica in self.bought[task][1].replicas:
             try:
-                self.town.service.give_up(self.town.tokens[worker], name)
+                part = self.town.service.assignment(self.town.tokens[replica.worker], task)
             except TaskClosed:
                 continue
-            if (name, worker) not in self.committed:
-                self.given_up.add((name, worker))
+            assert part.secret == replica.secret
+            assert part.deadline_in_s > 0
 
-    @rule(batch=tasks, stranger=st.integers(0, WORKERS))
-    def pry(self, batch: list[str], stranger: int) -> None:
-        """Strangers to a task are told nothing, whatever its state."""
-        for name in batch:
-            assigned = {replica.worker for replica in self.bought[name][1].replicas}
-            accounts = [*self.town.tokens, None]
-            token = RIVAL if stranger == WORKERS else self.town.tokens[accounts[stranger] or ""]
-            if stranger < WORKERS and accounts[stranger] in assigned:
-                continue
-            with pytest.raises(UnknownTask):
-                self.town.service.assignment(token, name)
-            with pytest.raises(UnknownTask):
-                self.town.service.commit(token, CommitResult(task=name, digest=digest("right")))
-
-    @rule(batch=tasks)
-    def read_assignments(self, batch: list[str]) -> None:
-        for name in batch:
-            for replica in self.bought[name][1].replicas:
-                try:
-                    part = self.town.service.assignment(self.town.tokens[replica.worker], name)
-                except TaskClosed:
-                    continue
-                assert part.secret == replica.secret
-                assert part.deadline_in_s > 0
-
-    @rule(seconds=st.sampled_from([0.5, 1.0, 30.0, 600.0, -1.0, -300.0]))
+    @rule(seconds=st.sampled_from([0.5, 1.0, 30.0, 60.0, 600.0, -1.0, -300.0]))
     def pass_time(self, seconds: float) -> None:
         self.town.clock.advance(seconds)
 

@@ -57,20 +57,22 @@ class Bar:
 
     def show(self, status: JobStatus) -> None:
         """Move the bar."""
-        if self._bar is None or status.phase is not self._phase:
+        if status.phase is not self._phase:
             self.close()
             self._phase = status.phase
-            self._bar = tqdm(
-                total=status.total,
-                desc=f"{status.phase.value:>6}",
-                unit="task",
-                file=self._stream,
-                dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-            )
-        self._bar.set_postfix_str(_details(status), refresh=False)
-        self._bar.update(status.done - self._bar.n)
-        self._bar.refresh()
+        bar = self._bar = self._bar or self._begin(status)
+        bar.set_postfix_str(_details(status), refresh=False)
+        bar.update(status.done - bar.n)
+        bar.refresh()
+
+    def _begin(self, status: JobStatus) -> tqdm[None]:
+        return tqdm[None](
+            total=status.total,
+            desc=f"{status.phase.value:>6}",
+            file=self._stream,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+        )
 
     def close(self) -> None:
         """Leave the bar as it stands, the cursor on a new line."""

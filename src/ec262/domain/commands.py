@@ -8,6 +8,8 @@ agree. Bytes travel as standard Base64. Secrets do not appear in a repr.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 from attrs import validators as v
@@ -26,21 +28,23 @@ DIGEST_BYTES = 32
 ID_PATTERN = r"[A-Za-z0-9_-]{8,64}"
 """What the ids of tasks, purchases and workers look like: a regular expression for the whole string."""
 
+Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
+
 _id = v.matches_re(ID_PATTERN)
 _host = v.matches_re(r"[A-Za-z0-9._:-]{1,253}")
 _port = v.and_(v.ge(1), v.le(65535))
 _fingerprint = v.matches_re(r"[0-9a-f]{64}")
-_digest = v.and_(v.min_len(DIGEST_BYTES), v.max_len(DIGEST_BYTES))
+_digest: Validator = v.and_(v.min_len(DIGEST_BYTES), v.max_len(DIGEST_BYTES))
 _package = v.matches_re(r"[A-Za-z0-9_.-]{1,100}")
-_packages = v.and_(v.max_len(1000), v.deep_iterable(_package))
+_packages: Validator = v.and_(v.max_len(1000), v.deep_iterable(_package))
 
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
     parse_rule(value)
 
 
-def _id_list(most: int) -> list[object]:
-    return [v.max_len(most), v.deep_iterable(_id)]
+def _id_list(most: int) -> Validator:
+    return v.and_(v.max_len(most), v.deep_iterable(_id))
 
 
 # --- accounts -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
+from ec262.domain.commands import Validator
 from ec262.domain.job import Limits, Phase
 
 PROTOCOL_VERSIONS = (1,)
@@ -29,8 +30,8 @@ PROTOCOL_VERSIONS = (1,)
 MAX_REASON_CHARS = 1000
 
 _task = v.matches_re(r"[A-Za-z0-9_-]{0,64}")
-_secret = v.and_(v.min_len(16), v.max_len(64))
-_reason = v.max_len(MAX_REASON_CHARS)
+_secret: Validator = v.and_(v.min_len(16), v.max_len(64))
+_reason: Validator = v.max_len(MAX_REASON_CHARS)
 
 
 def printable(text: str) -> str:

@@ -254,7 +254,9 @@ class JobExecution:
         verdict, worker = fetch.verdict, fetch.replica.worker
         dispatch = self._dispatches.pop((verdict.task, worker), None)
         if dispatch is not None:
-            dispatch.cancel()  # what it would report is known already
+            # What it would report is known already; the link waits for one reply to a task at a time.
+            dispatch.cancel()
+            await asyncio.gather(dispatch, return_exceptions=True)
         try:
             link = await self._link(fetch.replica)
             secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)

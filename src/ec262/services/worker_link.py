@@ -26,8 +26,8 @@ from ec262.domain.messages import (
 )
 from ec262.domain.ports.transport import Connection, Dialer
 
-MAX_UNREAD = 4
-"""Replies to one task that may wait unread: an honest worker never has as many."""
+MAX_REPLIES = 2
+"""Replies to one request: to an announced task Ready and Committed, to a delivery asked early Committed and Delivered."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,8 @@ class WorkerLink:
         self._connection = connection
         self._policy = policy
         self._waiting: dict[str, asyncio.Queue[Message | PeerError]] = {}
+        self._expected = 0
+        """Replies that may still come: a worker cannot keep us busy with more."""
         self._lost: PeerError | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -134,12 +136,12 @@ class WorkerLink:
     def _route(self, message: Message) -> None:
         if not isinstance(message, Ready | Refused | Committed | Failed | Delivered):
             raise ProtocolViolation(f"a worker does not send {type(message).__name__}")
+        self._expected -= 1
+        if self._expected < 0:
+            raise ProtocolViolation("more replies than there can be")
         replies = self._waiting.get(message.task)
-        if replies is None:
-            return  # too late: nobody waits for this task any more
-        if replies.qsize() >= MAX_UNREAD:
-            raise ProtocolViolation(f"too many replies to task {message.task}")
-        replies.put_nowait(message)
+        if replies is not None:  # else it is too late: nobody waits for this task any more
+            replies.put_nowait(message)
 
     def _lose(self, error: PeerError) -> None:
         self._lost = self._lost or error
@@ -153,6 +155,7 @@ class WorkerLink:
         if task in self._waiting:
             raise ProtocolViolation(f"task {task} is already under way on this connection")
         replies: asyncio.Queue[Message | PeerError] = asyncio.Queue()
+        self._expected += MAX_REPLIES
         self._waiting[task] = replies
         try:
             yield replies

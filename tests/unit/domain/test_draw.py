@@ -68,6 +68,14 @@ def test_avoided_workers_stay_out_while_there_are_others() -> None:
         assert names(team) == {"w3", "w4", "w5"}
 
 
+def test_avoided_workers_stay_out_of_every_team_if_the_others_can_fill_all() -> None:
+    members = [member("a", slots=2), member("b", slots=2), member("c"), member("d"), member("bad", slots=2)]
+    for seed in range(20):
+        teams = drawn(pool(*members), tasks=2, avoid=("bad",), seed=seed)
+        assert len(teams) == 2
+        assert "bad" not in names(teams[0]) | names(teams[1])
+
+
 def test_avoided_workers_are_better_than_none() -> None:
     for seed in range(20):
         (team,) = drawn(pool(*crowd(4)), avoid=("w0", "w1"), seed=seed)

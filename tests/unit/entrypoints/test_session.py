@@ -30,7 +30,7 @@ def reducer(key: Any, values: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
     yield key, values
 
 
-FUNCTIONS = {"mapper": mapper, "reducer": reducer, "combiner": None}
+FUNCTIONS: dict[str, Any] = {"mapper": mapper, "reducer": reducer, "combiner": None}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_missing_functions_say_how_to_give_them(role: str) -> None:
 
 def test_a_function_that_is_none() -> None:
     with pytest.raises(JobDefinitionError, match="the mapper is not a function but str"):
-        build_job({}, FUNCTIONS | {"mapper": "f"}, 0)  # type: ignore[dict-item]  # that is the mistake
+        build_job({}, FUNCTIONS | {"mapper": "f"}, 0)
 
 
 def test_functions_are_checked_before_anything_is_started() -> None:

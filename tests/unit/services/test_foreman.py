@@ -34,6 +34,7 @@ from ec262.domain.errors import (
 )
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.outcome import Pairs, encode_outcome
+from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.result_store import StoredResult
 from ec262.domain.ports.transport import Connection, Dialer
@@ -313,9 +314,8 @@ async def test_progress_goes_from_nothing_to_all() -> None:
 class Unlucky:
     """A discovery that fails in one of its calls."""
 
-    def __init__(self, discovery: Any, *, too_poor_first: bool = False, broken: bool = False) -> None:
+    def __init__(self, discovery: ForemanDiscovery) -> None:
         self._discovery = discovery
-        self._broken = broken
 
     async def open_account(self) -> AccountStatus:
         return await self._discovery.open_account()
