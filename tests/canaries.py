@@ -105,23 +105,29 @@ class Scene:
 
 
 def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return _stat(pid)[0]
 
 
 def session_of(pid: int) -> set[int]:
-    """Return the processes of a session."""
+    """Return the living processes of a session."""
     members = set()
     for entry in Path("/proc").iterdir():
-        with suppress(OSError, IndexError):
-            if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == pid:
+        with suppress(OSError, ValueError):
+            state, _, _, session, *_ = _stat(int(entry.name))
+            if int(session) == pid and state != "Z":
                 members.add(int(entry.name))
     return members
 
 
-async def is_alone(pid: int) -> bool:
-    """Whether a process is, soon, the only one of its session."""
-    for _ in range(100):
-        if session_of(pid) == {pid}:
+def _stat(pid: int) -> list[str]:
+    """Return state, parent, process group, session, and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+async def has(pid: int, members: int) -> bool:
+    """Whether a session has, soon, that many processes."""
+    for _ in range(200):
+        if len(session_of(pid)) == members:
             return True
         await asyncio.sleep(0.01)
     return False

@@ -95,7 +95,7 @@ class TcpSystem:
 
 @asynccontextmanager
 async def tcp_system(
-    *makers: Callable[[], Mapping[str, Any]], credits: int = 30, slots: int = 8, sandbox: str = UnconfinedSandbox.name
+    *makers: Callable[[], Mapping[str, Any]], credits: int = 15, slots: int = 8, sandbox: str = UnconfinedSandbox.name
 ) -> AsyncIterator[TcpSystem]:
     """Run a system with a worker for each of ``makers``, which make what is not honest about it: ports by name, and for
     ``discovery`` the class of the client. All say that their sandbox is ``sandbox``.

@@ -103,7 +103,7 @@ COMMIT_AND_THEN: dict[str, Maker] = {
 
 @pytest.fixture(autouse=True)
 def drips_are_cut_off_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp_connection, "BEGUN_S", 1.0)
+    monkeypatch.setattr(tcp_connection, "BEGUN_S", 0.5)
 
 
 @asynccontextmanager
@@ -143,9 +143,17 @@ async def test_a_commitment_is_paid_whatever_becomes_of_the_delivery(make: Maker
         assert bad.parts["listener"].acted
 
 
+async def test_no_worker_has_to_tell_of_its_commitment() -> None:
+    silent = sabotage(Committed, fall_silent)
+    async with tcp_system(silent, silent, lambda: {"sandbox": Sleeper()}) as system:
+        async with bounded():
+            assert await system.run(JOB) == COUNTS
+        check_pay(system, full=system.staff[:2])
+
+
 async def test_a_result_of_another_task() -> None:
     replayer = Replayer()
-    async with tcp_system(HONEST, lambda: {"cipher": replayer}, HONEST, credits=60) as system:
+    async with tcp_system(HONEST, lambda: {"cipher": replayer}, HONEST, credits=30, slots=1) as system:
         assert await system.run(JOB) == COUNTS
         first, bad, second = system.staff
         await settled(lambda: system.credits_of(first) == system.credits_of(bad) == system.credits_of(second))

@@ -18,7 +18,7 @@ from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded
 from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.outcome import decode_outcome
-from tests.canaries import Scene, is_alone
+from tests.canaries import Scene, has
 from tests.hostile_jobs import PAYLOADS
 from tests.sandbox_jobs import assert_serves, encoded, failure_of, map_work, pairs_of, zygote_of
 
@@ -60,7 +60,7 @@ async def attack(sandbox: LinuxSandbox, scene: Scene, name: str, limits: Limits 
         result, told = error, str(error)
     assert time.monotonic() - started < limits.wall_s + 5
     assert scene.harm(told) == [], told
-    assert await is_alone(zygote), "processes were left"
+    assert await has(zygote, 1), "processes were left"
     return result
 
 
@@ -129,7 +129,7 @@ async def test_hostile_pickles(sandbox: LinuxSandbox, scene: Scene, functions: b
     except (SandboxCrashed, SandboxLimitExceeded):
         pass
     assert scene.harm("") == []
-    assert await is_alone(zygote_of(sandbox))
+    assert await has(zygote_of(sandbox), 1)
     await assert_serves(sandbox)
 
 

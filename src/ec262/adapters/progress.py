@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from tqdm import tqdm
 
@@ -53,7 +53,7 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._phase: Phase | None = None
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[NoReturn] | None = None
 
     def show(self, status: JobStatus) -> None:
         """Move the bar."""
@@ -65,8 +65,8 @@ class Bar:
         bar.update(status.done - bar.n)
         bar.refresh()
 
-    def _begin(self, status: JobStatus) -> tqdm[None]:
-        return tqdm[None](
+    def _begin(self, status: JobStatus) -> tqdm[NoReturn]:
+        return tqdm(
             total=status.total,
             desc=f"{status.phase.value:>6}",
             file=self._stream,

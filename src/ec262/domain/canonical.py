@@ -34,7 +34,7 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ec262.domain.canonical_text import MAX_DEPTH, MAX_EQUAL_HASHES, canonical_text, check_hashes
 from ec262.domain.errors import NotCanonical, ValueNotEncodable
@@ -115,10 +115,6 @@ def _short_int(digits: str) -> int:
     return int(digits)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _read_object(pairs: list[tuple[str, Any]]) -> Any:
     if len(pairs) != 1 or pairs[0][0][:1] != "$":
         return dict(pairs)
@@ -149,5 +145,5 @@ _TAGS: dict[str, Callable[[Any], Any]] = {
 
 _HASHED = frozenset({"$set", "$frozenset", "$dict"})
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_read_object, parse_constant=_refuse_constant)
-_WARY_DECODER = json.JSONDecoder(object_pairs_hook=_read_object, parse_int=_short_int, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_read_object)
+_WARY_DECODER = json.JSONDecoder(object_pairs_hook=_read_object, parse_int=_short_int)

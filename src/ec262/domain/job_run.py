@@ -184,7 +184,8 @@ class JobRun:
             self._tasks.move(self._tasks[name], "unassigned")
         self._refunds = [at for at in self._refunds if at > event.now]
         if not self._refunds:
-            why = "for a task that has to be bought again" if self._avoid else "to go on"
+            again = any(self._tasks[name].purchases for name in event.asked)
+            why = "for a task that has to be bought again" if again else "to go on"
             return [Fail(error=InsufficientCredits(have=event.have, need=event.need, why=why))]
         self._retry_at = min(self._refunds)
         return self._wake(event.now)
@@ -256,7 +257,8 @@ class JobRun:
         if verdict is not None and verdict.state in {TaskState.WON, TaskState.SETTLED}:
             self._tasks.move(task, "won")
             attempt.verdict = verdict
-            attempt.untried = [winner.worker for winner in verdict.winners]
+            # Last whoever failed us before: it may take its time to fail us again.
+            attempt.untried = sorted((winner.worker for winner in verdict.winners), key=self._avoid.__contains__)
             # The committed replicas have freed their slots: what is still wanted may fit now.
             return [*self._fetch(task, attempt, now), *self._buy_wanted(now)]
         why = self._why_lost(attempt, verdict, now)
@@ -313,6 +315,7 @@ class JobRun:
             return []
         task, attempt = current
         attempt.ended[event.worker] = f"won, but did not deliver: {event.reason}"
+        self._avoid[event.worker] = None
         return self._fetch(task, attempt, event.now)
 
     # --- time -------------------------------------------------------------------------------------------------------

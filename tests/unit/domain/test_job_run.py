@@ -304,6 +304,14 @@ def test_a_winner_that_does_not_deliver_is_replaced_by_another() -> None:
     assert set(only(ev.Buy, lost).avoid) == set(WORKERS)
 
 
+def test_a_winner_that_did_not_deliver_is_asked_last_the_next_time() -> None:
+    run = started(2)
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
+    assert only(ev.Fetch, judge(run, verdict("task-1"))).replica.worker == "worker-a"
+    run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
+    assert only(ev.Fetch, judge(run, verdict("task-2"), task="task-2")).replica.worker == "worker-b"
+
+
 def test_a_won_task_that_was_never_delivered_gives_nothing_back_to_wait_for() -> None:
     run = running()
     commit(run, "worker-a", "worker-b")

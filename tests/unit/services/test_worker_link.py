@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 
 from ec262.adapters.memory.transport import MemoryNetwork
@@ -26,7 +27,7 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection
-from ec262.services.worker_link import MAX_UNREAD, LinkPolicy, WorkerLink
+from ec262.services.worker_link import LinkPolicy, WorkerLink
 
 POLICY = LinkPolicy(release="test", connect_s=1, reply_s=0.2, transfer_s=0.2)
 TASK = "task-0001"
@@ -156,15 +157,20 @@ async def test_silence_ends_with_the_deadline() -> None:
             await link.compute(ASSIGN, WORK, deadline_s=0.05)
 
 
-async def test_replies_to_other_tasks_are_passed_over() -> None:
-    replies: list[Message] = [Committed(task="another-task"), Ready(task=TASK)]
-    async with linked(answering(replies, [Committed(task=TASK)])) as link:
-        assert await link.compute(ASSIGN, WORK, deadline_s=1) == Committed(task=TASK)
+async def test_a_reply_that_comes_too_late_is_passed_over() -> None:
+    late, ready = Committed(task=TASK), Ready(task="task-0002")
+    replies: list[list[Message]] = [[Ready(task=TASK)], [], [late, ready], [Committed(task="task-0002")]]
+    async with linked(answering(*replies)) as link:
+        with pytest.raises(PeerLost):
+            await link.compute(ASSIGN, WORK, deadline_s=0.05)
+        other = attrs.evolve(WORK, task="task-0002")
+        reply = await link.compute(attrs.evolve(ASSIGN, task="task-0002"), other, deadline_s=1)
+        assert reply == Committed(task="task-0002")
 
 
-async def test_a_flood_of_replies_ends_the_connection() -> None:
-    flood: list[Message] = [Ready(task=TASK)] * (MAX_UNREAD + 20)
-    async with linked(answering(flood)) as link:
+@pytest.mark.parametrize("task", [TASK, "nobodys-task"])
+async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
+    async with linked(answering([Ready(task=task)] * 3)) as link:
         with pytest.raises(PeerError):
             await link.compute(ASSIGN, WORK, deadline_s=1)
         await asyncio.sleep(0.01)

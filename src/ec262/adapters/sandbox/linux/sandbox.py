@@ -47,8 +47,7 @@ class LinuxSandbox:
         child: Child | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
-                zygote = await self._living_zygote()
-                child = await zygote.fork(limits)
+                child = await self._fork(limits)
                 return await converse(child, work, limits)
         except TimeoutError:
             where = await last_words(child) if child else ""
@@ -62,6 +61,16 @@ class LinuxSandbox:
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             await zygote.close()
+
+    async def _fork(self, limits: Limits) -> Child:
+        zygote = await self._living_zygote()
+        try:
+            return await zygote.fork(limits)
+        except SandboxCrashed:
+            if zygote.alive:
+                raise
+        # It had died unnoticed.
+        return await (await self._living_zygote()).fork(limits)
 
     async def _living_zygote(self) -> Zygote:
         """Return the zygote, another one if it has died. Raises SandboxCrashed."""

@@ -78,14 +78,13 @@ class Zygote:
         assert self._process.stderr is not None  # noqa: S101 - for the type checker
         with self._process.stderr as stderr:
             program = seccomp_program()  # while it loads
-            try:
+            with contextlib.suppress(OSError):  # it may have ended already, and said why
                 self._control.send(program)
+            try:
                 async with asyncio.timeout(timeout_s):
                     problem = await self._problem
             except TimeoutError:
                 return f"the sandbox's process was not ready after {timeout_s:g} s"
-            except OSError:
-                problem = ""
             if self.alive or problem:
                 return problem
             await self.close()
@@ -104,6 +103,8 @@ class Zygote:
                 socket.send_fds(self._control, [request], [theirs.fileno()])
             await child.started()
         except OSError as error:
+            if not isinstance(error, BlockingIOError):  # else it is only behind
+                self._on_end()
             self._children.pop(number, child).kill()
             raise SandboxCrashed(f"the sandbox's own process takes no task: {error}") from error
         except BaseException:
