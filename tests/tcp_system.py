@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -86,6 +87,11 @@ class TcpSystem:
 
     def credits_of(self, staff: Staff) -> int:
         return self.service.open_account(staff.token).credits
+
+    def open_tasks(self) -> list[str]:
+        """The ids of the tasks under way, whoever bought them."""
+        with self.service._unit_of_work() as uow:
+            return [task.id for task in uow.tasks.due(math.inf, limit=1000)]
 
     @property
     def spent(self) -> int:

@@ -126,7 +126,7 @@ async def test_a_job_sees_only_a_clean_environment(sandbox: LinuxSandbox) -> Non
 async def test_useful_modules_are_there_and_others_are_not(sandbox: LinuxSandbox) -> None:
     useful = (
         "array base64 bisect calendar cmath codecs collections.abc colorsys concurrent csv dataclasses datetime decimal "
-        "difflib fractions functools hashlib heapq html.parser io ipaddress itertools json logging lzma math operator "
+        "difflib fractions functools hashlib heapq html.parser io ipaddress itertools json logging math operator "
         "os.path pathlib pprint random re secrets shlex statistics string struct textwrap tomllib typing unicodedata "
         "urllib.parse uuid xml.etree.ElementTree zipfile zlib zoneinfo subprocess socket ctypes signal asyncio "
         "multiprocessing urllib.request sqlite3 no_such_module_262 attr"
@@ -142,7 +142,18 @@ async def test_useful_modules_are_there_and_others_are_not(sandbox: LinuxSandbox
 
     missing = dict(pairs_of(await sandbox.run(map_work(mapper, [(name, 0) for name in useful.split()]), LIMITS)))
     assert sorted(missing) == sorted(
-        ["concurrent", "subprocess", "socket", "ctypes", "signal", "asyncio", "multiprocessing", "urllib.request", "sqlite3", "no_such_module_262"]
+        [
+            "concurrent",
+            "subprocess",
+            "socket",
+            "ctypes",
+            "signal",
+            "asyncio",
+            "multiprocessing",
+            "urllib.request",
+            "sqlite3",
+            "no_such_module_262",
+        ]
     )
     assert "(rule: imports; jobs may import the harmless part of the standard library)" in missing["socket"]
 
@@ -231,7 +242,7 @@ async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.Monk
         assert await has(zygote_of(box), 0)
         monkeypatch.setattr(sys, "executable", "/bin/false")
         for _ in range(2):
-            with pytest.raises(SandboxCrashed, match=r"died, and so did another: .*before it was ready"):
+            with pytest.raises(SandboxCrashed, match=r"died and cannot be started again: .*before it was ready"):
                 await box.run(map_work(count_words, []), LIMITS)
         monkeypatch.undo()
         await assert_serves(box)

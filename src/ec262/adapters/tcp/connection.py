@@ -76,7 +76,8 @@ class TcpConnection:
     async def close(self) -> None:
         """Close it, whatever its state."""
         self._closed = True
-        self._writer.close()
+        if not self._writer.is_closing():  # a second time would break the transport (Python 3.11.2)
+            self._writer.close()
         with contextlib.suppress(OSError):  # of which TimeoutError is a kind
             async with asyncio.timeout(GOODBYE_S):
                 await self._writer.wait_closed()

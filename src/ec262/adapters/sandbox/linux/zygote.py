@@ -124,7 +124,7 @@ class Zygote:
     def _on_readable(self) -> None:
         try:
             message, descriptors, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 1)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):  # after a reset, what was sent before it can still be read
             return
         except OSError:
             message, descriptors = b"", []
