@@ -142,9 +142,10 @@ async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int,
     joined: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
     worker = Worker(WorkerPorts(**ports), parts["listener"], policy)
     running = asyncio.create_task(worker.run(asyncio.Event(), on_joined=joined.set_result))
-    await asyncio.wait([joined, running], return_when=asyncio.FIRST_COMPLETED)
+    either: list[asyncio.Future[Any]] = [joined, running]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
-        await running
+        running.result()  # raises what kept it from joining
     return Staff(token=token, parts=parts, lease=joined.result(), running=running)
 
 

@@ -132,26 +132,45 @@ def test_each_commit_makes_durable_what_came_before_it(unit_of_work: UnitOfWorkF
     assert found == [account("boss1"), account("work1"), None]
 
 
-def test_transactions_exclude_each_other(unit_of_work: UnitOfWorkFactory) -> None:
+def spend_everything(*factories: UnitOfWorkFactory) -> None:
     """Many threads read a balance and spend by what they read: none spends what another has."""
-    with unit_of_work() as uow:
+    with factories[0]() as uow:
         uow.ledger.post(ledger.grant("boss1", 10, at=0))
         uow.commit()
+    failures: list[Exception] = []
 
-    def spend(name: str) -> None:
-        for step in range(5):
-            with unit_of_work() as uow:
-                if uow.ledger.balance("user:boss1") > 0:
-                    uow.ledger.post(transfer(f"{name}-{step}", "user:boss1", "service", 1))
-                uow.commit()
+    def spend(name: str, factory: UnitOfWorkFactory) -> None:
+        try:
+            for step in range(5):
+                with factory() as uow:
+                    if uow.ledger.balance("user:boss1") > 0:
+                        uow.ledger.post(transfer(f"{name}-{step}", "user:boss1", "service", 1))
+                    uow.commit()
+        except Exception as error:  # noqa: BLE001 - told by the test's own thread
+            failures.append(error)
 
-    threads = [threading.Thread(target=spend, args=(f"thread-{number}",)) for number in range(4)]
+    threads = [
+        threading.Thread(target=spend, args=(f"thread-{number}", factories[number % len(factories)]))
+        for number in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    with unit_of_work() as uow:
+    assert failures == []
+    with factories[0]() as uow:
         assert uow.ledger.balances() == {MINT: -10, "service": 10}
+
+
+def test_transactions_exclude_each_other(unit_of_work: UnitOfWorkFactory) -> None:
+    spend_everything(unit_of_work)
+
+
+def test_transactions_exclude_those_of_other_processes(tmp_path: Path) -> None:
+    databases = [SqlDatabase(f"sqlite:///{tmp_path / 'discovery.sqlite'}") for _ in range(2)]
+    spend_everything(*(database.unit_of_work for database in databases))
+    for database in databases:
+        database.close()
 
 
 # --- accounts -------------------------------------------------------------------------------------------------------

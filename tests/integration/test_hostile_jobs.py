@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-LIMITS = Limits(cpu_s=1, wall_s=0.5, memory_bytes=128 << 20, output_bytes=1 << 20, log_bytes=1 << 14)
+LIMITS = Limits(cpu_s=1, wall_s=0.4, memory_bytes=128 << 20, output_bytes=1 << 20, log_bytes=1 << 14)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,8 @@ async def test_it_does_no_harm_and_the_next_job_is_served(sandbox: LinuxSandbox,
 @pytest.mark.parametrize(
     "name",
     [
-        *("read_a_file", "map_a_file", "import_a_file", "write_a_file", "change_the_disk", "run_a_command"),
-        *("run_a_program_by_subprocess", "become_another_program", "connect_by_tcp", "send_by_udp"),
-        *("connect_by_unix_socket", "stop_a_process", "signal_by_pidfd"),
+        *("read_a_file", "import_a_file", "write_a_file", "change_the_disk", "run_a_command"),
+        *("become_another_program", "connect_by_tcp", "connect_by_unix_socket", "stop_a_process"),
     ],
 )
 async def test_without_a_sandbox_it_does_harm(name: str) -> None:

@@ -125,9 +125,9 @@ async def test_a_job_sees_only_a_clean_environment(sandbox: LinuxSandbox) -> Non
 
 async def test_useful_modules_are_there_and_others_are_not(sandbox: LinuxSandbox) -> None:
     useful = (
-        "array base64 bisect calendar cmath codecs collections.abc colorsys concurrent csv dataclasses datetime decimal "
-        "difflib fractions functools hashlib heapq html.parser io ipaddress itertools json logging math operator "
-        "os.path pathlib pprint random re secrets shlex statistics string struct textwrap tomllib typing unicodedata "
+        "array base64 bisect calendar cmath codecs collections.abc colorsys concurrent csv dataclasses datetime "
+        "decimal difflib fractions functools hashlib heapq html.parser io ipaddress itertools json logging math "
+        "operator os.path pathlib pprint random re secrets shlex statistics string struct textwrap tomllib typing unicodedata "
         "urllib.parse uuid xml.etree.ElementTree zipfile zlib zoneinfo subprocess socket ctypes signal asyncio "
         "multiprocessing urllib.request sqlite3 no_such_module_262 attr"
     )
@@ -293,7 +293,7 @@ async def test_an_owner_that_is_killed_leaves_nothing() -> None:
 
 
 async def test_root_becomes_nobody(sandbox: LinuxSandbox) -> None:
-    status = Path(f"/proc/{zygote_of(sandbox)}/status").read_text().splitlines()
+    status = (Path("/proc") / str(zygote_of(sandbox)) / "status").read_text().splitlines()
     fields = dict(line.split(":\t", 1) for line in status)
     user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.getuid()
     assert fields["Uid"].split() == [str(user)] * 4
@@ -418,7 +418,7 @@ def environment() -> dict[str, str]:
     return {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
 
 
-async def test_all_of_this_as_an_ordinary_user() -> None:
+async def test_as_an_ordinary_user() -> None:
     if os.geteuid() != 0:
         pytest.skip("this run is by an ordinary user")
     name = f"python3.{sys.version_info.minor}"
@@ -445,8 +445,11 @@ async def test_all_of_this_as_an_ordinary_user() -> None:
             break
     else:
         pytest.skip(f"no {name} that an ordinary user could run with this project")
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={REPOSITORY}"]
+    chosen = "(does_no_harm and not for_ever and not sleep and not recurse) or names_its_figure or nobody or killed"
+    options = ["-q", "-k", chosen, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={REPOSITORY}"]
     files = [str(Path(__file__)), str(Path(__file__).with_name("test_hostile_jobs.py"))]
     done = as_nobody(python, "-m", "pytest", *options, "-c", str(REPOSITORY / "pyproject.toml"), *files)
     assert done is not None
-    assert done.returncode == 0, done.stdout.decode()[-5000:] + done.stderr.decode()[-1000:]
+    said = done.stdout.decode()
+    assert done.returncode == 0, said[-5000:] + done.stderr.decode()[-1000:]
+    assert " passed" in said

@@ -40,7 +40,7 @@ from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
 from tests.discovery_town import FOREMAN, build_town, digest, order, registration
 
 WORKERS = 5
-GRANT = 60
+GRANT = 12
 RIVAL = "rival-" + "r" * 40
 FOREMEN = (FOREMAN, RIVAL)
 TEXTS = st.sampled_from(["right", "right", "right", "lie"])
@@ -269,7 +269,7 @@ class SqliteMachine(DiscoveryMachine):
 
 
 @pytest.mark.parametrize(
-    ("machine", "examples", "steps"), [(DiscoveryMachine, 100, 40), (SqliteMachine, 8, 25)], ids=["memory", "sqlite"]
+    ("machine", "examples", "steps"), [(DiscoveryMachine, 80, 40), (SqliteMachine, 8, 25)], ids=["memory", "sqlite"]
 )
 def test_the_rules_hold(machine: type[DiscoveryMachine], examples: int, steps: int) -> None:
     run_state_machine_as_test(

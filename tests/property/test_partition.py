@@ -41,8 +41,9 @@ def test_partitions_are_balanced_to_within_one_row(case: tuple[list[int], int]) 
     assert heaviest <= sum(weights) / parts + max(weights)
 
 
-def test_equal_rows_make_equal_partitions() -> None:
-    assert split([7] * 12, 4) == [range(3), range(3, 6), range(6, 9), range(9, 12)]
+@pytest.mark.parametrize("size", [0, 1, 7])
+def test_equal_rows_make_equal_partitions(size: int) -> None:
+    assert split([size] * 12, 4) == [range(3), range(3, 6), range(6, 9), range(9, 12)]
 
 
 def test_a_heavy_row_stands_alone() -> None:

@@ -69,6 +69,8 @@ def serve_on_socket(app: ASGIApp, listening: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
+    # asyncio does this for sockets that it made itself; without it a reply waits 40 ms for the caller's delayed ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(config)
     # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
     signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))

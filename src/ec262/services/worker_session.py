@@ -81,6 +81,7 @@ class WorkerSession:
                 max_payload_bytes=self._policy.max_payload_bytes if self._awaited else 0,
                 timeout_s=self._policy.session_s if self._proved else self._policy.stranger_s,
             )
+            await asyncio.sleep(0)  # a peer that sends without a pause leaves the others their turn
             match message:
                 case Assign():
                     await self._check(message)

@@ -26,50 +26,22 @@ from ec262.domain.errors import (
     KeyCollision,
     NoEligibleWorkers,
     PeerLost,
-    SandboxCrashed,
-    SandboxLimitExceeded,
     TaskAbandoned,
     TaskLimitExceeded,
     UserCodeFailed,
 )
 from ec262.domain.job import Computed, Limits, Phase, Work
-from ec262.domain.outcome import Pairs, encode_outcome
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.result_store import StoredResult
 from ec262.domain.ports.transport import Connection, Dialer
 from ec262.domain.runtime import PythonTag
 from ec262.services.job_execution import ForemanPolicy
+from tests.adversaries import Crasher, Exhausted, Liar, Sleeper
 from tests.system import FOREMAN, FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system, worker_token
 
 TEXT = dict.fromkeys(range(10), "the quick fox and the lazy dog and the end")
 COUNTS = {"and": 20, "dog": 10, "end": 10, "fox": 10, "lazy": 10, "quick": 10, "the": 30}
-
-
-class Liar(UnconfinedSandbox):
-    """Claims a result that nobody computed; with one ``lie`` for several workers they collude."""
-
-    def __init__(self, lie: str) -> None:
-        self._lie = lie
-
-    async def run(self, work: Work, limits: Limits) -> Computed:
-        return Computed(outcome=encode_outcome(Pairs(pairs=((self._lie, 1),))), log=b"")
-
-
-class Crasher(UnconfinedSandbox):
-    async def run(self, work: Work, limits: Limits) -> Computed:
-        raise SandboxCrashed("the child died")
-
-
-class Exhausted(UnconfinedSandbox):
-    async def run(self, work: Work, limits: Limits) -> Computed:
-        raise SandboxLimitExceeded("cpu", "5 s of processor time")
-
-
-class Sleeper(UnconfinedSandbox):
-    async def run(self, work: Work, limits: Limits) -> Computed:
-        await asyncio.sleep(3600)
-        raise AssertionError
 
 
 class ForgetfulStore(MemoryResultStore):

@@ -27,6 +27,7 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "OPENBL
 _BOOT = Path(__file__).with_name("child") / "boot.py"
 _NEEDED = ("ec262", "attr", "attrs", "cloudpickle")
 _MAX_MEMORY_BYTES = 1 << 60
+_MAX_CPU_S = 1e9
 _MAX_STDERR_BYTES = 4000
 _PATIENCE_S = 2.0
 
@@ -97,7 +98,8 @@ class Zygote:
         stream.setblocking(False)  # noqa: FBT003 - the standard library's way
         number = next(self._numbers)
         child = self._children[number] = Child(stream)
-        request = frames.FORK_FIELDS.pack(number, min(limits.memory_bytes, _MAX_MEMORY_BYTES), limits.cpu_s)
+        most = min(limits.memory_bytes, _MAX_MEMORY_BYTES), min(limits.cpu_s, _MAX_CPU_S)
+        request = frames.FORK_FIELDS.pack(number, *most)
         try:
             with theirs:
                 socket.send_fds(self._control, [request], [theirs.fileno()])

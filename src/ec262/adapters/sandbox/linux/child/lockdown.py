@@ -19,9 +19,6 @@ from ec262.adapters.sandbox.linux.child import kernel
 STREAM = 3
 """The child's one descriptor beside /dev/null on 0 to 2."""
 
-GRACE_CPU_S = 1
-"""The kernel kills this long after a child that was told of its limit did not end."""
-
 _NOBODY = 65534
 
 
@@ -79,7 +76,8 @@ def _hide_memory(_child: Confinement) -> None:
 
 
 def _limit_resources(child: Confinement) -> None:
-    cpu_s = math.ceil(child.cpu_s) + GRACE_CPU_S
+    # Whole seconds, and later than the timer that tells: for a child that does not hear it.
+    cpu_s = math.floor(child.cpu_s) + 1
     for kind, most in (
         (resource.RLIMIT_AS, child.address_space),
         (resource.RLIMIT_CPU, cpu_s),

@@ -48,10 +48,16 @@ class Zygote:
 
     def _get_ready(self, packages: Sequence[str]) -> None:
         preload(packages)
+        if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - pathlib is not worth its import here
+            raise OSError(f"a package among {', '.join(packages)} starts threads, which children cannot be forked with")
         lockdown.settle(self._worker)
         self._program = self._control.recv(frames.MAX_MESSAGE_BYTES)
         if not kernel.can_filter():
             raise OSError(policy.NO_SECCOMP)
+        try:
+            os.close(os.pidfd_open(os.getpid()))
+        except OSError as error:
+            raise OSError(f"pidfd_open(2), which Linux has since 5.3, is missing or forbidden ({error})") from error
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)  # until now, whoever started this wanted to know what went wrong
         os.close(null)

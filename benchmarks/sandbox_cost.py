@@ -1,0 +1,130 @@
+"""What the Linux sandbox costs, beside the same work done in this process in the same run.
+
+    python benchmarks/sandbox_cost.py
+
+Ratios compare across machines, milliseconds do not. Each figure is the median of several.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import cloudpickle
+
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.adapters.sandbox.linux.conversation import converse
+from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.zygote import Zygote
+from ec262.domain import canonical
+from ec262.domain.job import Limits, Phase, Work
+from ec262.domain.ports.sandbox import Sandbox
+
+LIMITS = Limits()
+CALLS = 20_000
+
+
+def trivial(key: Any, value: Any) -> Iterable[tuple[Any, Any]]:
+    """Do next to nothing."""
+    return [(key, value)]
+
+
+def busy(key: Any, value: int) -> Iterable[tuple[Any, Any]]:
+    """Do what keeps a processor busy, arithmetic, calls, small objects; yield the seconds of processor time it took."""
+    started = time.process_time()
+    table: dict[int, int] = {}
+    number = 262
+    for step in range(value):
+        number = (number * 1_103_515_245 + 12_345) & 0x7FFFFFFF
+        table[number & 0xFFFF] = table.get(number & 0xFFFF, 0) + len(str(step))
+    yield key, time.process_time() - started
+
+
+def work(mapper: Callable[..., Any], rows: list[list[Any]]) -> Work:
+    """Return a map task."""
+    return Work(phase=Phase.MAP, functions=cloudpickle.dumps({"mapper": mapper}), rows=canonical.encode(rows), seed=0)
+
+
+async def measure(times: int, act: Callable[[], Awaitable[Any]]) -> float:
+    """Return the median seconds that something takes."""
+    taken = []
+    for _ in range(times):
+        started = time.perf_counter()
+        await act()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)
+
+
+async def start_bare() -> None:
+    """Start an interpreter that does nothing, and see it end."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "", stdin=subprocess.DEVNULL)
+    await process.wait()
+
+
+async def start_zygote() -> None:
+    """Start a zygote. Its end is part of the figure, too, and takes some milliseconds."""
+    await (await Zygote.start((), timeout_s=30)).close()
+
+
+async def to_ready(zygote: Zygote) -> float:
+    """Return the seconds from asking for a child until it has read its task and calls its first function."""
+
+    def tell(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
+        return [("now", time.perf_counter())]  # of one clock on all of a machine's processes
+
+    started = time.perf_counter()
+    child = await zygote.fork(LIMITS)
+    computed = await converse(child, work(tell, [[0, 0]]), LIMITS)
+    child.kill()
+    return float(canonical.decode(computed.outcome)[1][0][1]) - started
+
+
+async def by_turns(sandbox: Sandbox, bare: Sandbox, act: Callable[[Sandbox], Awaitable[float]]) -> list[float]:
+    """Return the median seconds of an act in two sandboxes that take turns: a slower moment hits both."""
+    pairs = [[await act(box) for box in (sandbox, bare)] for _ in range(9)]
+    return [statistics.median(column) for column in zip(*pairs, strict=True)]
+
+
+async def call_in_batch(box: Sandbox) -> float:
+    """Return the seconds of one call among many in a task, its share of all that the task takes."""
+    task = work(trivial, [[number, 0] for number in range(CALLS)])
+    return await measure(1, lambda: box.run(task, LIMITS)) / CALLS
+
+
+async def processor_time(box: Sandbox) -> float:
+    """Return the seconds of processor time that the busy job takes."""
+    computed = await box.run(work(busy, [[0, 1_000_000]]), LIMITS)
+    return float(canonical.decode(computed.outcome)[1][0][1])
+
+
+def show(what: str, sandboxed_s: float, bare_s: float, *, of: str) -> None:
+    """Print one line."""
+    print(f"{what:34} {sandboxed_s * 1e3:10.3f} ms {sandboxed_s / bare_s:8.2f} x {of} ({bare_s * 1e3:.3f} ms)")
+
+
+async def main() -> None:
+    """Measure and print."""
+    bare: Sandbox = UnconfinedSandbox()
+    sandbox = LinuxSandbox()
+    await start_zygote()
+    show("zygote, started and ended", await measure(7, start_zygote), await measure(7, start_bare), of="bare Python")
+    await sandbox.start()
+    zygote = sandbox._zygote  # noqa: SLF001 - it is what is measured
+    assert zygote is not None  # noqa: S101 - it was started
+    one = work(trivial, [[0, 0]])
+    bare_one = await measure(200, lambda: bare.run(one, LIMITS))
+    ready = [await to_ready(zygote) for _ in range(100)]
+    show("fork to first call", statistics.median(ready), bare_one, of="a task in-process")
+    show("task of one row", await measure(100, lambda: sandbox.run(one, LIMITS)), bare_one, of="a task in-process")
+    show("call, in a batch", *await by_turns(sandbox, bare, call_in_batch), of="in-process")
+    show("processor time of a busy task", *await by_turns(sandbox, bare, processor_time), of="in-process")
+    await sandbox.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
