@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,17 @@ def test_its_log_has_requests_but_no_tokens(tmp_path: Path) -> None:
     assert TOKEN not in log
 
 
+def test_small_replies_do_not_wait_for_acknowledgments(tmp_path: Path) -> None:
+    """Nagle's algorithm and delayed ACKs together cost 40 ms a call."""
+    times = []
+    with process(tmp_path) as (_, url), requests.Session() as session:
+        for _ in range(10):
+            started = time.perf_counter()
+            session.get(url + "/health", timeout=10)
+            times.append(time.perf_counter() - started)
+    assert min(times) < 0.03
+
+
 def run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=30, check=False)
 
@@ -144,12 +155,24 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         (["--database", "postgresql://localhost/x"], "not supported"),
         (["--database", "nonsense"], "cannot open the database"),
         (["--grant", "-1"], "bad setting"),
+        (["--port", "65536"], "bad setting"),
         (["--config", "/nowhere.toml"], "cannot read the settings file"),
     ],
 )
 def test_what_keeps_it_from_starting_is_told(flags: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert discovery.main(flags) == 2
     assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("192.0.2.1", "Cannot assign requested address"), ("..", "no such address")]
+)
+def test_a_host_that_is_not_here_is_told(
+    host: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--host", host, "--port", "0", "--database", f"sqlite:///{tmp_path / 'd'}"]
+    assert discovery.main(flags) == 2
+    assert capsys.readouterr().err == f"ec262: cannot listen on {host} port 0: {reason}\n"
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +212,17 @@ async def test_an_embedded_services_accounts_are_there_from_the_start(tmp_path: 
         for each in (client, own):
             await each.close()
     assert len(list((tmp_path / "keys").iterdir())) == 1
+
+
+def test_books_that_do_not_balance_are_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = f"sqlite:///{tmp_path / 'd.sqlite'}"
+    with served(build_discovery_app(Settings(database=database), accounts={TOKEN: 5})):
+        pass
+    with closing(sqlite3.connect(tmp_path / "d.sqlite")) as thief:
+        thief.execute("UPDATE balances SET balance = 50 WHERE balance = 5")
+        thief.commit()
+    assert discovery.main(["--port", "0", "--database", database]) == 2
+    assert "the books do not balance" in capsys.readouterr().err
 
 
 async def test_the_default_database_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +342,7 @@ def test_a_body_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_caller_that_hangs_up_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="ec262")
     with served(discovery_app(build_town().service)) as url:
         host, port = url.removeprefix("http://").split(":")
         head = f"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -105,7 +106,7 @@ async def test_one_that_handles_the_lack_of_memory_goes_on(sandbox: LinuxSandbox
     assert pairs_of(await sandbox.run(map_work(mapper), Limits(memory_bytes=48 << 20))) == [("row", "went on")]
 
 
-async def test_a_job_sees_only_a_clean_environment(sandbox: LinuxSandbox) -> None:
+async def test_a_job_sees_only_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     def mapper(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
         yield "environment", dict(os.environ)
         yield "hash", hash("ec262")
@@ -114,12 +115,18 @@ async def test_a_job_sees_only_a_clean_environment(sandbox: LinuxSandbox) -> Non
         yield "path", sys.path
         yield "main", sorted(vars(sys.modules["__main__"]))
 
-    seen = dict(pairs_of(await sandbox.run(map_work(mapper), LIMITS)))
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.environ.get("LD_LIBRARY_PATH", "/nonexistent"))
+    monkeypatch.setenv("EC262_SECRET", "of the worker")
+    box = LinuxSandbox()
+    await box.start()
+    try:
+        seen, again = [dict(pairs_of(await box.run(map_work(mapper), LIMITS))) for _ in range(2)]
+    finally:
+        await box.close()
     assert seen["environment"] == zygote.ENVIRONMENT
     assert seen["zone"] == (1970, 1, 1, 0, 0, 0)
     assert (seen["arguments"], seen["path"]) == ([""], [])
     assert "Zygote" not in seen["main"]
-    again = dict(pairs_of(await sandbox.run(map_work(mapper), LIMITS)))
     assert seen["hash"] == again["hash"]
 
 
@@ -127,9 +134,9 @@ async def test_useful_modules_are_there_and_others_are_not(sandbox: LinuxSandbox
     useful = (
         "array base64 bisect calendar cmath codecs collections.abc colorsys concurrent csv dataclasses datetime "
         "decimal difflib fractions functools hashlib heapq html.parser io ipaddress itertools json logging math "
-        "operator os.path pathlib pprint random re secrets shlex statistics string struct textwrap tomllib typing unicodedata "
-        "urllib.parse uuid xml.etree.ElementTree zipfile zlib zoneinfo subprocess socket ctypes signal asyncio "
-        "multiprocessing urllib.request sqlite3 no_such_module_262 attr"
+        "operator os.path pathlib pprint random re secrets shlex statistics string struct textwrap tomllib typing "
+        "unicodedata urllib.parse uuid xml.etree.ElementTree zipfile zlib zoneinfo subprocess socket "
+        "ctypes signal asyncio multiprocessing urllib.request sqlite3 no_such_module_262 attr"
     )
 
     def mapper(name: str, _value: Any) -> Iterable[tuple[Any, Any]]:
@@ -248,6 +255,16 @@ async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.Monk
         await assert_serves(box)
     finally:
         await box.close()
+
+
+async def test_a_user_who_may_start_no_process_is_told() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
+    try:
+        with pytest.raises(SandboxUnavailable, match=r"no process could be started for the task|cannot be started"):
+            await LinuxSandbox().start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
 
 
 async def test_a_closed_sandbox_runs_nothing() -> None:
@@ -415,7 +432,8 @@ async def test_a_machine_without_seccomp_is_told(error: str) -> None:
 
 def environment() -> dict[str, str]:
     """Return an environment in which another process finds what this one does."""
-    return {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return kept | {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
 
 
 async def test_as_an_ordinary_user() -> None:

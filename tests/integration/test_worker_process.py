@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from ec262.entrypoints.settings import Settings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.live_discovery import served
+from tests.processes import alive, family, still_alive
 
 FOREMAN = "foreman-" + "f" * 40
 REQUIREMENT = Requirement(python=local_python())
@@ -58,10 +59,7 @@ class WorkerProcess:
 
     def family(self) -> list[int]:
         """The worker's process and its descendants."""
-        found = [self.process.pid]
-        for pid in found:
-            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return found
+        return family(self.process.pid)
 
     def end(self) -> tuple[int, str]:
         """Wait for the end; return exit status and standard error."""
@@ -154,18 +152,6 @@ async def foreman_at(url: str) -> AsyncIterator[Foreman]:
         await foreman.discovery.close()
 
 
-def alive(pids: Sequence[int]) -> list[int]:
-    """Those that still run; a zombie whose new parent has not looked after it yet does not."""
-    return [pid for pid in pids if _state(pid) not in {"Z", "X", ""}]
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-
-
 def left_behind(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.suffix != ".token"]
 
@@ -178,8 +164,8 @@ async def test_sigterm_while_computing_leaves_finishes_delivers_and_ends(
     async with foreman_at(url) as foreman:
         computing = asyncio.create_task(foreman.compute(20_000_000))
         await asyncio.sleep(0.3)
-        family = worker.family()
-        assert len(family) > 1  # the sandbox is a process of its own
+        members = worker.family()
+        assert len(members) > 1  # the sandbox is a process of its own
         worker.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.2)
         assert not computing.done()
@@ -190,7 +176,7 @@ async def test_sigterm_while_computing_leaves_finishes_delivers_and_ends(
         delivered = await foreman.link.fetch(Deliver(task=foreman.task, secret=verdict.winners[0].delivery_secret))
         assert delivered.ciphertext
     assert await asyncio.to_thread(worker.end) == (0, "")
-    assert alive(family) == []
+    assert alive(members) == []
     assert left_behind(tmp_path) == []
 
 
@@ -200,7 +186,7 @@ async def test_a_second_ctrl_c_ends_at_once(url: str, start: Start, tmp_path: Pa
     async with foreman_at(url) as foreman:
         computing = asyncio.create_task(foreman.compute(10**12))
         await asyncio.sleep(0.3)
-        family = worker.family()
+        members = worker.family()
         worker.process.send_signal(signal.SIGINT)
         await asyncio.sleep(0.2)
         assert worker.process.poll() is None
@@ -210,33 +196,30 @@ async def test_a_second_ctrl_c_ends_at_once(url: str, start: Start, tmp_path: Pa
         assert time.monotonic() - began < 2
         computing.cancel()
         await asyncio.wait([computing])
-    assert alive(family) == []
+    assert alive(members) == []
     assert left_behind(tmp_path) == []
 
 
 def test_ctrl_c_ends_an_idle_worker(start: Start) -> None:
     worker = start("-v", "-P", "0")
     assert worker.line()
-    family = worker.family()
+    members = worker.family()
     worker.process.send_signal(signal.SIGINT)
     status, said = worker.end()
     assert status == 0
     assert "in the pool" in said
     assert "left the pool" in said
     assert "Traceback" not in said
-    assert alive(family) == []
+    assert alive(members) == []
 
 
 def test_a_worker_that_is_killed_leaves_no_process(start: Start) -> None:
     worker = start("-P", "0")
     assert worker.line()
-    family = worker.family()
+    members = worker.family()
     worker.process.kill()
     worker.process.wait()
-    deadline = time.monotonic() + 5
-    while alive(family) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert alive(family) == []
+    assert still_alive(members) == []
 
 
 def test_a_taken_port_is_told(start: Start) -> None:

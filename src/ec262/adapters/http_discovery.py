@@ -48,7 +48,6 @@ _REFUSALS = {
         errors.InvalidRequest,
         errors.NotAuthenticated,
         errors.UnknownTask,
-        errors.NotRegistered,
         errors.PurchaseConflict,
         errors.CommitmentConflict,
         errors.TaskClosed,

@@ -65,6 +65,9 @@ def _parse(line: str, where: str) -> Any:
 
 _READERS = {"lines": _lines, "file": _whole, "jsonl": _jsonl}
 
+FORMATS = tuple(_READERS)
+"""What ``read_rows`` reads."""
+
 
 def result_lines(result: Iterable[tuple[Any, Any]]) -> Iterator[str]:
     """Yield a result as JSON lines of [key, value], line ends included; types beyond JSON are spelt canonically."""

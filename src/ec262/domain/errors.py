@@ -31,7 +31,7 @@
     └── DiscoveryError               the discovery service could not do what was asked
         ├── DiscoveryUnavailable     it did not answer
         └── DiscoveryRefused         it answered no; one subclass a reason, each with its ``code``
-            ├── InvalidRequest, NotAuthenticated, NotRegistered, UnknownTask, TaskClosed
+            ├── InvalidRequest, NotAuthenticated, UnknownTask, TaskClosed
             └── PurchaseConflict, PurchaseTooExpensive, CommitmentConflict, AddressUnreachable, LimitReached
 
 Local mistakes (``JobError``, ``ConfigurationError``) and a peer's misbehaviour (``PeerError``) are different
@@ -251,12 +251,6 @@ class UnknownTask(DiscoveryRefused):
     """No such task, or none of the caller's business: the two look the same from outside."""
 
     code = "unknown_task"
-
-
-class NotRegistered(DiscoveryRefused):
-    """The caller is not in the pool of workers."""
-
-    code = "not_registered"
 
 
 class PurchaseConflict(DiscoveryRefused):

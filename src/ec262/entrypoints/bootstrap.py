@@ -196,7 +196,11 @@ def build_discovery_app(
         url = f"sqlite:///{folder / 'discovery.sqlite'}"
     database = SqlDatabase(url)
     service = build_discovery_service(unit_of_work=database.unit_of_work, grant=settings.grant, prober=prober)
-    service.audit()
-    for token, credits in (accounts or {}).items():
-        service.grant_account(token, credits)
+    try:
+        service.audit()
+        for token, credits in (accounts or {}).items():
+            service.grant_account(token, credits)
+    except BaseException:
+        database.close()
+        raise
     return discovery_app(service, on_shutdown=database.close)

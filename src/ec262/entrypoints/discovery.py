@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure_logging(arguments)
     try:
         settings = load_settings(vars(arguments), os.environ)
-        app = build_discovery_app(settings)
         with _listen(settings.host, settings.discovery_port) as listening:
+            app = build_discovery_app(settings)
             print(_announcement(settings, listening), flush=True)
             serve_on_socket(app, listening)
     except Ec262Error as error:
@@ -69,12 +69,13 @@ def serve_on_socket(app: ASGIApp, listening: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
     )
-    # asyncio does this for sockets that it made itself; without it a reply waits 40 ms for the caller's delayed ACK.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(config)
     # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
     signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
-    asyncio.run(server.serve(sockets=[listening]))
+    # Made anew from its descriptor, the socket knows that it speaks TCP: create_server's do not, and only where it is
+    # known does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
+    with socket.socket(fileno=os.dup(listening.fileno())) as known:
+        asyncio.run(server.serve(sockets=[known]))
     if not server.started:
         raise ConfigurationError("the service could not start; the log has the reason")
 
@@ -99,8 +100,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+    except (OSError, UnicodeError) as error:
+        # create_server makes its own long text of the system's reason; a name that is no host has no such number.
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number is not None and number > 0 else "no such address"
         raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error
 
 

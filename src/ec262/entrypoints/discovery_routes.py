@@ -143,7 +143,6 @@ STATUS: dict[type[errors.DiscoveryRefused], int] = {
     errors.NotAuthenticated: 401,
     errors.PurchaseTooExpensive: 402,
     errors.UnknownTask: 404,
-    errors.NotRegistered: 409,
     errors.PurchaseConflict: 409,
     errors.CommitmentConflict: 409,
     errors.TaskClosed: 409,

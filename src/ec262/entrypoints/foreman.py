@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ec262 import __version__
+from ec262.adapters.inputs import FORMATS
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.logs import add_verbosity, configure_logging
-
-FORMATS = ("lines", "file", "jsonl")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ec262.adapters.inputs import read_rows, result_lines
 from ec262.domain.errors import (
@@ -87,17 +87,30 @@ def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]]
         yield _print_result
         return
     path = Path(arguments.output)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # What is there and no plain file (a pipe, a device) is written as it is: it must not be replaced by a file.
+    special = path.exists() and not path.is_file()
+    target = path if special else path.resolve()
+    written = target if special else target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        file = partial.open("x", encoding="utf-8")
+        file = written.open("w" if special else "x", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         with file:
-            yield lambda result: file.writelines(result_lines(result.items()))
-        partial.replace(path)
+            yield lambda result: _write_result(result, file, path)
+        if not special:
+            written.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        if not special:
+            written.unlink(missing_ok=True)
+
+
+def _write_result(result: dict[Any, Any], file: TextIO, path: Path) -> None:
+    try:
+        file.writelines(result_lines(result.items()))
+        file.flush()
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _print_result(result: dict[Any, Any]) -> None:

@@ -76,12 +76,7 @@ class SqlDatabase:
             parsed = make_url(url)
             _check(parsed)
             _create_private(Path(str(parsed.database)))
-            self._engine = create_engine(
-                parsed, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True
-            )
-            event.listen(self._engine, "connect", _configure)
-            event.listen(self._engine, "begin", _begin)
-            metadata.create_all(self._engine)
+            self._engine = _open(parsed)
         except (ArgumentError, OSError, SQLAlchemyError) as error:
             cause = getattr(error, "orig", None) or error
             raise ConfigurationError(f"cannot open the database {url}: {cause}") from error
@@ -107,6 +102,19 @@ def _check(url: URL) -> None:
 def _create_private(path: Path) -> None:
     """Make the file, readable by its owner alone, before SQLite does; SQLite gives its companions the same mode."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _open(url: URL) -> Engine:
+    # Parameters are hidden in errors, which end in logs: some are secrets.
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError:
+        engine.dispose()
+        raise
+    return engine
 
 
 def _configure(connection: Any, _record: object) -> None:

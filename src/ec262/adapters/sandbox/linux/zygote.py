@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import itertools
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,8 +22,13 @@ from ec262.adapters.sandbox.linux.policy import seccomp_program
 from ec262.domain.errors import SandboxCrashed, SandboxUnavailable
 from ec262.domain.job import Limits
 
+logger = logging.getLogger(__name__)
+
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "OPENBLAS_NUM_THREADS": "1"}
-"""All that it has: the same everywhere, so that honest machines agree, and nothing of the worker's."""
+"""All that jobs see: the same everywhere, so that honest machines agree, and nothing of the worker's."""
+
+_TO_START = ("LD_LIBRARY_PATH",)
+"""What some interpreters need to start at all; the zygote then forgets it."""
 
 _BOOT = Path(__file__).with_name("child") / "boot.py"
 _NEEDED = ("ec262", "attr", "attrs", "cloudpickle")
@@ -52,17 +58,12 @@ class Zygote:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)  # noqa: FBT003 - the standard library's way
         order = {"control": theirs.fileno(), "worker": os.getpid(), "packages": packages, "paths": paths}
-        with theirs:
-            process = subprocess.Popen(  # noqa: ASYNC220, S603 - 1 ms; it shall die with this very thread
-                [sys.executable, "-s", "-S", "-P", "-B", str(_BOOT), json.dumps(order)],
-                env=ENVIRONMENT,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # a terminal's Ctrl-C is not for it
-            )
+        try:
+            with theirs:
+                process = _spawn(json.dumps(order), theirs.fileno())
+        except OSError as error:
+            control.close()
+            raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
         zygote = cls(process, control)
         try:
             problem = await zygote._get_ready(timeout_s)
@@ -131,12 +132,12 @@ class Zygote:
         except OSError:
             message, descriptors = b"", []
         kind, fields = message[:1], message[1:]
-        if not message:
+        if not message or (kind == frames.FORKED and not descriptors):  # or this process has no descriptor left
             self._on_end()
         elif kind == frames.READY:
             self._problem.set_result("")
         elif kind == frames.UNFIT:
-            self._problem.set_result(fields.decode(errors="replace"))
+            self._on_unfit(fields.decode(errors="replace"))
         elif kind == frames.FORKED:
             self._child(fields).on_started(descriptors[0])
         elif kind == frames.NOT_FORKED:
@@ -144,6 +145,12 @@ class Zygote:
         elif kind == frames.EXITED:
             number, code, cpu_s = frames.EXITED_FIELDS.unpack(fields)
             self._children.pop(number).on_exited(Exit(code=code, cpu_s=cpu_s))
+
+    def _on_unfit(self, reason: str) -> None:
+        if self._problem.done():
+            logger.error("the sandbox's own process ends: %s", reason)
+        else:
+            self._problem.set_result(reason)
 
     def _child(self, fields: bytes) -> Child:
         return self._children[frames.NUMBER.unpack_from(fields)[0]]
@@ -161,6 +168,22 @@ class Zygote:
             child = self._children.popitem()[1]
             child.signal(signal.SIGKILL)
             child.on_exited(None)
+
+
+def _spawn(order: str, control: int) -> subprocess.Popen[bytes]:
+    """Start the process. It takes a millisecond, and dies with the thread that this runs in. Raises OSError."""
+    # It may keep compiled modules where the worker itself may: that saves a fifth of the start.
+    flags = ["-s", "-S", "-P", *(["-B"] if sys.dont_write_bytecode else [])]
+    return subprocess.Popen(  # noqa: S603 - this very interpreter, and arguments of our own
+        [sys.executable, *flags, str(_BOOT), order],
+        env=ENVIRONMENT | {name: os.environ[name] for name in _TO_START if name in os.environ},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=[control],
+        start_new_session=True,  # a terminal's Ctrl-C is not for it
+    )
 
 
 def _paths(names: Sequence[str]) -> list[str]:

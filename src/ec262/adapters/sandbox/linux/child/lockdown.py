@@ -60,11 +60,14 @@ def lock_down(child: Confinement) -> None:
 
 
 def _keep_own_descriptors(child: Confinement) -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in range(STREAM):
-        os.dup2(null, standard)
-    os.dup2(child.stream, STREAM)
-    os.closerange(STREAM + 1, 1 + max(map(int, os.listdir("/proc/self/fd"))))  # noqa: PTH208 - as above
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in range(STREAM):
+            os.dup2(null, standard)
+        os.dup2(child.stream, STREAM)
+        os.closerange(STREAM + 1, 1 + max(map(int, os.listdir("/proc/self/fd"))))  # noqa: PTH208 - as above
+    except OSError:
+        os._exit(1)  # the stream may not be where it belongs: there is nowhere to say so
 
 
 def _die_with_zygote(child: Confinement) -> None:
@@ -123,8 +126,11 @@ def _become_nobody() -> None:
         user, group = entry.pw_uid, entry.pw_gid
     except KeyError:
         user = group = _NOBODY
-    os.setgroups([])
-    os.setresgid(group, group, group)
-    os.setresuid(user, user, user)
+    try:
+        os.setgroups([])
+        os.setresgid(group, group, group)
+        os.setresuid(user, user, user)
+    except OSError as error:
+        raise OSError(f"root's privileges could not be dropped: {error}") from error
     if os.getresuid() != (user,) * 3 or os.getresgid() != (group,) * 3 or os.getgroups():
         raise OSError("root's privileges could not be dropped")

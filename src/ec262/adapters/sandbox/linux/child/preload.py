@@ -95,3 +95,4 @@ def _close_roads(library: Library) -> None:
     # A job's own __main__ travels by value; what is named so here is none of its business.
     sys.modules["__main__"] = ModuleType("__main__")
     sys.argv[:] = [""]
+    os.environ.pop("LD_LIBRARY_PATH", None)  # was there for the interpreter's start

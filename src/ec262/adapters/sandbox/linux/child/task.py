@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 from typing import NoReturn
@@ -12,7 +13,7 @@ from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.runner import Run
 
 _CHUNK_BYTES = 1 << 20
-_RESERVE_BYTES = 4 << 20
+RESERVE_BYTES = 4 << 20
 """Freed when memory has run out, to have room to say so."""
 
 
@@ -22,6 +23,7 @@ class Child:
     def __init__(self) -> None:
         self._run: Run | None = None
         self._answered = False
+        self._reserve = mmap.mmap(-1, RESERVE_BYTES, mmap.MAP_PRIVATE)  # address space, never touched
 
     def serve(self, confinement: Confinement) -> NoReturn:
         """Lock this process in, serve one task, and end."""
@@ -41,7 +43,6 @@ class Child:
         os._exit(0)
 
     def _compute(self) -> None:
-        reserve: bytearray | None = bytearray(_RESERVE_BYTES)
         try:
             is_reduce, seed, log_bytes, functions_bytes, rows_bytes = frames.TASK.unpack(_read(frames.TASK.size))
             log = Log(log_bytes)
@@ -51,11 +52,10 @@ class Child:
                 outcome = self._run.compute(functions, rows)
             content = log.content()
         except MemoryError:
-            reserve = None
+            self._reserve.close()
             self._answer(frames.MEMORY, self._where())
         else:
             self._answered = True
-            del reserve
             _write(frames.ANSWER.pack(frames.RESULT, len(outcome), len(content)))
             _write(outcome)
             _write(content)
@@ -66,7 +66,10 @@ class Child:
             os._exit(0)
 
     def _where(self) -> str:
-        return self._run.where if self._run is not None else "while the task was read"
+        try:
+            return self._run.where if self._run is not None else "while the task was read"
+        except MemoryError:  # a key too large to be told
+            return ""
 
     def _answer(self, kind: bytes, text: str) -> None:
         self._answered = True

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from ec262.adapters.sandbox.linux import frames, policy
 from ec262.adapters.sandbox.linux.child import kernel, lockdown
 from ec262.adapters.sandbox.linux.child.preload import preload
-from ec262.adapters.sandbox.linux.child.task import Child
+from ec262.adapters.sandbox.linux.child.task import RESERVE_BYTES, Child
 
 
 class Zygote:
@@ -77,26 +77,27 @@ class Zygote:
                 message, streams, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 1)
                 if not message:
                     return
-                pidfd = self._fork(streams[0], *frames.FORK_FIELDS.unpack(message))
-                if pidfd is not None:
+                number, memory_bytes, cpu_s = frames.FORK_FIELDS.unpack(message)
+                try:
+                    pidfd = self._fork(streams[0], number, memory_bytes, cpu_s)
+                except (IndexError, OSError) as error:  # no descriptor or no process left
+                    self._control.send(frames.NOT_FORKED + frames.NUMBER.pack(number) + str(error).encode())
+                else:
                     poll.register(pidfd, select.POLLIN)
+                finally:
+                    for stream in streams:
+                        os.close(stream)
 
-    def _fork(self, stream: int, number: int, memory_bytes: int, cpu_s: float) -> int | None:
+    def _fork(self, stream: int, number: int, memory_bytes: int, cpu_s: float) -> int:
         zygote = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError as error:
-            self._control.send(frames.NOT_FORKED + frames.NUMBER.pack(number) + str(error).encode())
-            os.close(stream)
-            return None
+        pid = os.fork()
         if pid == 0:
             try:
                 self._control.detach()
-                space = self._space + memory_bytes
+                space = self._space + RESERVE_BYTES + memory_bytes
                 Child().serve(lockdown.Confinement(stream, zygote, space, cpu_s, self._program))
             finally:  # whatever happened, a child never goes on as a zygote
                 os._exit(1)
-        os.close(stream)
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = (number, pid)
         socket.send_fds(self._control, [frames.FORKED + frames.NUMBER.pack(number)], [pidfd])

@@ -1,0 +1,78 @@
+"""A fresh user, and a system of separately started processes; neither may leave anything behind."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ec262.adapters.process import PR_SET_CHILD_SUBREAPER, _prctl, reap_orphans
+from tests.processes import orphans
+from tests.shell import Network, Shell
+
+_shells: list[Shell] = []
+
+
+@contextmanager
+def _spotless(folder: Path) -> Iterator[Shell]:
+    """Lend a shell; its commands must have left no process and no temporary file."""
+    shell = Shell(folder)
+    _shells.append(shell)
+    try:
+        yield shell
+    finally:
+        shell.close()
+        known = {process.pid for each in _shells for process in each.started}
+        left = orphans(known), shell.left()
+        _shells.remove(shell)
+    assert left == ([], [])
+
+
+@contextmanager
+def _network(shell: Shell, *, grant: int, end_with: signal.Signals, **environment: str) -> Iterator[Network]:
+    """Lend a network of four workers; all must end in good order."""
+    network = Network(shell, grant=grant, **environment)
+    network.start_workers(4)
+    yield network
+    statuses = network.end(end_with)
+    log = (shell.folder / "workers.log").read_text() + (shell.folder / "discovery.log").read_text()
+    assert "Traceback" not in log
+    assert " ERROR " not in log
+    assert statuses == [0] * len(network.workers) + [130 if end_with == signal.SIGINT else 0]
+
+
+@pytest.fixture(scope="session")
+def subreaper() -> Iterator[None]:
+    """Inherit the processes that commands leave behind."""
+    reap_orphans()
+    yield
+    _prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, subreaper: None) -> Iterator[Shell]:
+    """A user who has nothing running."""
+    with _spotless(tmp_path) as shell:
+        yield shell
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[Network]:
+    """A network that gives newcomers 12 credits, for all tests that break nothing."""
+    folder = tmp_path_factory.mktemp("network")
+    with _spotless(folder) as shell, _network(shell, grant=12, end_with=signal.SIGTERM) as network:
+        yield network
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[Network]:
+    """A network that is rich, and may be hurt: workers come back to discovery within seconds."""
+    folder = tmp_path_factory.mktemp("town")
+    with (
+        _spotless(folder) as shell,
+        _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="2") as town,
+    ):
+        yield town

@@ -1,0 +1,139 @@
+"""The embedded system, by command line: with nothing configured and nothing running."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.shell import (
+    COUNTS,
+    EXAMPLES,
+    RHYME,
+    WORD_COUNT,
+    Shell,
+    library_text,
+    pairs,
+    plain_word_count,
+    read_until,
+    succeeded,
+)  # fmt: skip
+
+SLEEPY = """
+    import time
+    import ec262
+
+    @ec262.mapper
+    def sleep(_key, seconds):
+        time.sleep(seconds)
+        yield "slept", seconds
+
+    @ec262.reducer
+    def add_up(key, values):
+        yield key, sum(values)
+"""
+
+
+def test_a_word_count_is_what_a_plain_loop_gives(shell: Shell) -> None:
+    files = library_text(2 << 20)
+    flags = ("--quiet", "--format", "file", "--output", "counts.jsonl")
+    assert succeeded(shell.run("foreman", EXAMPLES / "wordcount.py", *flags, "--input", *files)) == ""
+    assert pairs((shell.folder / "counts.jsonl").read_text(encoding="utf-8")) == plain_word_count(files)
+
+
+def test_a_script_that_runs_two_jobs(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        f"""
+        import ec262
+
+        counts = ec262.run_job(
+            {dict(enumerate(RHYME))},
+            mapper=lambda _key, text: [(word, 1) for word in text.split()],
+            reducer=lambda word, ones: [(word, len(ones))],
+        )
+        print(counts)
+        print(ec262.run_job(
+            counts,
+            mapper=lambda word, count: [(count, word)],
+            reducer=lambda count, words: [(count, len(words))],
+        ))
+        """,
+    )
+    done = shell.run(script)
+    assert done.status == 0
+    first, second = map(ast.literal_eval, done.stdout.splitlines())
+    assert first == COUNTS
+    assert second == {1: 6, 2: 3}
+
+
+def test_a_mapper_that_raises(shell: Shell) -> None:
+    shell.file("job.py", WORD_COUNT.replace("text.split()", "text.no_such_method()") + "\n    data = {1: 'a b'}\n")
+    done = shell.run("foreman", "job.py", "--quiet")
+    assert (done.status, done.stdout) == (1, "")
+    assert "'str' object has no attribute 'no_such_method'" in done.stderr
+    assert "the mapper raised AttributeError at the row with key 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["data = {", "import no_such_module", "lock = open", "raise SystemExit(3)"],
+    ids=lambda text: text.split()[0],
+)
+def test_a_job_that_cannot_begin(shell: Shell, text: str) -> None:
+    shell.file("job.py", text)
+    done = shell.run("foreman", "job.py")
+    assert done.status == {"raise SystemExit(3)": 3, "import no_such_module": 1}.get(text, 2)
+    assert "ec262:" in done.stderr or done.status == 3
+
+
+def test_no_data_is_no_work(shell: Shell) -> None:
+    script = shell.file("script.py", "import ec262\nprint(ec262.run_job({}, mapper=print, reducer=print))\n")
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, "{}\n")
+
+
+def signal_command(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+
+
+def signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """As a terminal does when Ctrl-C is typed."""
+    os.killpg(process.pid, number)
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "status"),
+    [
+        (signal_group, signal.SIGINT, 130),
+        (signal_command, signal.SIGTERM, 143),
+        (signal_command, signal.SIGKILL, -signal.SIGKILL),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "kill -9"],
+)
+def test_an_end_in_the_middle_leaves_nothing(
+    shell: Shell, send: Callable[[subprocess.Popen[str], signal.Signals], None], number: signal.Signals, status: int
+) -> None:
+    shell.file("job.py", SLEEPY + "\n    data = {1: 600, 2: 600}\n")
+    process = shell.start("foreman", "job.py", "-v", "--output", "out.jsonl")
+    read_until(process.stderr, r"accepted \(map")
+    send(process, number)
+    done = shell.wait(process)
+    assert (done.status, done.stdout) == (status, "")
+    assert "Traceback" not in done.stderr
+    if number != signal.SIGKILL:
+        assert "interrupted" in done.stderr
+        assert list(shell.folder.glob("*out.jsonl*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_an_end_at_the_very_beginning_leaves_nothing(shell: Shell, number: signal.Signals) -> None:
+    shell.file("job.py", SLEEPY + "\n    data = {1: 600, 2: 600}\n")
+    process = shell.start("foreman", "job.py", "-v")
+    read_until(process.stderr, ".")
+    process.send_signal(number)
+    assert shell.wait(process).status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]

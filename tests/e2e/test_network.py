@@ -1,0 +1,141 @@
+"""Separately started discovery, workers and foremen: who may end, and what happens to the rest."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.processes import family, still_alive
+from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs
+
+SLOW_SQUARES = """
+    import time
+    import ec262
+
+    @ec262.mapper
+    def square(number, seconds):
+        time.sleep(seconds)
+        yield number % 3, number ** 2
+
+    @ec262.reducer
+    def add_up(remainder, squares):
+        yield remainder, sum(squares)
+
+    data = {number: 0.2 for number in range(24)}
+"""
+"""Some seconds of work that needs no processor."""
+
+SQUARES = {remainder: sum(n**2 for n in range(24) if n % 3 == remainder) for remainder in range(3)}
+
+
+def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:
+    """Start a job; return when a task of it is under way."""
+    shell.file("squares.py", SLOW_SQUARES)
+    before = len(town.log())
+    process = shell.start("foreman", "squares.py", "--discovery", town.url, "-v")
+    wait_until(lambda: "accepted (map" in town.log()[before:])
+    return process
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + COMMAND_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def squares_of(done: Done) -> dict[int, int]:
+    assert done.status == 0, done.stderr
+    return {int(key): value for key, value in pairs(done.stdout).items()}
+
+
+def test_discovery_is_killed_and_comes_back_in_the_middle(shell: Shell, town: Network) -> None:
+    foreman = start_squares(shell, town)
+    town.kill_discovery()
+    time.sleep(0.5)
+    town.start_discovery()
+    assert squares_of(shell.wait(foreman)) == SQUARES
+
+
+def test_workers_find_back_to_a_discovery_that_was_away_for_long(shell: Shell, town: Network) -> None:
+    town.kill_discovery()
+    away_since = len(town.log())
+    wait_until(lambda: town.log()[away_since:].count("discovery is away") == len(town.workers))
+    time.sleep(3)  # every lease has run out
+    back_since = len(town.log())
+    town.start_discovery()
+    wait_until(lambda: town.log()[back_since:].count("in the pool as") == len(town.workers))
+    shell.file("squares.py", SLOW_SQUARES)
+    assert squares_of(shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url)) == SQUARES
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_foreman_ends_in_the_middle_and_is_missed_by_nobody(
+    shell: Shell, town: Network, number: signal.Signals, status: int
+) -> None:
+    foreman = start_squares(shell, town)
+    foreman.send_signal(number)
+    done = shell.wait(foreman)
+    assert (done.status, done.stdout) == (status, "")
+    assert "Traceback" not in done.stderr
+    good = shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url, "--credentials", "another")
+    assert squares_of(good) == SQUARES
+
+
+def test_a_worker_is_told_to_end_in_the_middle(shell: Shell, town: Network) -> None:
+    foreman = start_squares(shell, town)
+    leaving = town.workers.pop()
+    leaving.send_signal(signal.SIGTERM)
+    assert squares_of(shell.wait(foreman)) == SQUARES
+    assert leaving.wait(COMMAND_S) == 0
+    town.start_workers(1)
+
+
+def test_a_worker_is_killed_in_the_middle(shell: Shell, town: Network) -> None:
+    foreman = start_squares(shell, town)
+    victim = town.workers.pop()
+    relatives = family(victim.pid)
+    assert len(relatives) > 1  # its sandbox is a process of its own
+    victim.kill()
+    assert squares_of(shell.wait(foreman)) == SQUARES
+    victim.wait()
+    assert still_alive(relatives) == []
+    for results in town.shell.temporary.glob("ec262-results-*"):
+        shutil.rmtree(results)  # nobody is left to do it
+
+
+def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
+    network = Network(shell, grant=12)
+    shell.file(
+        "old_worker.py",
+        """
+        import attrs
+        from ec262.adapters import runtime
+
+        real = runtime.runtime_class
+
+        def old(sandbox):
+            mine = real(sandbox)
+            return attrs.evolve(mine, python=attrs.evolve(mine.python, magic=3394, version="3.7"))
+
+        runtime.runtime_class = old
+        import ec262
+        ec262.run_worker(0, listen="127.0.0.1")
+        """,
+    )
+    worker = shell.start("old_worker.py", EC262_DISCOVERY=network.url)
+    assert "serves at" in line_of(worker)
+    shell.file("squares.py", SLOW_SQUARES)
+    done = shell.run("foreman", "squares.py", "--quiet", "--patience", "0.5", "--discovery", network.url)
+    assert (done.status, done.stdout) == (1, "")
+    assert "3 workers are needed, 0 can be had (1 runs cpython 3.7)" in done.stderr
+    assert "Traceback" not in done.stderr
+    network.workers.append(worker)
+    assert network.end(signal.SIGTERM) == [0, 0]

@@ -1,0 +1,68 @@
+"""Processes and their descendants, as the kernel tells of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+GONE_S = 10.0
+"""For processes that were told to end, on a busy machine."""
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, whichever of its threads started them."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    found = [pid]
+    for member in found:
+        found += children(member)
+    return found
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those that still run; a zombie whose new parent has not looked after it yet does not."""
+    return [pid for pid in pids if _state(pid) not in {"Z", "X", ""}]
+
+
+def still_alive(pids: Collection[int], within_s: float = GONE_S) -> list[int]:
+    """Those that still run after a while."""
+    deadline = time.monotonic() + within_s
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return alive(pids)
+
+
+def orphans(known: Collection[int], within_s: float = GONE_S) -> list[str]:
+    """What still runs after a while of the descendants of processes that have ended.
+
+    This process must be their subreaper, so that they are its children; ``known`` are those it started itself.
+    """
+    strangers = [pid for pid in children(os.getpid()) if pid not in known]
+    left = [f"{pid}: {_command(pid)}" for pid in still_alive(strangers, within_s)]
+    for pid in strangers:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return left
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _command(pid: int) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    return ""
