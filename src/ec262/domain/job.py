@@ -7,6 +7,12 @@ import enum
 import attrs
 
 from ec262.domain.commands import Requirement
+from ec262.domain.errors import JobDefinitionError
+
+MAX_ROW_BYTES = 128 << 20
+"""The largest row, key and value together, in canonical form."""
+
+MAX_KEY_BYTES_SHOWN = 200
 
 
 class Phase(enum.Enum):
@@ -37,6 +43,15 @@ class Row:
 
     key: bytes
     data: bytes = attrs.field(repr=False)
+
+    @data.validator
+    def _can_travel(self, _attribute: object, value: bytes) -> None:
+        if len(value) > MAX_ROW_BYTES:
+            key = self.key[:MAX_KEY_BYTES_SHOWN].decode("utf-8", "replace")
+            raise JobDefinitionError(
+                f"the row with key {key} takes {len(value) >> 20} MiB with its value, {MAX_ROW_BYTES >> 20} MiB is the "
+                "most that is sent to a worker: cut the data into smaller rows, or combine values (@ec262.combiner)"
+            )
 
 
 @attrs.frozen(kw_only=True)

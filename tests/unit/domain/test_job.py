@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ec262.domain.commands import Requirement
+from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Computed, Job, Limits, Phase, Row, TaskName, Work
 from ec262.domain.runtime import PythonTag
 
@@ -38,3 +39,10 @@ def test_data_stays_out_of_reprs() -> None:
         Job(functions=b"SECRET", rows=(Row(key=b"SECRET", data=b""),), requirement=Requirement(python=tag)),
     ]
     assert not [value for value in values if "SECRET" in repr(value)]
+
+
+def test_a_row_that_is_too_large_to_travel_names_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ec262.domain.job.MAX_ROW_BYTES", 1 << 20)
+    assert Row(key=b'"k"', data=b"x" * (1 << 20))
+    with pytest.raises(JobDefinitionError, match=r'the row with key "k" takes 1 MiB with its value, 1 MiB is the most'):
+        Row(key=b'"k"', data=b"x" * ((1 << 20) + 1))
