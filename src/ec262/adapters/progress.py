@@ -54,9 +54,13 @@ class Bar:
         self._stream = stream
         self._phase: Phase | None = None
         self._bar: tqdm[NoReturn] | None = None
+        self._shown: JobStatus | None = None
 
     def show(self, status: JobStatus) -> None:
         """Move the bar."""
+        if status == self._shown:
+            return
+        self._shown = status
         if status.phase is not self._phase:
             self.close()
             self._phase = status.phase
