@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 def served(app: ASGIApp, on: socket.socket | None = None) -> Iterator[str]:
     """Serve an application on a free port, or on a socket of the test's; yield its URL."""
     with on or socket.create_server(("127.0.0.1", 0)) as listening:
+        # For the connections that it accepts, or replies wait for the caller's delayed ACK.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", proxy_headers=False, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

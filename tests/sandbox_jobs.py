@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -16,12 +19,15 @@ from ec262.domain.ports.sandbox import Sandbox
 
 Function = Callable[..., Any]
 
+REPOSITORY = Path(__file__).parents[1]
+
 LIMITS = Limits(cpu_s=20, wall_s=20, memory_bytes=256 << 20, output_bytes=32 << 20)
 
 
 def pickled(**functions: Function | None) -> bytes:
     """Pickle functions as a foreman does: those of test modules travel by value."""
     modules = {sys.modules[function.__module__] for function in functions.values() if function is not None}
+    modules |= {module for name, module in sys.modules.items() if name.startswith("tests.")}
     added = [module for module in modules if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
     for module in added:
         cloudpickle.register_pickle_by_value(module)
@@ -63,6 +69,16 @@ def failure_of(computed: Computed) -> Failure:
 def count_words(_key: Any, text: str) -> Iterable[Pair]:
     for word in text.split():
         yield word, 1
+
+
+def sleep(_key: Any, _value: Any) -> None:
+    time.sleep(600)
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which another process finds what this one does."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return kept | {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
 
 
 def zygote_of(sandbox: LinuxSandbox) -> int:

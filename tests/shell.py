@@ -33,10 +33,11 @@ class Done:
 class Shell:
     """Runs commands as a user with an empty home, no settings, and a folder of its own for temporary files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, command_s: float = COMMAND_S) -> None:
         self.folder = folder / "work"
         self.temporary = folder / "tmp"
         self.started: list[subprocess.Popen[str]] = []
+        self._command_s = command_s
         self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "TMPDIR": str(self.temporary)}
         for path in (self.folder, self.temporary, folder / "home"):
             path.mkdir()
@@ -70,7 +71,7 @@ class Shell:
 
     def wait(self, process: subprocess.Popen[str]) -> Done:
         """Wait for a command's end."""
-        stdout, stderr = process.communicate(timeout=COMMAND_S)
+        stdout, stderr = process.communicate(timeout=self._command_s)
         return Done(status=process.returncode, stdout=stdout, stderr=stderr or "")
 
     def run(self, *command: object, **environment: str) -> Done:

@@ -69,10 +69,11 @@ def network(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterat
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[Network]:
-    """A network that is rich, and may be hurt: workers come back to discovery within seconds."""
+    """A network that is rich, and may be hurt: workers come back to discovery within seconds, and have slots enough for
+    all the tasks that foremen have bought and then do not hand out."""
     folder = tmp_path_factory.mktemp("town")
     with (
         _spotless(folder) as shell,
-        _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="2") as town,
+        _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="16") as town,
     ):
         yield town

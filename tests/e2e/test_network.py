@@ -26,11 +26,11 @@ SLOW_SQUARES = """
     def add_up(remainder, squares):
         yield remainder, sum(squares)
 
-    data = {number: 0.2 for number in range(24)}
+    data = {number: 1.0 for number in range(6)}
 """
-"""Some seconds of work that needs no processor."""
+"""More than a second of work that needs no processor."""
 
-SQUARES = {remainder: sum(n**2 for n in range(24) if n % 3 == remainder) for remainder in range(3)}
+SQUARES = {remainder: sum(n**2 for n in range(6) if n % 3 == remainder) for remainder in range(3)}
 
 
 def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:

@@ -1,12 +1,8 @@
-"""The Linux sandbox's limits, its processes, and what it does where it cannot be."""
+"""The Linux sandbox's limits, what a job sees in it, and that any user can have it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pwd
-import resource
-import signal
 import subprocess
 import sys
 import textwrap
@@ -20,17 +16,25 @@ import pytest_asyncio
 
 from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Limits
-from tests.canaries import NOBODY, has, session_of
-from tests.sandbox_jobs import LIMITS, assert_serves, count_words, failure_of, map_work, pairs_of, zygote_of
+from tests.canaries import NOBODY
+from tests.sandbox_jobs import (
+    LIMITS,
+    REPOSITORY,
+    assert_serves,
+    count_words,
+    environment,
+    failure_of,
+    map_work,
+    pairs_of,
+    sleep,
+)
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the Linux sandbox needs Linux"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -46,17 +50,13 @@ def spin(key: Any, _value: Any) -> None:
         pass
 
 
-def sleep(_key: Any, _value: Any) -> None:
-    time.sleep(600)
-
-
 def hoard(key: Any, _value: Any) -> None:
     kept = [key]
     while True:
         kept *= 2
 
 
-# --- limits ---------------------------------------------------------------------------------------------------------
+# --- limits -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,139 +188,7 @@ async def test_what_needs_files_at_first_use_works(sandbox: LinuxSandbox) -> Non
     assert computed.log == b"WARNING:root:logged\n"
 
 
-# --- processes ------------------------------------------------------------------------------------------------------
-
-
-async def test_cancellation_kills_the_child(sandbox: LinuxSandbox) -> None:
-    run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
-    assert await has(zygote_of(sandbox), 2)
-    run.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await run
-    assert await has(zygote_of(sandbox), 1)
-
-
-async def test_cancellation_at_any_moment_leaves_nothing(sandbox: LinuxSandbox) -> None:
-    work = map_work(count_words, [(1, "x y " * 100_000)])
-    for delay_ms in range(0, 30, 2):
-        run = asyncio.create_task(sandbox.run(work, LIMITS))
-        await asyncio.sleep(delay_ms / 1000)
-        run.cancel()
-        await asyncio.wait([run])
-    assert await has(zygote_of(sandbox), 1)
-    await assert_serves(sandbox)
-
-
-async def test_no_descriptor_is_leaked(sandbox: LinuxSandbox) -> None:
-    def opened() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
-
-    await assert_serves(sandbox)
-    assert await has(zygote_of(sandbox), 1)
-    before = opened()
-    for _ in range(5):
-        await assert_serves(sandbox)
-        with pytest.raises(SandboxLimitExceeded):
-            await sandbox.run(map_work(sleep), Limits(wall_s=0.02))
-        with pytest.raises(SandboxCrashed):
-            await sandbox.run(map_work(lambda _key, _value: os._exit(1)), LIMITS)
-    assert await has(zygote_of(sandbox), 1)
-    await asyncio.sleep(0.1)  # the last handles are closed when the loop gets to it
-    assert opened() <= before
-
-
-async def test_a_dead_zygote_is_replaced(sandbox: LinuxSandbox) -> None:
-    first = zygote_of(sandbox)
-    run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
-    assert await has(first, 2)
-    os.kill(first, signal.SIGKILL)
-    with pytest.raises(SandboxCrashed, match="own process ended"):
-        await run
-    await assert_serves(sandbox)
-    assert zygote_of(sandbox) != first
-    assert not session_of(first)
-
-
-async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    box = LinuxSandbox()
-    await box.start()
-    try:
-        os.kill(zygote_of(box), signal.SIGKILL)
-        assert await has(zygote_of(box), 0)
-        monkeypatch.setattr(sys, "executable", "/bin/false")
-        for _ in range(2):
-            with pytest.raises(SandboxCrashed, match=r"died and cannot be started again: .*before it was ready"):
-                await box.run(map_work(count_words, []), LIMITS)
-        monkeypatch.undo()
-        await assert_serves(box)
-    finally:
-        await box.close()
-
-
-async def test_a_user_who_may_start_no_process_is_told() -> None:
-    before = resource.getrlimit(resource.RLIMIT_NPROC)
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
-    try:
-        with pytest.raises(SandboxUnavailable, match=r"no process could be started for the task|cannot be started"):
-            await LinuxSandbox().start()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NPROC, before)
-
-
-async def test_a_closed_sandbox_runs_nothing() -> None:
-    box = LinuxSandbox()
-    await box.start()
-    zygote_id = zygote_of(box)
-    run = asyncio.create_task(box.run(map_work(sleep), LIMITS))
-    assert await has(zygote_id, 2)
-    await box.close()
-    with pytest.raises(SandboxCrashed):
-        await run
-    with pytest.raises(SandboxCrashed, match="not open"):
-        await box.run(map_work(count_words, []), LIMITS)
-    assert not session_of(zygote_id)
-
-
-OWNER = """
-import asyncio, sys
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from tests.integration.test_linux_sandbox import sleep
-from tests.sandbox_jobs import LIMITS, map_work, zygote_of
-
-async def main():
-    sandbox = LinuxSandbox()
-    await sandbox.start()
-    tasks = [asyncio.create_task(sandbox.run(map_work(sleep), LIMITS)) for _ in range(2)]
-    await asyncio.sleep(0.1)
-    print(zygote_of(sandbox), flush=True)
-    await asyncio.gather(*tasks)
-
-asyncio.run(main())
-"""
-
-
-async def test_an_owner_that_is_killed_leaves_nothing() -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, env=environment()) as owner:  # noqa: ASYNC220 - nothing else goes on
-        assert owner.stdout is not None
-        zygote_id = int(owner.stdout.readline())
-        assert len(session_of(zygote_id)) == 3
-        assert zygote_id not in session_of(os.getsid(owner.pid)), "a terminal's Ctrl-C must not reach it"
-        owner.kill()
-    assert await has(zygote_id, 0)
-
-
-async def test_root_becomes_nobody(sandbox: LinuxSandbox) -> None:
-    status = (Path("/proc") / str(zygote_of(sandbox)) / "status").read_text().splitlines()
-    fields = dict(line.split(":\t", 1) for line in status)
-    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.getuid()
-    assert fields["Uid"].split() == [str(user)] * 4
-    assert {fields[name] for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
-    assert fields["NoNewPrivs"] == "1"
-    if os.geteuid() == 0:
-        assert fields["Groups"].strip() == ""
-
-
-# --- packages -------------------------------------------------------------------------------------------------------
+# --- packages ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -363,77 +231,7 @@ async def test_a_package_that_cannot_be_allowed_is_told(packages: None, name: st
         await LinuxSandbox([name]).start()
 
 
-# --- where there is no sandbox --------------------------------------------------------------------------------------
-
-
-async def test_another_system_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(SandboxUnavailable, match="needs Linux, and this is darwin"):
-        await LinuxSandbox().start()
-
-
-async def test_a_python_that_does_not_start_is_told_with_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zygote, "_BOOT", Path("/nonexistent/boot.py"))
-    with pytest.raises(
-        SandboxUnavailable, match=r"ended before it was ready: .*can't open file '/nonexistent/boot.py'"
-    ):
-        await LinuxSandbox().start()
-
-
-async def test_one_that_never_gets_ready_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    lazy = tmp_path / "boot.py"
-    lazy.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(zygote, "_BOOT", lazy)
-    monkeypatch.setattr(zygote, "_PATIENCE_S", 0.1)
-    with pytest.raises(SandboxUnavailable, match=r"not ready after 0\.2 s"):
-        await LinuxSandbox(start_timeout_s=0.2).start()
-
-
-async def test_a_sandbox_with_a_hole_is_found_by_its_witness(monkeypatch: pytest.MonkeyPatch) -> None:
-    allow_all = b"\x06\x00\x00\x00\x00\x00\xff\x7f"
-    monkeypatch.setattr(zygote, "seccomp_program", lambda: allow_all)
-    with pytest.raises(SandboxUnavailable, match="does not"):
-        await LinuxSandbox().start()
-
-
-@pytest.mark.parametrize("call", ["open a file", "open a socket"])
-async def test_each_hole_is_named(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    from ec262.adapters.sandbox.linux import policy
-
-    names = {"open a file": "getdents64", "open a socket": "socket"}
-    monkeypatch.setattr(policy, "ALLOWED", {**policy.ALLOWED, names[call]: "a hole", "openat": "a hole"})
-    with pytest.raises(SandboxUnavailable, match=f"does not hold on this machine: a job could .*{call}"):
-        await LinuxSandbox().start()
-
-
-CONFINED = """
-import asyncio, errno, seccompy
-filter = seccompy.Filter()
-filter.errno("seccomp", errno.{error})
-filter.errno("prctl", errno.{error}, args={{0: 22}})
-filter.load()
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-asyncio.run(LinuxSandbox().start())
-"""
-
-
-@pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EINVAL"])
-async def test_a_machine_without_seccomp_is_told(error: str) -> None:
-    script = CONFINED.format(error=error)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment(), check=False)  # noqa: ASYNC221 - nothing else goes on
-    assert done.returncode == 1
-    last = done.stderr.decode().splitlines()[-1]
-    assert "SandboxUnavailable" in last
-    assert "seccomp, on x86-64 or arm64 is missing or forbidden. Use a kernel built with CONFIG_SECCOMP_FILTER" in last
-
-
-# --- another user ---------------------------------------------------------------------------------------------------
-
-
-def environment() -> dict[str, str]:
-    """Return an environment in which another process finds what this one does."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return kept | {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, sys.path)])}
+# --- another user -----------------------------------------------------------------------------------------------------
 
 
 async def test_as_an_ordinary_user() -> None:
@@ -465,7 +263,8 @@ async def test_as_an_ordinary_user() -> None:
         pytest.skip(f"no {name} that an ordinary user could run with this project")
     chosen = "(does_no_harm and not for_ever and not sleep and not recurse) or names_its_figure or nobody or killed"
     options = ["-q", "-k", chosen, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={REPOSITORY}"]
-    files = [str(Path(__file__)), str(Path(__file__).with_name("test_hostile_jobs.py"))]
+    names = ("test_linux_sandbox.py", "test_linux_sandbox_processes.py", "test_hostile_jobs.py")
+    files = [str(Path(__file__).with_name(name)) for name in names]
     done = as_nobody(python, "-m", "pytest", *options, "-c", str(REPOSITORY / "pyproject.toml"), *files)
     assert done is not None
     said = done.stdout.decode()

@@ -19,6 +19,7 @@ import pytest
 from ec262.adapters.tcp import connection as connection_module
 from ec262.adapters.tcp import tls
 from ec262.adapters.tcp.certificate import make_identity
+from ec262.adapters.tcp.connection import TcpConnection
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import WorkerAddress
@@ -263,6 +264,26 @@ async def test_many_connections_at_once(start: StartServer) -> None:
         assert await connection.receive(max_payload_bytes=0, timeout_s=5) == HELLO
     await asyncio.gather(*(connection.close() for connection in opened))
     assert await server.works()
+
+
+async def test_neither_end_waits_to_send_small_messages() -> None:
+    accepted: list[Connection] = []
+
+    async def handler(connection: Connection) -> None:
+        accepted.append(connection)
+        await connection.receive(max_payload_bytes=0, timeout_s=5)
+
+    listener = TcpListener("127.0.0.1", 0)
+    endpoint = await listener.start(handler)
+    address = WorkerAddress(host="127.0.0.1", port=endpoint.port, fingerprint=endpoint.fingerprint)
+    dialed = await TcpDialer().connect(address, timeout_s=5)
+    await dialed.send(HELLO, timeout_s=5)
+    for connection in (dialed, *accepted):
+        assert isinstance(connection, TcpConnection)
+        assert connection._writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await dialed.close()
+    await listener.close()
+    assert accepted
 
 
 async def test_a_listener_closes_amid_handshakes(start: StartServer) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dis
 import inspect
 import io
+import random
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,9 @@ import cloudpickle
 from ec262.domain.errors import FunctionNotPicklable, JobDefinitionError
 
 Functions = Mapping[str, Callable[..., Any] | None]
+
+_GENERATOR = getattr(random.seed, "__self__", None)
+"""The one behind the functions of ``random``: ``from random import random`` is a method of it."""
 
 MAX_FUNCTIONS_BYTES = 64 << 20
 
@@ -70,6 +74,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships 
 
     def reducer_override(self, obj: Any) -> Any:
         """Look at every object that is not of a plain built-in type before it is pickled."""
+        if obj is _GENERATOR:  # by value it would bring its state along, and be no sandbox's own, seeded one
+            return getattr, (random, "_inst")
         if isinstance(obj, ModuleType):
             self._need(obj.__name__)
         elif isinstance(obj, type | FunctionType):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import random
 import subprocess
 import sys
 import threading
@@ -91,6 +93,19 @@ def test_the_standard_library_needs_no_package() -> None:
         yield inner.dumps(text), 1
 
     assert pickle_functions(functions(mapper)).packages == ()
+
+
+def test_the_global_generator_travels_by_name() -> None:
+    draw = random.random
+
+    def mapper(key: int, _text: str) -> Iterator[tuple[int, float]]:
+        yield key, draw()
+
+    loaded = pickle.loads(pickle_functions(functions(mapper)).data)["mapper"]
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    assert list(loaded(1, "")) == [(1, expected)]
 
 
 def test_what_cannot_travel_is_named_with_its_function() -> None:

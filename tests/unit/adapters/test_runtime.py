@@ -15,7 +15,7 @@ from ec262.domain import canonical
 def test_local_python_is_this_one() -> None:
     tag = local_python()
     assert tag.implementation == sys.implementation.name
-    assert importlib.util.MAGIC_NUMBER == tag.magic.to_bytes(2, "little") + b"\r\n"
+    assert tag.magic.to_bytes(2, "little") + b"\r\n" == importlib.util.MAGIC_NUMBER
     assert tag.cloudpickle == cloudpickle.__version__
     assert tag.version == platform.python_version().rpartition(".")[0]
 

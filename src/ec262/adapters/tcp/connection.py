@@ -39,7 +39,7 @@ class TcpConnection:
         self._decoder = Decoder()
         self._sending = asyncio.Lock()
         self._closed = False
-        _keep_alive(writer.get_extra_info("socket"))
+        _set_options(writer.get_extra_info("socket"))
 
     @property
     def peer(self) -> str:
@@ -133,8 +133,10 @@ def _chunks(pieces: Sequence[bytes]) -> Iterator[bytes | memoryview]:
             yield view[start : start + CHUNK_BYTES]
 
 
-def _keep_alive(connected: socket.socket) -> None:
-    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+def _set_options(connected: socket.socket) -> None:
+    # Without TCP_NODELAY a second small message waits 40 ms for the peer's delayed ACK; asyncio sets it on some sockets
+    # only, not on those that a listener accepted.
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
     options += [
         (socket.IPPROTO_TCP, getattr(socket, name), value)
         for name, value in KEEPALIVE.items()
