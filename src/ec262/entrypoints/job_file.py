@@ -49,7 +49,7 @@ def run_job_file(path: str) -> JobFile:
     linecache.checkcache(str(file))
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's own file is what the command is for
-    except (Ec262Error, SystemExit):
+    except (Ec262Error, SystemExit, BrokenPipeError):  # the last: nobody reads our output any more
         raise
     except Exception as error:
         raise UserCodeFailed(
