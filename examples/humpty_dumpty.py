@@ -1,7 +1,7 @@
 """The example of 2012: count the words of a rhyme.
 
-    python examples/humpty_dumpty.py
-    python -m ec262.entrypoints.foreman examples/humpty_dumpty.py --discovery http://host:26262
+python examples/humpty_dumpty.py
+python -m ec262.entrypoints.foreman examples/humpty_dumpty.py --discovery http://host:26262
 """
 
 from collections.abc import Iterable, Iterator

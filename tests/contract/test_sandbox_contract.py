@@ -1,5 +1,5 @@
 """What every sandbox does with a job, whatever keeps it in."""
-# ruff: noqa: S311 - plain randomness is what is tested
+
 
 from __future__ import annotations
 

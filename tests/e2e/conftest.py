@@ -74,6 +74,6 @@ def town(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[
     folder = tmp_path_factory.mktemp("town")
     with (
         _spotless(folder) as shell,
-        _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="16") as town,
+        _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="32") as town,
     ):
         yield town

@@ -8,10 +8,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.processes import family, still_alive
-from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs
+from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
 
 SLOW_SQUARES = """
     import time
@@ -33,11 +31,12 @@ SLOW_SQUARES = """
 SQUARES = {remainder: sum(n**2 for n in range(6) if n % 3 == remainder) for remainder in range(3)}
 
 
-def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:
+def start_squares(shell: Shell, town: Network, *flags: object) -> subprocess.Popen[str]:
     """Start a job; return when a task of it is under way."""
     shell.file("squares.py", SLOW_SQUARES)
     before = len(town.log())
-    process = shell.start("foreman", "squares.py", "--discovery", town.url, "-v")
+    process = shell.start("foreman", "squares.py", "--discovery", town.url, "-V", *flags)
+    read_until(process.stderr, "bought 6 of 6 tasks")
     wait_until(lambda: "accepted (map" in town.log()[before:])
     return process
 
@@ -74,18 +73,16 @@ def test_workers_find_back_to_a_discovery_that_was_away_for_long(shell: Shell, t
     assert squares_of(shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url)) == SQUARES
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-def test_a_foreman_ends_in_the_middle_and_is_missed_by_nobody(
-    shell: Shell, town: Network, number: signal.Signals, status: int
-) -> None:
-    foreman = start_squares(shell, town)
-    foreman.send_signal(number)
-    done = shell.wait(foreman)
-    assert (done.status, done.stdout) == (status, "")
-    assert "Traceback" not in done.stderr
-    good = shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url, "--credentials", "another")
+def test_foremen_end_in_the_middle_and_are_missed_by_nobody(shell: Shell, town: Network) -> None:
+    ends = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
+    foremen = {number: start_squares(shell, town, "--credentials", number.name) for number in ends}
+    for number, foreman in foremen.items():
+        foreman.send_signal(number)
+    for number, foreman in foremen.items():
+        done = shell.wait(foreman)
+        assert (done.status, done.stdout) == (ends[number], "")
+        assert "Traceback" not in done.stderr
+    good = shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url)
     assert squares_of(good) == SQUARES
 
 

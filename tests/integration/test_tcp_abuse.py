@@ -267,23 +267,16 @@ async def test_many_connections_at_once(start: StartServer) -> None:
 
 
 async def test_neither_end_waits_to_send_small_messages() -> None:
-    accepted: list[Connection] = []
-
-    async def handler(connection: Connection) -> None:
-        accepted.append(connection)
-        await connection.receive(max_payload_bytes=0, timeout_s=5)
-
+    accepted: asyncio.Queue[Connection] = asyncio.Queue()
     listener = TcpListener("127.0.0.1", 0)
-    endpoint = await listener.start(handler)
+    endpoint = await listener.start(accepted.put)
     address = WorkerAddress(host="127.0.0.1", port=endpoint.port, fingerprint=endpoint.fingerprint)
     dialed = await TcpDialer().connect(address, timeout_s=5)
-    await dialed.send(HELLO, timeout_s=5)
-    for connection in (dialed, *accepted):
+    for connection in (dialed, await asyncio.wait_for(accepted.get(), 5)):
         assert isinstance(connection, TcpConnection)
         assert connection._writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     await dialed.close()
     await listener.close()
-    assert accepted
 
 
 async def test_a_listener_closes_amid_handshakes(start: StartServer) -> None:

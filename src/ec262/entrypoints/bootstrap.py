@@ -65,9 +65,7 @@ def build_foreman(
         progress=progress or choose_progress(quiet=quiet, clock=time.monotonic),
     )
     policy = ForemanPolicy(
-        run=RunPolicy(
-            rule=parse_rule(settings.verify), attempts=settings.attempts, patience_s=settings.patience
-        ),
+        run=RunPolicy(rule=parse_rule(settings.verify), attempts=settings.attempts, patience_s=settings.patience),
         link=LinkPolicy(release=__version__),
         limits=Limits(cpu_s=settings.task_timeout, wall_s=settings.task_timeout),
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.

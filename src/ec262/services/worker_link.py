@@ -27,7 +27,7 @@ from ec262.domain.messages import (
 from ec262.domain.ports.transport import Connection, Dialer
 
 MAX_REPLIES = 2
-"""Replies to one request: to an announced task Ready and Committed, to a delivery asked early Committed and Delivered."""
+"""Replies to one request: Ready and Committed to an announced task, Committed and Delivered to an early delivery."""
 
 
 @attrs.frozen(kw_only=True)
