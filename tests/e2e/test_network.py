@@ -7,11 +7,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.processes import family, still_alive
 from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
 
-SLOW_SQUARES = """
+SQUARES_JOB = """
     import time
     import ec262
 
@@ -24,19 +25,21 @@ SLOW_SQUARES = """
     def add_up(remainder, squares):
         yield remainder, sum(squares)
 
-    data = {number: 1.0 for number in range(6)}
+    data = {number: SECONDS for number in range(6)}
 """
-"""More than a second of work that needs no processor."""
+"""Work that takes some time and no processor."""
 
 SQUARES = {remainder: sum(n**2 for n in range(6) if n % 3 == remainder) for remainder in range(3)}
 
 
-def start_squares(shell: Shell, town: Network, *flags: object) -> subprocess.Popen[str]:
+def squares_job(shell: Shell, seconds: float = 1.0) -> Path:
+    return shell.file("squares.py", SQUARES_JOB.replace("SECONDS", str(seconds)))
+
+
+def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:
     """Start a job; return when a task of it is under way."""
-    shell.file("squares.py", SLOW_SQUARES)
     before = len(town.log())
-    process = shell.start("foreman", "squares.py", "--discovery", town.url, "-V", *flags)
-    read_until(process.stderr, "bought 6 of 6 tasks")
+    process = shell.start("foreman", squares_job(shell), "--discovery", town.url, "-v")
     wait_until(lambda: "accepted (map" in town.log()[before:])
     return process
 
@@ -69,20 +72,23 @@ def test_workers_find_back_to_a_discovery_that_was_away_for_long(shell: Shell, t
     back_since = len(town.log())
     town.start_discovery()
     wait_until(lambda: town.log()[back_since:].count("in the pool as") == len(town.workers))
-    shell.file("squares.py", SLOW_SQUARES)
-    assert squares_of(shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url)) == SQUARES
+    assert squares_of(shell.run("foreman", squares_job(shell), "--quiet", "--discovery", town.url)) == SQUARES
 
 
 def test_foremen_end_in_the_middle_and_are_missed_by_nobody(shell: Shell, town: Network) -> None:
     ends = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
-    foremen = {number: start_squares(shell, town, "--credentials", number.name) for number in ends}
+    job = squares_job(shell, seconds=8.0)
+    flags = ("--discovery", town.url, "-V", "--credentials")
+    foremen = {number: shell.start("foreman", job, *flags, number.name) for number in ends}
+    for foreman in foremen.values():
+        read_until(foreman.stderr, "bought 6 of 6 tasks")
     for number, foreman in foremen.items():
         foreman.send_signal(number)
     for number, foreman in foremen.items():
         done = shell.wait(foreman)
         assert (done.status, done.stdout) == (ends[number], "")
         assert "Traceback" not in done.stderr
-    good = shell.run("foreman", "squares.py", "--quiet", "--discovery", town.url)
+    good = shell.run("foreman", squares_job(shell), "--quiet", "--discovery", town.url)
     assert squares_of(good) == SQUARES
 
 
@@ -129,8 +135,7 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
     )
     worker = shell.start("old_worker.py", EC262_DISCOVERY=network.url)
     assert "serves at" in line_of(worker)
-    shell.file("squares.py", SLOW_SQUARES)
-    done = shell.run("foreman", "squares.py", "--quiet", "--patience", "0.5", "--discovery", network.url)
+    done = shell.run("foreman", squares_job(shell), "--quiet", "--patience", "0.5", "--discovery", network.url)
     assert (done.status, done.stdout) == (1, "")
     assert "3 workers are needed, 0 can be had (1 runs cpython 3.7)" in done.stderr
     assert "Traceback" not in done.stderr
