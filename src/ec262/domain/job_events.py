@@ -65,10 +65,12 @@ class ReplicaEnded:
 
 @attrs.frozen(kw_only=True)
 class Judged:
-    """Discovery's answer on tasks; one that it no longer knows is missing from ``verdicts``."""
+    """Discovery's answer on tasks; one that it no longer knows is missing from ``verdicts``. ``heard`` is the
+    question's."""
 
     now: float
     asked: tuple[str, ...]
+    heard: int | None = None
     verdicts: tuple[Verdict, ...]
 
 
@@ -139,9 +141,14 @@ class Dispatch:
 
 @attrs.frozen(kw_only=True)
 class AskVerdicts:
-    """Ask discovery how these tasks stand."""
+    """Ask discovery how these tasks stand.
+
+    ``heard`` is how many of the one task's replicas had been heard of at that time: an answer may only end a purchase
+    if nothing was heard since the question. It is None for a question that was asked by the way.
+    """
 
     tasks: tuple[str, ...]
+    heard: int | None = None
 
 
 @attrs.frozen(kw_only=True)

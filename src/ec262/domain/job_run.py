@@ -237,8 +237,7 @@ class JobRun:
         return None
 
     def _ask(self, task_id: str, attempt: Attempt) -> list[Instruction]:
-        attempt.asked = True
-        return [AskVerdicts(tasks=(task_id,))]
+        return [AskVerdicts(tasks=(task_id,), heard=attempt.heard)]
 
     # --- verdicts ---------------------------------------------------------------------------------------------------
 
@@ -246,14 +245,15 @@ class JobRun:
         verdicts = {verdict.task: verdict for verdict in event.verdicts}
         instructions: list[Instruction] = []
         for task_id in event.asked:
-            instructions += self._judge(task_id, verdicts.get(task_id), event.now)
+            instructions += self._judge(task_id, verdicts.get(task_id), event)
         return instructions
 
-    def _judge(self, task_id: str, verdict: Verdict | None, now: float) -> list[Instruction]:
+    def _judge(self, task_id: str, verdict: Verdict | None, event: Judged) -> list[Instruction]:
         current = self._current(task_id, Step.RUNNING)
         if current is None:
             return []
         task, attempt = current
+        now = event.now
         if verdict is not None and verdict.state in {TaskState.WON, TaskState.SETTLED}:
             self._tasks.move(task, "won")
             attempt.verdict = verdict
@@ -261,18 +261,20 @@ class JobRun:
             attempt.untried = sorted((winner.worker for winner in verdict.winners), key=self._avoid.__contains__)
             # The committed replicas have freed their slots: what is still wanted may fit now.
             return [*self._fetch(task, attempt, now), *self._buy_wanted(now)]
-        why = self._why_lost(attempt, verdict, now)
+        why = self._why_lost(attempt, verdict, now, up_to_date=event.heard == attempt.heard)
         return self._lose(task, attempt, why, now) if why else []
 
-    def _why_lost(self, attempt: Attempt, verdict: Verdict | None, now: float) -> str:
+    def _why_lost(self, attempt: Attempt, verdict: Verdict | None, now: float, *, up_to_date: bool) -> str:
         """Return why an attempt that has not won cannot win any more, or an empty string if it still may."""
         if verdict is None:
             return "discovery has forgotten it"
         if verdict.state is TaskState.REFUNDED or now >= attempt.deadline:
             return "the deadline passed"
-        if attempt.asked and not attempt.outstanding:
+        if not up_to_date:
+            return ""  # an answer to an older question knows nothing of what was committed since
+        if not attempt.outstanding:
             return "no quorum of equal results"
-        if attempt.asked and not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
+        if not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
             return "too few replicas left"
         return ""
 

@@ -53,8 +53,11 @@ class Attempt:
     limits: dict[str, tuple[str, str]] = attrs.Factory(dict)
     untried: list[str] = attrs.Factory(list)
     verdict: Verdict | None = None
-    asked: bool = False
-    """The deciding question was put to discovery: if it knows of no win, the attempt is lost."""
+
+    @property
+    def heard(self) -> int:
+        """How many replicas have committed or ended, as far as is known."""
+        return len(self.committed) + len(self.ended)
 
     def replica(self, worker: str) -> BoughtReplica:
         """Return the replica that this worker was assigned."""

@@ -248,7 +248,7 @@ class JobExecution:
         for start in range(0, len(ask.tasks), MAX_BATCH):
             query = VerdictQuery(tasks=ask.tasks[start : start + MAX_BATCH])
             verdicts += (await self._ports.discovery.verdicts(query)).verdicts
-        return ev.Judged(now=self._now(), asked=ask.tasks, verdicts=tuple(verdicts))
+        return ev.Judged(now=self._now(), asked=ask.tasks, heard=ask.heard, verdicts=tuple(verdicts))
 
     async def _fetch(self, fetch: ev.Fetch) -> ev.Event:
         verdict, worker = fetch.verdict, fetch.replica.worker

@@ -100,7 +100,10 @@ def end(run: JobRun, *workers: str, limit: str = "", task: str = "task-1") -> li
 
 
 def judge(run: JobRun, *verdicts: Verdict, task: str = "task-1", now: float = 2) -> list[ev.Instruction]:
-    return run.handle(ev.Judged(now=now, asked=(task,), verdicts=verdicts))
+    """Answer a question that was asked with all that the run has heard."""
+    attempt = run._by_id[task].attempt if task in run._by_id else None
+    heard = attempt.heard if attempt else 0
+    return run.handle(ev.Judged(now=now, asked=(task,), heard=heard, verdicts=verdicts))
 
 
 def test_a_job_from_its_first_purchase_to_its_end() -> None:
@@ -110,7 +113,7 @@ def test_a_job_from_its_first_purchase_to_its_end() -> None:
     dispatches = run.handle(ev.Bought(now=0, asked=buy.tasks, tasks=(bought("task-1"),), shortfall=""))
     assert kinds(dispatches) == [ev.Dispatch] * 3 + [ev.Wake]
     assert commit(run, "worker-a") == []
-    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",))]
+    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",), heard=2)]
     fetch = only(ev.Fetch, judge(run, verdict("task-1")))
     assert (fetch.name, fetch.replica.worker) == (name(0), "worker-a")
     assert run.handle(ev.Delivered(now=3, task="task-1")) == [ev.StartReduce()]
@@ -266,6 +269,17 @@ def test_silence_until_the_deadline_loses_the_task() -> None:
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=99))).tasks == ("task-1",)
     assert judge(run, verdict("task-1", TaskState.OPEN), now=99) == []
     assert ev.Buy in kinds(judge(run, verdict("task-1", TaskState.OPEN), now=100))
+
+
+def test_an_answer_to_an_older_question_does_not_lose_the_task() -> None:
+    run = running()
+    question = only(ev.AskVerdicts, commit(run, "worker-a", "worker-b"))
+    last = only(ev.AskVerdicts, commit(run, "worker-c"))
+    nothing_yet = Verdict(task="task-1", state=TaskState.OPEN, committed=0)
+    for heard in (None, question.heard):
+        assert run.handle(ev.Judged(now=2, asked=("task-1",), heard=heard, verdicts=(nothing_yet,))) == []
+    won = ev.Judged(now=2, asked=("task-1",), heard=last.heard, verdicts=(verdict("task-1"),))
+    assert kinds(run.handle(won))[0] is ev.Fetch
 
 
 def test_a_task_that_discovery_forgot_is_lost() -> None:
