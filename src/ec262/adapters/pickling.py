@@ -118,7 +118,7 @@ _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib
 def _is_installed(name: str | None) -> bool:
     """Whether a module belongs to this Python or its site-packages, and so is not the job's own."""
     module = sys.modules.get((name or "").partition(".")[0])
-    if name == "__main__":
+    if module is None or name == "__main__":  # None: made at run time, as a namedtuple's methods are
         return False
     file = getattr(module, "__file__", None)
     if file is None:

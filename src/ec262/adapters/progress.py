@@ -31,20 +31,29 @@ class Lines:
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._clock = clock
-        self._phase: Phase | None = None
+        self._latest: JobStatus | None = None
+        self._written: JobStatus | None = None
         self._next_at = 0.0
-        self._note = ""
 
     def show(self, status: JobStatus) -> None:
-        """Write a line if a phase began, a note changed, or enough time has passed."""
-        if status.phase is self._phase and status.note == self._note and self._clock() < self._next_at:
-            return
-        self._phase, self._note = status.phase, status.note
-        self._next_at = self._clock() + LINE_INTERVAL_S
-        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {_details(status)}", file=self._stream)
+        """Write a line if a phase begins or ends, a note changed, or something did and enough time has passed."""
+        before, self._latest = self._latest, status
+        if before is None or status.phase is not before.phase:
+            self._write(before)
+            self._write(status)
+        elif status.note not in {"", before.note} or (status != self._written and self._clock() >= self._next_at):
+            self._write(status)
 
     def close(self) -> None:
-        """Do nothing: every line is whole."""
+        """Write how the run ended."""
+        self._write(self._latest)
+
+    def _write(self, status: JobStatus | None) -> None:
+        if status is None or status == self._written:
+            return
+        self._written = status
+        self._next_at = self._clock() + LINE_INTERVAL_S
+        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {_details(status)}", file=self._stream)
 
 
 class Bar:

@@ -7,6 +7,7 @@
     │   ├── JobDefinitionError       a mapper, reducer, data or input file is missing or malformed
     │   ├── FunctionNotPicklable     a function holds something that cannot travel
     │   ├── ValueNotEncodable        a key or value has a type without a canonical form
+    │   ├── KeyNotHashable           a key that no dict takes
     │   ├── KeyCollision             keys that Python takes for equal but that are not the same value
     │   ├── UserCodeFailed           the job's own function raised
     │   └── TaskLimitExceeded        a task ran out of time, memory or output
@@ -83,6 +84,10 @@ class ValueNotEncodable(JobError):
         self.where = where
 
 
+class KeyNotHashable(JobError):
+    """A key that no dict takes, as a list: a job's result is a dict."""
+
+
 class KeyCollision(JobError):
     """Two keys are equal to Python (``1 == True == 1.0``) but are not the same value."""
 
@@ -154,10 +159,11 @@ class NoEligibleWorkers(Ec262Error):
 
 
 class TaskAbandoned(Ec262Error):
-    """A task was bought as often as allowed and never won; ``history`` has a line for each replica."""
+    """A task was bought as often as allowed and never won; ``history`` has a line for each replica, ``hint`` may say
+    what to look for."""
 
-    def __init__(self, *, task: str, attempts: int, history: tuple[str, ...]) -> None:
-        lines = "".join(f"\n  {line}" for line in history)
+    def __init__(self, *, task: str, attempts: int, history: tuple[str, ...], hint: str = "") -> None:
+        lines = "".join(f"\n  {line}" for line in (*history, hint) if line)
         super().__init__(f"{task} was bought {attempts} times and never had enough equal results:{lines}")
         self.task = task
         self.attempts = attempts

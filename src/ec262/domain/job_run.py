@@ -39,6 +39,12 @@ from ec262.domain.job_events import (
 from ec262.domain.job_task import Attempt, RunningTask, Step, TaskBoard
 from ec262.domain.verification import VerificationRule
 
+NO_QUORUM = "no quorum of equal results"
+DIFFERENT = (
+    "if nobody lied, the functions give different results on different machines: look for time, id(), os.urandom, "
+    "the order of sets, random generators of your own"
+)
+
 MAX_RETRY_S = 2.0
 """The longest pause between two attempts to buy while no worker is free."""
 
@@ -273,7 +279,7 @@ class JobRun:
         if not up_to_date:
             return ""  # an answer to an older question knows nothing of what was committed since
         if not attempt.outstanding:
-            return "no quorum of equal results"
+            return NO_QUORUM
         if not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
             return "too few replicas left"
         return ""
@@ -294,7 +300,10 @@ class JobRun:
         if attempt.verdict is None:
             self._refunds.append(attempt.deadline + self._policy.grace_s)
         if task.purchases >= self._policy.attempts:
-            error: Ec262Error = TaskAbandoned(task=str(task.name), attempts=task.purchases, history=tuple(task.history))
+            hint = DIFFERENT if why == NO_QUORUM else ""
+            error: Ec262Error = TaskAbandoned(
+                task=str(task.name), attempts=task.purchases, history=tuple(task.history), hint=hint
+            )
             return [Fail(error=error)]
         self._tasks.move(task, "lost")
         task.attempt = None

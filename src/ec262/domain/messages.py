@@ -36,7 +36,10 @@ _reason: Validator = v.max_len(MAX_REASON_CHARS)
 
 def printable(text: str) -> str:
     """Return a stranger's text with everything replaced that could act on a terminal; line ends and tabs stay."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    if text.isprintable():
+        return text
+    unprintable = {ord(char) for char in set(text) if not char.isprintable() and char not in "\n\t"}
+    return text.translate(dict.fromkeys(unprintable, "\N{REPLACEMENT CHARACTER}"))
 
 
 @attrs.frozen(kw_only=True)
@@ -102,7 +105,7 @@ class Failed:
     """No result: the task hit ``limit`` (cpu, wall, memory, output), or, where that is empty, what ``reason`` says."""
 
     task: str = attrs.field(validator=_task)
-    limit: str = attrs.field(validator=v.max_len(16))
+    limit: str = attrs.field(validator=v.in_(("", "cpu", "wall", "memory", "output")))
     reason: str = attrs.field(converter=printable, validator=_reason)
 
 

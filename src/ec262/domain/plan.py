@@ -18,6 +18,9 @@ WAVES = 3
 PARTITION_BYTES = 16 << 20
 """A partition is cut so that it does not pass this size, where rows and purse allow."""
 
+MAX_PARTITION_BYTES = 128 << 20
+"""No partition may be larger than this on average: workers would refuse it."""
+
 SPARE_TASKS = 1
 """Tasks' worth of credits kept back to buy again one that was lost."""
 
@@ -67,8 +70,13 @@ def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int)
 def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
     """Return how many reduce tasks to cut the keys into: as planned, more if their values turned out large.
 
-    ``key_sizes`` are the bytes of each key with its values; ``purse`` is what is left after the map phase.
+    ``key_sizes`` are the bytes of each key with its values; ``purse`` is what is left after the map phase. Raises
+    InsufficientCredits if it cannot buy as many tasks as there have to be.
     """
     wished = max(plan.reduce_tasks, -(-sum(key_sizes) // PARTITION_BYTES))
-    affordable = max(1, purse // plan.replicas - SPARE_TASKS)
-    return max(1, min(wished, affordable, len(key_sizes)))
+    least = -(-sum(key_sizes) // MAX_PARTITION_BYTES)
+    affordable = purse // plan.replicas
+    if affordable < least:
+        why = f"the map phase yielded {sum(key_sizes) >> 20} MiB; a combiner would make that less"
+        raise InsufficientCredits(have=purse, need=least * plan.replicas, why=why)
+    return max(1, min(wished, max(least, affordable - SPARE_TASKS), len(key_sizes)))

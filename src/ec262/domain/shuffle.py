@@ -13,7 +13,7 @@ from typing import Any
 
 from ec262.domain import canonical
 from ec262.domain.canonical import encode_list
-from ec262.domain.errors import JobDefinitionError, KeyCollision, key_text
+from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable, key_text
 from ec262.domain.job import Row
 from ec262.domain.pairs import Pair, encode_keys, encode_pairs
 
@@ -21,7 +21,7 @@ from ec262.domain.pairs import Pair, encode_keys, encode_pairs
 def shuffle(outputs: Iterable[Sequence[Pair]]) -> list[Row]:
     """Group the map tasks' pairs by key: the rows of the reduce phase, sorted by their keys' canonical bytes.
 
-    A row's value is the list of the key's values in the order of the data. Raises KeyCollision, and JobDefinitionError
+    A row's value is the list of the key's values in the order of the data. Raises KeyCollision, and KeyNotHashable
     for keys that no dict takes.
     """
     keys: dict[bytes, Any] = {}
@@ -38,7 +38,7 @@ def shuffle(outputs: Iterable[Sequence[Pair]]) -> list[Row]:
 def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
     """Merge the reduce tasks' pairs into the job's result, ordered by the keys' canonical bytes.
 
-    Of several pairs with one key the last wins. Raises KeyCollision, and JobDefinitionError for keys that no dict
+    Of several pairs with one key the last wins. Raises KeyCollision, and KeyNotHashable for keys that no dict
     takes.
     """
     last: dict[bytes, Pair] = {}
@@ -54,7 +54,7 @@ def _check_keys(keys: list[Any]) -> None:
         return
     for key in keys:
         if not _is_hashable(key):
-            raise JobDefinitionError(
+            raise KeyNotHashable(
                 f"{key_text(key)} ({type(key).__name__}) cannot be a key: results are dicts, whose keys are hashable"
             )
     try:

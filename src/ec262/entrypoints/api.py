@@ -5,11 +5,16 @@ Nothing heavy is imported here: a job's module is also loaded where only its fun
 
 from __future__ import annotations
 
+import atexit
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 calls = 0
 """How often ``run_job`` was called in this process: tells whether a job's file runs its job by itself."""
+
+read_by_command = False
+"""Whether the ``foreman`` command reads the job's file; else Python runs it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +26,8 @@ declared: dict[str, Callable[..., Any]] = {}
 
 def mapper(function: F) -> F:
     """Mark ``mapper(key, value)``: for each row of the data it returns an iterable of (key, value) pairs."""
+    if not declared and function.__module__ == "__main__":
+        atexit.register(_tell_how_to_run)
     declared["mapper"] = function
     return function
 
@@ -38,6 +45,12 @@ def combiner(function: F) -> F:
     less travels. The reducer then gets the combined values; it must not matter how rows are grouped."""
     declared["combiner"] = function
     return function
+
+
+def _tell_how_to_run() -> None:
+    """A file that only declares a job does nothing if Python runs it; say what would."""
+    if not read_by_command and calls == 0:
+        print(f"ec262: {sys.argv[0]} declares a job; to run it: ec262 foreman {sys.argv[0]}", file=sys.stderr)
 
 
 def run_job(

@@ -60,14 +60,16 @@ def build_foreman(
         discovery=discovery or build_discovery_client(settings, role="foreman", token=token),
         dialer=dialer or TcpDialer(),
         cipher=cipher or AesSivCipher(),
-        clock=time.time,
+        clock=time.monotonic,
         entropy=SystemEntropy(),
         progress=progress or choose_progress(quiet=quiet, clock=time.monotonic),
     )
     policy = ForemanPolicy(
         run=RunPolicy(rule=parse_rule(settings.verify), attempts=settings.attempts, patience_s=settings.patience),
         link=LinkPolicy(release=__version__),
-        limits=Limits(cpu_s=settings.task_timeout, wall_s=settings.task_timeout),
+        limits=Limits(
+            cpu_s=settings.task_timeout, wall_s=settings.task_timeout, memory_bytes=settings.task_memory << 20
+        ),
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
     )
@@ -138,7 +140,7 @@ def build_worker(
         sandbox=sandbox or LinuxSandbox(settings.allow),
         cipher=cipher or AesSivCipher(),
         results=results or FileResultStore(capacity_bytes=settings.results_limit_mib << 20),
-        clock=time.time,
+        clock=time.monotonic,
     )
     policy = WorkerPolicy(
         release=__version__,

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -38,6 +39,7 @@ class EmbeddedSystem:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._address: tuple[str, str] | None = None
+        self._folder: str | None = None
 
     def order(self, settings: Settings) -> None:
         """Tell the supervisor to start discovery and ``settings.workers`` workers; does not wait for them."""
@@ -59,6 +61,7 @@ class EmbeddedSystem:
                 raise ConfigurationError(f"the embedded system did not start (exit status {self._process.wait()})")
             said = json.loads(line)
             self._address = said["url"], said["token"]
+            self._folder = said["folder"]
         return self._address
 
     @asynccontextmanager
@@ -98,3 +101,5 @@ class EmbeddedSystem:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._folder is not None:  # a supervisor that was killed could not remove it
+            shutil.rmtree(self._folder, ignore_errors=True)

@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--task-timeout", type=float, metavar="S", help="seconds that a task may take (default: 600)")
     add("--attempts", type=int, metavar="N", help="how often a task is bought before the job fails (default: 3)")
     add("--patience", type=float, metavar="S", help="seconds to wait for workers or discovery (default: 60)")
+    add("--task-memory", type=int, metavar="MIB", help="memory that a task may use (default: 1024)")
     add("--workers", type=int, metavar="N", help="workers of the embedded system (default: 4)")
     add("--config", metavar="FILE", help="settings file (TOML)")
     add("--dry-run", action="store_true", help="tell the plan and its price; buy nothing")
@@ -70,7 +71,9 @@ def _terminated_as_interrupted() -> Iterator[list[int]]:
 
     def on_terminate(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        signal.raise_signal(signal.SIGINT)
+        if callable(signal.getsignal(signal.SIGINT)):
+            signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt  # Ctrl-C is ignored, as in a script's background jobs
 
     before = signal.signal(signal.SIGTERM, on_terminate)
     try:

@@ -17,12 +17,22 @@ from ec262.domain.errors import (
     ConfigurationError,
     Ec262Error,
     FunctionNotPicklable,
+    InsufficientCredits,
     JobDefinitionError,
+    TaskLimitExceeded,
     UserCodeFailed,
 )
 from ec262.domain.plan import Plan
-from ec262.entrypoints.job_file import run_job_file, with_source_lines
+from ec262.entrypoints.job_file import loaded_files, run_job_file, with_source_lines
 from ec262.entrypoints.session import PlanOnly, Session
+
+ADVICE = {
+    "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
+    "wall": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
+    "memory": "Smaller rows or a combiner take less; --task-memory MIB asks for more, as far as the workers allow it.",
+    "output": "Smaller rows, fewer or smaller pairs, or a combiner (@ec262.combiner) yield less.",
+}
+"""What to do about a limit that a task exceeded."""
 
 MAX_LINES_SHOWN = 40
 """Lines of a result that are printed to a terminal; files and pipes get all."""
@@ -44,14 +54,14 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
         print(_describe(plan_only.plan))
     except UserCodeFailed as error:
         if error.report:
-            print(with_source_lines(error.report), file=sys.stderr)
+            print(with_source_lines(error.report, loaded_files()), file=sys.stderr)
         print(f"ec262: {error}", file=sys.stderr)
         return 1
     except (ConfigurationError, JobDefinitionError, FunctionNotPicklable) as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2
     except Ec262Error as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        print(f"ec262: {error}{_advice(error)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever read our output has seen enough; keep the interpreter from complaining when it flushes at exit.
@@ -62,11 +72,19 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
 
 def _run(arguments: argparse.Namespace, session: Session) -> None:
     with _output(arguments) as write:
+        if arguments.input or arguments.output:
+            session.script_calls_refused = (
+                f"{arguments.job} calls run_job itself, so --input and --output have no say: "
+                "read and write files in the script, or leave run_job to the command"
+            )
         job = run_job_file(arguments.job)
-        if not job.ran_itself:
-            write(session.run_job(_data_of(arguments, job.data), job.functions, {}))
-        elif arguments.input or arguments.output:
-            raise JobDefinitionError("this job calls run_job itself: --input and --output are its own business")
+        if job.ran_itself:
+            return
+        session.script_calls_refused = ""
+        result = session.run_job(_data_of(arguments, job.data), job.functions, {})
+        write(result)
+        if not result and not arguments.quiet:
+            print("ec262: the result is empty: there were no rows, or the functions yielded nothing", file=sys.stderr)
 
 
 def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
@@ -88,10 +106,10 @@ def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]]
         return
     path = Path(arguments.output)
     # What is there and no plain file (a pipe, a device) is written as it is: it must not be replaced by a file.
-    special = path.exists() and not path.is_file()
-    target = path if special else path.resolve()
-    written = target if special else target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
+        special = path.exists() and not path.is_file()
+        target = path if special else path.resolve()
+        written = target if special else target.with_name(f".{target.name}.{os.getpid()}.partial")
         file = written.open("w" if special else "x", encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
@@ -120,6 +138,14 @@ def _print_result(result: dict[Any, Any]) -> None:
     sys.stdout.flush()
     if sys.stdout.isatty() and len(result) > MAX_LINES_SHOWN:
         print(f"... and {len(result) - MAX_LINES_SHOWN:,} more: --output FILE writes all", file=sys.stderr)
+
+
+def _advice(error: Ec262Error) -> str:
+    if isinstance(error, InsufficientCredits):
+        return "\nAccounts earn credits by working; what they start with is discovery's --grant."
+    if isinstance(error, TaskLimitExceeded):
+        return "\n" + ADVICE.get(error.limit, "")
+    return ""
 
 
 def _describe(plan: Plan) -> str:

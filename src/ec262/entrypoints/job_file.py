@@ -5,7 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,6 +45,7 @@ def run_job_file(path: str) -> JobFile:
     sys.modules["__main__"] = module
     sys.path.insert(0, str(file.parent))
     api.declared.clear()
+    api.read_by_command = True
     calls_before = api.calls
     linecache.checkcache(str(file))
     try:
@@ -71,23 +72,32 @@ def _report(error: Exception, file: str) -> str:
     return "".join(traceback.format_exception(type(error), error, trace))
 
 
-def with_source_lines(report: str) -> str:
-    """Add the source lines to a traceback that was written where the job's files could not be read."""
+def loaded_files() -> frozenset[str]:
+    """Return the source files that this process has loaded: the job's own are among them."""
+    return frozenset(file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None)))
+
+
+def with_source_lines(report: str, files: Collection[str]) -> str:
+    """Add the source lines to a traceback that was written where the job's files could not be read.
+
+    A stranger may have written it: only ``files`` are looked into.
+    """
     lines: list[str] = []
     written = report.splitlines()
     for number, line in enumerate(written):
         lines.append(line)
         following = written[number + 1] if number + 1 < len(written) else ""
-        source = _source_of(line)
+        source = _source_of(line, files)
         if source and not following.startswith("    "):
             lines.append(f"    {source}")
     return "\n".join(lines)
 
 
-def _source_of(line: str) -> str:
+def _source_of(line: str, files: Collection[str]) -> str:
     """Return the source line that a ``File "...", line N`` line of a traceback speaks of, or an empty string."""
     head, _, rest = line.strip().partition('", line ')
     number = rest.partition(",")[0]
-    if not head.startswith('File "') or not number.isdecimal():
+    file = head.removeprefix('File "')
+    if file == head or file not in files or not number.isdecimal():
         return ""
-    return linecache.getline(head.removeprefix('File "'), int(number)).strip()
+    return linecache.getline(file, int(number)).strip()

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,6 +21,7 @@ from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Job
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
+from ec262.domain.verification import parse_rule
 from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.launch import launch_supervisor
@@ -60,6 +62,8 @@ class Session:
         self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
         self._shape: tuple[object, ...] | None = None
         """What the embedded system was told to be like; None while it waits for its order."""
+        self.script_calls_refused = ""
+        """Why a job file may not call ``run_job`` itself; empty if it may."""
 
     def __enter__(self) -> Self:
         _active.append(self)
@@ -82,6 +86,8 @@ class Session:
         self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
     ) -> dict[Any, Any]:
         """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them."""
+        if self.script_calls_refused:
+            raise JobDefinitionError(self.script_calls_refused)
         unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
         if unknown:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
@@ -91,12 +97,23 @@ class Session:
             return {}
         embedded = None
         if settings.discovery is None:
-            # The user's own workers on the user's own machine have whatever the job wants.
-            allowed = tuple(sorted({*settings.allow, *job.requirement.packages}))
-            embedded = self._start_embedded(attrs.evolve(settings, allow=allowed))
+            # The user's own workers on the user's own machine have whatever is installed and the job wants. What is
+            # not installed is for the job's own import to stumble over, or to get by without.
+            packages = tuple(name for name in job.requirement.packages if find_spec(name) is not None)
+            job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
+            embedded = self._start_embedded(settings, packages)
         return _run_to_end(self._run(job, settings, embedded))
 
-    def _start_embedded(self, settings: Settings) -> EmbeddedSystem:
+    def _start_embedded(self, settings: Settings, packages: tuple[str, ...]) -> EmbeddedSystem:
+        """Have a system with workers enough and able to run the job; one that runs already is kept if it suits."""
+        settings = attrs.evolve(
+            settings,
+            allow=tuple(sorted({*settings.allow, *packages})),
+            workers=max(settings.workers, parse_rule(settings.verify).replicas),
+            cpu_limit=max(settings.cpu_limit, settings.task_timeout),
+            wall_limit=max(settings.wall_limit, settings.task_timeout),
+            memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
+        )
         shape = (settings.workers, settings.slots, settings.allow, settings.limits)
         if self._shape not in {None, shape}:
             self.close()
@@ -174,16 +191,29 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     outcome: list[T] = []
     failure: list[BaseException] = []
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+
+    async def main() -> T:
+        task = asyncio.create_task(work)
+        running.append((asyncio.get_running_loop(), task))
+        return await task
 
     def run() -> None:
         try:
-            outcome.append(asyncio.run(work))
+            outcome.append(asyncio.run(main()))
         except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # Ctrl-C: the job is not to go on without its caller
+        if running:
+            loop, task = running[0]
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
     if failure:
         raise failure[0]
     return outcome[0]

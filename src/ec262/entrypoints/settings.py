@@ -40,6 +40,8 @@ class Settings:
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
     seed: int = attrs.field(default=0, validator=[v.ge(0), v.lt(1 << 63)])
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])
+    task_memory: int = attrs.field(default=1024, validator=v.ge(16))
+    """Memory that a task may use, MiB; a worker may allow less."""
     attempts: int = attrs.field(default=3, validator=[v.ge(1), v.le(20)])
     patience: float = attrs.field(default=60.0, validator=v.gt(0))
     """How long to wait for workers to come, or for discovery to answer, before giving up."""

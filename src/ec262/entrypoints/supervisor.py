@@ -32,8 +32,11 @@ from ec262.entrypoints.embedded import SupervisorOrder
 from ec262.entrypoints.logs import LOG_FORMAT
 from ec262.entrypoints.settings import Settings
 
-FOREMAN_CREDITS = 1_000_000
+FOREMAN_CREDITS = 1_000_000_000
 """The embedded foreman's purse: its own machine computes, so credits are no object."""
+
+MAX_REPLACEMENTS = 20
+"""Workers that are started anew in a system's life; where more die, something is wrong with the machine."""
 
 CONFIGURATION_STATUS = 2
 
@@ -54,6 +57,8 @@ class Supervisor:
         self._roles: dict[int, str] = {}
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._to_discovery: int | None = None
+        self._workers: dict[str, Callable[[], int]] = {}
+        self._replacements = MAX_REPLACEMENTS
 
     def prepare(self) -> None:
         """Fork discovery, which imports what it needs while this process imports what every worker needs."""
@@ -83,8 +88,11 @@ class Supervisor:
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._listening.close()
         settings = attrs.evolve(settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
-        for number, token in enumerate(workers, 1):
-            self._fork(f"worker {number}", partial(worker.run, settings, token=token))
+        self._workers = {
+            f"worker {number}": partial(worker.run, settings, token=token) for number, token in enumerate(workers, 1)
+        }
+        for role, body in self._workers.items():
+            self._fork(role, body)
         return url, foreman
 
     def watch(self) -> int:
@@ -106,8 +114,8 @@ class Supervisor:
                 os.wait()
 
     def _reap(self) -> int:
-        """Collect children that ended. A worker that was killed is missed by nobody; one that could not start, or
-        discovery's end, is the end of all."""
+        """Collect children that ended. A worker that was killed is replaced; one that could not start, or discovery's
+        end, is the end of all."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -120,6 +128,9 @@ class Supervisor:
             if role == "discovery" or (role and code == CONFIGURATION_STATUS):
                 print(f"ec262: {role} of the embedded system ended with status {code}", file=sys.stderr)
                 return code if code > 0 else 1
+            if role and self._replacements:
+                self._replacements -= 1
+                self._fork(role, self._workers[role])
 
     def _fork(self, role: str, body: Callable[[], int]) -> None:
         parent = os.getpid()
@@ -176,9 +187,10 @@ def main() -> int:
         order = msgspec.json.decode(line, type=SupervisorOrder)
         logging.getLogger("ec262").setLevel(order.log_level)
         url, token = supervisor.start(order.settings)
-        print(json.dumps({"url": url, "token": token}), flush=True)
+        print(json.dumps({"url": url, "token": token, "folder": str(folder)}), flush=True)
         return supervisor.watch()
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is to stop the cleaning up
         supervisor.stop()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -57,6 +57,10 @@ class WorkerPorts:
     clock: Clock
 
 
+WALL_SHARE = 0.95
+"""A task that its deadline ends has hit its time limit if it ran for this share of it; else it came too late."""
+
+
 class Computer:
     """Computes tasks, ``slots`` of them at a time, none past its deadline."""
 
@@ -91,16 +95,19 @@ class Computer:
         return Committed(task=task)
 
     async def _run(self, replica: Replica, work: Work, limits: Limits) -> Computed:
-        running = False
+        began: float | None = None
         try:
             async with asyncio.timeout(self._left_s(replica)), self._slots:
-                running = True
+                began = self._ports.clock()
                 logger.debug("task %s: computing", replica.task)
                 return await self._ports.sandbox.run(work, limits)
         except TimeoutError:
-            if running:
-                raise SandboxLimitExceeded("wall", "the task's deadline passed while it was computed") from None
-            raise SandboxError("the task's deadline passed while it waited for a free slot") from None
+            if began is None:
+                raise SandboxError("the task's deadline passed while it waited for a free slot") from None
+            passed = "the task's deadline passed while it was computed"
+            if self._ports.clock() - began >= WALL_SHARE * limits.wall_s:
+                raise SandboxLimitExceeded("wall", passed) from None
+            raise SandboxError(passed) from None
 
     async def _seal(self, assignment: Assignment, computed: Computed) -> tuple[StoredResult, bytes]:
         """Encrypt a result; return it with the digest to commit."""

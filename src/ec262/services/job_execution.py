@@ -38,6 +38,9 @@ from ec262.services.worker_link import LinkPolicy, WorkerLink
 
 logger = logging.getLogger(__name__)
 
+MAX_CIPHER_BYTES = 64
+"""The most that any cipher adds to a plaintext."""
+
 
 @attrs.frozen(kw_only=True)
 class ForemanPorts:
@@ -215,7 +218,7 @@ class JobExecution:
         except PurchaseTooExpensive as error:
             return ev.TooPoor(now=self._now(), asked=buy.tasks, have=error.have, need=error.need)
         self._credits = purchase.credits
-        self._note = purchase.shortfall if len(purchase.tasks) < len(buy.tasks) else ""
+        self._note = "" if purchase.tasks else purchase.shortfall
         logger.debug("bought %d of %d tasks for %d credits", len(purchase.tasks), len(buy.tasks), purchase.price)
         return ev.Bought(now=self._now(), asked=buy.tasks, tasks=purchase.tasks, shortfall=purchase.shortfall)
 
@@ -279,15 +282,20 @@ class JobExecution:
         digest = hashlib.sha256(delivered.ciphertext).digest()
         if verdict.digest is None or verdict.key is None or not hmac.compare_digest(digest, verdict.digest):
             raise BadDelivery("the delivered result is not the committed one")
-        cipher = self._ports.cipher
-        plain = cipher.decrypt(delivered.ciphertext, key=verdict.key, task=verdict.task, label="result")
-        try:
-            log = cipher.decrypt(delivered.log, key=verdict.key, task=verdict.task, label="log")
-        except BadDelivery:
-            log = b""  # nobody vouches for a log; the result stands without it
+        plain = self._ports.cipher.decrypt(delivered.ciphertext, key=verdict.key, task=verdict.task, label="result")
         outcome = decode_outcome(plain)
-        text = printable(log.decode("utf-8", "replace"))
-        return (outcome if isinstance(outcome, Failure) else outcome.pairs), text
+        log = self._open_log(delivered, verdict.key)
+        return (outcome if isinstance(outcome, Failure) else outcome.pairs), log
+
+    def _open_log(self, delivered: Delivered, key: bytes) -> str:
+        """Return what a task printed. Nobody vouches for it: what is no log is left out, and the result stands."""
+        if len(delivered.log) > self._policy.limits.log_bytes + MAX_CIPHER_BYTES:
+            return ""
+        try:
+            log = self._ports.cipher.decrypt(delivered.log, key=key, task=delivered.task, label="log")
+        except BadDelivery:
+            return ""
+        return printable(log.decode("utf-8", "replace"))
 
     async def _link(self, replica: BoughtReplica) -> WorkerLink:
         """Return the connection to a worker, made when it is first needed and again when it was lost."""

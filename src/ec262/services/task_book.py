@@ -8,7 +8,7 @@ import hmac
 import logging
 import re
 
-from ec262.domain.commands import ID_PATTERN
+from ec262.domain.commands import ID_PATTERN, Assignment
 from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
 LEAVING = "this worker is leaving the pool"
+NO_MEMORY = "this worker has no memory left for more work"
 
 
 class TaskBook:
@@ -35,7 +36,10 @@ class TaskBook:
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
         self._pending_bytes = 0
+        self._look_ups = asyncio.Semaphore(policy.max_look_ups)
         self._leaving = False
+        self.delivering = asyncio.Semaphore(policy.max_deliveries)
+        """Hold it from asking for a result until it is sent: results fill the memory, too."""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -60,15 +64,18 @@ class TaskBook:
         self._replicas[task] = replica
         return Ready(task=task)
 
-    async def compute(self, message: Compute) -> Committed | Failed | Refused:
-        """Compute a task that was announced with ``assign``; tell when it is committed or has failed.
+    def begin(self, message: Compute) -> asyncio.Future[Committed | Failed] | Refused:
+        """Begin a task that was announced with ``assign``, unless it runs or is done; return what will tell its end.
 
-        Cancelling the call does not cancel the computation: discovery pays for the commitment whether its foreman is
-        there or not.
+        That does not keep the work, so a caller that lets go of the message has nothing of a task sent twice in memory.
+        Cancelling it does not cancel the computation: discovery pays for the commitment whether its foreman is there
+        or not.
         """
         task = message.task
         if task in self._outcomes:
-            return self._outcomes[task]
+            outcome: asyncio.Future[Committed | Failed] = asyncio.get_running_loop().create_future()
+            outcome.set_result(self._outcomes[task])
+            return outcome
         if task not in self._running:
             replica = self._open.get(task)
             if replica is None:
@@ -76,12 +83,12 @@ class TaskBook:
             if self._leaving:
                 return Refused(task=task, reason=LEAVING)
             size_bytes = len(message.functions) + len(message.rows)
-            if self._pending_bytes + size_bytes > self._policy.max_pending_bytes:
-                return Refused(task=task, reason="this worker has no memory left for more work")
+            if size_bytes > self.room_bytes:
+                return Refused(task=task, reason=NO_MEMORY)
             logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
             self._pending_bytes += size_bytes
             self._running[task] = asyncio.create_task(self._compute(replica, message, size_bytes))
-        return await asyncio.shield(self._running[task])
+        return asyncio.shield(self._running[task])
 
     async def deliver(self, message: Deliver) -> Delivered | Refused:
         """Give up a result to who shows its delivery secret, on whatever connection."""
@@ -95,6 +102,11 @@ class TaskBook:
             return Refused(task=task, reason="this worker has no result of the task")
         logger.info("task %s: delivering", task)
         return Delivered(task=task, ciphertext=result.ciphertext, log=result.log)
+
+    @property
+    def room_bytes(self) -> int:
+        """How much more work may be taken now."""
+        return self._policy.max_pending_bytes - self._pending_bytes
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 
@@ -135,8 +147,13 @@ class TaskBook:
     async def _look_up(self, task: str) -> Replica | None:
         if not re.fullmatch(ID_PATTERN, task):
             return None
+
+        async def ask() -> Assignment:
+            async with self._look_ups:
+                return await self._ports.discovery.assignment(task)
+
         assignment = await until_answered(
-            lambda: self._ports.discovery.assignment(task),
+            ask,
             doubled(self._policy.retry_s, self._policy.max_retry_s),
             within_s=self._policy.assign_s,
         )
@@ -156,6 +173,8 @@ class TaskBook:
             return "the task's deadline passed"
         if replica.task not in self._open and len(self._open) >= self._policy.max_open_tasks:
             return "this worker has no room for another task"
+        if self.room_bytes <= 0:
+            return NO_MEMORY
         return ""
 
     async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:

@@ -38,6 +38,8 @@ class LinkPolicy:
     connect_s: float = 10.0
     reply_s: float = 30.0
     transfer_s: float = 120.0
+    min_bytes_per_s: int = 64 << 10
+    """A worker that takes its work slower than this is dropped."""
     max_result_bytes: int = 160 << 20
 
 
@@ -51,6 +53,7 @@ class WorkerLink:
         self._expected = 0
         """Replies that may still come: a worker cannot keep us busy with more."""
         self._lost: PeerError | None = None
+        self._fetching = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
@@ -89,7 +92,8 @@ class WorkerLink:
 
     async def fetch(self, deliver: Deliver) -> Delivered:
         """Have a result delivered. Raises PeerRefused, PeerLost, ProtocolViolation."""
-        async with self._replies(deliver.task) as replies:
+        # One at a time, as the worker delivers them: the clock of each begins with its own turn.
+        async with self._fetching, self._replies(deliver.task) as replies:
             await self._send(deliver)
             reply = await self._next(replies, self._policy.transfer_s)
             if isinstance(reply, Committed):  # discovery told of the win before the worker told of its commitment
@@ -119,7 +123,9 @@ class WorkerLink:
                 raise ProtocolViolation(f"expected Welcome, got {type(other).__name__}")
 
     async def _send(self, message: Message) -> None:
-        await self._connection.send(message, timeout_s=self._policy.transfer_s)
+        size_bytes = len(message.functions) + len(message.rows) if isinstance(message, Compute) else 0
+        timeout_s = self._policy.transfer_s + size_bytes / self._policy.min_bytes_per_s
+        await self._connection.send(message, timeout_s=timeout_s)
 
     async def _read(self) -> None:
         """Hand each reply to whoever waits for its task, until the connection ends."""

@@ -30,13 +30,17 @@ class WorkerPolicy:
     max_payload_bytes: int = 256 << 20
     """The largest work that a foreman may send for one task, once it has proved the assignment."""
     max_pending_bytes: int = 1 << 30
-    """Work that may wait or run at the same time, of all foremen together."""
+    """Work that may wait or run at the same time, of all foremen together. No foreman may send more than is left."""
     max_open_tasks: int = 1024
     """Tasks that may be announced, waiting or running at the same time, of all foremen together."""
     max_requests: int = 256
     """Requests of one foreman that may be under way; then nothing more is read from it until one is done."""
     max_refusals: int = 8
-    """Refusals after which a peer that has proved no assignment is sent away."""
+    """A peer with more refusals than this, beside one for each assignment that it has proved, is sent away."""
+    max_look_ups: int = 4
+    """Assignments that discovery is asked for at the same time, for all foremen together."""
+    max_deliveries: int = 4
+    """Results that may be on their way at the same time, to all foremen together."""
 
     greeting_s: float = 10.0
     """For a new peer to say hello."""

@@ -8,9 +8,11 @@ import logging
 from ec262.domain.errors import PeerError, ProtocolViolation, VersionMismatch
 from ec262.domain.messages import (
     Assign,
+    Committed,
     Compute,
     Deliver,
     Delivered,
+    Failed,
     Hello,
     Message,
     Ready,
@@ -23,6 +25,10 @@ from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
+
+UNDER_WAY = "the task is under way on this connection"
+
+Outcome = asyncio.Future[Committed | Failed]
 
 
 class WorkerSession:
@@ -37,7 +43,8 @@ class WorkerSession:
         self._book = book
         self._policy = policy
         self._proved: set[str] = set()
-        self._awaited: set[str] = set()
+        self._awaited: set[str] = set()  # tasks whose work may come
+        self._computing: set[str] = set()  # tasks whose work is here
         self._refusals = 0
         self._room = asyncio.Semaphore(policy.max_requests)
         self._delivering = asyncio.Lock()
@@ -71,45 +78,64 @@ class WorkerSession:
             raise
         await self._send(Welcome(version=version, release=self._policy.release))
 
-    async def _next_request(self) -> Compute | Deliver:
-        """Return the next request that takes its time, having answered the quick ones.
+    async def _next_request(self) -> Outcome | Deliver:
+        """Return the next request that takes its time, having answered the quick ones; work has then been handed on.
 
         Assignments are checked one after the other, before anything else is read: they decide how much may be read.
         """
         while True:
             message = await self._connection.receive(
-                max_payload_bytes=self._policy.max_payload_bytes if self._awaited else 0,
+                max_payload_bytes=self._max_payload_bytes(),
                 timeout_s=self._policy.session_s if self._proved else self._policy.stranger_s,
             )
             await asyncio.sleep(0)  # a peer that sends without a pause leaves the others their turn
             match message:
                 case Assign():
                     await self._check(message)
-                case Compute(task=task) if task not in self._awaited:
-                    await self._reply(Refused(task=task, reason=NOT_ASSIGNED))
-                case Compute(task=task):
-                    self._awaited.discard(task)
-                    return message
+                case Compute():
+                    begun = self._begin(message)
+                    del message  # work that was not taken must not wait in memory for what comes next
+                    if not isinstance(begun, Refused):
+                        return begun
+                    await self._reply(begun)
                 case Deliver():
                     return message
                 case _:
                     raise await self._sent_away(f"a foreman does not send {type(message).__name__} here")
 
+    def _max_payload_bytes(self) -> int:
+        return min(self._policy.max_payload_bytes, self._book.room_bytes) if self._awaited else 0
+
     async def _check(self, assign: Assign) -> None:
         reply = await self._book.assign(assign)
         if isinstance(reply, Ready):
             self._proved.add(assign.task)
-            self._awaited.add(assign.task)
+            if assign.task in self._computing:
+                reply = Refused(task=assign.task, reason=UNDER_WAY)
+            else:
+                self._awaited.add(assign.task)
         await self._reply(reply)
 
-    async def _answer(self, request: Compute | Deliver) -> None:
+    def _begin(self, compute: Compute) -> Outcome | Refused:
+        task = compute.task
+        if task not in self._awaited:
+            return Refused(task=task, reason=NOT_ASSIGNED)
+        self._awaited.discard(task)
+        begun = self._book.begin(compute)
+        if not isinstance(begun, Refused):
+            self._computing.add(task)
+        return begun
+
+    async def _answer(self, request: Outcome | Deliver) -> None:
         try:
-            if isinstance(request, Compute):
-                await self._reply(await self._book.compute(request))
-            else:
+            if isinstance(request, Deliver):
                 # One at a time: a foreman cannot fill the memory with results that it does not take.
-                async with self._delivering:
+                async with self._delivering, self._book.delivering:
                     await self._reply(await self._book.deliver(request))
+            else:
+                outcome = await request
+                self._computing.discard(outcome.task)
+                await self._reply(outcome)
         finally:
             self._room.release()
 
@@ -117,7 +143,7 @@ class WorkerSession:
         if isinstance(reply, Refused):
             logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
             self._refusals += 1
-            if self._refusals > self._policy.max_refusals and not self._proved:
+            if self._refusals > self._policy.max_refusals + len(self._proved):
                 raise await self._sent_away("too many requests without an assignment")
         await self._send(reply)
 

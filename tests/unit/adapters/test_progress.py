@@ -34,13 +34,19 @@ def test_lines_come_at_a_phases_begin_and_then_now_and_again() -> None:
     now[0] += LINE_INTERVAL_S
     progress.show(status(2))
     progress.show(status(2, note="3 workers needed, 2 eligible"))
+    progress.show(status(3))
+    progress.show(status(4))
     progress.show(status(0, Phase.REDUCE))
+    progress.show(status(4, Phase.REDUCE))
+    progress.close()
     progress.close()
     assert stream.getvalue().splitlines() == [
         "map: 0/4 tasks, 1 running, 3 workers, 88 credits left",
         "map: 2/4 tasks, 1 running, 3 workers, 88 credits left",
         "map: 2/4 tasks, 1 running, 3 workers, 88 credits left; 3 workers needed, 2 eligible",
+        "map: 4/4 tasks, 1 running, 3 workers, 88 credits left",
         "reduce: 0/4 tasks, 1 running, 3 workers, 88 credits left",
+        "reduce: 4/4 tasks, 1 running, 3 workers, 88 credits left",
     ]
 
 

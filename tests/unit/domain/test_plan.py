@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.errors import InsufficientCredits
-from ec262.domain.plan import PARTITION_BYTES, Plan, plan_job, plan_reduce
+from ec262.domain.plan import MAX_PARTITION_BYTES, PARTITION_BYTES, Plan, plan_job, plan_reduce
 
 
 def test_humpty_dumpty_fits_a_newcomers_twelve_credits() -> None:
@@ -47,7 +47,14 @@ def test_reduce_keeps_to_the_plan_unless_the_values_turn_out_large() -> None:
     assert plan_reduce([10], plan, purse=988) == 1
     assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=988) == 5
     assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=9) == 2
-    assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=0) == 1
+    assert plan_reduce([PARTITION_BYTES] * 5, plan, purse=3) == 1
+
+
+def test_a_reduce_phase_that_the_purse_cannot_spread_enough_is_an_error() -> None:
+    plan = Plan(map_tasks=4, reduce_tasks=2, replicas=3, purse=1000)
+    assert plan_reduce([MAX_PARTITION_BYTES] * 3, plan, purse=9) == 3
+    with pytest.raises(InsufficientCredits, match="have 8, need 9 .*yielded 384 MiB"):
+        plan_reduce([MAX_PARTITION_BYTES] * 3, plan, purse=8)
 
 
 @given(

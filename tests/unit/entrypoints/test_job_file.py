@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ec262.domain.errors import JobDefinitionError, UserCodeFailed
-from ec262.entrypoints.job_file import run_job_file, with_source_lines
+from ec262.entrypoints.job_file import loaded_files, run_job_file, with_source_lines
 
 
 @pytest.fixture(autouse=True)
@@ -94,15 +94,17 @@ def test_an_exit_of_the_file_is_its_own_business(tmp_path: Path) -> None:
 def test_source_lines_are_added_where_they_are_missing(tmp_path: Path) -> None:
     path = write(tmp_path, "def f():\n    return 1 / 0\n")
     report = f'Traceback (most recent call last):\n  File "{path}", line 2, in f\nZeroDivisionError: division by zero'
-    assert with_source_lines(report).splitlines() == [
+    assert with_source_lines(report, {path}).splitlines() == [
         "Traceback (most recent call last):",
         f'  File "{path}", line 2, in f',
         "    return 1 / 0",
         "ZeroDivisionError: division by zero",
     ]
-    assert with_source_lines(with_source_lines(report)) == with_source_lines(report)
+    once = with_source_lines(report, {path})
+    assert with_source_lines(once, {path}) == once
+    assert with_source_lines(report, loaded_files()) == report
 
 
 @pytest.mark.parametrize("line", ['  File "/nowhere.py", line 1, in f', '  File "x", line many', "no frame at all"])
 def test_what_has_no_source_stays_as_it_is(line: str) -> None:
-    assert with_source_lines(line) == line
+    assert with_source_lines(line, {"x"}) == line

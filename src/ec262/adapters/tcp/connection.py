@@ -50,7 +50,8 @@ class TcpConnection:
         """Send one message. Raises PeerLost, also when the peer does not read."""
         pieces = encode(message)
         try:
-            async with asyncio.timeout(timeout_s), self._sending:
+            # The clock begins with the message's own turn: those before it have clocks of their own.
+            async with self._sending, asyncio.timeout(timeout_s):
                 await self._write(pieces)
         except TimeoutError:
             self._abort()

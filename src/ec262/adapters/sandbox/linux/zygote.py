@@ -139,9 +139,9 @@ class Zygote:
         elif kind == frames.UNFIT:
             self._on_unfit(fields.decode(errors="replace"))
         elif kind == frames.FORKED:
-            self._child(fields).on_started(descriptors[0])
+            self._children[_number(fields)].on_started(descriptors[0])
         elif kind == frames.NOT_FORKED:
-            self._child(fields).on_not_started(fields[frames.NUMBER.size :].decode(errors="replace"))
+            self._children.pop(_number(fields)).on_not_started(fields[frames.NUMBER.size :].decode(errors="replace"))
         elif kind == frames.EXITED:
             number, code, cpu_s = frames.EXITED_FIELDS.unpack(fields)
             self._children.pop(number).on_exited(Exit(code=code, cpu_s=cpu_s))
@@ -151,9 +151,6 @@ class Zygote:
             logger.error("the sandbox's own process ends: %s", reason)
         else:
             self._problem.set_result(reason)
-
-    def _child(self, fields: bytes) -> Child:
-        return self._children[frames.NUMBER.unpack_from(fields)[0]]
 
     def _on_end(self) -> None:
         """The zygote is gone, or told to go: it kills its children, and the kernel does where it cannot."""
@@ -168,6 +165,11 @@ class Zygote:
             child = self._children.popitem()[1]
             child.signal(signal.SIGKILL)
             child.on_exited(None)
+
+
+def _number(fields: bytes) -> int:
+    number: int = frames.NUMBER.unpack_from(fields)[0]
+    return number
 
 
 def _spawn(order: str, control: int) -> subprocess.Popen[bytes]:

@@ -98,9 +98,22 @@ class Zygote:
                 Child().serve(lockdown.Confinement(stream, zygote, space, cpu_s, self._program))
             finally:  # whatever happened, a child never goes on as a zygote
                 os._exit(1)
-        pidfd = os.pidfd_open(pid)
+        try:
+            pidfd = self._tell_fork(number, pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # nobody has waited for it: the id is still its own
+            os.waitpid(pid, 0)
+            raise
         self._children[pidfd] = (number, pid)
-        socket.send_fds(self._control, [frames.FORKED + frames.NUMBER.pack(number)], [pidfd])
+        return pidfd
+
+    def _tell_fork(self, number: int, pid: int) -> int:
+        pidfd = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self._control, [frames.FORKED + frames.NUMBER.pack(number)], [pidfd])
+        except OSError:
+            os.close(pidfd)
+            raise
         return pidfd
 
     def _tell_exit(self, pidfd: int) -> None:
