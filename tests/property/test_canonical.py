@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -311,7 +312,8 @@ def _interpreter(version: str) -> str | None:
     """Return the path of an interpreter of a minor version, from PATH or from pyenv."""
     candidates = [shutil.which(f"python{version}")]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
+    with suppress(OSError):  # another user's folder
+        candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
     for candidate in filter(None, candidates):
         # A shim may be on the PATH without an interpreter behind it.
         done = _run(candidate, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain import canonical
-from ec262.domain.errors import KeyCollision, KeyNotHashable
+from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable
 from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
 from ec262.domain.partition import split
 from ec262.domain.shuffle import merge_results, shuffle
@@ -115,7 +115,7 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(key: Any) -> None:
 def test_keys_made_to_collide_are_refused_at_once() -> None:
     colliding = tuple((key, 1) for key in itertools.product((-1, -2), repeat=10))
     for collect in (shuffle, merge_results):
-        with pytest.raises(KeyNotHashable, match="same hash"):
+        with pytest.raises(JobDefinitionError, match="same hash"):
             collect([colliding])
 
 

@@ -28,6 +28,7 @@ from ec262.domain.commands import (
     VerdictQuery,
     Verdicts,
 )
+from ec262.domain.messages import printable
 
 MAX_REPLY_BYTES = 16 << 20
 """A purchase of 1,000 tasks with 15 replicas each is 5 MB."""
@@ -92,11 +93,13 @@ class HttpDiscovery:
 
     async def pool(self, query: PoolQuery) -> PoolStatus:
         """Tell who could be drawn now."""
-        return await self._call("POST", "/v1/pool", body=query, reply=PoolStatus)
+        status = await self._call("POST", "/v1/pool", body=query, reply=PoolStatus)
+        return attrs.evolve(status, explanation=printable(status.explanation))
 
     async def buy(self, command: BuyTasks) -> Purchase:
         """Buy tasks."""
-        return await self._call("POST", "/v1/purchases", body=command, reply=Purchase)
+        purchase = await self._call("POST", "/v1/purchases", body=command, reply=Purchase)
+        return attrs.evolve(purchase, shortfall=printable(purchase.shortfall))
 
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
         """Tell the state of tasks that this account bought."""
@@ -201,7 +204,7 @@ class HttpDiscovery:
             return self._stranger(status)
         if refusal.error == errors.PurchaseTooExpensive.code:
             return errors.PurchaseTooExpensive(have=refusal.have, need=refusal.need)
-        return _REFUSALS.get(refusal.error, errors.DiscoveryRefused)(refusal.message[:MAX_MESSAGE_CHARS])
+        return _REFUSALS.get(refusal.error, errors.DiscoveryRefused)(printable(refusal.message[:MAX_MESSAGE_CHARS]))
 
     def _stranger(self, status: int = 200) -> errors.DiscoveryUnavailable:
         return errors.DiscoveryUnavailable(

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -32,8 +32,6 @@ MAX_BODY_BYTES = 1 << 20
 
 BODY_TIMEOUT_S = 10.0
 SWEEP_INTERVAL_S = 5.0
-MAX_KNOCKS = 16
-"""Registrations under way at once: a stranger whose machine does not answer holds a thread for seconds."""
 
 _log = logging.getLogger(__name__)
 _codes = {404: "not_found", 405: "method_not_allowed"}
@@ -70,13 +68,9 @@ def discovery_app(
     async def health(_request: Request) -> Response:
         return _json(200, {"status": "ok"})
 
-    knocks = CapacityLimiter(MAX_KNOCKS)
     return Starlette(
         routes=[
-            *(
-                StarletteRoute(route.path, _endpoint(route, service, knocks), methods=[route.method])
-                for route in ROUTES
-            ),
+            *(StarletteRoute(route.path, _endpoint(route, service), methods=[route.method]) for route in ROUTES),
             StarletteRoute("/openapi.json", openapi),
             StarletteRoute("/docs", docs),
             StarletteRoute("/health", health),
@@ -96,7 +90,7 @@ async def _sweep_for_ever(service: DiscoveryService, interval_s: float) -> None:
             _log.exception("a sweep failed; the next one will try again")
 
 
-def _endpoint(route: Route, service: DiscoveryService, knocks: CapacityLimiter) -> Callable[[Request], object]:
+def _endpoint(route: Route, service: DiscoveryService) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
         try:
             call = Call(
@@ -105,8 +99,7 @@ def _endpoint(route: Route, service: DiscoveryService, knocks: CapacityLimiter) 
                 task=request.path_params.get("task", ""),
                 body=None if route.request is None else _decoded(await _body(request), route.request),
             )
-            limiter = knocks if route.knocks else None
-            reply = await to_thread.run_sync(route.handle, service, call, limiter=limiter)
+            reply = await to_thread.run_sync(route.handle, service, call)
         except (DiscoveryRefused, DiscoveryUnavailable) as error:
             return _refusal(error)
         except HTTPException:
@@ -172,7 +165,8 @@ def _sentence(error: msgspec.ValidationError) -> str:
 
 def _refusal(error: DiscoveryRefused | DiscoveryUnavailable) -> Response:
     if isinstance(error, DiscoveryUnavailable):
-        _log.warning("storage: %s", error, exc_info=error)
+        if error.__cause__ is not None:  # a failure; without one, the service is merely busy
+            _log.warning("storage: %s", error, exc_info=error)
         return _error(503, "unavailable", str(error))
     status = STATUS[type(error)]
     body = ErrorBody(

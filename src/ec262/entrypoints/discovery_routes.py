@@ -37,8 +37,7 @@ class Call:
 
 @attrs.frozen(kw_only=True)
 class Route:
-    """One line of the API. ``errors`` are those that any route's own rules add to ``COMMON_ERRORS``; ``knocks`` tells
-    that the use case may wait for a stranger's machine."""
+    """One line of the API. ``errors`` are those that any route's own rules add to ``COMMON_ERRORS``."""
 
     method: str
     path: str
@@ -47,7 +46,6 @@ class Route:
     request: type | None = None
     reply: type | None = None
     errors: tuple[type[errors.DiscoveryRefused], ...] = ()
-    knocks: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +75,6 @@ ROUTES = (
         request=RegisterWorker,
         reply=Lease,
         errors=(errors.AddressUnreachable,),
-        knocks=True,
     ),
     Route(
         method="DELETE",

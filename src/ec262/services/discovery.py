@@ -111,14 +111,15 @@ class DiscoveryService:
     def register(self, token: str, command: RegisterWorker, *, source: str) -> Lease:
         """Join the pool or renew the lease. ``source`` is the address that the request came from.
 
-        A new address is knocked at before it is believed, outside any transaction. Raises AddressUnreachable.
+        A new address is knocked at before it is believed, outside any transaction. Raises AddressUnreachable, and
+        DiscoveryUnavailable while too many others are being knocked at.
         """
         address = _address(command, source)
         with self._transaction() as (uow, now):
             worker = _authenticate(uow, token)
             known = uow.pool.get(worker)
         if known is None or known.address != address or known.expires_at <= now:
-            self._prober.probe(address)
+            self._prober.probe(address, account=worker, source=source)
         with self._transaction() as (uow, now):
             member = Member(
                 worker=worker,
@@ -199,7 +200,9 @@ class DiscoveryService:
             tasks=command.tasks,
             avoid=frozenset(command.avoid),
         )
-        teams = draw(pool, lot, self._entropy)
+        # One task more than can be paid is enough to find out that the purse is too small: drawing takes time.
+        affordable = uow.ledger.balance(ledger.user_account(foreman)) // replicas
+        teams = draw(pool, attrs.evolve(lot, tasks=min(lot.tasks, affordable + 1)), self._entropy)
         self._check_purse(uow, foreman, price=len(teams) * replicas, count=len(teams))
         for team in teams:
             task = self._new_task(command, team, foreman=foreman, now=now)

@@ -53,7 +53,7 @@ def test_reduce_keeps_to_the_plan_unless_the_values_turn_out_large() -> None:
 def test_a_reduce_phase_that_the_purse_cannot_spread_enough_is_an_error() -> None:
     plan = Plan(map_tasks=4, reduce_tasks=2, replicas=3, purse=1000)
     assert plan_reduce([MAX_PARTITION_BYTES] * 3, plan, purse=9) == 3
-    with pytest.raises(InsufficientCredits, match="have 8, need 9 .*yielded 384 MiB"):
+    with pytest.raises(InsufficientCredits, match=r"have 8, need 9 .*yielded 384 MiB"):
         plan_reduce([MAX_PARTITION_BYTES] * 3, plan, purse=8)
 
 

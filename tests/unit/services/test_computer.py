@@ -158,8 +158,21 @@ async def test_nothing_is_computed_past_the_deadline() -> None:
     rig = Rig()
     rig.sandbox.act = act
     failed = await compute(rig, deadline_in_s=0.05)
-    assert failed == Failed(task=TASK, limit="wall", reason="the task's deadline passed while it was computed")
+    assert failed == Failed(task=TASK, limit="", reason="the task's deadline passed while it was computed")
     assert cancelled
+
+
+@pytest.mark.parametrize(("ran_s", "limit"), [(9.0, ""), (9.9, "wall"), (11.0, "wall")])
+async def test_a_deadline_is_a_time_limit_for_who_had_all_of_its_time(ran_s: float, limit: str) -> None:
+    async def act() -> Computed:
+        rig.clock.now += ran_s
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    rig = Rig()
+    rig.sandbox.act = act
+    failed = await compute(rig, deadline_in_s=0.05, limits=Limits(wall_s=10.0))
+    assert failed == Failed(task=TASK, limit=limit, reason="the task's deadline passed while it was computed")
 
 
 async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest.LogCaptureFixture) -> None:

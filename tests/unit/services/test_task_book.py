@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import pytest
 
+from ec262.domain.commands import Assignment
 from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed
-from ec262.domain.messages import Committed, Delivered, Ready, Refused
-from ec262.services.task_book import LEAVING, NOT_ASSIGNED, TaskBook
+from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
+from ec262.services.task_book import LEAVING, NO_MEMORY, NOT_ASSIGNED, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
 OTHER = "task-0002"
@@ -33,6 +35,12 @@ def book_of(rig: Rig) -> TaskBook:
     return TaskBook(rig.ports, rig.policy)
 
 
+async def computed(book: TaskBook, message: Compute | None = None) -> Committed | Failed | Refused:
+    """Have a task computed, and wait for its end."""
+    begun = book.begin(message or compute())
+    return begun if isinstance(begun, Refused) else await begun
+
+
 async def computing(rig: Rig) -> tuple[TaskBook, Gate, asyncio.Task[object]]:
     """A book with one task in the sandbox, which waits at the gate."""
     gate = Gate()
@@ -40,7 +48,7 @@ async def computing(rig: Rig) -> tuple[TaskBook, Gate, asyncio.Task[object]]:
     rig.discovery.assign()
     book = book_of(rig)
     assert await book.assign(assign()) == READY
-    asking: asyncio.Task[object] = asyncio.create_task(book.compute(compute()))
+    asking: asyncio.Task[object] = asyncio.create_task(computed(book))
     await gate.entered.wait()
     return book, gate, asking
 
@@ -50,7 +58,7 @@ async def test_a_task_from_assignment_to_delivery() -> None:
     rig.discovery.assign()
     book = book_of(rig)
     assert await book.assign(assign()) == READY
-    assert await book.compute(compute()) == COMMITTED
+    assert await computed(book) == COMMITTED
     assert book.computing == 0
     stored = await rig.results.get(TASK)
     assert stored is not None
@@ -117,7 +125,7 @@ async def test_open_tasks_are_capped_until_their_deadlines() -> None:
 
 
 async def test_work_without_an_assignment_is_refused() -> None:
-    assert await book_of(Rig()).compute(compute()) == UNKNOWN
+    assert await computed(book_of(Rig())) == UNKNOWN
 
 
 async def test_pending_work_is_capped() -> None:
@@ -125,19 +133,71 @@ async def test_pending_work_is_capped() -> None:
     rig.discovery.assign()
     book = book_of(rig)
     await book.assign(assign())
-    refused = await book.compute(compute(rows=b"x" * 11))
+    refused = await computed(book, compute(rows=b"x" * 11))
     assert refused == Refused(task=TASK, reason="this worker has no memory left for more work")
-    assert await book.compute(compute(rows=b"x")) == COMMITTED
+    assert await computed(book, compute(rows=b"x")) == COMMITTED
+
+
+async def test_no_work_is_announced_where_there_is_no_room_for_any() -> None:
+    rig = Rig(max_pending_bytes=len(b"pickle[]"))
+    book, gate, asking = await computing(rig)
+    rig.discovery.assign(OTHER)
+    assert book.room_bytes == 0
+    assert await book.assign(assign(OTHER)) == Refused(task=OTHER, reason=NO_MEMORY)
+    assert await book.assign(assign()) == READY
+    gate.opened.set()
+    assert await asking == COMMITTED
+    assert await book.assign(assign(OTHER)) == Ready(task=OTHER)
+
+
+async def test_discovery_is_asked_a_few_things_at_a_time() -> None:
+    rig = Rig(max_look_ups=2)
+    asked, most, known = 0, 0, rig.discovery.assignment
+
+    async def slow(task: str) -> Assignment:
+        nonlocal asked, most
+        asked += 1
+        most = max(most, asked)
+        await asyncio.sleep(0.01)
+        asked -= 1
+        return await known(task)
+
+    rig.discovery.assignment = slow  # type: ignore[method-assign]  # a double of a double
+    book = book_of(rig)
+    tasks = [f"task-{number:04}" for number in range(6)]
+    for task in tasks:
+        rig.discovery.assign(task)
+    replies = await asyncio.gather(*(book.assign(assign(task)) for task in tasks))
+    assert replies == [Ready(task=task) for task in tasks]
+    assert most == 2
+
+
+async def test_work_that_is_sent_twice_is_not_kept() -> None:
+    rig = Rig()
+    book, gate, first = await computing(rig)
+    room_bytes = book.room_bytes
+    again = compute(rows=bytes(1000))
+    gone = weakref.ref(again)
+    ends = [book.begin(again)]
+    gate.opened.set()
+    assert await first == COMMITTED
+    ends.append(book.begin(again))  # and now that it is done
+    assert book.room_bytes == room_bytes + len(b"pickle[]")
+    del again
+    assert gone() is None
+    for end in ends:
+        assert isinstance(end, asyncio.Future)
+        assert await end == COMMITTED
 
 
 async def test_a_task_is_computed_once() -> None:
     rig = Rig()
     book, gate, first = await computing(rig)
     assert await book.assign(assign()) == READY
-    second = asyncio.create_task(book.compute(compute()))
+    second = asyncio.create_task(computed(book))
     await asyncio.sleep(0)
     gate.opened.set()
-    assert await first == await second == await book.compute(compute()) == COMMITTED
+    assert await first == await second == await computed(book) == COMMITTED
     assert await book.assign(assign()) == READY
     assert len(rig.sandbox.runs) == 1
 
@@ -161,7 +221,7 @@ async def test_a_result_is_given_up_for_its_delivery_secret_only(secret: bytes) 
     book = book_of(rig)
     assert await book.deliver(deliver()) == UNKNOWN
     await book.assign(assign())
-    await book.compute(compute())
+    await computed(book)
     assert await book.deliver(deliver(secret=secret)) == UNKNOWN
 
 
@@ -180,7 +240,7 @@ async def test_a_leaving_worker_begins_nothing_and_finishes_what_it_has() -> Non
     assert await book.assign(assign(OTHER)) == Ready(task=OTHER)
     book.refuse_new()
     assert await book.assign(assign(OTHER)) == Refused(task=OTHER, reason=LEAVING)
-    assert await book.compute(compute(OTHER)) == Refused(task=OTHER, reason=LEAVING)
+    assert await computed(book, compute(OTHER)) == Refused(task=OTHER, reason=LEAVING)
     assert await book.assign(assign()) == READY
     finishing = asyncio.create_task(book.finish())
     await asyncio.sleep(0.01)
@@ -188,7 +248,7 @@ async def test_a_leaving_worker_begins_nothing_and_finishes_what_it_has() -> Non
     gate.opened.set()
     await finishing
     assert await asking == COMMITTED
-    assert await book.compute(compute()) == COMMITTED
+    assert await computed(book) == COMMITTED
 
 
 async def test_what_discovery_has_forgotten_is_forgotten() -> None:
@@ -196,7 +256,7 @@ async def test_what_discovery_has_forgotten_is_forgotten() -> None:
     rig.discovery.assign(forgotten_in_s=100.0)
     book = book_of(rig)
     await book.assign(assign())
-    await book.compute(compute())
+    await computed(book)
     rig.clock.now += 99.0
     await book.purge()
     assert isinstance(await book.deliver(deliver()), Delivered)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from ec262.adapters.memory.transport import PIPE_MESSAGES, MemoryNetwork
+from ec262.adapters.memory.transport import PIPE_MESSAGES, MemoryConnection, MemoryNetwork
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerLost
 from ec262.domain.job import Computed
@@ -24,7 +25,7 @@ from ec262.domain.messages import (
 )
 from ec262.domain.ports.transport import Connection
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
-from ec262.services.worker_session import WorkerSession
+from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
 HELLO = Hello(versions=(1,), release="test")
@@ -280,12 +281,113 @@ async def test_guessing_ends_the_connection(open_line: Open) -> None:
     await gone(connection)
 
 
-async def test_a_foreman_with_an_assignment_may_be_refused_often(open_line: Open) -> None:
-    connection = await (await open_line(assigned(max_refusals=1))).greeted()
-    await ask(connection, assign())
+async def test_each_assignment_makes_up_for_one_refusal_and_once(open_line: Open) -> None:
+    rig = assigned(max_refusals=1)
+    rig.discovery.assign("task-0002")
+    connection = await (await open_line(rig)).greeted()
+    for task in (TASK, "task-0002", TASK, TASK):
+        assert await ask(connection, assign(task)) == Ready(task=task)
     for _ in range(3):
-        assert isinstance(await ask(connection, assign("task-0009")), Refused)
+        assert await ask(connection, assign("task-0009")) == Refused(task="task-0009", reason=NOT_ASSIGNED)
+    refused = await ask(connection, assign("task-0009"))
+    assert refused == Refused(task="", reason="too many requests without an assignment")
+    await gone(connection)
+
+
+async def test_a_task_under_way_opens_the_gate_no_second_time(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = assigned()
+    rig.sandbox.act = act
+    connection = await (await open_line(rig)).greeted()
+    await ask(connection, assign())
+    await say(connection, compute())
+    assert await ask(connection, assign()) == Refused(task=TASK, reason=UNDER_WAY)
+    gate.set()
+    assert await hear(connection) == Committed(task=TASK)
+    assert await ask(connection, assign()) == Ready(task=TASK)
     assert await ask(connection, compute()) == Committed(task=TASK)
+
+
+async def test_no_more_work_is_received_than_there_is_room_for(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = assigned(max_pending_bytes=1000)
+    rig.discovery.assign("task-0002")
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    first, second = await line.greeted(), await line.greeted()
+    await ask(first, assign())
+    await say(first, compute(rows=bytes(600)))
+    assert await ask(first, assign("task-0002")) == Ready(task="task-0002")
+    assert await ask(second, assign()) == Ready(task=TASK)
+    await say(second, compute(rows=bytes(600)))
+    await gone(second)
+    gate.set()
+    assert await hear(first) == Committed(task=TASK)
+
+
+async def test_work_that_is_not_taken_does_not_stay(open_line: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, payloads = asyncio.Event(), []
+    receive = MemoryConnection.receive
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    async def watched(self: MemoryConnection, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+        message = await receive(self, max_payload_bytes=max_payload_bytes, timeout_s=timeout_s)
+        if isinstance(message, Compute):
+            payloads.append(weakref.ref(message))
+        return message
+
+    rig = assigned()
+    rig.discovery.assign("task-0002")
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    monkeypatch.setattr(MemoryConnection, "receive", watched)
+    first, second = await line.greeted(), await line.greeted()
+    for connection in (first, second):
+        await ask(connection, assign())
+        await say(connection, compute())
+    assert await ask(second, assign("task-0002")) == Ready(task="task-0002")
+    assert await ask(second, compute("task-0003")) == Refused(task="task-0003", reason=NOT_ASSIGNED)
+    await asyncio.sleep(0.01)
+    assert [payload() is not None for payload in payloads] == [True, False, False]
+    gate.set()
+    assert await hear(first) == await hear(second) == Committed(task=TASK)
+
+
+async def test_a_few_results_are_on_their_way_at_a_time(open_line: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = await open_line(assigned(max_deliveries=1))
+    first, second = await line.greeted(), await line.greeted()
+    await ask(first, assign())
+    await ask(first, compute())
+    taken, send = asyncio.Event(), MemoryConnection.send
+    sending: list[str] = []
+
+    async def slow(self: MemoryConnection, message: Message, *, timeout_s: float) -> None:
+        if isinstance(message, Delivered):
+            sending.append(self.peer)
+            await taken.wait()
+        await send(self, message, timeout_s=timeout_s)
+
+    monkeypatch.setattr(MemoryConnection, "send", slow)
+    await say(first, deliver())
+    await say(second, deliver())
+    await asyncio.sleep(0.02)
+    assert len(sending) == 1
+    taken.set()
+    for connection in (first, second):
+        assert isinstance(await hear(connection), Delivered)
 
 
 async def test_a_foreman_that_does_not_take_its_replies_is_dropped(open_line: Open) -> None:

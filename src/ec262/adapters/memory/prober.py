@@ -15,7 +15,7 @@ class MemoryProber:
         self.silent = set(silent)
         self.probed: list[WorkerAddress] = []
 
-    def probe(self, address: WorkerAddress) -> None:
+    def probe(self, address: WorkerAddress, *, account: str, source: str) -> None:
         """Return if someone answers. Raises AddressUnreachable."""
         self.probed.append(address)
         if (address.host, address.port) in self.silent:

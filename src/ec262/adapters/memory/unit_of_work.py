@@ -165,7 +165,7 @@ class MemoryTasks:
 
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""
-        held = [task.escrow for task in self._running.rows.values() if task.foreman == foreman]
+        held = [task.escrow for task in self._running.rows.values() if task.foreman == foreman and task.escrow > 0]
         return Holdings(tasks=len(held), credits=sum(held))
 
     def forget(self, now: float) -> None:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, insert, select, update
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.statements import Statements
@@ -81,10 +81,10 @@ class SqlTasks:
         row = self._statements.row(
             select(
                 func.count(_tasks.c.id.distinct()).label("tasks"),
-                func.coalesce(func.sum(case((_replicas.c.paid, 0), else_=1)), 0).label("credits"),
+                func.count().label("credits"),
             )
             .join(_replicas, _replicas.c.task == _tasks.c.id)
-            .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING)),
+            .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid),
             {"foreman": foreman},
         )
         return Holdings(**row) if row is not None else Holdings(tasks=0, credits=0)

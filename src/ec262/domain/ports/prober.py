@@ -10,6 +10,10 @@ from ec262.domain.commands import WorkerAddress
 class Prober(Protocol):
     """Knocks at the doors of workers that want to join the pool."""
 
-    def probe(self, address: WorkerAddress) -> None:
-        """Return if someone with the address's certificate answers within a few seconds. Raises AddressUnreachable."""
+    def probe(self, address: WorkerAddress, *, account: str, source: str) -> None:
+        """Return if someone with the address's certificate answers within a few seconds.
+
+        ``account`` is whose worker it is to be, ``source`` the address that the request came from. Raises
+        AddressUnreachable, and DiscoveryUnavailable at once while too many are being knocked at.
+        """
         ...

@@ -21,7 +21,7 @@ from ec262.domain.tasks import Task
 
 @attrs.frozen(kw_only=True)
 class Holdings:
-    """A foreman's tasks whose deadline is still to come, and the credits that their escrows hold."""
+    """A foreman's tasks whose escrow still holds credits, and how many: what is wholly paid is no longer held."""
 
     tasks: int
     credits: int
