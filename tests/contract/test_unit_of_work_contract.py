@@ -344,6 +344,9 @@ def test_holdings_are_the_foremans_escrows(unit_of_work: UnitOfWorkFactory) -> N
         assert uow.tasks.holdings("boss1") == Holdings(tasks=2, credits=6)
         uow.tasks.save(after(task("task1"), "work1", "work2"))
         assert uow.tasks.holdings("boss1") == Holdings(tasks=2, credits=4)
+        uow.tasks.add(task("task4"))
+        uow.tasks.save(after(task("task4"), "work1", "work2", "work3"))
+        assert uow.tasks.holdings("boss1") == Holdings(tasks=2, credits=4)  # all of task4 is paid
         uow.tasks.save(expire(task("task2"), now=100)[0])
         assert uow.tasks.holdings("boss1") == Holdings(tasks=1, credits=1)
 

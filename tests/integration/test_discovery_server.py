@@ -13,7 +13,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +25,13 @@ import pytest
 import requests
 
 from ec262 import __version__
+from ec262.adapters.prober import TlsProber
 from ec262.entrypoints import discovery
 from ec262.entrypoints.bootstrap import build_discovery_app, build_discovery_client
 from ec262.entrypoints.discovery_api import MAX_BODY_BYTES, discovery_app
 from ec262.entrypoints.discovery_routes import ROUTES, STATUS
 from ec262.entrypoints.settings import Settings
-from tests.discovery_town import REQUIREMENT, build_town, registration
+from tests.discovery_town import REQUIREMENT, build_town, registration, worker_token
 from tests.live_discovery import served
 
 TOKEN = "somebody-" + "s" * 40
@@ -496,3 +499,31 @@ def test_the_page_is_whole_by_itself(url: str) -> None:
     assert not re.search(r"<script|https?://|<link|<img", response.text)
     targets = set(re.findall(r'href="#(\w+)"', response.text))
     assert targets <= set(re.findall(r'id="(\w+)"', response.text))
+
+
+# --- knocking -------------------------------------------------------------------------------------------------------
+
+
+def test_silent_strangers_do_not_keep_leases_from_being_renewed(caplog: pytest.LogCaptureFixture) -> None:
+    """Each registration at a silent port takes three seconds; of one account there is one under way at a time."""
+    town = build_town(workers=1)
+    town.service.open_account(TOKEN)
+    town.service._prober = TlsProber()
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=100) as mute,
+        served(discovery_app(town.service)) as url,
+        ThreadPoolExecutor(20) as strangers,
+    ):
+
+        def register(port: int, token: str) -> requests.Response:
+            return ask(url, "PUT", "/v1/worker", token=token, json=msgspec.to_builtins(registration(port)))
+
+        evil = [strangers.submit(register, mute.getsockname()[1], TOKEN) for _ in range(20)]
+        refused = next(as_completed(evil)).result()
+        started = time.monotonic()
+        assert register(4000, worker_token(0)).status_code == 200
+        assert time.monotonic() - started < 1
+        statuses = Counter(each.result().status_code for each in evil)
+    assert (refused.status_code, error_of(refused)) == (503, "unavailable")
+    assert statuses == {503: 19, 422: 1}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -13,8 +13,9 @@ import pytest
 
 from ec262.adapters import http_discovery
 from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.domain.commands import VerdictQuery
+from ec262.domain.commands import PoolQuery, VerdictQuery
 from ec262.domain.errors import ConfigurationError, DiscoveryRefused, DiscoveryUnavailable, InvalidRequest
+from tests.discovery_town import REQUIREMENT, order
 
 TOKEN = "token-" + "t" * 40
 STATUS = {"account": "account-1", "credits": 12, "escrow": 0}
@@ -104,6 +105,21 @@ async def test_refusals_are_not_tried_again() -> None:
     ):
         await client.open_account()
     assert len(script.requests) == 1
+
+
+async def test_texts_of_the_service_do_not_command_a_terminal() -> None:
+    said, shown = "a\x1b[2J\x07b", "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b"
+    replies = [
+        reply({"error": "invalid_request", "message": said}, "400 Bad Request"),
+        reply({"workers": 0, "slots": 0, "explanation": said}),
+        reply({"purchase": "purchase-1", "tasks": [], "price": 0, "credits": 0, "shortfall": said}),
+    ]
+    with client_of(*replies) as (client, _):
+        with pytest.raises(InvalidRequest) as caught:
+            await client.open_account()
+        assert str(caught.value) == shown
+        assert (await client.pool(PoolQuery(requirement=REQUIREMENT))).explanation == shown
+        assert (await client.buy(order())).shortfall == shown
 
 
 async def test_a_refusal_of_a_newer_service_is_still_a_refusal() -> None:

@@ -6,14 +6,15 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 
-from ec262.adapters.prober import TlsProber
+from ec262.adapters.prober import MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE, TlsProber
 from ec262.adapters.tcp.certificate import make_identity
 from ec262.domain.commands import WorkerAddress
-from ec262.domain.errors import AddressUnreachable
+from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable
 
 IDENTITY = make_identity()
 
@@ -43,18 +44,22 @@ def address(port: int, fingerprint: str = IDENTITY.fingerprint) -> WorkerAddress
     return WorkerAddress(host="127.0.0.1", port=port, fingerprint=fingerprint)
 
 
+def knock(at: WorkerAddress, *, source: str = "127.0.0.1", by: TlsProber | None = None) -> None:
+    (by or TlsProber()).probe(at, account="worker-1", source=source)
+
+
 def greet(connection: socket.socket) -> None:
     IDENTITY.context.wrap_socket(connection, server_side=True).close()
 
 
 def test_a_worker_with_the_certificate_is_believed() -> None:
     with door(greet) as port:
-        TlsProber().probe(address(port))
+        knock(address(port))
 
 
 def test_somebody_else_is_not() -> None:
     with door(greet) as port, pytest.raises(AddressUnreachable, match=f"port {port}"):
-        TlsProber().probe(address(port, "00" * 32))
+        knock(address(port, "00" * 32))
 
 
 def test_something_else_is_not() -> None:
@@ -62,19 +67,19 @@ def test_something_else_is_not() -> None:
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with door(speak_http) as port, pytest.raises(AddressUnreachable):
-        TlsProber().probe(address(port))
+        knock(address(port))
 
 
 def test_nobody_is_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(AddressUnreachable, match="is that the address to advertise"):
-        TlsProber().probe(address(port))
+        knock(address(port))
 
 
 def test_a_name_that_does_not_exist_is_not() -> None:
     with pytest.raises(AddressUnreachable):
-        TlsProber().probe(WorkerAddress(host="..", port=1, fingerprint=IDENTITY.fingerprint))
+        knock(WorkerAddress(host="..", port=1, fingerprint=IDENTITY.fingerprint))
 
 
 def test_silence_is_not_waited_out() -> None:
@@ -85,7 +90,7 @@ def test_silence_is_not_waited_out() -> None:
             pass
 
     with door(stay_silent) as port, pytest.raises(AddressUnreachable):
-        TlsProber(timeout_s=0.2).probe(address(port))
+        knock(address(port), by=TlsProber(timeout_s=0.2))
     assert time.monotonic() - started < 2
 
 
@@ -94,6 +99,98 @@ def test_all_reasons_read_alike() -> None:
     texts = set()
     for answer in (greet, lambda connection: connection.sendall(b"ssh")):
         with door(answer) as port, pytest.raises(AddressUnreachable) as caught:
-            TlsProber().probe(address(port, "00" * 32))
+            knock(address(port, "00" * 32))
         texts.add(str(caught.value).replace(str(port), "PORT"))
     assert len(texts) == 1
+
+
+# --- whom discovery knocks at for a stranger ------------------------------------------------------------------------
+
+
+def connections(monkeypatch: pytest.MonkeyPatch, *resolved: str) -> list[str]:
+    """Have every name resolve to these addresses; return the list of those that are connected to, and do not answer."""
+    tried: list[str] = []
+
+    def refuse(target: tuple[str, int], timeout: float) -> socket.socket:
+        assert timeout > 0
+        tried.append(target[0])
+        raise ConnectionRefusedError
+
+    def resolve(_host: str, port: int, **_how: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in resolved]
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return tried
+
+
+INTERNAL = [
+    "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1", "fe80::1%eth0",
+    "224.0.0.1", "ff02::1", "0.0.0.0", "::", "no address",  # noqa: S104 - nothing binds to it
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["192.0.2.7", "2001:db8::7", "no address"])
+def test_strangers_cannot_have_the_services_own_machine_knocked_at(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = connections(monkeypatch, *INTERNAL, "192.0.2.1", "2001:db8::1")
+    with pytest.raises(AddressUnreachable):
+        knock(WorkerAddress(host="rebound.example", port=1, fingerprint=IDENTITY.fingerprint), source=source)
+    assert tried == ["192.0.2.1", "2001:db8::1"]
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("127.0.0.1", "127.0.0.2"), ("::1", "169.254.1.1"), ("169.254.1.1", "169.254.1.1"), ("fe80::1", "fe80::1")],
+)
+def test_who_is_there_can(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = connections(monkeypatch, target)
+    with pytest.raises(AddressUnreachable):
+        knock(WorkerAddress(host="here", port=1, fingerprint=IDENTITY.fingerprint), source=source)
+    assert tried == [target]
+
+
+# --- how often ------------------------------------------------------------------------------------------------------
+
+
+def test_the_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+
+    def hang(*_of: Any, **_how: Any) -> list[Any]:
+        done.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    started = time.monotonic()
+    with pytest.raises(AddressUnreachable):
+        knock(address(1), by=TlsProber(timeout_s=0.1))
+    assert time.monotonic() - started < 2
+    done.set()
+
+
+@pytest.mark.parametrize(
+    ("under_way", "account", "source", "free"),
+    [
+        ([("a", "1")], "a", "2", False),
+        ([("a", "1")], "b", "1", True),
+        ([(f"a{n}", "1") for n in range(MAX_KNOCKS_PER_SOURCE)], "b", "1", False),
+        ([(f"a{n}", "1") for n in range(MAX_KNOCKS_PER_SOURCE)], "b", "2", True),
+        ([(f"a{n}", f"{n}") for n in range(MAX_KNOCKS)], "b", "x", False),
+        ([(f"a{n}", f"{n}") for n in range(MAX_KNOCKS - 1)], "b", "x", True),
+    ],
+)
+def test_who_would_have_to_wait_is_sent_away(
+    under_way: list[tuple[str, str]], account: str, source: str, *, free: bool
+) -> None:
+    knocking = TlsProber()
+    with ExitStack() as held:
+        for each in under_way:
+            held.enter_context(knocking._place(*each))
+        if free:
+            held.enter_context(knocking._place(account, source))
+        else:
+            with pytest.raises(DiscoveryUnavailable, match="try again"), knocking._place(account, source):
+                pass
+    with knocking._place(account, source):  # all places are given back
+        assert knocking._under_way.total() == 3

@@ -11,6 +11,7 @@ from ec262.domain.ports.clock import Entropy
 Team = tuple[Member, ...]
 """The workers of one task: as many as it has replicas, no two of one account, all of one runtime class."""
 
+_AMPLE, _ANYBODY = (True,), (True, False)
 _LOT_BYTES = 8
 """A remainder of 64 random bits favors no member of a pool that fits in memory by anything that could be measured."""
 
@@ -105,8 +106,8 @@ class _Crew:
         """Draw the next team: by lot, but so that those after it can still be filled."""
         ample = self._ample()
         needed = max(0, ample - self._spare)
-        team = [self._pick(True) for _ in range(needed)]
-        team += [self._pick(True, False) for _ in range(self._lot.replicas - needed)]
+        team = [self._pick(_AMPLE) for _ in range(needed)]
+        team += [self._pick(_ANYBODY) for _ in range(self._lot.replicas - needed)]
         self._spare -= self._ample()
         self._to_come -= 1
         for member in team:
@@ -118,8 +119,8 @@ class _Crew:
                 self._urns[True, self._avoided(member)].put(member)
         return tuple(team)
 
-    def _pick(self, *kinds: bool) -> Member:
-        """Take one of the ample (True), the others (False), or both by lot; an avoided one only if there is no other."""
+    def _pick(self, kinds: Sequence[bool]) -> Member:
+        """Take one of the ample, or of everybody, by lot; an avoided one only if there is no other."""
         urns = [self._urns[ample, False] for ample in kinds]
         if not any(urns):
             urns = [self._urns[ample, True] for ample in kinds]

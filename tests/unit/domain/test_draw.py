@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 from ec262.adapters.memory.entropy import SeededEntropy
@@ -99,3 +100,27 @@ def test_an_ample_worker_is_held_to_where_it_is_needed() -> None:
         teams = drawn(pool(*members), tasks=5, seed=seed)
         assert len(teams) == 5
         assert all("ample" in names(team) for team in teams)
+
+
+def test_a_worker_that_becomes_ample_is_held_to_where_it_is_needed() -> None:
+    # No slot can be spared: once as many teams are to come as "late" has slots, it has to be in all of them.
+    members = [member("late", slots=2), member("big", slots=4), *crowd(6)]
+    for seed in range(50):
+        teams = drawn(pool(*members), tasks=4, seed=seed)
+        taken = Counter(worker for team in teams for worker in names(team))
+        assert len(teams) == 4
+        assert taken == {"late": 2, "big": 4} | {f"w{number}": 1 for number in range(6)}
+
+
+def test_everybody_is_drawn_equally_often() -> None:
+    counts = Counter(
+        worker for seed in range(300) for team in drawn(pool(*crowd(10)), seed=seed) for worker in names(team)
+    )
+    assert all(60 < counts[f"w{number}"] < 120 for number in range(10))  # 90 expected, a deviation of 8
+
+
+def test_many_teams_of_a_large_pool_take_no_time() -> None:
+    """Work that grew with the product of workers and tasks took two seconds for a tenth of these workers."""
+    started = time.process_time()
+    assert len(drawn(pool(*crowd(5000, slots=2), member("big", slots=1024)), tasks=1000)) == 1000
+    assert time.process_time() - started < 1

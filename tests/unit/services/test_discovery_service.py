@@ -123,6 +123,7 @@ def test_a_worker_joins_at_the_address_it_called_from() -> None:
     assert (lease.worker, lease.address.host, lease.address.port) == (account, "10.0.0.7", 4001)
     assert lease.expires_in_s == 30
     assert town.prober.probed == [lease.address]
+    assert town.prober.asking == [(account, "10.0.0.7")]
     assert pool_size(town) == 1
 
 
@@ -268,6 +269,25 @@ def test_too_poor_for_what_would_be_assigned_is_an_error_and_nothing_happens() -
         town.buy()
     assert (caught.value.have, caught.value.need) == (2, 3)
     assert (town.credits(), pool_size(town)) == (2, 3)
+
+
+def test_no_more_is_drawn_than_shows_that_the_purse_is_too_small() -> None:
+    town = build_town(workers=30)
+    with pytest.raises(PurchaseTooExpensive, match="have 12, need 15"):
+        town.buy(order(tasks=10))
+    assert len(town.buy(order(tasks=4)).tasks) == 4
+
+
+def test_tasks_that_are_wholly_paid_are_not_under_way() -> None:
+    town = build_town(grant=100, max_open_tasks=1)
+    for number in range(3):
+        town.add_worker(number, registration(4000 + number, slots=9))
+    for number in range(3):
+        (task,) = town.buy(order(f"purchase-{number}")).tasks
+        for position in range(3):
+            with pytest.raises(LimitReached):
+                town.buy(order("purchase-x"))
+            town.commit(task, position, "a")
 
 
 def test_the_purse_need_not_cover_what_is_not_assigned() -> None:

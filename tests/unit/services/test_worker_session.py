@@ -24,7 +24,7 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection
-from ec262.services.task_book import NOT_ASSIGNED, TaskBook
+from ec262.services.task_book import LEAVING, NOT_ASSIGNED, TaskBook
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
@@ -311,6 +311,15 @@ async def test_a_task_under_way_opens_the_gate_no_second_time(open_line: Open) -
     assert await hear(connection) == Committed(task=TASK)
     assert await ask(connection, assign()) == Ready(task=TASK)
     assert await ask(connection, compute()) == Committed(task=TASK)
+
+
+async def test_work_that_the_worker_does_not_begin_is_not_under_way(open_line: Open) -> None:
+    line = await open_line(assigned())
+    connection = await line.greeted()
+    await ask(connection, assign())
+    line.book.refuse_new()
+    for request in (compute(), assign()):
+        assert await ask(connection, request) == Refused(task=TASK, reason=LEAVING)
 
 
 async def test_no_more_work_is_received_than_there_is_room_for(open_line: Open) -> None:

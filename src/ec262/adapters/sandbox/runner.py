@@ -92,10 +92,24 @@ class Run:
 
     def _grouped(self, yielded: Yielded) -> list[Pair]:
         """Return (key, values) for each key, in the order of the keys' canonical bytes."""
+        if set(map(type, map(itemgetter(0), yielded.pairs))) == {str}:
+            return self._grouped_by_text(yielded)
         groups: dict[bytes, tuple[Any, list[Any]]] = {}
         for name, (key, value) in zip(self._key_names(yielded), yielded.pairs, strict=True):
             groups.setdefault(name, (key, []))[1].append(value)
         return [(key, tuple(values)) for _, (key, values) in sorted(groups.items(), key=itemgetter(0))]
+
+    def _grouped_by_text(self, yielded: Yielded) -> list[Pair]:
+        """Do the same where all keys are text, which is equal exactly if its canonical bytes are: only one key of each
+        group has to be encoded."""
+        groups: dict[str, list[Any]] = {}
+        for key, value in yielded.pairs:
+            if key in groups:
+                groups[key].append(value)
+            else:
+                groups[key] = [value]
+        named = zip(canonical.encode_each(list(groups)), groups.items(), strict=True)
+        return [(key, tuple(values)) for _, (key, values) in sorted(named, key=itemgetter(0))]
 
     def _encode(self, yielded: Yielded) -> bytes:
         named = zip(self._key_names(yielded), yielded.pairs, strict=True)
@@ -145,6 +159,9 @@ def _gather(yielded: Any, name: str, pairs: list[Pair]) -> None:
         hint = ": return its .items()" if isinstance(yielded, dict) else ""
         raise TypeError(f"the {name} returned {_told(yielded)} where an iterable of (key, value) pairs is needed{hint}")
     for pair in yielded:
+        if type(pair) is tuple and len(pair) == 2:  # noqa: PLR2004 - as nearly all are: the shortest way
+            pairs.append(pair)
+            continue
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a key and a value
             raise TypeError(f"the {name} yielded {_told(pair)} where a (key, value) pair is needed")
         pairs.append((pair[0], pair[1]))
