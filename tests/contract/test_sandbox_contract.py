@@ -1,6 +1,5 @@
 """What every sandbox does with a job, whatever keeps it in."""
 
-
 from __future__ import annotations
 
 import asyncio
