@@ -38,7 +38,12 @@ class Shell:
         self.temporary = folder / "tmp"
         self.started: list[subprocess.Popen[str]] = []
         self._command_s = command_s
-        self._environment = {"PATH": os.environ["PATH"], "HOME": str(folder / "home"), "TMPDIR": str(self.temporary)}
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder / "home"),
+            "TMPDIR": str(self.temporary),
+            "PYTHONFAULTHANDLER": "1",
+        }
         for path in (self.folder, self.temporary, folder / "home"):
             path.mkdir()
 
@@ -70,8 +75,13 @@ class Shell:
         return process
 
     def wait(self, process: subprocess.Popen[str]) -> Done:
-        """Wait for a command's end."""
-        stdout, stderr = process.communicate(timeout=self._command_s)
+        """Wait for a command's end. One that hangs is aborted, and the error tells where it was."""
+        try:
+            stdout, stderr = process.communicate(timeout=self._command_s)
+        except subprocess.TimeoutExpired as error:
+            process.send_signal(signal.SIGABRT)
+            _, stderr = process.communicate()
+            raise AssertionError(f"{process.args} does not end:\n{stderr}") from error
         return Done(status=process.returncode, stdout=stdout, stderr=stderr or "")
 
     def run(self, *command: object, **environment: str) -> Done:

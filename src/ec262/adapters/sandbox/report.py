@@ -7,11 +7,9 @@ import itertools
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 from ec262.domain.outcome import Failure
 
-MAX_KEY_CHARS = 200
 MAX_FRAMES = 32
 """Outermost frames that a failure tells: how deep a recursion came may differ between machines, its start does not."""
 
@@ -26,15 +24,6 @@ _REFUSED = (
 def failure(error: BaseException, *, function: str, row: str | None) -> Failure:
     """Return what honest machines agree on: no message, no path, no frame of this machine's own library."""
     return Failure(function=function, exception=_type_name(error), row=row, frames=_own_frames(error.__traceback__))
-
-
-def key_text(key: Any) -> str:
-    """Return a row's key as text of limited length."""
-    try:
-        text = repr(key)
-    except (ValueError, RecursionError):  # an int of thousands of digits, the depths of a list
-        text = f"<{type(key).__name__}>"
-    return text if len(text) <= MAX_KEY_CHARS else f"{text[:MAX_KEY_CHARS]}..."
 
 
 def traceback_text(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ec262.adapters.sandbox import randomness, report
 from ec262.adapters.sandbox.log import Log
 from ec262.domain import canonical
-from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable
+from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable, key_text
 from ec262.domain.outcome import Pairs, encode_outcome
 
 Pair = tuple[Any, Any]
@@ -41,7 +41,7 @@ class Run:
     def where(self) -> str:
         """What the task is at: "in the mapper at the row with key 'x'"."""
         if self._row is not None:
-            return f"in the {self._function} at the row with key {report.key_text(self._row[0])}"
+            return f"in the {self._function} at the row with key {key_text(self._row[0])}"
         return "while the job was loaded" if self._function == "job" else f"after the {self._function}'s last row"
 
     def compute(self, functions: bytes, rows: bytes) -> bytes:
@@ -54,7 +54,7 @@ class Run:
         except MemoryError:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit and its like are the job's failures, too
-            row = None if self._row is None else report.key_text(self._row[0])
+            row = None if self._row is None else key_text(self._row[0])
             self._log.end_with(report.traceback_text(error))
             return encode_outcome(report.failure(error, function=self._function, row=row))
         finally:
@@ -112,10 +112,8 @@ class Run:
         return [(key, tuple(values)) for _, (key, values) in sorted(named, key=itemgetter(0))]
 
     def _encode(self, yielded: Yielded) -> bytes:
-        named = zip(self._key_names(yielded), yielded.pairs, strict=True)
-        pairs = tuple(pair for _, pair in sorted(named, key=itemgetter(0)))
         try:
-            return encode_outcome(Pairs(pairs=pairs))
+            return encode_outcome(Pairs(pairs=tuple(yielded.pairs)))
         except ValueNotEncodable:
             self._blame(yielded)
             raise
@@ -136,7 +134,7 @@ class Run:
                 what = "a key"
                 try:
                     canonical.encode(key)
-                    what = f"the key {report.key_text(key)} with a value"
+                    what = f"the key {key_text(key)} with a value"
                     canonical.encode(value)
                 except ValueNotEncodable as error:
                     error.add_note(f"the {self._function} yielded {what} that has no canonical form")
@@ -168,4 +166,4 @@ def _gather(yielded: Any, name: str, pairs: list[Pair]) -> None:
 
 
 def _told(value: Any) -> str:
-    return f"{report.key_text(value)} ({type(value).__name__})"
+    return f"{key_text(value)} ({type(value).__name__})"

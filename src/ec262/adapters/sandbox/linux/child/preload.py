@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from ec262.adapters.sandbox.linux.child import witness
-from ec262.adapters.sandbox.linux.child.library import Library, hide
+from ec262.adapters.sandbox.linux.child.importable import Library, hide
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.runner import Run
 
