@@ -36,6 +36,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="this sandbox ne
 Pair = tuple[Any, Any]
 FACTOR = 3
 HINT = "return its .items()"
+YIELD = "or yield them"
 
 
 @pytest_asyncio.fixture(
@@ -253,13 +254,21 @@ async def test_an_exception_that_cannot_be_printed_is_told_all_the_same(sandbox:
         ),
         (["ab"], "the mapper yielded 'ab' (str) where a (key, value) pair is needed"),
         ([(1, 2, 3)], "the mapper yielded (1, 2, 3) (tuple) where a (key, value) pair is needed"),
+        (
+            ("k", 1),
+            "the mapper yielded 'k' (str) where a (key, value) pair is needed: return a list of pairs, " + YIELD,
+        ),
     ],
 )
 async def test_what_is_no_pair_is_told(sandbox: Sandbox, yielded: Any, told: str) -> None:
-    computed = await sandbox.run(map_work(lambda _key, value: value, [("k", yielded)]), LIMITS)
+    def mapper(_key: str, value: Any) -> Any:
+        return value
+
+    computed = await sandbox.run(map_work(mapper, [("k", yielded)]), LIMITS)
     failure = failure_of(computed)
     assert (failure.function, failure.exception, failure.row, failure.frames) == ("mapper", "TypeError", "'k'", ())
-    assert computed.log.decode() == f"TypeError: {told}\n"
+    place = f"the function is at {__file__}, line {mapper.__code__.co_firstlineno}"
+    assert computed.log.decode() == f"TypeError: {told}\n{place}\n"
 
 
 async def test_a_value_without_canonical_form_is_told_with_key_and_row(sandbox: Sandbox) -> None:

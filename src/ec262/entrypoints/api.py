@@ -25,7 +25,10 @@ declared: dict[str, Callable[..., Any]] = {}
 
 
 def mapper(function: F) -> F:
-    """Mark ``mapper(key, value)``: for each row of the data it returns an iterable of (key, value) pairs."""
+    """Mark ``mapper(key, value)``: for each row of the data it returns an iterable of (key, value) pairs.
+
+    ``random`` is seeded for each row from the job's seed and the row's key: rows with equal keys get equal numbers.
+    """
     if not declared and function.__module__ == "__main__":
         atexit.register(_tell_how_to_run)
     declared["mapper"] = function

@@ -6,6 +6,7 @@ Kept apart from the adapters: the Linux sandbox loads it when a worker starts, b
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -85,7 +86,7 @@ class Run:
         for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
             self._row = row[:1]
             randomness.seed_row(salt + row_name)
-            _gather(function(*row), name, pairs)
+            _gather(function, row, name, pairs)
             ends.append(len(pairs))
         self._row = None
         return Yielded(rows, pairs, ends)
@@ -149,20 +150,32 @@ def _read_rows(data: bytes) -> list[Pair]:
     return [(key, value) for key, value in rows]
 
 
-def _gather(yielded: Any, name: str, pairs: list[Pair]) -> None:
-    """Append what a function yielded; None is nothing."""
+def _gather(function: Callable[..., Any], row: Pair, name: str, pairs: list[Pair]) -> None:
+    """Call a function for a row and append what it yields; None is nothing."""
+    yielded = function(*row)
     if yielded is None:
         return
     if not hasattr(yielded, "__iter__") or isinstance(yielded, (dict, str, bytes, bytearray)):
         hint = ": return its .items()" if isinstance(yielded, dict) else ""
-        raise TypeError(f"the {name} returned {_told(yielded)} where an iterable of (key, value) pairs is needed{hint}")
+        returned = f"the {name} returned {_told(yielded)} where an iterable of (key, value) pairs is needed{hint}"
+        raise _misfit(returned, function)
     for pair in yielded:
         if type(pair) is tuple and len(pair) == 2:  # noqa: PLR2004 - as nearly all are: the shortest way
             pairs.append(pair)
             continue
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # noqa: PLR2004 - a key and a value
-            raise TypeError(f"the {name} yielded {_told(pair)} where a (key, value) pair is needed")
+            hint = ": return a list of pairs, or yield them" if type(yielded) is tuple else ""
+            raise _misfit(f"the {name} yielded {_told(pair)} where a (key, value) pair is needed{hint}", function)
         pairs.append((pair[0], pair[1]))
+
+
+def _misfit(text: str, function: Callable[..., Any]) -> TypeError:
+    """Return the error for what is no pair; the function has returned, so no frame of a traceback tells where it is."""
+    error = TypeError(text)
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        error.add_note(f"the function is at {code.co_filename}, line {code.co_firstlineno}")
+    return error
 
 
 def _told(value: Any) -> str:
