@@ -81,7 +81,7 @@ class Shell:
         except subprocess.TimeoutExpired as error:
             process.send_signal(signal.SIGABRT)
             _, stderr = process.communicate()
-            raise AssertionError(f"{process.args} does not end:\n{stderr}") from error
+            raise AssertionError(f"{process.args!r} does not end:\n{stderr}") from error
         return Done(status=process.returncode, stdout=stdout, stderr=stderr or "")
 
     def run(self, *command: object, **environment: str) -> Done:

@@ -72,8 +72,11 @@ def _terminated_as_interrupted() -> Iterator[list[int]]:
     def on_terminate(number: int, _frame: FrameType | None) -> None:
         came.append(number)
         if callable(signal.getsignal(signal.SIGINT)):
+            # To asyncio's handler, while it runs: an exception out of nowhere could make its loop lose a callback, and
+            # whoever waits for that would wait for ever.
             signal.raise_signal(signal.SIGINT)
-        raise KeyboardInterrupt  # Ctrl-C is ignored, as in a script's background jobs
+        else:
+            raise KeyboardInterrupt  # Ctrl-C is ignored, as in a script's background jobs
 
     before = signal.signal(signal.SIGTERM, on_terminate)
     try:
