@@ -2,23 +2,28 @@
 
     python benchmarks/sandbox_cost.py
 
-Ratios compare across machines, milliseconds do not. Each figure is the median of several.
+Ratios compare across machines, milliseconds do not. Each figure is the median of several. What the memory of many
+children is, only root can see.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.linux.conversation import converse
+from ec262.adapters.sandbox.linux.offspring import Child
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.sandbox.linux.zygote import Zygote
 from ec262.domain import canonical
@@ -27,6 +32,7 @@ from ec262.domain.ports.sandbox import Sandbox
 
 LIMITS = Limits()
 CALLS = 20_000
+SLOTS = 100
 
 
 def trivial(key: Any, value: Any) -> Iterable[tuple[Any, Any]]:
@@ -71,17 +77,25 @@ async def start_zygote() -> None:
     await (await Zygote.start((), timeout_s=30)).close()
 
 
-async def to_ready(zygote: Zygote) -> float:
-    """Return the seconds from asking for a child until it has read its task and calls its first function."""
+async def to_first_call(zygote: Zygote) -> tuple[float, float]:
+    """Return the seconds from asking for a child until it has read its task and calls its first function; and those
+    that the latter takes where the child has been ready, and waiting, for a while."""
 
     def tell(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
         return [("now", time.perf_counter())]  # of one clock on all of a machine's processes
 
+    async def first_call(child: Child) -> float:
+        computed = await converse(child, task, LIMITS)
+        child.kill()
+        return float(canonical.decode(computed.outcome)[1][0][1])
+
+    task = work(tell, [[0, 0]])
     started = time.perf_counter()
-    child = await zygote.fork(LIMITS)
-    computed = await converse(child, work(tell, [[0, 0]]), LIMITS)
-    child.kill()
-    return float(canonical.decode(computed.outcome)[1][0][1]) - started
+    in_all = await first_call(await zygote.fork(LIMITS)) - started
+    waiting = await zygote.fork(LIMITS)
+    await asyncio.sleep(0.02)
+    started = time.perf_counter()
+    return in_all, await first_call(waiting) - started
 
 
 async def by_turns(sandbox: Sandbox, bare: Sandbox, act: Callable[[Sandbox], Awaitable[float]]) -> list[float]:
@@ -102,6 +116,34 @@ async def processor_time(box: Sandbox) -> float:
     return float(canonical.decode(computed.outcome)[1][0][1])
 
 
+async def memory(sandbox: LinuxSandbox, zygote: Zygote) -> tuple[float, float]:
+    """Return the MiB of memory, what is shared counted once, of a zygote by itself and with many tasks under way."""
+
+    def wait(_key: Any, _value: Any) -> None:
+        time.sleep(60)
+
+    leader = zygote._process.pid  # noqa: SLF001 - it is what is measured
+    alone = proportional_mib(leader)
+    tasks = [asyncio.create_task(sandbox.run(work(wait, [[0, 0]]), LIMITS)) for _ in range(SLOTS)]
+    await asyncio.sleep(3)
+    together = proportional_mib(leader)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return alone, together
+
+
+def proportional_mib(leader: int) -> float:
+    """Return the memory of a session's processes: each page by its share."""
+    total = 0
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if os.getsid(int(folder.name)) == leader:
+                lines = (folder / "smaps_rollup").read_text().splitlines()
+                total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
 def show(what: str, sandboxed_s: float, bare_s: float, *, of: str) -> None:
     """Print one line."""
     print(f"{what:34} {sandboxed_s * 1e3:10.3f} ms {sandboxed_s / bare_s:8.2f} x {of} ({bare_s * 1e3:.3f} ms)")
@@ -114,15 +156,22 @@ async def main() -> None:
     await start_zygote()
     show("zygote, started and ended", await measure(7, start_zygote), await measure(7, start_bare), of="bare Python")
     await sandbox.start()
+    print(*sandbox.layers, sep="\n")
     zygote = sandbox._zygote  # noqa: SLF001 - it is what is measured
-    assert zygote is not None  # noqa: S101 - it was started
+    assert zygote is not None
     one = work(trivial, [[0, 0]])
     bare_one = await measure(200, lambda: bare.run(one, LIMITS))
-    ready = [await to_ready(zygote) for _ in range(100)]
-    show("fork to first call", statistics.median(ready), bare_one, of="a task in-process")
+    both = [await to_first_call(zygote) for _ in range(100)]
+    in_all, in_waiting = (statistics.median(column) for column in zip(*both, strict=True))
+    show("fork to ready", in_all - in_waiting, bare_one, of="a task in-process")
+    show("fork to first call", in_all, bare_one, of="a task in-process")
     show("task of one row", await measure(100, lambda: sandbox.run(one, LIMITS)), bare_one, of="a task in-process")
     show("call, in a batch", *await by_turns(sandbox, bare, call_in_batch), of="in-process")
     show("processor time of a busy task", *await by_turns(sandbox, bare, processor_time), of="in-process")
+    alone, together = await memory(sandbox, zygote)
+    if alone:
+        each = (together - alone) / SLOTS
+        print(f"{'memory':34} {alone:10.1f} MiB without a task, {together:.1f} MiB with {SLOTS}: {each:.2f} MiB each")
     await sandbox.close()
 
 

@@ -19,11 +19,13 @@ from ec262.adapters.memory.discovery import MemoryDiscovery
 from ec262.adapters.memory.prober import MemoryProber
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.memory.unit_of_work import MemoryStore
+from ec262.adapters.runtime import runtime_class
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.job import Computed, Job, Limits, Work
 from ec262.entrypoints.bootstrap import build_discovery_service, build_foreman, build_worker
 from ec262.entrypoints.session import build_job
 from ec262.entrypoints.settings import Settings
+from ec262.services.discovery_policy import Policy
 
 TASK = Path(__file__).with_name("custom_deployment_task.py")
 SIZE_BYTES = 8
@@ -53,8 +55,8 @@ class ApprovedJobs:
     and log hold.
     """
 
-    name = "approved-jobs"
-    """Part of the runtime class: results are never compared with those of another sandbox."""
+    runtime = runtime_class("approved-jobs")
+    """With a name of its own: results are never compared with those of another sandbox."""
 
     def __init__(self, approved: Collection[bytes]) -> None:
         self._approved = frozenset(approved)
@@ -82,7 +84,7 @@ class ApprovedJobs:
     async def _answer(self, work: Work, limits: Limits) -> bytes:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(TASK), work.phase.value),
-            *(str(number) for number in (work.seed, limits.log_bytes, len(work.functions))),
+            *(str(number) for number in (work.seed, work.round_floats, limits.log_bytes, len(work.functions))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"PYTHONHASHSEED": "0"},
@@ -107,7 +109,9 @@ async def run(job: Job) -> dict[str, int]:
     """Run a job on a system of its own: discovery, workers and a foreman, all in this process."""
     settings = Settings(slots=1)
     network = MemoryNetwork()
-    service = build_discovery_service(unit_of_work=MemoryStore().unit_of_work, grant=GRANT, prober=MemoryProber())
+    service = build_discovery_service(
+        unit_of_work=MemoryStore().unit_of_work, policy=Policy(grant=GRANT), prober=MemoryProber()
+    )
     workers = [
         build_worker(
             settings,

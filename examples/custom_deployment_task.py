@@ -1,6 +1,6 @@
 """One task in a plain process, started by custom_deployment.py; not to be run by hand.
 
-    custom_deployment_task.py PHASE SEED LOG_BYTES FUNCTIONS_BYTES
+    custom_deployment_task.py PHASE SEED ROUND_FLOATS LOG_BYTES FUNCTIONS_BYTES
 
 Functions and rows come in by standard input; the outcome's size, the outcome and the log go out by standard output.
 """
@@ -11,12 +11,13 @@ from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.runner import Run
 
 
-def main(phase: str, seed: str, log_bytes: str, functions_bytes: str) -> None:
+def main(phase: str, seed: str, round_floats: str, log_bytes: str, functions_bytes: str) -> None:
     """Compute the task."""
     functions, rows = sys.stdin.buffer.read(int(functions_bytes)), sys.stdin.buffer.read()
     log = Log(int(log_bytes))
     with printing_to(log):
-        outcome = Run(phase=phase, seed=int(seed), log=log).compute(functions, rows)
+        run = Run(phase=phase, seed=int(seed), log=log, round_floats=int(round_floats))
+        outcome = run.compute(functions, rows)
     sys.stdout.buffer.write(len(outcome).to_bytes(8, "big") + outcome + log.content())
 
 

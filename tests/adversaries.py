@@ -12,7 +12,7 @@ from ec262.adapters.ciphers import AesSivCipher
 from ec262.adapters.http_discovery import HttpDiscovery
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.commands import CommitResult
+from ec262.domain.commands import CommitResults, Committed
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
@@ -78,8 +78,8 @@ class Replayer(AesSivCipher):
 class Pretender(HttpDiscovery):
     """Says that it has committed and has not."""
 
-    async def commit(self, command: CommitResult) -> None:
-        return None
+    async def commit(self, command: CommitResults) -> Committed:
+        return Committed(tasks=tuple(commitment.task for commitment in command.commitments), refused=())
 
 
 # --- in place of the listener ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 from tests.hostile_jobs import Target
 
 SECRET = "canary-7f3a91c2"
+WORKED = "('worked', True)"
 NOBODY = 65534
 
 
@@ -29,6 +30,10 @@ class Scene:
         self.folder.chmod(0o777)
         self.secret_file = self.folder / "secret"
         self.secret_file.write_text(SECRET)
+        self.secret_file.chmod(0o666)
+        self._stack.enter_context(self.secret_file.open())  # as a worker has its own files open
+        os.environ["EC262_CANARY"] = SECRET
+        self._stack.callback(os.environ.pop, "EC262_CANARY")
         (self.folder / "secret_module.py").write_text(f"SECRET = {SECRET!r}")
         self._disk = self._look_at_disk()
         self._memory = ctypes.create_string_buffer(SECRET.encode())
@@ -42,8 +47,8 @@ class Scene:
         self.unix.chmod(0o777)
         self.abstract = f"ec262-{os.getpid()}-{id(self)}"
         self._listeners.append(self._listen(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + self.abstract))
-        user = NOBODY if os.geteuid() == 0 else None
-        self.victim = subprocess.Popen([shutil.which("sleep") or "/bin/sleep", "600"], user=user, cwd="/")
+        nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        self.victim = subprocess.Popen([shutil.which("sleep") or "/bin/sleep", "600"], cwd="/", **nobody)
         self._stack.callback(self.victim.wait)
         self._stack.callback(self.victim.kill)
 
@@ -69,6 +74,8 @@ class Scene:
         harm = []
         if SECRET in told:
             harm.append("a secret was told")
+        if WORKED in told:
+            harm.append("the kernel did what it should not")
         if self._look_at_disk() != self._disk:
             harm.append("the disk was changed")
         if any(self._was_reached(listener) for listener in self._listeners):
@@ -79,7 +86,7 @@ class Scene:
 
     def _look_at_disk(self) -> dict[str, tuple[Any, ...]]:
         return {
-            path.name: (status.st_mode, status.st_size, status.st_mtime_ns)
+            path.name: (status.st_mode, status.st_size, status.st_mtime_ns, path.is_file() and path.read_bytes()[:100])
             for path in self.folder.iterdir()
             if path.name != "__pycache__"
             for status in [path.lstat()]
@@ -119,15 +126,26 @@ def session_of(pid: int) -> set[int]:
     return members
 
 
+def _is_first_of_namespace(pid: int) -> bool:
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return any(line.startswith("NSpid:") and line.split()[-1] == "1" for line in status.splitlines())
+    return False
+
+
 def _stat(pid: int) -> list[str]:
     """Return state, parent, process group, session, and so on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 async def has(pid: int, members: int) -> bool:
-    """Whether a session has, soon, that many processes."""
-    for _ in range(200):
-        if len(session_of(pid)) == members:
+    """Whether a zygote's session has, soon, that many processes: itself, and children.
+
+    The first process of the children's pid namespace does not count, unless it has outlived its zygote.
+    """
+    for _ in range(500):
+        found = session_of(pid)
+        if len([member for member in found if pid not in found or not _is_first_of_namespace(member)]) == members:
             return True
         await asyncio.sleep(0.01)
     return False

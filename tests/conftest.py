@@ -1,5 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
 
 # Whether an example is slow says more about the machine, and who else is at work on it, than about the code.
 settings.register_profile("ec262", deadline=None)
 settings.load_profile("ec262")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, started when the first test asks for it."""
+    from tests.postgres import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a test's own PostgreSQL database, with the tables in it and nothing in these."""
+    url = postgres_server.fresh_url()
+    yield url
+    postgres_server.drop(url)

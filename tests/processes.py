@@ -48,11 +48,15 @@ def orphans(known: Collection[int], within_s: float = GONE_S) -> list[str]:
     This process must be their subreaper, so that they are its children; ``known`` are those it started itself.
     """
     strangers = [pid for pid in children(os.getpid()) if pid not in known]
-    left = [f"{pid}: {_command(pid)}" for pid in still_alive(strangers, within_s)]
-    for pid in strangers:
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-    return left
+    deadline = time.monotonic() + within_s
+    while True:
+        for pid in strangers:  # also before the others have ended: the first of a pid namespace waits for all in it
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        left = alive(strangers)
+        if not left or time.monotonic() > deadline:
+            return [f"{pid}: {_command(pid)}" for pid in left]
+        time.sleep(0.02)
 
 
 def _state(pid: int) -> str:

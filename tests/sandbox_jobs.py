@@ -40,10 +40,15 @@ def pickled(**functions: Function | None) -> bytes:
 
 
 def map_work(
-    mapper: Function, rows: Iterable[Pair] = (("row", None),), *, combiner: Function | None = None, seed: int = 0
+    mapper: Function,
+    rows: Iterable[Pair] = (("row", None),),
+    *,
+    combiner: Function | None = None,
+    seed: int = 0,
+    round_floats: int = 0,
 ) -> Work:
     functions = pickled(mapper=mapper, combiner=combiner)
-    return Work(phase=Phase.MAP, functions=functions, rows=encoded(rows), seed=seed)
+    return Work(phase=Phase.MAP, functions=functions, rows=encoded(rows), seed=seed, round_floats=round_floats)
 
 
 def reduce_work(reducer: Function, rows: Iterable[Pair], *, seed: int = 0) -> Work:

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import attrs
 
+COMMANDS = {"foreman", "worker", "discovery", "discovery_admin", "account"}
 COMMAND_S = 60.0
 """For any command of these tests, on a busy machine."""
 
@@ -59,7 +60,7 @@ class Shell:
         It is the first of a process group, as a command at a terminal is.
         """
         first, *rest = map(str, command)
-        line = ["-m", f"ec262.entrypoints.{first}"] if first in {"foreman", "worker", "discovery"} else [first]
+        line = ["-m", f"ec262.entrypoints.{first}"] if first in COMMANDS else [first]
         with (self.folder / (log or os.devnull)).open("a") as error:
             process = subprocess.Popen(
                 [sys.executable, *line, *rest],
@@ -103,11 +104,11 @@ class Shell:
 class Network:
     """Discovery and workers, each started by its own command line."""
 
-    def __init__(self, shell: Shell, *, grant: int, **environment: str) -> None:
+    def __init__(self, shell: Shell, *, grant: int, database: str = "", **environment: str) -> None:
         self.shell = shell
         self.workers: list[subprocess.Popen[str]] = []
         self._environment = environment
-        self._database = f"sqlite:///{shell.folder / 'discovery.sqlite'}"
+        self.database = database or f"sqlite:///{shell.folder / 'discovery.sqlite'}"
         self._grant = grant
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -116,7 +117,7 @@ class Network:
 
     def start_discovery(self) -> subprocess.Popen[str]:
         """Start discovery, on the same port and the same database as before; wait until it listens."""
-        flags = ("--port", self.port, "--database", self._database, "--grant", self._grant)
+        flags = ("--port", self.port, "--database", self.database, "--grant", self._grant)
         self.discovery = self.shell.start("discovery", *flags, log="discovery.log", **self._environment)
         assert re.search(rf"listens on {self.url};", line_of(self.discovery))
         return self.discovery

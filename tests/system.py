@@ -15,6 +15,7 @@ from ec262.adapters.memory.discovery import MemoryDiscovery
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.prober import MemoryProber
 from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.pickling import pickle_functions
@@ -30,7 +31,8 @@ from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.verification import Majority
 from ec262.services.computer import WorkerPorts
-from ec262.services.discovery import DiscoveryService, Policy
+from ec262.services.discovery import DiscoveryService
+from ec262.services.discovery_policy import Policy
 from ec262.services.foreman import Foreman
 from ec262.services.job_execution import ForemanPolicy, ForemanPorts
 from ec262.services.worker import Worker
@@ -94,7 +96,7 @@ class System:
         return Foreman(ForemanPorts(**(given | ports)), policy)
 
     def credits_of(self, token: str) -> int:
-        return self.service.open_account(token).credits
+        return self.service.accounts.open(token).credits
 
 
 @asynccontextmanager
@@ -114,7 +116,7 @@ async def memory_system(
         prober=MemoryProber(),
         policy=Policy(grant=0),
     )
-    service.grant_account(FOREMAN, credits)
+    service.accounts.open_with_grant(FOREMAN, credits)
     network = MemoryNetwork()
     running = [
         asyncio.create_task(
@@ -124,6 +126,7 @@ async def memory_system(
                     sandbox=(sandboxes or {}).get(number) or UnconfinedSandbox(),
                     cipher=AesSivCipher(),
                     results=(results or {}).get(number) or MemoryResultStore(capacity_bytes=1 << 24),
+                    surroundings=MemorySurroundings(),
                     clock=time.time,
                 ),
                 network.listener(),

@@ -16,6 +16,7 @@ from ec262.adapters.entropy import SystemEntropy
 from ec262.adapters.http_discovery import HttpDiscovery
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.prober import TlsProber
 from ec262.adapters.progress import Silent
@@ -28,8 +29,10 @@ from ec262.domain.job import Job, Limits
 from ec262.domain.job_run import RunPolicy
 from ec262.domain.verification import Majority
 from ec262.entrypoints.discovery_api import discovery_app
+from ec262.entrypoints.discovery_bell import Bell
 from ec262.services.computer import WorkerPorts
-from ec262.services.discovery import DiscoveryService, Policy
+from ec262.services.discovery import DiscoveryService
+from ec262.services.discovery_policy import Policy
 from ec262.services.foreman import Foreman
 from ec262.services.job_execution import ForemanPolicy, ForemanPorts
 from ec262.services.worker import Worker
@@ -86,7 +89,7 @@ class TcpSystem:
             await discovery.close()
 
     def credits_of(self, staff: Staff) -> int:
-        return self.service.open_account(staff.token).credits
+        return self.service.accounts.open(staff.token).credits
 
     def open_tasks(self) -> list[str]:
         """The ids of the tasks under way, whoever bought them."""
@@ -96,7 +99,7 @@ class TcpSystem:
     @property
     def spent(self) -> int:
         """What the foreman has spent so far."""
-        return self.granted - self.service.open_account(FOREMAN).credits
+        return self.granted - self.service.accounts.open(FOREMAN).credits
 
 
 @asynccontextmanager
@@ -108,15 +111,17 @@ async def tcp_system(
 
     Discovery draws by a seed: the same workers, the same teams.
     """
+    bell = Bell()
     service = DiscoveryService(
         unit_of_work=MemoryStore().unit_of_work,
         clock=time.time,
         entropy=SeededEntropy(1),
         prober=TlsProber(),
         policy=Policy(grant=0),
+        on_decided=bell.ring,
     )
-    service.grant_account(FOREMAN, credits)
-    with served(discovery_app(service)) as url:
+    service.accounts.open_with_grant(FOREMAN, credits)
+    with served(discovery_app(service, bell)) as url:
         staff: list[Staff] = []
         try:
             for number, make in enumerate(makers):
@@ -132,6 +137,7 @@ async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int,
         "sandbox": UnconfinedSandbox(),
         "cipher": AesSivCipher(),
         "results": MemoryResultStore(capacity_bytes=1 << 26),
+        "surroundings": MemorySurroundings(),
         "listener": TcpListener("127.0.0.1", 0),
         "clock": time.time,
         **given,

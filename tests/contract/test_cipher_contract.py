@@ -1,4 +1,4 @@
-"""What every cipher for results must do, and that AES-SIV is RFC 5297's."""
+"""What every cipher for results must do, what those with integrity do beyond it, and that AES-SIV is RFC 5297's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ec262.adapters.cipher_2012 import Cipher2012
 from ec262.adapters.ciphers import AesSivCipher
 from ec262.domain.errors import BadDelivery, ConfigurationError
 from ec262.domain.ports.cipher import Cipher
@@ -16,18 +17,40 @@ KEY = bytes(range(32))
 TASK = "task-0001"
 
 
+@pytest.fixture(params=[AesSivCipher, Cipher2012])
+def any_cipher(request: pytest.FixtureRequest) -> Cipher:
+    made: Cipher = request.param()
+    return made
+
+
 @pytest.fixture(params=[AesSivCipher])
 def cipher(request: pytest.FixtureRequest) -> Cipher:
+    """One with integrity: all but that of 2012."""
     made: Cipher = request.param()
     return made
 
 
 @pytest.mark.parametrize("plaintext", [b"", b"x", b"x" * 15, b"x" * 16, b"x" * 17, bytes(100_000)])
-def test_what_was_encrypted_can_be_decrypted(cipher: Cipher, plaintext: bytes) -> None:
-    ciphertext = cipher.encrypt(plaintext, key=KEY, task=TASK, label="result")
-    assert cipher.decrypt(ciphertext, key=KEY, task=TASK, label="result") == plaintext
-    assert len(plaintext) < len(ciphertext) <= len(plaintext) + 64
+def test_what_was_encrypted_can_be_decrypted(any_cipher: Cipher, plaintext: bytes) -> None:
+    key = KEY[: any_cipher.key_bytes]
+    ciphertext = any_cipher.encrypt(plaintext, key=key, task=TASK, label="result")
+    assert any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result") == plaintext
+    assert len(plaintext) < len(ciphertext) <= 4 / 3 * len(plaintext) + 64
     assert len(plaintext) < 15 or plaintext not in ciphertext
+
+
+def test_equal_texts_under_equal_keys_give_equal_ciphertexts_and_others_do_not(any_cipher: Cipher) -> None:
+    keys = [KEY[: any_cipher.key_bytes], KEY[::-1][: any_cipher.key_bytes]]
+
+    def encrypt_all() -> list[bytes]:
+        return [
+            any_cipher.encrypt(plain, key=key, task=TASK, label="result")
+            for plain in (b"plain", b"plaim", b"plain" * 9)
+            for key in keys
+        ]
+
+    assert encrypt_all() == encrypt_all()
+    assert len(set(encrypt_all())) == 6
 
 
 def test_equal_arguments_give_equal_ciphertexts_and_others_do_not(cipher: Cipher) -> None:
@@ -63,19 +86,19 @@ def test_any_changed_byte_is_a_bad_delivery(cipher: Cipher) -> None:
             cipher.decrypt(bytes(changed), key=KEY, task=TASK, label="result")
 
 
-@pytest.mark.parametrize("ciphertext", [b"", b"short", bytes(16), bytes(100)])
-def test_what_is_no_ciphertext_is_a_bad_delivery(cipher: Cipher, ciphertext: bytes) -> None:
+@pytest.mark.parametrize("ciphertext", [b"", b"short", bytes(16), bytes(100), b"AAAA", b"A" * 24 + b"\xff", b"A" * 23])
+def test_what_is_no_ciphertext_is_a_bad_delivery(any_cipher: Cipher, ciphertext: bytes) -> None:
     with pytest.raises(BadDelivery):
-        cipher.decrypt(ciphertext, key=KEY, task=TASK, label="result")
+        any_cipher.decrypt(ciphertext, key=KEY[: any_cipher.key_bytes], task=TASK, label="result")
 
 
-def test_a_key_of_the_wrong_size_is_told(cipher: Cipher) -> None:
-    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
-    for key in (b"", KEY[: cipher.key_bytes - 1], KEY + b"x"):
+def test_a_key_of_the_wrong_size_is_told(any_cipher: Cipher) -> None:
+    ciphertext = any_cipher.encrypt(b"plain", key=KEY[: any_cipher.key_bytes], task=TASK, label="result")
+    for key in (b"", KEY[: any_cipher.key_bytes - 1], KEY + b"x"):
         with pytest.raises(ConfigurationError):
-            cipher.encrypt(b"plain", key=key, task=TASK, label="result")
+            any_cipher.encrypt(b"plain", key=key, task=TASK, label="result")
         with pytest.raises(BadDelivery):
-            cipher.decrypt(ciphertext, key=key, task=TASK, label="result")
+            any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result")
 
 
 # --- AES-SIV --------------------------------------------------------------------------------------------------------

@@ -14,9 +14,11 @@ import pytest_asyncio
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
 from ec262.domain.errors import SandboxLimitExceeded
 from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.ports.sandbox import Sandbox
+from tests.portable import needs_guest
 from tests.sandbox_jobs import (
     LIMITS,
     assert_serves,
@@ -40,7 +42,13 @@ YIELD = "or yield them"
 
 
 @pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=[UnconfinedSandbox, pytest.param(LinuxSandbox, marks=linux_only)]
+    scope="module",
+    loop_scope="module",
+    params=[
+        UnconfinedSandbox,
+        pytest.param(LinuxSandbox, marks=linux_only),
+        pytest.param(WasmSandbox, marks=needs_guest),
+    ],
 )
 async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[Sandbox]:
     box: Sandbox = request.param()
@@ -176,6 +184,36 @@ async def test_a_job_may_seed_by_itself(sandbox: Sandbox) -> None:
 
     expected = random.Random(262).random()
     assert pairs_of(await sandbox.run(map_work(mapper, [(1, 0), (2, 0)]), LIMITS)) == [(1, expected), (2, expected)]
+
+
+# --- rounding -------------------------------------------------------------------------------------------------------
+
+
+async def test_floats_are_rounded_if_asked_for_before_a_combiner_sees_them(sandbox: Sandbox) -> None:
+    def mapper(key: str, value: float) -> Iterable[Pair]:
+        yield value, (key, [value / 3, -0.0, 7, float("inf")])
+
+    def gather(key: float, values: tuple[Any, ...]) -> Iterable[Pair]:
+        yield key, [len(values), values[0], key / 3]
+
+    rows = [("a", 0.3), ("b", 0.1 + 0.2)]
+    exact = pairs_of(await sandbox.run(map_work(mapper, rows), LIMITS))
+    assert [key for key, _ in exact] == [0.3, 0.30000000000000004]
+    rounded = pairs_of(await sandbox.run(map_work(mapper, rows, round_floats=3), LIMITS))
+    assert repr(rounded) == repr([(0.3, (name, [0.1, -0.0, 7, float("inf")])) for name in "ab"])
+    combined = pairs_of(await sandbox.run(map_work(mapper, rows, combiner=gather, round_floats=12), LIMITS))
+    assert combined == [(0.3, [2, ("a", [0.1, -0.0, 7, float("inf")]), 0.1])]
+
+
+async def test_keys_that_rounding_makes_equal_are_told_with_their_row(sandbox: Sandbox) -> None:
+    def mapper(key: str, value: float) -> Iterable[Pair]:
+        yield "good", {value: 1}
+        yield key, {value: 1, 0.3: 2}
+
+    computed = await sandbox.run(map_work(mapper, [("a", 0.5), ("b", 0.1 + 0.2)], round_floats=12), LIMITS)
+    failure = failure_of(computed)
+    assert (failure.function, failure.exception, failure.row) == ("mapper", "ValueNotEncodable", "'b'")
+    assert "keys of a dict are equal when they are rounded to 12 digits" in computed.log.decode()
 
 
 # --- failures -------------------------------------------------------------------------------------------------------

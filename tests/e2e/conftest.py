@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from ec262.adapters.process import PR_SET_CHILD_SUBREAPER, _prctl, reap_orphans
-from tests.processes import orphans
+from tests.processes import children, orphans
 from tests.shell import Network, Shell
 
 _shells: list[Shell] = []
@@ -19,6 +20,7 @@ _shells: list[Shell] = []
 @contextmanager
 def _spotless(folder: Path) -> Iterator[Shell]:
     """Lend a shell; its commands must have left no process and no temporary file."""
+    before = set(children(os.getpid()))  # a database server of the tests, say
     shell = Shell(folder)
     _shells.append(shell)
     try:
@@ -26,15 +28,17 @@ def _spotless(folder: Path) -> Iterator[Shell]:
     finally:
         shell.close()
         known = {process.pid for each in _shells for process in each.started}
-        left = orphans(known), shell.left()
+        left = orphans(known | before), shell.left()
         _shells.remove(shell)
     assert left == ([], [])
 
 
 @contextmanager
-def _network(shell: Shell, *, grant: int, end_with: signal.Signals, **environment: str) -> Iterator[Network]:
+def _network(
+    shell: Shell, *, grant: int, end_with: signal.Signals, database: str = "", **environment: str
+) -> Iterator[Network]:
     """Lend a network of four workers; all must end in good order."""
-    network = Network(shell, grant=grant, **environment)
+    network = Network(shell, grant=grant, database=database, **environment)
     network.start_workers(4)
     yield network
     statuses = network.end(end_with)
@@ -57,6 +61,17 @@ def shell(tmp_path: Path, subreaper: None) -> Iterator[Shell]:
     """A user who has nothing running."""
     with _spotless(tmp_path) as shell:
         yield shell
+
+
+@pytest.fixture
+def found_town(shell: Shell) -> Callable[[str], AbstractContextManager[Network]]:
+    """Found a network of the test's own, over a database of its choice."""
+
+    def found(database: str) -> AbstractContextManager[Network]:
+        lease_and_slots = {"EC262_LEASE": "3", "EC262_SLOTS": "32"}
+        return _network(shell, grant=1000, end_with=signal.SIGTERM, database=database, **lease_and_slots)
+
+    return found
 
 
 @pytest.fixture(scope="session")

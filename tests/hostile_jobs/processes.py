@@ -1,144 +1,320 @@
-"""Jobs that go for other processes: start them, kill them, read them, become them."""
+"""Jobs that go for other processes: start them, signal them, read them, and outlive their own time."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import time
 from typing import Any
 
-from tests.hostile_jobs.reach import Target, call, libc, module, payload
+from tests.hostile_jobs.reach import Target, call, libc, module, payload, worked
+
+FORK, SIGNAL, TRACE, MEMORY, ESCAPE = (
+    "forks and threads",
+    "signals",
+    "tracing",
+    "memory and environment of others",
+    "limits and privileges",
+)
 
 
-@payload
-def run_a_command(_key: str, target: Target) -> Any:
-    return [("got", os.system(f"touch {target['write_dir']}/ran"))]
+YAMA = "it lets processes trace none but their children (Yama)"
 
 
-@payload
-def run_a_program_by_subprocess(_key: str, target: Target) -> Any:
-    return [("got", module("subprocess").run(["touch", target["write_dir"] + "/ran"]).returncode)]
+def stay() -> None:
+    while True:
+        time.sleep(1)
 
 
-@payload
-def become_another_program(_key: str, target: Target) -> Any:
-    os.execv("/bin/sh", ["sh", "-c", f"touch {target['write_dir']}/ran"])
+# --- forks and threads ------------------------------------------------------------------------------------------------
 
 
-@payload
-def become_another_program_by_system_call(_key: str, target: Target) -> Any:
-    ctypes = module("ctypes")
-    arguments = (ctypes.c_char_p * 4)(b"sh", b"-c", f"touch {target['write_dir']}/ran".encode(), None)
-    return [(str(number), call(number, b"/bin/sh", arguments, None)) for number in (59, 221)]
-
-
-@payload
-def run_from_memory(_key: str, _target: Target) -> Any:
-    descriptor = os.memfd_create("x")
-    os.write(descriptor, b"#!/bin/sh\ntrue\n")
-    os.execve(descriptor, ["x"], {})
-
-
-@payload
-def fork(_key: str, target: Target) -> Any:
+@payload(FORK)
+def fork(_key: str, _target: Target) -> Any:
     if os.fork() == 0:
-        while True:
-            time.sleep(1)
+        stay()
 
 
-@payload
-def fork_twice_and_leave(_key: str, target: Target) -> Any:
+@payload(FORK)
+def fork_twice_and_leave(_key: str, _target: Target) -> Any:
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
-            while True:
-                time.sleep(1)
+            stay()
         os._exit(0)
 
 
-@payload
+@payload(FORK)
+def fork_many(_key: str, _target: Target) -> Any:
+    for _ in range(30):
+        if os.fork() == 0:
+            stay()
+
+
+@payload(FORK)
 def fork_by_every_system_call(_key: str, _target: Target) -> Any:
-    return [(str(number), call(number, 17, 0, 0, 0, 0)) for number in (56, 57, 58, 435, 220)]
+    parent = libc().getpid()
+    results = [call("clone", 17, 0, 0, 0, 0), call("fork"), call("clone3", bytes(32) + b"\x11" + bytes(31), 64)]
+    if libc().getpid() != parent:
+        stay()
+    return worked(max(results) > 0)
 
 
-@payload
+@payload(FORK)
 def start_a_thread(_key: str, _target: Target) -> Any:
+    module("_thread").start_new_thread(time.sleep, (0.2,))
+    return worked(success=True)
+
+
+@payload(FORK)
+def start_many_threads(_key: str, _target: Target) -> Any:
     import threading
 
-    thread = threading.Thread(target=time.sleep, args=(60,))
-    thread.start()
+    for _ in range(30):
+        threading.Thread(target=time.sleep, args=(0.2,), daemon=True).start()
+    return worked(threading.active_count() > 30)
 
 
-@payload
+@payload(FORK)
+def start_a_thread_by_libc(_key: str, _target: Target) -> Any:
+    ctypes = module("ctypes")
+    handle = ctypes.c_ulong()
+    start = ctypes.cast(libc().pause, ctypes.c_void_p)
+    return worked(libc().pthread_create(ctypes.byref(handle), None, start, None) == 0)
+
+
+@payload(FORK)
 def start_a_process_pool(_key: str, _target: Target) -> Any:
-    return [("got", module("multiprocessing").Pool(1).map(str, [1]))]
+    process = module("multiprocessing").get_context("fork").Process(target=int)
+    process.start()
+    process.join(1)
+    return worked(process.exitcode == 0)
 
 
-@payload
-def kill_the_zygote(_key: str, _target: Target) -> Any:
-    os.kill(os.getppid(), 9)
+# --- signals ----------------------------------------------------------------------------------------------------------
 
 
-@payload
+@payload(SIGNAL)
+def kill_the_zygote(_key: str, target: Target) -> Any:
+    os.kill(target["zygote"], 9)
+
+
+@payload(SIGNAL)
+def kill_its_parent(_key: str, target: Target) -> Any:
+    parent = os.getppid()
+    os.kill(parent if parent > 1 else target["zygote"], 9)
+    return worked(success=True)
+
+
+@payload(SIGNAL, never="it would end all that this user runs")
+def kill_everything(_key: str, _target: Target) -> Any:
+    os.kill(-1, 9)
+
+
+@payload(SIGNAL)
 def kill_by_system_call(_key: str, target: Target) -> Any:
     results = []
-    for victim in (target["victim"], target["zygote"], 0):
-        results += [(str(number), call(number, victim, 9)) for number in (62, 200, 129, 130)]  # kill, tkill on each
-    return results
+    for victim in (target["zygote"], target["victim"]):
+        calls = (("kill", victim, 9), ("tkill", victim, 9), ("tgkill", victim, victim, 9))
+        results += [call(*arguments) for arguments in calls]
+    return [("got", results)]
 
 
-@payload
+@payload(SIGNAL)
+def kill_its_group(_key: str, _target: Target) -> Any:
+    call("kill", 0, 9)
+
+
+@payload(SIGNAL)
 def stop_a_process(_key: str, target: Target) -> Any:
     os.kill(target["victim"], 19)
 
 
-@payload
+@payload(SIGNAL)
 def signal_by_pidfd(_key: str, target: Target) -> Any:
-    return [("got", call(424, call(434, target["victim"], 0), 9, None, 0))]
+    descriptor = call("pidfd_open", target["victim"], 0)
+    return [("got", call("pidfd_send_signal", descriptor, 9, None, 0))]
 
 
-@payload
+@payload(SIGNAL)
+def signal_by_queue(_key: str, target: Target) -> Any:
+    told = module("ctypes").create_string_buffer(b"\x09\0\0\0" + bytes(4) + b"\xff\xff\xff\xff", 128)  # SI_QUEUE
+    return [("got", call("rt_sigqueueinfo", target["victim"], 9, told))]
+
+
+@payload(SIGNAL)
+def signal_by_a_timer(_key: str, _target: Target) -> Any:
+    timer = module("ctypes").create_string_buffer(8)
+    return worked(call("timer_create", 1, None, timer) == 0)
+
+
+@payload(SIGNAL)
+def signal_its_parent_through_a_file(_key: str, target: Target) -> Any:
+    fcntl = module("fcntl")
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, target["victim"])
+    fcntl.fcntl(reader, 10, 9)  # F_SETSIG
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writer, b"x")
+
+
+# --- tracing, and the memory of others --------------------------------------------------------------------------------
+
+
+@payload(TRACE, unless=YAMA)
+def trace_another(_key: str, target: Target) -> Any:
+    return worked(libc().ptrace(0x4206, target["victim"], None, None) == 0)  # PTRACE_SEIZE
+
+
+@payload(TRACE, unless="it lets processes trace none but their children (Yama), or it is root's")
 def trace_the_worker(_key: str, target: Target) -> Any:
-    return [("got", libc().ptrace(16, target["worker"], None, None))]
+    return worked(libc().ptrace(0x4206, target["worker"], None, None) == 0)
 
 
-@payload
+@payload(TRACE)
 def trace_itself(_key: str, _target: Target) -> Any:
-    return [("got", libc().ptrace(0, 0, None, None))]
+    return worked(libc().ptrace(0, 0, None, None) == 0)
 
 
-@payload
-def read_the_workers_memory(_key: str, target: Target) -> Any:
+@payload(TRACE, unless="its kernel has no kcmp")
+def compare_with_another(_key: str, target: Target) -> Any:
+    return worked(call("kcmp", libc().getpid(), target["victim"], 1, 0, 0) >= 0)
+
+
+def vector(address: int, size: int) -> bytes:
+    """Return a struct iovec."""
+    return address.to_bytes(8, "little") + size.to_bytes(8, "little")
+
+
+@payload(MEMORY, unless=YAMA)
+def read_the_memory_of_another(_key: str, target: Target) -> Any:
     ctypes = module("ctypes")
-    buffer = ctypes.create_string_buffer(64)
-
-    class Vector(ctypes.Structure):  # type: ignore[misc, name-defined]  # found at run time
-        _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]  # noqa: RUF012 - ctypes wants it so
-
-    here = Vector(ctypes.addressof(buffer), 64)
-    there = Vector(target["secret_address"], 64)
-    vectors = (ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
-    return [("got", libc().process_vm_readv(target["worker"], *vectors)), ("memory", buffer.raw)]
+    buffer = ctypes.create_string_buffer(16)
+    here, there = vector(ctypes.addressof(buffer), 15), vector(target["secret_address"], 15)
+    for process in (target["zygote"], target["worker"]):
+        call("process_vm_readv", process, here, 1, there, 1, 0)
+    return [("memory", buffer.value)]
 
 
-@payload
-def read_the_workers_memory_by_proc(_key: str, target: Target) -> Any:
-    with open(f"/proc/{target['worker']}/mem", "rb") as file:
-        file.seek(target["secret_address"])
-        return [("got", file.read(64))]
+@payload(MEMORY, unless=YAMA)
+def write_to_the_memory_of_another(_key: str, target: Target) -> Any:
+    ctypes = module("ctypes")
+    buffer = ctypes.create_string_buffer(b"canary")
+    here, there = vector(ctypes.addressof(buffer), 1), vector(target["secret_address"], 1)
+    return worked(call("process_vm_writev", target["zygote"], here, 1, there, 1, 0) == 1)
 
 
-@payload
+@payload(MEMORY, unless=YAMA)
+def read_memory_by_proc(_key: str, target: Target) -> Any:
+    found = []
+    for process in (target["zygote"], target["worker"]):
+        try:
+            with open(f"/proc/{process}/mem", "rb", buffering=0) as file:
+                file.seek(target["secret_address"])
+                found.append((str(process), file.read(15)))
+        except OSError as error:
+            found.append((str(process), str(error).encode()))
+    return found
+
+
+@payload(MEMORY)
+def follow_proc(_key: str, target: Target) -> Any:
+    found: list[tuple[str, Any]] = []
+    for path in ("/proc/self/environ", f"/proc/{target['zygote']}/environ", f"/proc/{target['worker']}/environ"):
+        try:
+            with open(path, "rb") as file:
+                found.append((path, file.read()))
+        except OSError as error:
+            found.append((path, str(error)))
+    return found
+
+
+@payload(MEMORY)
+def look_at_its_environment(_key: str, _target: Target) -> Any:
+    ctypes = module("ctypes")
+    environ = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    found = list(os.environ.values())
+    for index in range(1000):
+        if not environ or environ[index] is None:
+            break
+        found.append(environ[index].decode(errors="replace"))
+    return [("got", found)]
+
+
+@payload(MEMORY)
+def look_through_its_own_memory(_key: str, target: Target) -> Any:
+    ctypes = module("ctypes")
+    held = [item for item in gc.get_objects() if isinstance(item, dict)]
+    texts = [text for item in held for text in item.values() if isinstance(text, str) and text.startswith("canary")]
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        mapped = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in maps]
+        if any(start <= target["secret_address"] < end for start, end in mapped):
+            texts.append(ctypes.string_at(target["secret_address"]).decode())
+    return [("got", texts)]
+
+
+@payload(MEMORY, unless=YAMA)
+def take_a_descriptor_of_another(_key: str, target: Target) -> Any:
+    descriptor = call("pidfd_open", target["zygote"], 0)
+    return worked(call("pidfd_getfd", descriptor, 1, 0) >= 0)
+
+
+@payload(MEMORY, unless="its kernel lets only root")
+def advise_on_the_memory_of_another(_key: str, target: Target) -> Any:
+    page = vector(target["secret_address"] & -4096, 4096)
+    return worked(call("process_madvise", call("pidfd_open", target["zygote"], 0), page, 1, 20, 0) >= 0)
+
+
+# --- its own limits and privileges ------------------------------------------------------------------------------------
+
+
+@payload(ESCAPE)
 def change_its_limits(_key: str, _target: Target) -> Any:
     resource = module("resource")
-    for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NPROC):
-        resource.setrlimit(kind, (-1, -1))
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
+        resource.setrlimit(kind, (resource.getrlimit(kind)[1],) * 2)
+    return worked(success=True)
 
 
-@payload
+@payload(ESCAPE)
+def change_the_limits_of_another(_key: str, target: Target) -> Any:
+    return worked(call("prlimit64", target["zygote"], 4, bytes(16), None) == 0)
+
+
+@payload(ESCAPE)
 def survive_its_parent(_key: str, _target: Target) -> Any:
-    return [("pdeathsig", libc().prctl(1, 0)), ("dumpable", libc().prctl(4, 1)), ("sid", libc().setsid())]
+    return worked(0 in (libc().prctl(1, 0), libc().prctl(4, 1)))
 
 
-@payload
+@payload(ESCAPE)
+def leave_its_session(_key: str, _target: Target) -> Any:
+    return worked(libc().setpgid(0, 0) == 0 or libc().setsid() >= 0)
+
+
+@payload(ESCAPE, never="an ordinary user cannot become root")
 def become_root(_key: str, _target: Target) -> Any:
-    return [("uid", libc().setuid(0)), ("gid", libc().setgid(0)), ("groups", libc().setgroups(0, None))]
+    calls = libc().setuid(0), libc().setgid(0), libc().setgroups(0, None), libc().setresuid(0, 0, 0)
+    return worked(0 in calls)
+
+
+@payload(ESCAPE)
+def take_all_processors(_key: str, _target: Target) -> Any:
+    os.sched_setaffinity(0, os.sched_getaffinity(0))
+    os.nice(0)
+    return worked(success=True)
+
+
+@payload(ESCAPE)
+def ignore_signals(_key: str, _target: Target) -> Any:
+    signals: Any = module("signal")
+    for number in set(range(1, 65)) - {9, 19, 32, 33}:
+        signals.signal(number, signals.SIG_IGN)
+    stay()
+
+
+@payload(ESCAPE)
+def block_signals(_key: str, _target: Target) -> Any:
+    signals: Any = module("signal")
+    signals.pthread_sigmask(signals.SIG_BLOCK, range(1, 65))
+    stay()

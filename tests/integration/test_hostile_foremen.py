@@ -209,7 +209,7 @@ async def test_work_that_cannot_be_done_is_computed_and_paid_like_any() -> None:
         (bytes(1 << 20), b"[]"),
     ]
     async with tcp_system(HONEST, HONEST, HONEST) as system, asyncio.timeout(BOUND_S):
-        system.service.grant_account(HOSTILE, 3 * len(broken))
+        system.service.accounts.open_with_grant(HOSTILE, 3 * len(broken))
         for functions, rows in broken:
             task = await buy_for(system)
             for replica in task.replicas:
@@ -267,7 +267,7 @@ FLOODS: dict[str, Callable[[Assign], Message]] = {
 
 async def test_a_flood_from_one_who_pays_leaves_the_others_their_turn() -> None:
     async with tcp_system(HONEST, HONEST, HONEST, credits=300, slots=3) as system, asyncio.timeout(2 * BOUND_S):
-        system.service.grant_account(HOSTILE, 3)
+        system.service.accounts.open_with_grant(HOSTILE, 3)
         task = await buy_for(system)
         calm_s = await duration_of_a_job(system)
         for name, message in FLOODS.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -18,7 +19,7 @@ from ec262.domain.errors import ConfigurationError, DiscoveryRefused, DiscoveryU
 from tests.discovery_town import REQUIREMENT, order
 
 TOKEN = "token-" + "t" * 40
-STATUS = {"account": "account-1", "credits": 12, "escrow": 0}
+STATUS = {"account": "account-1", "credits": 12, "escrow": 0, "open_tasks": 0, "reports": 0, "frozen": False}
 
 
 def reply(body: bytes | dict[str, object], status: str = "200 OK", headers: str = "") -> bytes:
@@ -93,6 +94,24 @@ async def test_failures_of_the_service_and_broken_replies_are_tried_again() -> N
     with client_of(unavailable, broken, b"", reply(STATUS), patience_s=10) as (client, script):
         assert (await client.open_account()).credits == 12
     assert len(script.requests) == 4
+
+
+async def test_a_call_that_is_asked_to_wait_waits() -> None:
+    busy = reply({"error": "too_many_requests", "message": "later"}, "429 Too Many Requests", "Retry-After: 1\r\n")
+    with client_of(busy, reply(STATUS), patience_s=10) as (client, _):
+        started = time.monotonic()
+        assert (await client.open_account()).credits == 12
+        assert time.monotonic() - started > 0.9
+
+
+async def test_a_held_back_answer_keeps_nobody_from_ending() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = HttpDiscovery(f"http://127.0.0.1:{silent.getsockname()[1]}", token=TOKEN)
+        started = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.verdicts(VerdictQuery(tasks=("t" * 32,), wait_s=30)), 0.1)
+        assert time.monotonic() - started < 2
+        assert all(thread.daemon for thread in threading.enumerate() if "attempt" in thread.name)
 
 
 async def test_refusals_are_not_tried_again() -> None:

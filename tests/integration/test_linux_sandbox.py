@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest_asyncio
 
 from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Limits
 from tests.canaries import NOBODY
 from tests.sandbox_jobs import (
@@ -188,6 +189,63 @@ async def test_what_needs_files_at_first_use_works(sandbox: LinuxSandbox) -> Non
     assert computed.log == b"WARNING:root:logged\n"
 
 
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_library_is_told_of_without_its_place(sandbox: LinuxSandbox) -> None:
+    def mapper(key: str, _value: Any) -> None:
+        import json
+        import warnings
+
+        warnings.warn_explicit("odd", UserWarning, json.__file__, 1)
+        try:
+            json.loads("{")
+        except ValueError as error:
+            raise KeyError(key) from error
+
+    log = (await sandbox.run(map_work(mapper), LIMITS)).log.decode()
+    assert 'File "json/decoder.py", line ' in log
+    assert "json/__init__.py:1: UserWarning: odd" in log
+    assert f'File "{__file__}", line ' in log
+    assert os.path.dirname(os.__file__) not in log  # noqa: PTH120 - as it was put together
+
+
+@pytest.mark.parametrize(
+    ("end", "limits", "told"),
+    [
+        (
+            lambda: os._exit(3),
+            LIMITS,
+            r'exit status 3 and no result, in .* key .row.; it last printed "at row\nstill here"',
+        ),
+        (lambda: time.sleep(60), Limits(wall_s=0.3), r"key 'row'; it last printed \"at row\nstill here\""),
+        (lambda: hoard(1, 1), Limits(memory_bytes=48 << 20), r"key 'row'; it last printed \"at row\nstill here\""),
+    ],
+)
+async def test_the_last_print_of_one_that_gives_no_result_is_told(
+    sandbox: LinuxSandbox, end: Any, limits: Limits, told: str
+) -> None:
+    def mapper(key: str, _value: Any) -> None:
+        print("at", key)
+        print("still here")
+        end()
+
+    with pytest.raises((SandboxCrashed, SandboxLimitExceeded), match=told):
+        await sandbox.run(map_work(mapper), limits)
+
+
+async def test_only_the_last_of_many_prints_is_told(sandbox: LinuxSandbox) -> None:
+    def mapper(_key: Any, _value: Any) -> None:
+        for number in range(20_000):
+            print("line", number)
+        os._exit(3)
+
+    with pytest.raises(SandboxCrashed) as caught:
+        await sandbox.run(map_work(mapper), Limits(log_bytes=1000))
+    assert len(str(caught.value)) < 500
+    assert "line 11" in str(caught.value)
+
+
 # --- packages ---------------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +277,32 @@ async def test_allowed_packages_can_be_imported_and_others_not(packages: None) -
     assert b"and what this worker allows: allowed_262)" in computed.log
 
 
+async def test_native_code_that_was_not_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (tmp_path / "lazy_262").mkdir()
+    (tmp_path / "lazy_262" / "__init__.py").write_text("__all__ = ['listed', 'no_module']")
+    (tmp_path / "lazy_262" / "listed.py").write_text("import lazy_262; lazy_262.HERE = True")
+    (tmp_path / "lazy_262" / f"native{suffix}").write_bytes(b"")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def mapper(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
+        import lazy_262  # type: ignore[import-not-found]  # made above
+
+        yield "loaded", lazy_262.HERE
+        import lazy_262.native  # type: ignore[import-not-found]  # likewise
+
+    box = LinuxSandbox(["lazy_262"])
+    await box.start()
+    try:
+        computed = await box.run(map_work(mapper), LIMITS)
+    finally:
+        await box.close()
+    assert failure_of(computed).exception == "ModuleNotFoundError"
+    assert (
+        "'lazy_262.native' is not available in the sandbox (rule: imports; it is native code" in computed.log.decode()
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -234,6 +318,7 @@ async def test_a_package_that_cannot_be_allowed_is_told(packages: None, name: st
 # --- another user -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 async def test_as_an_ordinary_user() -> None:
     if os.geteuid() != 0:
         pytest.skip("this run is by an ordinary user")
@@ -261,7 +346,7 @@ async def test_as_an_ordinary_user() -> None:
             break
     else:
         pytest.skip(f"no {name} that an ordinary user could run with this project")
-    chosen = "(does_no_harm and not for_ever and not sleep and not recurse) or names_its_figure or nobody or killed"
+    chosen = "on_any_tier or hostile_pickles or names_its_figure or nobody or killed"
     options = ["-q", "-k", chosen, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={REPOSITORY}"]
     names = ("test_linux_sandbox.py", "test_linux_sandbox_processes.py", "test_hostile_jobs.py")
     files = [str(Path(__file__).with_name(name)) for name in names]

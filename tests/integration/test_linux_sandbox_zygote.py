@@ -50,7 +50,7 @@ def test_a_child_that_cannot_be_told_of_is_ended(monkeypatch: pytest.MonkeyPatch
     before = descriptors()
     with ours, zygote._control:
         with pytest.raises(OSError, match="too many open files"):
-            zygote._fork(ours.fileno(), 1, 1 << 20, 1.0)
+            zygote._fork(1, stream=ours.fileno(), log=-1, memory_bytes=1 << 20, cpu_s=1.0)
         [pid] = children
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)

@@ -56,6 +56,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         phase=st.sampled_from(Phase),
         seed=st.integers(0, 2**63 - 1),
         limits=limits,
+        round_floats=st.integers(0, 15),
         functions=payloads,
         rows=payloads,
     ),

@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ec262.domain.accounts import token_digest
@@ -16,23 +17,96 @@ from ec262.domain.errors import ConfigurationError, NotAuthenticated
 TOKEN_BYTES = 32
 
 
+def new_token() -> str:
+    """Make a token that nobody can guess."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
 def load_or_create_token(folder: Path, discovery_url: str, role: str) -> str:
     """Return the token of this role's account at a discovery service; make it if there is none.
 
     The file has mode 0600, and a folder that has to be made 0700. Two processes at once get the same token.
-    Raises ConfigurationError if the file cannot be had or holds no token.
+    Raises ConfigurationError if the file cannot be had or holds no token, or while the token is being replaced.
     """
-    path = folder / _file_name(discovery_url, role)
+    tokens = TokenFile(folder, discovery_url, role)
+    tokens.require_settled()
+    return tokens.load_or_create()
+
+
+def roles_with_tokens(folder: Path, discovery_url: str) -> list[str]:
+    """Return the roles that have an account at a discovery service, by their token files."""
+    suffix = _file_name(discovery_url, "")
+    return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
+
+
+class TokenFile:
+    """The token of one account, and the one that is to replace it, in a file beside, while that is under way: until
+    discovery is known to have taken the new one, neither may be lost."""
+
+    def __init__(self, folder: Path, discovery_url: str, role: str) -> None:
+        self._path = folder / _file_name(discovery_url, role)
+        self._next = self._path.with_suffix(".next")
+        self._role = role
+
+    def load_or_create(self) -> str:
+        """Return the token; make it if there is none. Raises ConfigurationError."""
+        with _explained(self._path):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._path.exists():
+                _publish(self._path, new_token())
+            return _token_in(self._path)
+
+    def load(self) -> str:
+        """Return the token. Raises ConfigurationError, also if there is none."""
+        if not self._path.exists():
+            raise ConfigurationError(f"no account of the role {self._role!r} is kept in {self._path.parent}")
+        with _explained(self._path):
+            return _token_in(self._path)
+
+    def require_settled(self) -> None:
+        """Raise ConfigurationError while a replacement is under way, or was interrupted."""
+        if self._next.exists():
+            raise ConfigurationError(
+                f"the account's token was being replaced: finish that with `ec262 account rotate --role {self._role}`"
+            )
+
+    def prepare(self) -> str:
+        """Return the token that is to replace this one, written down before anybody else is told; one that an earlier
+        attempt has left is taken up again."""
+        with _explained(self._next):
+            if not self._next.exists():
+                _publish(self._next, new_token())
+            return _token_in(self._next)
+
+    def replace(self) -> None:
+        """Let the new token take the old one's place."""
+        # Another process may have done it meanwhile.
+        with _explained(self._path), contextlib.suppress(FileNotFoundError):
+            self._next.replace(self._path)
+            _make_durable(self._path.parent)
+
+    def discard_replacement(self) -> None:
+        """Forget the new token, which opens nothing."""
+        self._next.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Forget the token: the account is closed."""
+        self._path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _publish(path, secrets.token_urlsafe(TOKEN_BYTES))
-        token = path.read_text(encoding="ascii").strip()
-        token_digest(token)
+        yield
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot keep the account's token in {path}: {error}") from error
     except NotAuthenticated as error:
         raise ConfigurationError(f"{path} does not hold an account's token: {error}") from error
+
+
+def _token_in(path: Path) -> str:
+    token = path.read_text(encoding="ascii").strip()
+    token_digest(token)
     return token
 
 
@@ -53,5 +127,15 @@ def _publish(path: Path, token: str) -> None:
             os.fsync(descriptor)
         with contextlib.suppress(FileExistsError):
             os.link(name, path)
+        _make_durable(path.parent)
     finally:
         Path(name).unlink()
+
+
+def _make_durable(folder: Path) -> None:
+    """Let names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain, repeat
 from typing import TypeVar, overload
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 import requests
 
 from ec262.domain import errors
+from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
-    AccountStatus,
-    Assignment,
+    AddReplicas,
+    AssignmentQuery,
+    Assignments,
+    BuyDisputes,
     BuyTasks,
-    CommitResult,
+    CommitResults,
+    Committed,
+    DeliveryReports,
+    GivenUp,
+    GiveUp,
     Lease,
     PoolQuery,
     PoolStatus,
@@ -38,28 +47,19 @@ READ_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 30.0
 """For a whole reply, however slowly its bytes drip."""
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+FIRST_PAUSES_S, LONGEST_PAUSE_S = (0.1, 0.2, 0.4, 0.8, 1.6), 2.0
+MAX_RETRY_AFTER_S = 60.0
 MAX_MESSAGE_CHARS = 1000
 
 T = TypeVar("T")
 
-_REFUSALS = {
-    refusal.code: refusal
-    for refusal in (
-        errors.InvalidRequest,
-        errors.NotAuthenticated,
-        errors.UnknownTask,
-        errors.PurchaseConflict,
-        errors.CommitmentConflict,
-        errors.TaskClosed,
-        errors.AddressUnreachable,
-        errors.LimitReached,
-    )
-}
-
 
 class _TryAgain(errors.DiscoveryUnavailable):
-    """No answer this time; another attempt may have one."""
+    """No answer this time; another attempt may have one, after ``pause_s`` at least."""
+
+    def __init__(self, message: str, *, pause_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_s = pause_s
 
 
 @attrs.frozen(kw_only=True)
@@ -73,23 +73,47 @@ class _Refusal:
 
 
 class HttpDiscovery:
-    """The ForemanDiscovery and WorkerDiscovery ports. Calls may overlap; each runs in a thread.
+    """The AccountDiscovery, ForemanDiscovery and WorkerDiscovery ports. Calls may overlap; each runs in a thread.
 
-    A call that gets no answer, or a status of 500 or more, is repeated for up to ``patience_s`` seconds: the service
+    A call that gets no answer, or a status of 500 or more, or 429, is repeated for up to ``patience_s`` seconds: the service
     takes every call twice without harm. ``url`` is where the service listens, without ``/v1``; the bearer ``token``
     goes nowhere else: redirects are not followed, proxies and .netrc are not asked.
     """
 
-    def __init__(self, url: str, *, token: str, patience_s: float = 60.0) -> None:
-        """Connects to nobody yet. Raises ConfigurationError if the URL is not an http or https one."""
+    def __init__(self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None) -> None:
+        """Connects to nobody yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM).
+        Raises ConfigurationError if the URL is not an http or https one."""
         self._url = _checked(url)
         self._token = token
         self._patience_s = patience_s
+        self._ca = ca
         self._idle: deque[requests.Session] = deque()
 
-    async def open_account(self) -> AccountStatus:
+    # --- accounts ---------------------------------------------------------------------------------------------------
+
+    async def open_account(self, invitation: str | None = None) -> AccountStatus:
         """Open the account of this client's token, or find it again."""
-        return await self._call("POST", "/v1/account", reply=AccountStatus)
+        return await self._call("POST", "/v1/account", body=OpenAccount(invitation=invitation), reply=AccountStatus)
+
+    async def account(self) -> AccountStatus:
+        """Tell how the account stands."""
+        return await self._call("GET", "/v1/account", reply=AccountStatus)
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Tell the account's movements."""
+        history = await self._call("POST", "/v1/history", body=query, reply=History)
+        entries = tuple(attrs.evolve(entry, text=printable(entry.text)) for entry in history.entries)
+        return attrs.evolve(history, entries=entries)
+
+    async def replace_token(self, token: str) -> None:
+        """Let another token open the account, and this client's no more."""
+        await self._call("PUT", "/v1/account/token", body=ReplaceToken(token=token))
+
+    async def close_account(self) -> None:
+        """Revoke this client's token."""
+        await self._call("DELETE", "/v1/account")
+
+    # --- foremen ----------------------------------------------------------------------------------------------------
 
     async def pool(self, query: PoolQuery) -> PoolStatus:
         """Tell who could be drawn now."""
@@ -98,12 +122,29 @@ class HttpDiscovery:
 
     async def buy(self, command: BuyTasks) -> Purchase:
         """Buy tasks."""
-        purchase = await self._call("POST", "/v1/purchases", body=command, reply=Purchase)
+        return await self._purchase("/v1/purchases", command)
+
+    async def add_replicas(self, command: AddReplicas) -> Purchase:
+        """Add workers to open tasks."""
+        return await self._purchase("/v1/replicas", command)
+
+    async def _purchase(self, path: str, command: BuyTasks | AddReplicas) -> Purchase:
+        purchase = await self._call("POST", path, body=command, reply=Purchase)
         return attrs.evolve(purchase, shortfall=printable(purchase.shortfall))
 
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
-        """Tell the state of tasks that this account bought."""
-        return await self._call("POST", "/v1/verdicts", body=query, reply=Verdicts)
+        """Tell the state of tasks that this account bought, when one is decided or ``wait_s`` are over."""
+        return await self._call("POST", "/v1/verdicts", body=query, reply=Verdicts, wait_s=query.wait_s)
+
+    async def dispute(self, command: BuyDisputes) -> Verdicts:
+        """Pay all who committed to tasks that none won."""
+        return await self._call("POST", "/v1/disputes", body=command, reply=Verdicts)
+
+    async def report(self, command: DeliveryReports) -> None:
+        """Tell of winners that did not deliver."""
+        await self._call("POST", "/v1/reports", body=command)
+
+    # --- workers ----------------------------------------------------------------------------------------------------
 
     async def register(self, command: RegisterWorker) -> Lease:
         """Join the pool or renew the lease."""
@@ -113,17 +154,19 @@ class HttpDiscovery:
         """Leave the pool."""
         await self._call("DELETE", "/v1/worker")
 
-    async def assignment(self, task: str) -> Assignment:
-        """Tell a replica assigned to this worker."""
-        return await self._call("GET", f"/v1/assignments/{quote(task, safe='')}", reply=Assignment)
+    async def assignments(self, query: AssignmentQuery) -> Assignments:
+        """Tell the replicas assigned to this worker."""
+        return await self._call("POST", "/v1/assignments", body=query, reply=Assignments)
 
-    async def commit(self, command: CommitResult) -> None:
-        """Commit a result."""
-        await self._call("POST", "/v1/commitments", body=command)
+    async def commit(self, command: CommitResults) -> Committed:
+        """Commit results."""
+        return await self._call("POST", "/v1/commitments", body=command, reply=Committed)
 
-    async def give_up(self, task: str) -> None:
-        """Tell that no result will be committed."""
-        await self._call("DELETE", f"/v1/assignments/{quote(task, safe='')}")
+    async def give_up(self, command: GiveUp) -> GivenUp:
+        """Tell that no results will be committed."""
+        return await self._call("POST", "/v1/surrenders", body=command, reply=GivenUp)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Close idle connections. May be called twice."""
@@ -131,24 +174,53 @@ class HttpDiscovery:
             self._idle.pop().close()
 
     @overload
-    async def _call(self, method: str, path: str, *, body: object = None, reply: type[T]) -> T: ...
+    async def _call(self, method: str, path: str, *, body: object = None, reply: type[T], wait_s: float = 0.0) -> T: ...
     @overload
     async def _call(self, method: str, path: str, *, body: object = None) -> None: ...
-    async def _call(self, method: str, path: str, *, body: object = None, reply: type[T] | None = None) -> T | None:
-        deadline = time.monotonic() + self._patience_s
-        pause = FIRST_PAUSE_S
+    async def _call(
+        self, method: str, path: str, *, body: object = None, reply: type[T] | None = None, wait_s: float = 0.0
+    ) -> T | None:
+        deadline = time.monotonic() + self._patience_s + wait_s
+        pauses = chain(FIRST_PAUSES_S, repeat(LONGEST_PAUSE_S))
         while True:
             try:
-                content = await asyncio.to_thread(self._attempt, method, path, body)
+                content = await self._in_thread(method, path, body, wait_s)
             except _TryAgain as error:
-                if time.monotonic() + pause > deadline:
+                pause_s = max(next(pauses), error.pause_s)
+                if time.monotonic() + pause_s > deadline:
                     raise errors.DiscoveryUnavailable(str(error)) from error
             else:
                 return None if reply is None else self._decoded(content, reply)
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE_S, pause * 2)
+            await asyncio.sleep(pause_s)
 
-    def _attempt(self, method: str, path: str, body: object) -> bytes:
+    async def _in_thread(self, method: str, path: str, body: object, wait_s: float) -> bytes:
+        """Make one attempt. A call that the service may hold back has a thread that nobody waits for: not the loop when
+        it closes, nor the interpreter when it ends."""
+        if wait_s == 0:
+            return await asyncio.to_thread(self._attempt, method, path, body, READ_TIMEOUT_S)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+
+        def attempt() -> None:
+            try:
+                content, error = self._attempt(method, path, body, READ_TIMEOUT_S + wait_s), None
+            except Exception as caught:  # noqa: BLE001 - raised again where it is waited for
+                content, error = b"", caught
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(settle, content, error)
+
+        def settle(content: bytes, error: Exception | None) -> None:
+            if answer.cancelled():
+                return
+            if error is None:
+                answer.set_result(content)
+            else:
+                answer.set_exception(error)
+
+        threading.Thread(target=attempt, daemon=True).start()
+        return await answer
+
+    def _attempt(self, method: str, path: str, body: object, read_timeout_s: float) -> bytes:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         content = None
         if body is not None:
@@ -162,7 +234,7 @@ class HttpDiscovery:
                     self._url + path,
                     data=content,
                     headers=headers,
-                    timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                    timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
                     allow_redirects=False,
                     stream=True,
                 ) as response,
@@ -176,6 +248,8 @@ class HttpDiscovery:
             raise _TryAgain(f"no connection to discovery at {self._url}") from error
         if status >= 500:  # noqa: PLR2004 - HTTP's server errors
             raise _TryAgain(f"discovery at {self._url} fails (HTTP status {status})")
+        if status == 429:  # noqa: PLR2004 - HTTP's "too many requests"
+            raise _TryAgain(f"discovery at {self._url} has no time for more", pause_s=_retry_after_s(response))
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's success
             raise self._refusal(status, received)
         return received
@@ -204,7 +278,7 @@ class HttpDiscovery:
             return self._stranger(status)
         if refusal.error == errors.PurchaseTooExpensive.code:
             return errors.PurchaseTooExpensive(have=refusal.have, need=refusal.need)
-        return _REFUSALS.get(refusal.error, errors.DiscoveryRefused)(printable(refusal.message[:MAX_MESSAGE_CHARS]))
+        return errors.refusal(refusal.error, printable(refusal.message[:MAX_MESSAGE_CHARS]))
 
     def _stranger(self, status: int = 200) -> errors.DiscoveryUnavailable:
         return errors.DiscoveryUnavailable(
@@ -219,12 +293,19 @@ class HttpDiscovery:
         except IndexError:
             session = requests.Session()
             session.trust_env = False
+            session.verify = self._ca or True
         try:
             yield session
         except BaseException:
             session.close()
             raise
         self._idle.append(session)
+
+
+def _retry_after_s(response: requests.Response) -> float:
+    """Return what the service asks for, in seconds, within reason."""
+    text = response.headers.get("Retry-After", "")
+    return min(float(text), MAX_RETRY_AFTER_S) if text.isascii() and text.isdecimal() else 1.0
 
 
 def _checked(url: str) -> str:

@@ -65,6 +65,17 @@ def pickle_functions(functions: Functions) -> PickledFunctions:
     return PickledFunctions(data=data, packages=tuple(sorted(pickler.packages)))
 
 
+def pickle_ours(value: object, module: str) -> bytes:
+    """Pickle something of ec262's own, its module by value: sandboxes have little of ec262."""
+    ours = sys.modules[module]
+    cloudpickle.register_pickle_by_value(ours)
+    try:
+        data: bytes = cloudpickle.dumps(value)
+    finally:
+        cloudpickle.unregister_pickle_by_value(ours)
+    return data
+
+
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
     """A cloudpickle pickler that notes which installed packages the pickle will import."""
 

@@ -1,4 +1,4 @@
-"""Accounts and the tokens that open them."""
+"""Accounts, the tokens that open them, and the invitations that bring credits."""
 
 from __future__ import annotations
 
@@ -7,27 +7,54 @@ import re
 
 import attrs
 
-from ec262.domain.errors import NotAuthenticated
+from ec262.domain.errors import AccountFrozen, InvitationRefused, NotAuthenticated
 
-MIN_TOKEN_CHARS, MAX_TOKEN_CHARS = 32, 256
+TOKEN_PATTERN = r"[A-Za-z0-9._~+/=-]{32,256}"  # noqa: S105 - a pattern, no token
 """32 URL-safe Base64 characters hold 192 bits: nobody guesses one, and an unsalted hash of it cannot be searched."""
-
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 @attrs.frozen(kw_only=True)
 class Account:
-    """Someone known to discovery. ``token_digest`` is all that is kept of the token that its owner made."""
+    """Someone known to discovery. ``owner`` groups the accounts of one person, as far as the operator knows; a
+    ``frozen`` one may look, and nothing else."""
 
     id: str
-    token_digest: bytes = attrs.field(repr=False)
     opened_at: float
+    owner: str
+    frozen: bool = False
+
+    def check_active(self) -> None:
+        """Raise AccountFrozen if the account may only look."""
+        if self.frozen:
+            raise AccountFrozen("the operator has frozen this account")
+
+
+@attrs.frozen(kw_only=True)
+class Invitation:
+    """A code that brings ``credits`` to ``uses_left`` more accounts, which then belong to ``owner`` (empty: to
+    themselves). Of the code only the digest is kept."""
+
+    id: str
+    code_digest: bytes = attrs.field(repr=False)
+    credits: int = attrs.field(validator=attrs.validators.ge(1))
+    uses_left: int = attrs.field(validator=attrs.validators.ge(0))
+    owner: str = ""
+    expires_at: float | None = None
+
+    def redeemed(self, *, now: float) -> Invitation:
+        """Return what is left of it after one more use. Raises InvitationRefused."""
+        if self.uses_left == 0 or (self.expires_at is not None and now >= self.expires_at):
+            raise unknown_invitation()
+        return attrs.evolve(self, uses_left=self.uses_left - 1)
+
+
+def unknown_invitation() -> InvitationRefused:
+    """The one answer for codes that never existed, are used up or ran out."""
+    return InvitationRefused("no such invitation, or nothing is left of it")
 
 
 def token_digest(token: str) -> bytes:
     """Return the SHA-256 that stands for a bearer token. Raises NotAuthenticated if it is too short or malformed."""
-    if not MIN_TOKEN_CHARS <= len(token) <= MAX_TOKEN_CHARS or not _TOKEN.fullmatch(token):
-        raise NotAuthenticated(
-            f"a token is {MIN_TOKEN_CHARS} to {MAX_TOKEN_CHARS} characters out of letters, digits and ._~+/=-"
-        )
+    if not re.fullmatch(TOKEN_PATTERN, token):
+        raise NotAuthenticated("a token is 32 to 256 characters out of letters, digits and ._~+/=-")
     return hashlib.sha256(token.encode()).digest()

@@ -15,13 +15,18 @@ import attrs
 from attrs import validators as v
 
 from ec262.domain.runtime import PythonTag, RuntimeClass
-from ec262.domain.verification import parse_rule
+from ec262.domain.verification import MAX_REPLICAS, parse_rule
 
 MAX_BATCH = 1000
 """Most tasks that one call may buy or ask after."""
 
+MAX_ORDERS = 100
+"""Most tasks to which one call may add replicas."""
+
 MIN_TTL_S, MAX_TTL_S = 1, 24 * 3600
 MAX_DEADLINE_S = 24 * 3600
+MAX_WAIT_S = 60
+"""Longest time that discovery holds an answer back until there is news."""
 MAX_SLOTS = 1024
 DIGEST_BYTES = 32
 """SHA-256."""
@@ -47,16 +52,13 @@ def _id_list(most: int) -> Validator:
     return v.and_(v.max_len(most), v.deep_iterable(_id))
 
 
-# --- accounts -------------------------------------------------------------------------------------------------------
-
-
 @attrs.frozen(kw_only=True)
-class AccountStatus:
-    """An account and its balance in credits; ``escrow`` is what its open tasks hold."""
+class TaskRefusal:
+    """One item of a batch was refused: ``error`` is the code that it would have had alone."""
 
-    account: str
-    credits: int
-    escrow: int
+    task: str
+    error: str
+    message: str
 
 
 # --- workers --------------------------------------------------------------------------------------------------------
@@ -138,6 +140,33 @@ class BuyTasks:
 
 
 @attrs.frozen(kw_only=True)
+class ReplicaOrder:
+    """``replicas`` more workers for a task."""
+
+    task: str = attrs.field(validator=_id)
+    replicas: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_REPLICAS)])
+
+
+@attrs.frozen(kw_only=True)
+class AddReplicas:
+    """Add workers to open tasks, a credit each: same task, same key, a deadline at least ``deadline_s`` away.
+
+    ``purchase`` is made by the client, as in ``BuyTasks``. An order is filled as a whole or not at all; tasks that are
+    not the caller's, or not open, are left out.
+    """
+
+    purchase: str = attrs.field(validator=_id)
+    orders: tuple[ReplicaOrder, ...] = attrs.field(validator=[v.min_len(1), v.max_len(MAX_ORDERS)])
+    deadline_s: float = attrs.field(validator=[v.ge(1), v.le(MAX_DEADLINE_S)])
+    avoid: tuple[str, ...] = attrs.field(default=(), validator=_id_list(MAX_BATCH))
+
+    @orders.validator
+    def _each_task_once(self, _attribute: object, orders: tuple[ReplicaOrder, ...]) -> None:
+        if len({order.task for order in orders}) < len(orders):
+            raise ValueError("a task is named twice")
+
+
+@attrs.frozen(kw_only=True)
 class BoughtReplica:
     """A worker drawn for a task; ``secret`` proves to it that the foreman may send work."""
 
@@ -148,7 +177,7 @@ class BoughtReplica:
 
 @attrs.frozen(kw_only=True)
 class BoughtTask:
-    """A task as bought: commitments are taken for another ``deadline_s`` seconds."""
+    """A task and the replicas that this purchase brought; commitments are taken for another ``deadline_s`` seconds."""
 
     task: str
     deadline_s: float
@@ -183,18 +212,56 @@ class Assignment:
 
 
 @attrs.frozen(kw_only=True)
-class CommitResult:
-    """Commit SHA-256(ciphertext), once: the same digest again is fine, another is refused."""
+class AssignmentQuery:
+    """Ask for one's own part in tasks."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class Assignments:
+    """What the caller is assigned of the tasks it asked after, and why not the others."""
+
+    assignments: tuple[Assignment, ...]
+    refused: tuple[TaskRefusal, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Commitment:
+    """SHA-256(ciphertext) of a task's result."""
 
     task: str = attrs.field(validator=_id)
     digest: bytes = attrs.field(validator=_digest)
 
 
 @attrs.frozen(kw_only=True)
-class Committed:
-    """The commitment was taken; whether it won is not told."""
+class CommitResults:
+    """Commit to results, each once: the same digest again is fine, another is refused."""
 
-    task: str
+    commitments: tuple[Commitment, ...] = attrs.field(validator=v.max_len(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """These commitments were taken; whether they won is not told."""
+
+    tasks: tuple[str, ...]
+    refused: tuple[TaskRefusal, ...]
+
+
+@attrs.frozen(kw_only=True)
+class GiveUp:
+    """Tell that no result will be committed for these tasks."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class GivenUp:
+    """The caller's slots for these tasks are free."""
+
+    tasks: tuple[str, ...]
+    refused: tuple[TaskRefusal, ...]
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------
@@ -204,20 +271,15 @@ class TaskState(enum.Enum):
     """States of a task at discovery: open until a digest wins or the deadline passes.
 
     ``settled`` is a won task after its deadline: unpaid shares have gone to the service. ``refunded`` is a task that
-    nobody won: its escrow is back and its key destroyed.
+    nobody won: its escrow is back and its key destroyed. ``disputed`` is one whose foreman paid all who committed,
+    although no digest won, to see what they committed.
     """
 
     OPEN = "open"
     WON = "won"
     SETTLED = "settled"
+    DISPUTED = "disputed"
     REFUNDED = "refunded"
-
-
-@attrs.frozen(kw_only=True)
-class VerdictQuery:
-    """Ask after tasks that the caller bought."""
-
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
@@ -229,16 +291,33 @@ class Winner:
 
 
 @attrs.frozen(kw_only=True)
+class DisputedResult:
+    """What one worker committed to a disputed task, and the secret that makes it give up the ciphertext."""
+
+    worker: str
+    digest: bytes
+    delivery_secret: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
 class Verdict:
-    """A task's state as its foreman sees it. Key, digest and winners are there exactly when it is won or settled;
-    ``committed`` counts the commitments so far, whatever they say."""
+    """A task's state as its foreman sees it. The key is there when it is won, settled or disputed; digest and winners
+    in the first two states, ``results`` in the third. ``committed`` counts the commitments so far, whatever they say,
+    and ``outstanding`` the workers who may still commit."""
 
     task: str
     state: TaskState
     committed: int
+    outstanding: int
     key: bytes | None = attrs.field(default=None, repr=False)
     digest: bytes | None = None
     winners: tuple[Winner, ...] = ()
+    results: tuple[DisputedResult, ...] = ()
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is nothing more to wait for but the deadline."""
+        return self.state is not TaskState.OPEN or self.outstanding == 0
 
 
 @attrs.frozen(kw_only=True)
@@ -246,3 +325,38 @@ class Verdicts:
     """One verdict for each task asked after that the caller bought and that is not forgotten."""
 
     verdicts: tuple[Verdict, ...]
+
+
+@attrs.frozen(kw_only=True)
+class VerdictQuery:
+    """Ask after tasks that the caller bought. With ``wait_s`` the answer is held back until one of them is decided
+    (it is not open any more, or no worker may still commit), that many seconds at most."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    wait_s: float = attrs.field(default=0.0, validator=[v.ge(0), v.le(MAX_WAIT_S)])
+
+    def has_news(self, reply: Verdicts) -> bool:
+        """Tell whether an answer need not be held back: a task is decided, or not known any more."""
+        return len(reply.verdicts) < len(set(self.tasks)) or any(verdict.decided for verdict in reply.verdicts)
+
+
+@attrs.frozen(kw_only=True)
+class BuyDisputes:
+    """Pay everybody who committed to these tasks, of which no digest won, to see what each committed."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryReport:
+    """This worker won the caller's task, and did not deliver."""
+
+    task: str = attrs.field(validator=_id)
+    worker: str = attrs.field(validator=_id)
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryReports:
+    """Reports about winners that did not deliver; they move no credits."""
+
+    reports: tuple[DeliveryReport, ...] = attrs.field(validator=v.max_len(MAX_BATCH))

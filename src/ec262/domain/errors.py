@@ -32,8 +32,9 @@
     └── DiscoveryError               the discovery service could not do what was asked
         ├── DiscoveryUnavailable     it did not answer
         └── DiscoveryRefused         it answered no; one subclass a reason, each with its ``code``
-            ├── InvalidRequest, NotAuthenticated, UnknownTask, TaskClosed
-            └── PurchaseConflict, PurchaseTooExpensive, CommitmentConflict, AddressUnreachable, LimitReached
+            ├── InvalidRequest, NotAuthenticated, AccountFrozen, InvitationRefused, TooManyRequests
+            ├── UnknownTask, UnknownClient, TaskClosed, CommitmentConflict, AddressUnreachable
+            └── PurchaseConflict, PurchaseTooExpensive, LimitReached
 
 Local mistakes (``JobError``, ``ConfigurationError``) and a peer's misbehaviour (``PeerError``) are different
 branches: only the latter are answered by trying another peer.
@@ -253,10 +254,38 @@ class NotAuthenticated(DiscoveryRefused):
     code = "not_authenticated"
 
 
+class AccountFrozen(DiscoveryRefused):
+    """The operator has frozen the account: it may look, and nothing else."""
+
+    code = "account_frozen"
+
+
+class InvitationRefused(DiscoveryRefused):
+    """No such invitation, or nothing is left of it: the two look the same from outside."""
+
+    code = "invitation_refused"
+
+
+class TooManyRequests(DiscoveryRefused):
+    """The account, or the address, asks more often than the service allows; ``retry_after_s`` says when to go on."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class UnknownTask(DiscoveryRefused):
     """No such task, or none of the caller's business: the two look the same from outside."""
 
     code = "unknown_task"
+
+
+class UnknownClient(DiscoveryRefused):
+    """No such client; of the 2012 API alone, where asking opens no account."""
+
+    code = "unknown_client"
 
 
 class PurchaseConflict(DiscoveryRefused):
@@ -298,3 +327,27 @@ class LimitReached(DiscoveryRefused):
     """The account holds as much as the service allows."""
 
     code = "limit_reached"
+
+
+REFUSALS: dict[str, type[DiscoveryRefused]] = {
+    refusal.code: refusal
+    for refusal in (
+        InvalidRequest,
+        NotAuthenticated,
+        AccountFrozen,
+        InvitationRefused,
+        TooManyRequests,
+        UnknownTask,
+        PurchaseConflict,
+        CommitmentConflict,
+        TaskClosed,
+        AddressUnreachable,
+        LimitReached,
+    )
+}
+"""The refusals that a sentence tells in full, by code."""
+
+
+def refusal(code: str, message: str) -> DiscoveryRefused:
+    """Make the error that stands for a refusal; of a code that is not known, the class of all."""
+    return REFUSALS.get(code, DiscoveryRefused)(message)

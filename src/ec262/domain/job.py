@@ -8,6 +8,7 @@ import attrs
 
 from ec262.domain.commands import Requirement
 from ec262.domain.errors import JobDefinitionError
+from ec262.domain.rounding import MAX_DIGITS
 
 MAX_ROW_BYTES = 128 << 20
 """The largest row, key and value together, in canonical form."""
@@ -60,13 +61,15 @@ class Work:
 
     ``functions`` is a pickle that only a sandboxed child may load: a dict with ``mapper``, ``reducer``, ``combiner``
     (None where there is none). ``rows`` is the canonical form of a list of ``[key, value]`` lists. ``seed`` is the
-    job's: each row's randomness is seeded from it, the phase and the row's key.
+    job's: each row's randomness is seeded from it, the phase and the row's key. ``round_floats`` is to how many
+    significant digits the floats that the functions yield are rounded (see ``ec262.domain.rounding``); 0: not at all.
     """
 
     phase: Phase
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
     seed: int = attrs.field(validator=[attrs.validators.ge(0), attrs.validators.lt(1 << 63)])
+    round_floats: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(MAX_DIGITS)])
 
 
 @attrs.frozen(kw_only=True)
@@ -103,9 +106,10 @@ class Computed:
 @attrs.frozen(kw_only=True)
 class Job:
     """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
-    have, and the seed of its randomness."""
+    have, the seed of its randomness, and to how many digits its floats are rounded (see ``Work``)."""
 
     functions: bytes = attrs.field(repr=False)
     rows: tuple[Row, ...] = attrs.field(repr=False)
     requirement: Requirement
     seed: int = 0
+    round_floats: int = 0

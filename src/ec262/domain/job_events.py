@@ -65,12 +65,12 @@ class ReplicaEnded:
 
 @attrs.frozen(kw_only=True)
 class Judged:
-    """Discovery's answer on tasks; one that it no longer knows is missing from ``verdicts``. ``heard`` is the
-    question's."""
+    """Discovery's answer on tasks; one that it no longer knows is missing from ``verdicts``. ``asked`` and ``heard``
+    are the question's."""
 
     now: float
     asked: tuple[str, ...]
-    heard: int | None = None
+    heard: tuple[int, ...] | None = None
     verdicts: tuple[Verdict, ...]
 
 
@@ -143,12 +143,13 @@ class Dispatch:
 class AskVerdicts:
     """Ask discovery how these tasks stand.
 
-    ``heard`` is how many of the one task's replicas had been heard of at that time: an answer may only end a purchase
-    if nothing was heard since the question. It is None for a question that was asked by the way.
+    ``heard`` is, for each task, how many of its replicas had been heard of at that time: an answer may only end a
+    purchase if nothing was heard since the question. It is None for a watch: the answer may be held back until there is
+    news, and the next one is asked for when it has come.
     """
 
     tasks: tuple[str, ...]
-    heard: int | None = None
+    heard: tuple[int, ...] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ the shell that carries the instructions out and reports what came of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import islice
 
@@ -37,6 +38,7 @@ from ec262.domain.job_events import (
     Wake,
 )
 from ec262.domain.job_task import Attempt, RunningTask, Step, TaskBoard
+from ec262.domain.pace import Pace
 from ec262.domain.verification import VerificationRule
 
 NO_QUORUM = "no quorum of equal results"
@@ -48,15 +50,18 @@ DIFFERENT = (
 MAX_RETRY_S = 2.0
 """The longest pause between two attempts to buy while no worker is free."""
 
+WATCH_PAUSES = 3
+"""Pauses of the job's pace between two watches: workers tell of most wins themselves."""
+
 
 @attrs.frozen(kw_only=True)
 class RunPolicy:
     """How patient a run is; times in seconds.
 
     ``attempts`` is how often one task is bought before the job is given up. ``patience_s`` is how long to wait while
-    not a single worker can be had. ``retry_s`` is the pause between two attempts to buy, ``poll_s`` the one between
-    two looks at tasks whose workers may have committed without saying so. ``grace_s`` is how long after a deadline
-    discovery is asked for its last word.
+    not a single worker can be had. ``retry_s`` is the first pause between two attempts to buy, ``poll_s`` the shortest
+    one before discovery is watched for tasks whose workers may have committed without saying so. ``grace_s`` is how
+    long after a deadline discovery is asked for its last word.
     """
 
     rule: VerificationRule
@@ -79,7 +84,11 @@ class JobRun:
         self._refunds: list[float] = []
         self._retry_pause_s = policy.retry_s
         self._retry_at: float | None = None
+        self._buy_from = self._ask_from = -math.inf
+        self._ripe: dict[str, Attempt] = {}
+        self._pace = Pace()
         self._poll_at: float | None = None
+        self._watching = False
         self._idle_since: float | None = None
         self._over = False
 
@@ -135,6 +144,7 @@ class JobRun:
         if self._tasks:
             self._phase = Phase.REDUCE
         self._tasks = TaskBoard(event.tasks)
+        self._pace = Pace()
         if not self._tasks:
             return [Finish()]
         return self._buy_wanted(event.now)
@@ -147,10 +157,18 @@ class JobRun:
         if not batch or self.count(Step.BUYING):
             return self._wake(now)
         self._retry_at = None
+        self._buy_from = now + self._pace.pause_s
         for task in batch:
             self._tasks.move(task, "buy")
         buy = Buy(tasks=tuple(task.name for task in batch), avoid=tuple(self._avoid)[:MAX_BATCH])
         return [buy, *self._wake(now)]
+
+    def _buy_soon(self, now: float) -> list[Instruction]:
+        """Buy what is wanted, with what else will be by then: slots become free one by one."""
+        if now >= self._buy_from or self.count(Step.BUYING) or not self.count(Step.RUNNING):
+            return self._buy_wanted(now)
+        self._retry_at = self._buy_from if self._retry_at is None else min(self._retry_at, self._buy_from)
+        return self._wake(now)
 
     def _on_bought(self, event: Bought) -> list[Instruction]:
         dispatches: list[Instruction] = []
@@ -180,7 +198,7 @@ class JobRun:
         task.purchases += 1
         task.attempt = Attempt(bought=bought, deadline=now + bought.deadline_s)
         self._by_id[bought.task] = task
-        if self._poll_at is None:
+        if self._poll_at is None and not self._watching:
             self._poll_at = now + self._policy.poll_s
         return [Dispatch(name=task.name, task=bought.task, replica=replica) for replica in bought.replicas]
 
@@ -211,10 +229,11 @@ class JobRun:
             return []
         attempt = current[1]
         attempt.committed.add(event.worker)
+        self._pace.took(event.now - attempt.began)
         # Ask as soon as the rule could be satisfied, should all commitments be equal.
         if self._policy.rule.verdict([b""] * len(attempt.committed)) is None and attempt.outstanding:
             return []
-        return self._ask(event.task, attempt)
+        return self._ask(attempt, event.now)
 
     def _on_ended(self, event: ReplicaEnded) -> list[Instruction]:
         current = self._current(event.task, Step.RUNNING)
@@ -232,7 +251,7 @@ class JobRun:
             return [Fail(error=error)]
         if self._policy.rule.winnable([b""] * len(attempt.committed), attempt.outstanding) and attempt.outstanding:
             return []
-        return self._ask(event.task, attempt)
+        return self._ask(attempt, event.now)
 
     def _common_limit(self, attempt: Attempt) -> tuple[str, str] | None:
         """Return (limit, detail) if so many replicas hit one limit that they would have won with equal results."""
@@ -242,32 +261,46 @@ class JobRun:
                 return limit, detail
         return None
 
-    def _ask(self, task_id: str, attempt: Attempt) -> list[Instruction]:
-        return [AskVerdicts(tasks=(task_id,), heard=attempt.heard)]
+    def _ask(self, attempt: Attempt, now: float) -> list[Instruction]:
+        self._ripe[attempt.bought.task] = attempt
+        return self._ask_soon(now)
+
+    def _ask_soon(self, now: float) -> list[Instruction]:
+        """Ask after the ripe tasks, with those that are ripe by then; at once if there is no other to wait for."""
+        if now < self._ask_from and len(self._ripe) < self.count(Step.RUNNING):
+            return self._wake(now)
+        self._ask_from = now + self._pace.pause_s
+        ripe, self._ripe = self._ripe, {}
+        return [AskVerdicts(tasks=tuple(ripe), heard=tuple(attempt.heard for attempt in ripe.values()))]
 
     # --- verdicts ---------------------------------------------------------------------------------------------------
 
     def _on_judged(self, event: Judged) -> list[Instruction]:
         verdicts = {verdict.task: verdict for verdict in event.verdicts}
+        heard = dict(zip(event.asked, event.heard or (), strict=False))
         instructions: list[Instruction] = []
         for task_id in event.asked:
-            instructions += self._judge(task_id, verdicts.get(task_id), event)
+            instructions += self._judge(task_id, verdicts.get(task_id), heard.get(task_id), event.now)
+        if event.heard is None:
+            self._watching = False
+            self._poll_at = event.now + max(self._policy.poll_s, WATCH_PAUSES * self._pace.pause_s)
+            instructions += self._wake(event.now)
         return instructions
 
-    def _judge(self, task_id: str, verdict: Verdict | None, event: Judged) -> list[Instruction]:
+    def _judge(self, task_id: str, verdict: Verdict | None, heard: int | None, now: float) -> list[Instruction]:
         current = self._current(task_id, Step.RUNNING)
         if current is None:
             return []
         task, attempt = current
-        now = event.now
         if verdict is not None and verdict.state in {TaskState.WON, TaskState.SETTLED}:
             self._tasks.move(task, "won")
+            self._ripe.pop(task_id, None)
             attempt.verdict = verdict
             # Last whoever failed us before: it may take its time to fail us again.
             attempt.untried = sorted((winner.worker for winner in verdict.winners), key=self._avoid.__contains__)
             # The committed replicas have freed their slots: what is still wanted may fit now.
-            return [*self._fetch(task, attempt, now), *self._buy_wanted(now)]
-        why = self._why_lost(attempt, verdict, now, up_to_date=event.heard == attempt.heard)
+            return [*self._fetch(task, attempt, now), *self._buy_soon(now)]
+        why = self._why_lost(attempt, verdict, now, up_to_date=heard == attempt.heard)
         return self._lose(task, attempt, why, now) if why else []
 
     def _why_lost(self, attempt: Attempt, verdict: Verdict | None, now: float, *, up_to_date: bool) -> str:
@@ -276,11 +309,10 @@ class JobRun:
             return "discovery has forgotten it"
         if verdict.state is TaskState.REFUNDED or now >= attempt.deadline:
             return "the deadline passed"
-        if not up_to_date:
-            return ""  # an answer to an older question knows nothing of what was committed since
-        if not attempt.outstanding:
+        if verdict.outstanding == 0 or (up_to_date and not attempt.outstanding):
             return NO_QUORUM
-        if not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
+        # An answer to an older question knows nothing of what was committed since.
+        if up_to_date and not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
             return "too few replicas left"
         return ""
 
@@ -306,8 +338,9 @@ class JobRun:
             )
             return [Fail(error=error)]
         self._tasks.move(task, "lost")
+        self._ripe.pop(attempt.bought.task, None)
         task.attempt = None
-        return self._buy_wanted(now)
+        return self._buy_soon(now)
 
     # --- deliveries -------------------------------------------------------------------------------------------------
 
@@ -335,14 +368,17 @@ class JobRun:
         now = event.now
         instructions: list[Instruction] = []
         if self._poll_at is not None and now >= self._poll_at:
-            self._poll_at = now + self._policy.poll_s
+            self._poll_at = None
             running = [task.attempt.bought.task for task in self._tasks.at(Step.RUNNING) if task.attempt]
             if running:
+                self._watching = True
                 instructions.append(AskVerdicts(tasks=tuple(running)))
+        if self._ripe and now >= self._ask_from:
+            instructions += self._ask_soon(now)
         if self._retry_at is not None and now >= self._retry_at:
             return [*instructions, *self._buy_wanted(now)]
         return [*instructions, *self._wake(now)]
 
     def _wake(self, now: float) -> list[Instruction]:
-        times = [at for at in (self._retry_at, self._poll_at) if at is not None]
+        times = [at for at in (self._retry_at, self._poll_at, self._ask_from if self._ripe else None) if at is not None]
         return [Wake(at=max(now, min(times)))] if times else []

@@ -55,6 +55,11 @@ class Attempt:
     verdict: Verdict | None = None
 
     @property
+    def began(self) -> float:
+        """When it was bought."""
+        return self.deadline - self.bought.deadline_s
+
+    @property
     def heard(self) -> int:
         """How many replicas have committed or ended, as far as is known."""
         return len(self.committed) + len(self.ended)

@@ -35,6 +35,7 @@ class Reason(enum.Enum):
     GRANT = "grant"
     PURCHASE = "purchase"
     WIN = "win"
+    DISPUTE = "dispute"
     UNPAID = "unpaid"
     REFUND = "refund"
 
@@ -63,6 +64,40 @@ def grant(account: str, amount: int, *, at: float) -> Transfer:
     return Transfer(
         id=f"grant:{account}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
     )
+
+
+def invitation_grant(account: str, invitation: str, amount: int, *, at: float) -> Transfer:
+    """The credits of an invitation: once an account and invitation."""
+    return Transfer(
+        id=f"invitation:{invitation}:{account}",
+        debit=MINT,
+        credit=user_account(account),
+        amount=amount,
+        reason=Reason.GRANT,
+        at=at,
+    )
+
+
+def operator_grant(account: str, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
+    """Credits that the operator gives, under an id of its own."""
+    return Transfer(
+        id=f"operator:{id}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Posting:
+    """A transfer as one account saw it: its place in the books, the change and what was left after it."""
+
+    position: int
+    transfer: Transfer
+    change: int
+    balance: int
+
+
+def change(transfer: Transfer, account: str) -> int:
+    """Return what a transfer does to one of its two accounts."""
+    return transfer.amount if transfer.credit == account else -transfer.amount
 
 
 def moved(balances: Mapping[str, int], transfer: Transfer) -> dict[str, int]:

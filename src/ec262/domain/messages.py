@@ -23,6 +23,7 @@ from attrs import validators as v
 
 from ec262.domain.commands import Validator
 from ec262.domain.job import Limits, Phase
+from ec262.domain.rounding import MAX_DIGITS
 
 PROTOCOL_VERSIONS = (1,)
 """The versions that this release speaks, best first."""
@@ -83,12 +84,13 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class Compute:
-    """The work of a task. ``functions`` and ``rows`` travel as payload, one behind the other."""
+    """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload."""
 
     task: str = attrs.field(validator=_task)
     phase: Phase
     seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits
+    round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
 

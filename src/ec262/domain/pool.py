@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -16,7 +18,10 @@ MAX_NAMED = 5
 
 @attrs.frozen(kw_only=True)
 class Member:
-    """A worker with a lease, alive until ``expires_at`` (Unix seconds). An account is one worker."""
+    """A worker with a lease, alive until ``expires_at`` (Unix seconds). An account is one worker.
+
+    ``owner`` is whose it is, as far as discovery knows; ``block`` the block of network addresses that it lives in.
+    """
 
     worker: str
     address: WorkerAddress
@@ -24,18 +29,54 @@ class Member:
     packages: frozenset[str]
     slots: int
     expires_at: float
+    owner: str
+    block: str
+
+    def common(self, tie: Tie) -> str:
+        """Return what it has in common with the workers that have this tie to it."""
+        return self.owner if tie is Tie.OWNER else self.block
+
+
+class Tie(enum.Enum):
+    """What two workers can have in common that makes it likelier that they collude."""
+
+    OWNER = "owner"
+    BLOCK = "block"
+
+    @property
+    def title(self) -> str:
+        """The tie as a person would name it, with its article."""
+        return "an owner" if self is Tie.OWNER else "an address block"
+
+
+def address_block(host: str) -> str:
+    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6; a name is a block itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower()
+    address = getattr(address, "ipv4_mapped", None) or address
+    bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
+    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
 
 
 @attrs.frozen(kw_only=True)
 class Lot:
-    """What is drawn for: up to ``tasks`` tasks of ``replicas`` workers each; ``avoid`` are drawn only where the others
-    do not suffice."""
+    """What is drawn for: up to ``tasks`` tasks of ``replicas`` workers each.
+
+    Nobody is drawn beside a worker of the same owner or block where that can be helped; not at all for a tie in
+    ``apart``. ``avoid`` are drawn only where the others do not suffice for that. For replicas that are added to a task,
+    ``company`` are the workers that it has, and ``runtime`` theirs.
+    """
 
     requirement: Requirement
     foreman: str
     replicas: int
     tasks: int
     avoid: frozenset[str] = frozenset()
+    apart: frozenset[Tie] = frozenset()
+    company: frozenset[str] = frozenset()
+    runtime: RuntimeClass | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +91,12 @@ class Pool:
         """Return how many more replicas the member can take."""
         return max(0, member.slots - self.busy.get(member.worker, 0))
 
+    def taken(self, team: Sequence[Member]) -> Pool:
+        """Return the pool with one more slot busy of each of the team."""
+        busy = Counter(self.busy)
+        busy.update(member.worker for member in team)
+        return attrs.evolve(self, busy=busy)
+
     def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
         """Return the members that fit, busy ones included; never the foreman's own."""
         return tuple(
@@ -60,35 +107,56 @@ class Pool:
             and member.packages.issuperset(requirement.packages)
         )
 
-    def explanation(self, requirement: Requirement, *, foreman: str) -> str:
-        """Say who is in the pool and cannot be drawn, and why; empty if everybody can."""
-        if not self.members:
-            return "the pool is empty"
-        others = [member for member in self.members if member.worker != foreman]
-        same_python = [member for member in others if member.runtime.python == requirement.python]
-        eligible = self.eligible(requirement, foreman=foreman)
-        reasons = [
-            *_own(len(self.members) - len(others)),
-            *_other_pythons([member.runtime.python for member in others], requirement.python),
-            *_missing_packages(same_python, requirement.packages),
-            *_incomparable(eligible),
-            *_busy(sum(self.free_slots(member) == 0 for member in eligible)),
-        ]
-        return "; ".join(reasons)
+    def candidates(self, lot: Lot) -> tuple[Member, ...]:
+        """Return the eligible that are none of the lot's company, and comparable with it; busy ones included."""
+        return tuple(
+            member
+            for member in self.eligible(lot.requirement, foreman=lot.foreman)
+            if member.worker not in lot.company and lot.runtime in {None, member.runtime}
+        )
+
+    def company(self, lot: Lot) -> tuple[Member, ...]:
+        """Return those of the lot's company whose lease is alive."""
+        return tuple(member for member in self.members if member.worker in lot.company)
+
+    def explanation(self, requirement: Requirement, *, foreman: str, apart: frozenset[Tie] = frozenset()) -> str:
+        """Say who is in the pool and cannot be drawn, and why; empty if everybody can. ``apart`` as in a lot."""
+        return self._explanation(Lot(requirement=requirement, foreman=foreman, replicas=1, tasks=1, apart=apart))
 
     def shortfall(self, lot: Lot, *, assigned: int) -> str:
         """Say why fewer tasks were assigned than asked for; empty if none is missing."""
         if assigned >= lot.tasks:
             return ""
-        eligible = self.eligible(lot.requirement, foreman=lot.foreman)
-        slots = sum(self.free_slots(member) for member in eligible)
+        candidates = self.candidates(lot)
+        slots = sum(self.free_slots(member) for member in candidates)
         missing = (
             f"{lot.tasks - assigned} of {_count(lot.tasks, 'task')} not assigned: "
             f"{_count(lot.replicas, 'worker')} needed for each, "
-            f"{len(eligible)} eligible with {_count(slots, 'free slot')}"
+            f"{len(candidates)} eligible with {_count(slots, 'free slot')}"
         )
-        explanation = self.explanation(lot.requirement, foreman=lot.foreman)
+        explanation = self._explanation(lot)
         return f"{missing}; {explanation}" if explanation else missing
+
+    def _explanation(self, lot: Lot) -> str:
+        if not self.members:
+            return "the pool is empty"
+        others = [member for member in self.members if member.worker != lot.foreman]
+        python, packages = lot.requirement.python, lot.requirement.packages
+        same_python = [member for member in others if member.runtime.python == python]
+        eligible = self.eligible(lot.requirement, foreman=lot.foreman)
+        candidates, company = self.candidates(lot), self.company(lot)
+        at_work = sum(member.worker in lot.company for member in eligible)
+        reasons = [
+            *_own(len(self.members) - len(others)),
+            *_other_pythons([member.runtime.python for member in others], python),
+            *_missing_packages(same_python, packages),
+            *_at_work(at_work),
+            *_of_another_class(len(eligible) - at_work - len(candidates)),
+            *_incomparable(candidates),
+            *_kept_apart(candidates, company, lot.apart),
+            *_busy(sum(self.free_slots(member) == 0 for member in candidates)),
+        ]
+        return "; ".join(reasons)
 
 
 def _own(count: int) -> list[str]:
@@ -116,6 +184,27 @@ def _missing_packages(members: Sequence[Member], packages: Sequence[str]) -> lis
     for name, count in [(name, count) for name, count in lacking.items() if count][:MAX_NAMED]:
         verb = "lacks" if count == 1 else "lack"
         lines.append(f"none offers {name}" if count == len(members) else f"{count} {verb} {name}")
+    return lines
+
+
+def _at_work(count: int) -> list[str]:
+    return [f"{count} {'has' if count == 1 else 'have'} the task already"] if count else []
+
+
+def _of_another_class(count: int) -> list[str]:
+    verb = "gives" if count == 1 else "give"
+    return [f"{count} {verb} results that cannot be compared with those of the task's workers"] if count else []
+
+
+def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: frozenset[Tie]) -> list[str]:
+    """Tell of candidates that have a tie to another worker with which they cannot be in one team."""
+    lines = []
+    for tie in (tie for tie in Tie if tie in apart):
+        sizes = Counter(member.common(tie) for member in (*candidates, *company))
+        count = sum(sizes[member.common(tie)] > 1 for member in candidates)
+        if count:
+            verb = "shares" if count == 1 else "share"
+            lines.append(f"{count} of the eligible {verb} {tie.title} with others, and a task gets no two of one")
     return lines
 
 

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 
 import attrs
 
 from ec262.domain.commands import TaskState, WorkerAddress
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
 from ec262.domain.ledger import SERVICE, Reason, Transfer, escrow_account, user_account
-from ec262.domain.verification import parse_rule
+from ec262.domain.runtime import RuntimeClass
+from ec262.domain.verification import MAX_REPLICAS, parse_rule
 
 KEY_BYTES = 32
 """AES-SIV with 128-bit security takes two AES-128 keys (RFC 5297, section 2.2)."""
 
 SECRET_BYTES = 32
+
+CLAIM_S = 30.0
+"""A worker that has not asked for its part so long after it was drawn counts as free again."""
 
 
 class Event(enum.Enum):
@@ -28,6 +33,8 @@ class Event(enum.Enum):
     COMMITMENT = "a commitment"
     SURRENDER = "a surrender"
     WIN = "a win"
+    REPLICAS = "replicas"
+    DISPUTE = "a dispute"
     DEADLINE = "a deadline"
 
 
@@ -35,6 +42,8 @@ _NEXT = {
     (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
     (TaskState.OPEN, Event.SURRENDER): TaskState.OPEN,
     (TaskState.OPEN, Event.WIN): TaskState.WON,
+    (TaskState.OPEN, Event.REPLICAS): TaskState.OPEN,
+    (TaskState.OPEN, Event.DISPUTE): TaskState.DISPUTED,
     (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,
     (TaskState.WON, Event.COMMITMENT): TaskState.WON,
     (TaskState.WON, Event.SURRENDER): TaskState.WON,
@@ -47,24 +56,33 @@ RUNNING = frozenset(state for state, _ in _NEXT)
 
 @attrs.frozen(kw_only=True)
 class Replica:
-    """One worker's part in a task. ``arrival`` counts the task's commitments from 0, in the order they came.
+    """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for the purchase of that id. ``arrival`` counts
+    the task's commitments from 0, in the order they came.
 
-    ``given_up`` says that its worker will not commit: that frees the worker's slot and moves no credits.
+    ``fetched`` says that its worker has asked for its part; ``given_up`` that it will not commit, which frees the
+    worker's slot and moves no credits.
     """
 
     worker: str
     address: WorkerAddress
+    purchase: str
+    drawn_at: float
     secret: bytes = attrs.field(repr=False)
     delivery_secret: bytes = attrs.field(repr=False)
     digest: bytes | None = None
     arrival: int | None = None
     paid: bool = False
     given_up: bool = False
+    fetched: bool = False
 
     @property
     def outstanding(self) -> bool:
-        """Whether the worker may still commit, and so has a slot taken."""
+        """Whether the worker may still commit."""
         return self.digest is None and not self.given_up
+
+    def takes_slot(self, now: float) -> bool:
+        """Tell whether the worker is busy with it. A foreman that buys and then sends nothing blocks nobody long."""
+        return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
 
     @property
     def delivery_digest(self) -> bytes:
@@ -74,15 +92,17 @@ class Replica:
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more.
+    """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more. Its workers are all of
+    one ``runtime``, and can import ``packages``.
 
     ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline.
     """
 
     id: str
     foreman: str
-    purchase: str
     rule: str
+    runtime: RuntimeClass
+    packages: tuple[str, ...]
     deadline: float
     forgotten_at: float
     key: bytes | None = attrs.field(repr=False)
@@ -100,6 +120,16 @@ class Task:
         """Whether key, digest and winners are the foreman's to read."""
         return self.digest is not None
 
+    @property
+    def outstanding(self) -> int:
+        """How many workers may still commit."""
+        return sum(replica.outstanding for replica in self.replicas) if self.state in RUNNING else 0
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is nothing more for the foreman to wait for but the deadline."""
+        return self.state is not TaskState.OPEN or self.outstanding == 0
+
     def is_due(self, now: float) -> bool:
         """Tell whether the deadline passed without having been applied."""
         return self.state in RUNNING and now >= self.deadline
@@ -110,6 +140,12 @@ class Task:
             if replica.worker == worker:
                 return replica
         raise unknown_task(self.id)
+
+    def running_key(self) -> bytes:
+        """Return the key, as long as workers may commit. Raises TaskClosed."""
+        if self.key is None or self.state not in RUNNING:
+            raise TaskClosed(f"the deadline of task {self.id} passed, or its foreman has ended it")
+        return self.key
 
     def commitments(self) -> list[bytes]:
         """Return the committed digests in order of arrival."""
@@ -122,17 +158,41 @@ def unknown_task(task: str) -> UnknownTask:
     return UnknownTask(f"unknown task {task}")
 
 
-def purchase_transfer(task: Task, *, at: float) -> Transfer:
-    """The movement that buys a task: a credit for each replica goes from the foreman into the task's escrow."""
+def purchase_transfer(task: Task, *, purchase: str, at: float) -> Transfer:
+    """The movement that buys a task's replicas of one purchase: a credit for each, from the foreman into escrow."""
     return Transfer(
-        id=f"purchase:{task.id}",
+        id=f"purchase:{task.id}:{purchase}",
         debit=user_account(task.foreman),
         credit=escrow_account(task.id),
-        amount=len(task.replicas),
+        amount=sum(replica.purchase == purchase for replica in task.replicas),
         reason=Reason.PURCHASE,
         task=task.id,
         at=at,
     )
+
+
+def room_for(task: Task, *, replicas: int, now: float) -> bool:
+    """Tell whether so many replicas may be added: only to an open task, before its deadline, up to the limit."""
+    fits = len(task.replicas) + replicas <= MAX_REPLICAS
+    return task.state is TaskState.OPEN and not task.is_due(now) and fits
+
+
+def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float) -> Task:
+    """Add workers to a task; its deadline and its end move back as far as ``deadline`` asks. Raises TaskClosed."""
+    later_s = max(0.0, deadline - task.deadline)
+    return attrs.evolve(
+        _advance(task, Event.REPLICAS),
+        replicas=task.replicas + replicas,
+        deadline=task.deadline + later_s,
+        forgotten_at=task.forgotten_at + later_s,
+    )
+
+
+def fetch(task: Task, *, worker: str) -> Task:
+    """Note that a worker has asked for its part. Raises UnknownTask, TaskClosed (nothing can come of it any more)."""
+    replica = task.replica_of(worker)
+    task.running_key()
+    return task if replica.fetched else _with_replica(task, attrs.evolve(replica, fetched=True))
 
 
 def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -153,11 +213,11 @@ def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task,
     arrival = len(task.commitments())
     committed = _with_replica(task, attrs.evolve(replica, digest=digest, arrival=arrival))
     if task.won:
-        return _pay(_advance(committed, Event.COMMITMENT), at=now)
+        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
     winning = parse_rule(task.rule).verdict(committed.commitments())
     if winning is None:
         return _advance(committed, Event.COMMITMENT), ()
-    return _pay(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)
+    return _pay_winners(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)
 
 
 def give_up(task: Task, *, worker: str) -> Task:
@@ -181,16 +241,39 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
         after = attrs.evolve(after, key=None)
     if task.escrow == 0:
         return after, ()
-    rest = Transfer(
+    if task.won:
+        return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
+    refund = Transfer(
         id=f"deadline:{task.id}",
         debit=escrow_account(task.id),
-        credit=SERVICE if task.won else user_account(task.foreman),
+        credit=user_account(task.foreman),
         amount=task.escrow,
-        reason=Reason.UNPAID if task.won else Reason.REFUND,
+        reason=Reason.REFUND,
         task=task.id,
         at=now,
     )
-    return after, (rest,)
+    return after, (refund,)
+
+
+def can_be_disputed(task: Task, *, now: float) -> bool:
+    """Tell whether the foreman may buy the dispute: somebody committed, nobody may any more, none won, and the refund
+    is not due."""
+    waits = task.state is TaskState.OPEN and not task.is_due(now)
+    return waits and task.outstanding == 0 and bool(task.commitments())
+
+
+def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Pay everybody who committed, although none won; the shares of those who gave up are kept by the service, as after
+    a win: whoever gets a key gets no credits back. Raises TaskClosed."""
+    after = _advance(task, Event.DISPUTE)
+    if not can_be_disputed(task, now=now):
+        raise TaskClosed(f"task {task.id} cannot be disputed: workers may still commit, or none did")
+    payees = [replica for replica in task.replicas if replica.digest is not None]
+    after, transfers = _pay(after, payees, Reason.DISPUTE, now)
+    rest = task.escrow - len(transfers)
+    if rest:
+        transfers += (_to_service(task, rest, id=f"dispute:{task.id}", at=now),)
+    return after, transfers
 
 
 def _advance(task: Task, event: Event) -> Task:
@@ -204,16 +287,20 @@ def _with_replica(task: Task, replica: Replica) -> Task:
     return attrs.evolve(task, replicas=replicas)
 
 
-def _pay(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
+def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
     """Pay every replica that committed the winning digest and has not been paid."""
     payees = [replica for replica in task.replicas if replica.digest == task.digest and not replica.paid]
+    return _pay(task, payees, Reason.WIN, at)
+
+
+def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tuple[Task, tuple[Transfer, ...]]:
     transfers = tuple(
         Transfer(
-            id=f"win:{task.id}:{replica.worker}",
+            id=f"{reason.value}:{task.id}:{replica.worker}",
             debit=escrow_account(task.id),
             credit=user_account(replica.worker),
             amount=1,
-            reason=Reason.WIN,
+            reason=reason,
             task=task.id,
             at=at,
         )
@@ -222,3 +309,15 @@ def _pay(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
     for replica in payees:
         task = _with_replica(task, attrs.evolve(replica, paid=True))
     return task, transfers
+
+
+def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
+    return Transfer(
+        id=id,
+        debit=escrow_account(task.id),
+        credit=SERVICE,
+        amount=amount,
+        reason=Reason.UNPAID,
+        task=task.id,
+        at=at,
+    )

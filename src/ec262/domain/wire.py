@@ -255,7 +255,16 @@ _KINDS = {
     "ready": _Kind(Ready, {"task": _text}),
     "refused": _Kind(Refused, {"task": _text, "reason": _text}),
     "compute": _Kind(
-        Compute, {"task": _text, "phase": _phase, "seed": _int, "limits": _limits, "functions": _size, "rows": _size}
+        Compute,
+        {
+            "task": _text,
+            "phase": _phase,
+            "seed": _int,
+            "limits": _limits,
+            "round_floats": _int,
+            "functions": _size,
+            "rows": _size,
+        },
     ),
     "committed": _Kind(Committed, {"task": _text}),
     "failed": _Kind(Failed, {"task": _text, "limit": _text, "reason": _text}),

@@ -7,6 +7,7 @@ default adapter. Imports are local so that a role loads only what it needs: a wo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from ec262.adapters.http_discovery import HttpDiscovery
+    from ec262.adapters.sql.unit_of_work import SqlDatabase
     from ec262.domain.ports.cipher import Cipher
     from ec262.domain.ports.clock import Clock, Entropy
     from ec262.domain.ports.discovery import ForemanDiscovery, WorkerDiscovery
@@ -23,9 +25,15 @@ if TYPE_CHECKING:
     from ec262.domain.ports.progress import Progress
     from ec262.domain.ports.result_store import ResultStore
     from ec262.domain.ports.sandbox import Sandbox
+    from ec262.domain.ports.surroundings import Surroundings
     from ec262.domain.ports.transport import Dialer, Listener
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+    from ec262.entrypoints.metrics import Meter
     from ec262.services.discovery import DiscoveryService
+    from ec262.services.discovery_2012 import Discovery2012
+    from ec262.services.discovery_admin import DiscoveryAdmin
+    from ec262.services.discovery_policy import Policy
+    from ec262.services.discovery_transactions import OnDecided
     from ec262.services.foreman import Foreman
     from ec262.services.worker import Worker
 
@@ -49,7 +57,6 @@ def build_foreman(
     from ec262.adapters.progress import choose_progress
     from ec262.adapters.tcp.dialer import TcpDialer
     from ec262.domain.commands import MAX_DEADLINE_S
-    from ec262.domain.job import Limits
     from ec262.domain.job_run import RunPolicy
     from ec262.domain.verification import parse_rule
     from ec262.services.foreman import Foreman
@@ -67,11 +74,10 @@ def build_foreman(
     policy = ForemanPolicy(
         run=RunPolicy(rule=parse_rule(settings.verify), attempts=settings.attempts, patience_s=settings.patience),
         link=LinkPolicy(release=__version__),
-        limits=Limits(
-            cpu_s=settings.task_timeout, wall_s=settings.task_timeout, memory_bytes=settings.task_memory << 20
-        ),
+        limits=settings.task_limits,
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
+        invitation=settings.invitation,
     )
     return Foreman(ports, policy)
 
@@ -82,22 +88,43 @@ def build_discovery_client(
     """Build a client of ``settings.discovery``; without a ``token`` it uses, or makes, the one on disk for this role.
     ``patience_s`` goes before the settings'.
 
-    Raises ConfigurationError if there is no discovery service in the settings.
+    Raises ConfigurationError if there is no discovery service in the settings, or what they name cannot be used.
     """
-    import platformdirs
-
     from ec262.adapters.credentials import load_or_create_token
     from ec262.adapters.http_discovery import HttpDiscovery
     from ec262.domain.errors import ConfigurationError
 
     if settings.discovery is None:
         raise ConfigurationError("no discovery service is configured: give --discovery URL")
+    if settings.discovery_ca is not None:
+        _require_certificates(settings.discovery_ca)
     if token is None:
-        folder = Path(settings.credentials or platformdirs.user_state_dir("ec262"))
-        token = load_or_create_token(folder, settings.discovery, role)
+        token = load_or_create_token(credentials_folder(settings), settings.discovery, role)
     return HttpDiscovery(
-        settings.discovery, token=token, patience_s=settings.patience if patience_s is None else patience_s
+        settings.discovery,
+        token=token,
+        patience_s=settings.patience if patience_s is None else patience_s,
+        ca=settings.discovery_ca,
     )
+
+
+def _require_certificates(path: str) -> None:
+    """Find out now what every call would stumble over."""
+    import ssl
+
+    from ec262.domain.errors import ConfigurationError
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"cannot use the certificates in {path}: {error.strerror or error}") from error
+
+
+def credentials_folder(settings: Settings) -> Path:
+    """Return the folder of account tokens."""
+    import platformdirs
+
+    return Path(settings.credentials or platformdirs.user_state_dir("ec262"))
 
 
 def build_worker_discovery(settings: Settings, *, token: str | None = None) -> HttpDiscovery:
@@ -121,6 +148,7 @@ def build_worker(
     sandbox: Sandbox | None = None,
     cipher: Cipher | None = None,
     results: ResultStore | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Worker:
     """Build a worker for ``settings.discovery`` (see ``build_worker_discovery`` for ``token``). Nothing is started."""
     import time
@@ -128,8 +156,7 @@ def build_worker(
     from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
     from ec262.adapters.file_result_store import FileResultStore
-    from ec262.adapters.runtime import runtime_class
-    from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+    from ec262.adapters.surroundings import LocalSurroundings
     from ec262.adapters.tcp.listener import TcpListener
     from ec262.services.computer import WorkerPorts
     from ec262.services.worker import Worker
@@ -137,70 +164,199 @@ def build_worker(
 
     ports = WorkerPorts(
         discovery=discovery or build_worker_discovery(settings, token=token),
-        sandbox=sandbox or LinuxSandbox(settings.allow),
+        sandbox=sandbox or build_sandbox(settings),
         cipher=cipher or AesSivCipher(),
         results=results or FileResultStore(capacity_bytes=settings.results_limit_mib << 20),
+        surroundings=surroundings or LocalSurroundings(idleness=settings.when_idle),
         clock=time.monotonic,
     )
     policy = WorkerPolicy(
         release=__version__,
-        runtime=runtime_class(ports.sandbox.name),
+        runtime=ports.sandbox.runtime,
         host=settings.advertise,
         packages=settings.allow,
         slots=settings.slots,
         limits=settings.limits,
+        availability=settings.availability,
+        invitation=settings.invitation,
         lease_s=settings.lease,
     )
     return Worker(ports, listener or TcpListener(settings.listen, settings.port), policy)
 
 
+def build_sandbox(settings: Settings) -> Sandbox:
+    """Build the sandbox that ``settings.sandbox`` names. Nothing is started. Raises SandboxUnavailable if what it needs
+    is not installed."""
+    match settings.sandbox:
+        case "linux":
+            from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+
+            return LinuxSandbox(settings.allow, nice=settings.nice)
+        case "wasm":
+            from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+
+            return WasmSandbox(settings.allow, nice=settings.nice)
+        case _:
+            from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+
+            return UnconfinedSandbox()
+
+
 def build_discovery_service(
     *,
     unit_of_work: UnitOfWorkFactory,
-    grant: int,
+    policy: Policy | None = None,
     clock: Clock | None = None,
     entropy: Entropy | None = None,
     prober: Prober | None = None,
+    on_decided: OnDecided = lambda _tasks: None,
 ) -> DiscoveryService:
-    """Build the discovery service over a storage; ``grant`` is the credits that a new account starts with."""
+    """Build the discovery service over a storage."""
     import time
 
     from ec262.adapters.entropy import SystemEntropy
     from ec262.adapters.prober import TlsProber
-    from ec262.services.discovery import DiscoveryService, Policy
+    from ec262.services.discovery import DiscoveryService
 
     return DiscoveryService(
         unit_of_work=unit_of_work,
         clock=clock or time.time,
         entropy=entropy or SystemEntropy(),
         prober=prober or TlsProber(),
-        policy=Policy(grant=grant),
+        policy=policy,
+        on_decided=on_decided,
+    )
+
+
+def discovery_policy(settings: Settings) -> Policy:
+    """Say what the settings make the operator's policy."""
+    from ec262.domain.pool import Tie
+    from ec262.services.discovery_policy import Policy
+
+    return Policy(
+        grant=settings.grant if isinstance(settings.grant, int) else 0,
+        invitations=settings.grant != "none",
+        retention_s=settings.retention,
+        max_open_tasks=settings.max_open_tasks,
+        max_escrow=settings.max_escrow,
+        apart=frozenset(map(Tie, settings.separate)),
+    )
+
+
+def open_database(settings: Settings) -> SqlDatabase:
+    """Open ``settings.database``, or the one of this user. Raises ConfigurationError."""
+    from ec262.adapters.sql.unit_of_work import SqlDatabase
+
+    return SqlDatabase(database_url(settings))
+
+
+def database_url(settings: Settings) -> str:
+    """Return ``settings.database``, or a file in the user's own folder, which is made."""
+    import platformdirs
+
+    if settings.database is not None:
+        return settings.database
+    folder = Path(platformdirs.user_data_dir("ec262"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'discovery.sqlite'}"
+
+
+def build_discovery_admin(
+    *,
+    unit_of_work: UnitOfWorkFactory,
+    snapshot: UnitOfWorkFactory,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> DiscoveryAdmin:
+    """Build what the operator does to a discovery service, directly over its storage."""
+    import time
+
+    from ec262.adapters.entropy import SystemEntropy
+    from ec262.services.discovery_admin import DiscoveryAdmin
+
+    return DiscoveryAdmin(
+        unit_of_work=unit_of_work,
+        snapshot=snapshot,
+        clock=clock or time.time,
+        entropy=entropy or SystemEntropy(),
     )
 
 
 def build_discovery_app(
-    settings: Settings, *, accounts: Mapping[str, int] | None = None, prober: Prober | None = None
+    settings: Settings,
+    *,
+    accounts: Mapping[str, int] | None = None,
+    prober: Prober | None = None,
+    meter: Meter | None = None,
 ) -> Starlette:
     """Build the discovery service's application over ``settings.database``. ``accounts`` (token to credits) are opened
     before anybody can ask. Raises ConfigurationError if the database cannot be opened, LedgerError if its books do not
     balance."""
-    import platformdirs
+    import time
 
-    from ec262.adapters.sql.unit_of_work import SqlDatabase
+    from ec262.entrypoints.client_address import ClientAddresses
     from ec262.entrypoints.discovery_api import discovery_app
+    from ec262.entrypoints.discovery_bell import Bell
+    from ec262.entrypoints.metrics import Meter
+    from ec262.entrypoints.rates import rate_limits
 
-    url = settings.database
-    if url is None:
-        folder = Path(platformdirs.user_data_dir("ec262"))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        url = f"sqlite:///{folder / 'discovery.sqlite'}"
-    database = SqlDatabase(url)
-    service = build_discovery_service(unit_of_work=database.unit_of_work, grant=settings.grant, prober=prober)
+    meter = meter or Meter()
+    database = open_database(settings)
+    bell = Bell()
+    service = build_discovery_service(
+        unit_of_work=meter.metered(database.unit_of_work),
+        policy=discovery_policy(settings),
+        prober=prober,
+        on_decided=bell.ring,
+    )
+    service_2012 = build_discovery_2012(settings, database) if settings.api_2012 else None
     try:
         service.audit()
+        if service_2012 is not None:
+            service_2012.audit()
         for token, credits in (accounts or {}).items():
-            service.grant_account(token, credits)
+            service.accounts.open_with_grant(token, credits)
     except BaseException:
         database.close()
         raise
-    return discovery_app(service, on_shutdown=database.close)
+    client_address = ClientAddresses(settings.trusted_proxy)
+    limits = rate_limits(settings, time.monotonic)
+    app = discovery_app(
+        service,
+        bell,
+        on_shutdown=database.close,
+        check_storage=partial(_ping, database.unit_of_work),
+        client_address=client_address,
+        limits=limits,
+        meter=meter,
+        more_sweeps=[] if service_2012 is None else [service_2012.sweep],
+    )
+    if service_2012 is not None:
+        from ec262.entrypoints.discovery_2012 import app_2012, put_beside
+
+        put_beside(app, app_2012(service_2012, client_address=client_address, limits=limits, meter=meter))
+    return app
+
+
+def build_discovery_2012(
+    settings: Settings, database: SqlDatabase, *, clock: Clock | None = None, entropy: Entropy | None = None
+) -> Discovery2012:
+    """Build the service of the 2012 API over its tables in discovery's database."""
+    import time
+
+    from ec262.adapters.entropy import SystemEntropy
+    from ec262.adapters.sql.unit_of_work_2012 import Sql2012
+    from ec262.services.discovery_2012 import Discovery2012
+
+    return Discovery2012(
+        unit_of_work=Sql2012(database.engine).unit_of_work,
+        clock=clock or time.time,
+        entropy=entropy or SystemEntropy(),
+        constants=settings.constants_2012,
+    )
+
+
+def _ping(unit_of_work: UnitOfWorkFactory) -> None:
+    """Ask the storage for something small. Raises DiscoveryUnavailable."""
+    with unit_of_work() as uow:
+        uow.accounts.page(after="", limit=1)

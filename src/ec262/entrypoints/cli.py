@@ -12,6 +12,8 @@ COMMANDS = {
     "foreman": "run a job",
     "worker": "lend this machine",
     "discovery": "introduce foremen to workers, and keep their credits",
+    "discovery-admin": "look after a discovery service",
+    "account": "what you have at a discovery service, and why",
 }
 
 
@@ -20,14 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command in COMMANDS:
-        module = import_module(f"ec262.entrypoints.{command}")
+        module = import_module(f"ec262.entrypoints.{command.replace('-', '_')}")
         status: int = module.main(arguments[1:])
         return status
     if command == "--version":
         print(f"ec262 {__version__}")
         return 0
     wanted = command in {"-h", "--help"}
-    lines = "".join(f"\n  {name:10} {purpose}" for name, purpose in COMMANDS.items())
+    lines = "".join(f"\n  {name:15} {purpose}" for name, purpose in COMMANDS.items())
     print(
         f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.",
         file=sys.stdout if wanted else sys.stderr,

@@ -1,47 +1,45 @@
 """``python -m ec262.entrypoints.discovery``: serve the ``/v1`` API.
 
-Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start.
+SIGTERM or Ctrl-C: take no new requests, finish what is under way, end within 5 s; a second one ends at once. Exit
+status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 and the signal's number if it had to be hurried.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import logging
 import os
-import signal
+import resource
 import socket
 import sys
-from collections.abc import Sequence
-
-import uvicorn
-from starlette.types import ASGIApp
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from ec262 import __version__
 from ec262.domain.errors import ConfigurationError, Ec262Error
 from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.client_address import ClientAddresses
+from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
 from ec262.entrypoints.logs import add_verbosity, configure_logging
+from ec262.entrypoints.metrics import Meter, PrometheusMeter, served_metrics
 from ec262.entrypoints.settings import Settings, load_settings
 
 BACKLOG = 512
-KEEP_ALIVE_S = 75
-"""Longer than the pauses of a foreman or worker between its calls, so that these keep their connections."""
-
-SHUTDOWN_S = 5
-"""How long requests under way may take to end."""
+SPARE_FILES = 100
+"""Open files that are not connections: the database, workers that are knocked at."""
 
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognize them
+
+_log = logging.getLogger("ec262.entrypoints.discovery")  # under ``-m`` the module has another name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = _parser().parse_args(argv)
-    configure_logging(arguments)
     try:
         settings = load_settings(vars(arguments), os.environ)
-        with _listen(settings.host, settings.discovery_port) as listening:
-            app = build_discovery_app(settings)
-            print(_announcement(settings, listening), flush=True)
-            serve_on_socket(app, listening)
+        configure_logging(arguments, settings.log_format)
+        _serve(settings)
     except Ec262Error as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2
@@ -50,34 +48,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve_on_socket(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve on a bound, listening socket until SIGTERM or Ctrl-C; then end what is under way, and return.
+def _serve(settings: Settings) -> None:
+    tls = None if settings.tls_cert is None else TlsFiles(settings.tls_cert, settings.tls_key)
+    if tls is None and settings.tls_key is not None:
+        raise ConfigurationError("a TLS key without a certificate: give --tls-cert, too")
+    connections = Connections(_room_for(settings.max_connections), ClientAddresses(settings.trusted_proxy).is_proxy)
+    with _metrics(settings) as meter, _listen(settings.host, settings.discovery_port) as listening:
+        app = build_discovery_app(settings, meter=meter)
+        print(_announcement(settings, listening), flush=True)
+        serve_on_socket(app, listening, tls=tls, connections=connections)
 
-    Raises KeyboardInterrupt after Ctrl-C. To be called in the main thread.
-    """
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,  # the address of the connection is what counts; headers are anybody's
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-    )
-    server = uvicorn.Server(config)
-    # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
-    # Made anew from its descriptor, the socket knows that it speaks TCP: create_server's do not, and only where it is
-    # known does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
-    with socket.socket(fileno=os.dup(listening.fileno())) as known:
-        asyncio.run(server.serve(sockets=[known]))
-    if not server.started:
-        raise ConfigurationError("the service could not start; the log has the reason")
+
+@contextmanager
+def _metrics(settings: Settings) -> Iterator[Meter]:
+    if settings.metrics_port is None:
+        yield Meter()
+        return
+    meter = PrometheusMeter()
+    with served_metrics(meter, settings.metrics_host, settings.metrics_port) as port:
+        _log.info("metrics at http://%s:%d/metrics", settings.metrics_host, port)
+        yield meter
+
+
+def _room_for(connections: int) -> int:
+    """Return how many of so many connections the system lets this process have, once it was asked for more."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return connections
+    return max(1, min(connections, hard - SPARE_FILES))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +88,32 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for other machines)")
     add("--port", type=int, dest="discovery_port", metavar="PORT", help="TCP port (default: 26262; 0: any free one)")
     add("--database", metavar="URL", help="sqlite:///PATH (default: a file in the user's data directory)")
-    add("--grant", type=int, metavar="N", help="credits that a new account starts with (default: 12)")
+    add("--grant", metavar="N", help="credits that a new account starts with (default: 12); or invitation, or none")
+    add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may share: owner, block")
+    add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")
+    add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
+    add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
+    add("--tls-cert", metavar="FILE", help="certificate with its chain (PEM): serve HTTPS")
+    add("--tls-key", metavar="FILE", help="its private key (PEM), if it is not in the same file")
+    add(
+        "--trusted-proxy",
+        action="append",
+        metavar="NETWORK",
+        help="address or network of a reverse proxy whose X-Forwarded-For is believed; may be repeated",
+    )
+    add("--rate", type=float, metavar="N", help="requests a second of an account (default: 100; 0: any number)")
+    add("--burst", type=int, metavar="N", help="requests of an account at once (default: 1000)")
+    add("--max-connections", type=int, metavar="N", help="open at the same time (default: 2000)")
+    add("--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus on this port (default: none)")
+    add("--metrics-host", metavar="HOST", help="address to serve them on (default: 127.0.0.1)")
+    add("--log-format", choices=("text", "json"), help="lines for people or for programs (default: text)")
+    add("--api-2012", action="store_true", default=None, help="offer the API of 2012, too: it trusts source addresses")
+    add("--task-ttl", type=float, metavar="S", help="2012: seconds until a forgotten task is refunded (default: 86400)")
+    add("--api-2012-credits", type=int, metavar="N", help="2012: credits of a new client (default: 12)")
+    add("--api-2012-workers", type=int, metavar="N", help="2012: workers a task, and so its price (default: 3)")
+    add("--api-2012-port", type=int, metavar="PORT", help="2012: port of a worker that names none (default: 26262)")
+    add("--api-2012-lease", type=int, metavar="S", help="2012: seconds in the pool if none are named (default: 60)")
+    add("--api-2012-key-bytes", type=int, metavar="N", help="2012: size of a task's key (default: 16)")
     add("--config", metavar="FILE", help="settings file (TOML)")
     add_verbosity(parser)
     add("--version", action="version", version=f"ec262 {__version__}")
@@ -109,7 +133,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _announcement(settings: Settings, listening: socket.socket) -> str:
     host = socket.gethostname() if settings.host in ANYWHERE else settings.host
-    url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     return f"discovery listens on {url}; start workers and foremen with --discovery {url}"
 
 

@@ -6,9 +6,8 @@ Bodies are the domain's own classes as JSON. The use cases are synchronous and r
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -21,17 +20,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route as StarletteRoute
 
+from ec262.domain.commands import VerdictQuery
 from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, InvalidRequest, NotAuthenticated
-from ec262.entrypoints.discovery_gate import Gate
+from ec262.entrypoints.client_address import ClientAddresses
+from ec262.entrypoints.discovery_bell import Bell
+from ec262.entrypoints.discovery_gate import Gate, bearer_token
 from ec262.entrypoints.discovery_routes import ROUTES, STATUS, Call, ErrorBody, Route
+from ec262.entrypoints.metrics import Meter
 from ec262.entrypoints.openapi import html_page, openapi_document
+from ec262.entrypoints.rates import RateLimits
 from ec262.services.discovery import DiscoveryService
 
 MAX_BODY_BYTES = 1 << 20
 """A purchase that avoids a thousand workers is 70 kB."""
 
 BODY_TIMEOUT_S = 10.0
+HEALTH_TIMEOUT_S = 3.0
 SWEEP_INTERVAL_S = 5.0
+
+ClientAddress = Callable[[Request], str]
 
 _log = logging.getLogger(__name__)
 _codes = {404: "not_found", 405: "method_not_allowed"}
@@ -39,15 +46,27 @@ _codes = {404: "not_found", 405: "method_not_allowed"}
 
 def discovery_app(
     service: DiscoveryService,
+    bell: Bell,
     *,
     on_shutdown: Callable[[], None] = lambda: None,
+    check_storage: Callable[[], None] = lambda: None,
+    client_address: ClientAddress | None = None,
+    limits: RateLimits | None = None,
+    meter: Meter | None = None,
+    more_sweeps: Sequence[Callable[[], None]] = (),
     sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> Starlette:
-    """Build the application; it sweeps the service while it runs, and calls ``on_shutdown`` when it ends."""
+    """Build the application; it sweeps the service, and what ``more_sweeps`` are for, while it runs, and calls
+    ``on_shutdown`` when it ends. The service rings the ``bell`` when it has decided a task.
+
+    ``check_storage`` raises DiscoveryUnavailable if the storage does not answer. Without ``limits`` anybody may ask as
+    often as they like.
+    """
+    client_address, meter = client_address or ClientAddresses(), meter or Meter()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep_for_ever(service, sweep_interval_s))
+        sweeper = asyncio.create_task(_sweep_for_ever([service.sweep, *more_sweeps], meter, sweep_interval_s))
         try:
             yield
         finally:
@@ -66,40 +85,68 @@ def discovery_app(
         return HTMLResponse(page)
 
     async def health(_request: Request) -> Response:
-        return _json(200, {"status": "ok"})
+        return await _health(check_storage)
 
-    return Starlette(
-        routes=[
-            *(StarletteRoute(route.path, _endpoint(route, service), methods=[route.method]) for route in ROUTES),
-            StarletteRoute("/openapi.json", openapi),
-            StarletteRoute("/docs", docs),
-            StarletteRoute("/health", health),
-        ],
-        middleware=[Middleware(Gate)],
-        exception_handlers={HTTPException: _http_error},
-        lifespan=lifespan,
+    routes = [
+        *(
+            StarletteRoute(route.path, _endpoint(route, service, bell, client_address), methods=[route.method])
+            for route in ROUTES
+        ),
+        StarletteRoute("/openapi.json", openapi),
+        StarletteRoute("/docs", docs),
+        StarletteRoute("/health", health),
+    ]
+    gate = Middleware(
+        Gate,
+        client_address=client_address,
+        limits=limits,
+        meter=meter,
+        paths={route.endpoint: route.path for route in routes},
     )
+    app = Starlette(
+        routes=routes, middleware=[gate], exception_handlers={HTTPException: _http_error}, lifespan=lifespan
+    )
+    app.state.on_stopping = bell.close
+    return app
 
 
-async def _sweep_for_ever(service: DiscoveryService, interval_s: float) -> None:
+async def _sweep_for_ever(sweeps: Sequence[Callable[[], None]], meter: Meter, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
         try:
-            await to_thread.run_sync(service.sweep)
+            for sweep in sweeps:
+                await to_thread.run_sync(sweep)
         except Exception:  # noqa: BLE001 - logged; one bad sweep must not end all
             _log.exception("a sweep failed; the next one will try again")
+        else:
+            meter.swept()
 
 
-def _endpoint(route: Route, service: DiscoveryService) -> Callable[[Request], object]:
+async def _health(check_storage: Callable[[], None]) -> Response:
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            await to_thread.run_sync(check_storage, abandon_on_cancel=True)
+    except (DiscoveryUnavailable, TimeoutError):
+        return _error(503, "unavailable", "the storage does not answer")
+    return _json(200, {"status": "ok"})
+
+
+def _endpoint(
+    route: Route, service: DiscoveryService, bell: Bell, client_address: ClientAddress
+) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
             call = Call(
                 token=_bearer_token(request),
-                source=_source(request),
-                task=request.path_params.get("task", ""),
-                body=None if route.request is None else _decoded(await _body(request), route.request),
+                source=client_address(request),
+                body=None if route.request is None else _decoded(await _body(request) or b"{}", route.request),
             )
-            reply = await to_thread.run_sync(route.handle, service, call)
+
+            async def look() -> Any:
+                return await to_thread.run_sync(route.handle, service, call)
+
+            waits = isinstance(call.body, VerdictQuery) and call.body.wait_s > 0
+            reply = await (bell.held_back(call.body, look) if waits else look())
         except (DiscoveryRefused, DiscoveryUnavailable) as error:
             return _refusal(error)
         except HTTPException:
@@ -115,20 +162,10 @@ def _endpoint(route: Route, service: DiscoveryService) -> Callable[[Request], ob
 
 
 def _bearer_token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    token = bearer_token(request.headers.get("authorization", ""))
+    if not token:
         raise NotAuthenticated("the Authorization header has no bearer token")
-    return token.strip()
-
-
-def _source(request: Request) -> str:
-    """Return the address of the connection itself; forwarded headers are not believed."""
-    host = request.client.host if request.client is not None else ""
-    with suppress(ValueError):
-        address = ipaddress.ip_address(host)
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-    return host
+    return token
 
 
 async def _body(request: Request) -> bytes:

@@ -1,30 +1,76 @@
-"""What every request of the discovery service passes first: an id, a line in the log, and no browsers."""
+"""What every request of the discovery service passes first: an id, a line in the log, no browsers, no floods."""
 
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 import time
+from collections.abc import Callable, Mapping
 
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ec262.domain.errors import TooManyRequests
+from ec262.entrypoints.logs import request_id
+from ec262.entrypoints.metrics import Meter
+from ec262.entrypoints.rates import RateLimits
+
+OPENING = ("POST", "/v1/account")
+NOWHERE = "(no such route)"
+"""Stands for a path that no route has: what strangers write there is not for logs."""
 
 _log = logging.getLogger(__name__)
 
 
-class Gate:
-    """ASGI middleware. Logs method, path, status and time, never headers or bodies: these hold tokens and keys."""
+def bearer_token(authorization: str) -> str:
+    """Return the token in an Authorization header; empty if there is none."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+Refuse = Callable[[int, str, str, Mapping[str, str]], Response]
+"""Makes a refusal of status, code, message and headers, as the API behind the gate words it."""
+
+
+def refuse_v1(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
+    """Make a refusal as ``/v1`` words it."""
+    return JSONResponse({"error": code, "message": message}, status, headers)
+
+
+class Gate:
+    """ASGI middleware. Logs method, route, status and time, never headers or bodies: these hold tokens and keys.
+
+    ``paths`` names the routes' paths by their endpoints.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        client_address: Callable[[Request], str],
+        limits: RateLimits | None,
+        meter: Meter,
+        paths: Mapping[object, str],
+        refuse: Refuse = refuse_v1,
+    ) -> None:
         self._app = app
+        self._client_address = client_address
+        self._limits = limits
+        self._meter = meter
+        self._paths = paths
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through. One with an ``Origin`` comes from a page in a browser, which has no business here."""
+        """Let a request through, or refuse it before anything of its body is read."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
+        request = Request(scope)
+        client = self._client_address(request)
+        id_set = request_id.set(secrets.token_hex(8))
         started = time.perf_counter()
         status = 0
 
@@ -33,21 +79,38 @@ class Gate:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                headers["X-Request-Id"] = request_id.get()
                 headers["Cache-Control"] = "no-store"
             await send(message)
 
-        app = self._app
-        if "origin" in Headers(scope=scope):
-            app = JSONResponse({"error": "forbidden", "message": "this service is not for web pages"}, 403)
         try:
-            await app(scope, receive, send_with_id)
+            await (self._refusal(request, client) or self._app)(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            path = self._paths.get(scope.get("endpoint"), NOWHERE)
+            self._meter.request(path, status, seconds)
+            ms = round(seconds * 1000, 1)
             _log.info(
-                "%s %r %d in %.1f ms [%s]",
+                "%s %s %d in %.1f ms",
                 scope["method"],
-                scope["path"],
+                path,
                 status,
-                (time.perf_counter() - started) * 1000,
-                request_id,
+                ms,
+                extra={"client": client, "method": scope["method"], "path": path, "status": status, "ms": ms},
             )
+            request_id.reset(id_set)
+
+    def _refusal(self, request: Request, client: str) -> ASGIApp | None:
+        if "origin" in request.headers:
+            return self._refuse(403, "forbidden", "this service is not for web pages", {})
+        if self._limits is None:
+            return None
+        token = bearer_token(request.headers.get("authorization", ""))
+        opens_account = (request.method, request.scope["path"]) == OPENING
+        try:
+            self._limits.check(client, token, opens_account=opens_account)
+        except TooManyRequests as error:
+            self._meter.rate_limited()
+            headers = {"Retry-After": str(math.ceil(error.retry_after_s))}
+            return self._refuse(429, error.code, str(error), headers)
+        return None

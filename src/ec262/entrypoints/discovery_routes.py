@@ -8,12 +8,18 @@ from typing import Any
 import attrs
 
 from ec262.domain import errors
+from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
-    AccountStatus,
-    Assignment,
+    AddReplicas,
+    AssignmentQuery,
+    Assignments,
+    BuyDisputes,
     BuyTasks,
-    CommitResult,
+    CommitResults,
     Committed,
+    DeliveryReports,
+    GivenUp,
+    GiveUp,
     Lease,
     PoolQuery,
     PoolStatus,
@@ -22,22 +28,23 @@ from ec262.domain.commands import (
     VerdictQuery,
     Verdicts,
 )
+from ec262.domain.errors import DiscoveryRefused
 from ec262.services.discovery import DiscoveryService
 
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request: who asks, from where, for which task (where the path names one), and the decoded body."""
+    """One request: who asks, from where, and the decoded body."""
 
     token: str = attrs.field(repr=False)
     source: str
-    task: str
     body: Any
 
 
 @attrs.frozen(kw_only=True)
 class Route:
-    """One line of the API. ``errors`` are those that any route's own rules add to ``COMMON_ERRORS``."""
+    """One line of the API. ``errors`` are those that a route's own rules add to ``COMMON_ERRORS``; ``item_errors``
+    refuse single items of a batch, within a reply that is a success."""
 
     method: str
     path: str
@@ -45,7 +52,8 @@ class Route:
     handle: Callable[[DiscoveryService, Call], object]
     request: type | None = None
     reply: type | None = None
-    errors: tuple[type[errors.DiscoveryRefused], ...] = ()
+    errors: tuple[type[DiscoveryRefused], ...] = ()
+    item_errors: tuple[type[DiscoveryRefused], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -59,91 +67,169 @@ class ErrorBody:
     need: int | None = None
 
 
+_PURCHASE_ERRORS = (
+    errors.PurchaseTooExpensive,
+    errors.PurchaseConflict,
+    errors.LimitReached,
+    errors.AccountFrozen,
+)
+
 ROUTES = (
     Route(
         method="POST",
         path="/v1/account",
         summary="Open the account of the bearer token, which the client makes, or find it again.",
-        handle=lambda service, call: service.open_account(call.token),
+        handle=lambda service, call: service.accounts.open(call.token, call.body),
+        request=OpenAccount,
         reply=AccountStatus,
+        errors=(errors.InvitationRefused, errors.AccountFrozen),
+    ),
+    Route(
+        method="GET",
+        path="/v1/account",
+        summary="Tell how the account stands.",
+        handle=lambda service, call: service.accounts.status(call.token),
+        reply=AccountStatus,
+    ),
+    Route(
+        method="DELETE",
+        path="/v1/account",
+        summary="Revoke the token: nothing opens the account any more.",
+        handle=lambda service, call: service.accounts.close(call.token),
+        errors=(errors.AccountFrozen,),
+    ),
+    Route(
+        method="PUT",
+        path="/v1/account/token",
+        summary="Let another token open the account, and this one no more.",
+        handle=lambda service, call: service.accounts.replace_token(call.token, call.body),
+        request=ReplaceToken,
+        errors=(errors.AccountFrozen,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/history",
+        summary="Tell every movement of the account's credits, explained, newest first.",
+        handle=lambda service, call: service.accounts.history(call.token, call.body),
+        request=HistoryQuery,
+        reply=History,
     ),
     Route(
         method="PUT",
         path="/v1/worker",
         summary="Join the pool of workers, or renew the lease.",
-        handle=lambda service, call: service.register(call.token, call.body, source=call.source),
+        handle=lambda service, call: service.workers.register(call.token, call.body, source=call.source),
         request=RegisterWorker,
         reply=Lease,
-        errors=(errors.AddressUnreachable,),
+        errors=(errors.AddressUnreachable, errors.AccountFrozen),
     ),
     Route(
         method="DELETE",
         path="/v1/worker",
-        summary="Leave the pool; what was assigned stays assigned.",
-        handle=lambda service, call: service.leave(call.token),
+        summary="Leave the pool of workers.",
+        handle=lambda service, call: service.workers.leave(call.token),
     ),
     Route(
         method="POST",
         path="/v1/pool",
-        summary="Ask who could be drawn now, and why others could not.",
-        handle=lambda service, call: service.pool(call.token, call.body),
+        summary="Ask who could be drawn now.",
+        handle=lambda service, call: service.foremen.pool(call.token, call.body),
         request=PoolQuery,
         reply=PoolStatus,
     ),
     Route(
         method="POST",
         path="/v1/purchases",
-        summary="Buy a batch of tasks: workers are drawn, and their credits move into escrow.",
-        handle=lambda service, call: service.buy(call.token, call.body),
+        summary="Buy tasks: workers are drawn, and the replicas' credits move into escrow.",
+        handle=lambda service, call: service.foremen.buy(call.token, call.body),
         request=BuyTasks,
         reply=Purchase,
-        errors=(errors.PurchaseTooExpensive, errors.PurchaseConflict, errors.LimitReached),
+        errors=_PURCHASE_ERRORS,
     ),
     Route(
-        method="GET",
-        path="/v1/assignments/{task}",
-        summary="Read one's own part in a task: its key, and the secrets that prove the assignment.",
-        handle=lambda service, call: service.assignment(call.token, call.task),
-        reply=Assignment,
-        errors=(errors.UnknownTask, errors.TaskClosed),
+        method="POST",
+        path="/v1/replicas",
+        summary="Add workers to open tasks: same task, same key, a later deadline.",
+        handle=lambda service, call: service.foremen.add_replicas(call.token, call.body),
+        request=AddReplicas,
+        reply=Purchase,
+        errors=_PURCHASE_ERRORS,
     ),
     Route(
-        method="DELETE",
-        path="/v1/assignments/{task}",
-        summary="Give one's own part in a task up: the slot is free, and the share stays in escrow.",
-        handle=lambda service, call: service.give_up(call.token, call.task),
-        errors=(errors.UnknownTask, errors.TaskClosed),
+        method="POST",
+        path="/v1/assignments",
+        summary="Read one's own part in tasks: their keys, and the secrets that prove the assignments.",
+        handle=lambda service, call: service.workers.assignments(call.token, call.body),
+        request=AssignmentQuery,
+        reply=Assignments,
+        errors=(errors.AccountFrozen,),
+        item_errors=(errors.UnknownTask, errors.TaskClosed),
+    ),
+    Route(
+        method="POST",
+        path="/v1/surrenders",
+        summary="Give one's own part in tasks up: the slots are free, and the shares stay in escrow.",
+        handle=lambda service, call: service.workers.give_up(call.token, call.body),
+        request=GiveUp,
+        reply=GivenUp,
+        errors=(errors.AccountFrozen,),
+        item_errors=(errors.UnknownTask, errors.TaskClosed),
     ),
     Route(
         method="POST",
         path="/v1/commitments",
-        summary="Commit the SHA-256 of an encrypted result, once.",
-        handle=lambda service, call: service.commit(call.token, call.body),
-        request=CommitResult,
+        summary="Commit the SHA-256 of encrypted results, each once.",
+        handle=lambda service, call: service.workers.commit(call.token, call.body),
+        request=CommitResults,
         reply=Committed,
-        errors=(errors.UnknownTask, errors.CommitmentConflict, errors.TaskClosed),
+        errors=(errors.AccountFrozen,),
+        item_errors=(errors.UnknownTask, errors.CommitmentConflict, errors.TaskClosed),
     ),
     Route(
         method="POST",
         path="/v1/verdicts",
-        summary="Ask after tasks that one bought; key, digest and winners are told once there is a win.",
-        handle=lambda service, call: service.verdicts(call.token, call.body),
+        summary="Ask after tasks that one bought, or wait for news of them; what opens results is told after a win.",
+        handle=lambda service, call: service.foremen.verdicts(call.token, call.body),
         request=VerdictQuery,
         reply=Verdicts,
     ),
+    Route(
+        method="POST",
+        path="/v1/disputes",
+        summary="Pay all who committed to tasks that none won, to see what each committed.",
+        handle=lambda service, call: service.foremen.dispute(call.token, call.body),
+        request=BuyDisputes,
+        reply=Verdicts,
+        errors=(errors.AccountFrozen,),
+    ),
+    Route(
+        method="POST",
+        path="/v1/reports",
+        summary="Tell of winners that did not deliver.",
+        handle=lambda service, call: service.foremen.report(call.token, call.body),
+        request=DeliveryReports,
+        errors=(errors.AccountFrozen,),
+    ),
 )
 
-COMMON_ERRORS: tuple[type[errors.DiscoveryRefused], ...] = (errors.InvalidRequest, errors.NotAuthenticated)
+COMMON_ERRORS: tuple[type[DiscoveryRefused], ...] = (
+    errors.InvalidRequest,
+    errors.NotAuthenticated,
+    errors.TooManyRequests,
+)
 
-STATUS: dict[type[errors.DiscoveryRefused], int] = {
+STATUS: dict[type[DiscoveryRefused], int] = {
     errors.InvalidRequest: 400,
     errors.NotAuthenticated: 401,
     errors.PurchaseTooExpensive: 402,
+    errors.AccountFrozen: 403,
+    errors.InvitationRefused: 404,
     errors.UnknownTask: 404,
     errors.PurchaseConflict: 409,
     errors.CommitmentConflict: 409,
     errors.TaskClosed: 409,
     errors.LimitReached: 409,
     errors.AddressUnreachable: 422,
+    errors.TooManyRequests: 429,
 }
 """HTTP statuses of refusals; 404, never 403, for what is not the caller's business."""

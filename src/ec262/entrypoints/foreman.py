@@ -1,6 +1,7 @@
 """``python -m ec262.entrypoints.foreman JOB.py``: run a job.
 
-Exit status: 0 done, 1 the job failed, 2 wrong usage or configuration, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 done, 1 the job failed, or its check found something, 2 wrong usage or configuration, 130 Ctrl-C, 143
+SIGTERM.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminated_as_interrupted() as terminated:
             # The embedded system starts while this process imports the rest and reads the job.
             wants_discovery = arguments.discovery or os.environ.get("EC262_DISCOVERY")
-            supervisor = None if wants_discovery else launch_supervisor()
+            needs_none = wants_discovery or arguments.check_determinism
+            supervisor = None if needs_none else launch_supervisor()
             from ec262.entrypoints.job_command import run_command
 
             return run_command(arguments, supervisor)
@@ -48,20 +50,36 @@ def _parser() -> argparse.ArgumentParser:
     add("--format", choices=FORMATS, default="lines", help="how files become rows (default: %(default)s)")
     add("--output", metavar="FILE", help="write the result as JSON lines of [key, value]; else it is printed")
     add("--discovery", metavar="URL", help="the discovery service (default: an embedded system on this machine)")
+    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
+    add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
     add("--credentials", metavar="DIR", help="folder of account tokens")
     add("--verify", metavar="RULE", help="verification rule (default: majority:3)")
     add("--seed", type=int, help="seed of the job's randomness (default: 0)")
     add("--task-timeout", type=float, metavar="S", help="seconds that a task may take (default: 600)")
+    add("--round-floats", type=int, metavar="N", help="round floats in results to N significant digits (1 to 15)")
     add("--attempts", type=int, metavar="N", help="how often a task is bought before the job fails (default: 3)")
     add("--patience", type=float, metavar="S", help="seconds to wait for workers or discovery (default: 60)")
     add("--task-memory", type=int, metavar="MIB", help="memory that a task may use (default: 1024)")
     add("--workers", type=int, metavar="N", help="workers of the embedded system (default: 4)")
     add("--config", metavar="FILE", help="settings file (TOML)")
-    add("--dry-run", action="store_true", help="tell the plan and its price; buy nothing")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--dry-run", action="store_true", help="tell the plan and its price; buy nothing")
+    instead.add_argument(
+        "--check-determinism",
+        action="store_true",
+        help="compute some rows twice on this machine, and tell what differs and why; buy nothing",
+    )
+    add("--sample", type=_count, default=100, metavar="N", help="rows to check (default: %(default)s)")
     add("--quiet", action="store_true", help="no progress")
     add_verbosity(parser)
     add("--version", action="version", version=f"ec262 {__version__}")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on is needed, not {text!r}")
+    return int(text)
 
 
 @contextmanager

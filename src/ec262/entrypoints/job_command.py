@@ -24,7 +24,7 @@ from ec262.domain.errors import (
 )
 from ec262.domain.plan import Plan
 from ec262.entrypoints.job_file import loaded_files, run_job_file, with_source_lines
-from ec262.entrypoints.session import PlanOnly, Session
+from ec262.entrypoints.session import CheckOnly, PlanOnly, Session
 
 ADVICE = {
     "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
@@ -46,12 +46,15 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
             os.environ,
             quiet=arguments.quiet,
             dry_run=arguments.dry_run,
+            check_rows=arguments.sample if arguments.check_determinism else 0,
             supervisor=supervisor,
         )
         with session:
             _run(arguments, session)
     except PlanOnly as plan_only:
         print(_describe(plan_only.plan))
+    except CheckOnly as check_only:
+        return _tell_check(check_only)
     except UserCodeFailed as error:
         if error.report:
             print(with_source_lines(error.report, loaded_files()), file=sys.stderr)
@@ -101,7 +104,7 @@ def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
 def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]], None]]:
     """Yield what writes the result. A file is opened before any work is done, and appears under its name when it is
     whole."""
-    if not arguments.output or arguments.dry_run:
+    if not arguments.output or arguments.dry_run or arguments.check_determinism:
         yield _print_result
         return
     path = Path(arguments.output)
@@ -153,3 +156,10 @@ def _describe(plan: Plan) -> str:
         f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each: "
         f"{plan.price} credits of {plan.purse}, {plan.spare} to spare"
     )
+
+
+def _tell_check(only: CheckOnly) -> int:
+    from ec262.entrypoints.determinism import describe
+
+    print(describe(only.checks, only.rows) if only.checks else "the job has no rows: there is nothing to check")
+    return 1 if any(check.finding is not None for check in only.checks) else 0

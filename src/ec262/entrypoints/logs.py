@@ -4,8 +4,51 @@ from __future__ import annotations
 
 import argparse
 import logging
+import traceback
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+import msgspec
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+REQUEST_FIELDS = ("client", "method", "path", "status", "ms")
+"""What the line of a request tells beside its message; never headers or bodies, which hold tokens and keys."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""The id of the request that is served; threads started for it inherit it."""
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people; those of a request end with its id."""
+
+    def __init__(self) -> None:
+        super().__init__(LOG_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
+        """Put the request's id behind the message, where there is one."""
+        line, of_request = super().formatMessage(record), request_id.get()
+        return f"{line} [{of_request}]" if of_request else line
+
+
+class JsonFormatter(logging.Formatter):
+    """Lines for programs: one JSON object each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record; a traceback is one string of it."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request_id.get():
+            line["request_id"] = request_id.get()
+        line |= {name: getattr(record, name) for name in REQUEST_FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        return msgspec.json.encode(line).decode()
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
@@ -14,8 +57,15 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-V", "--loud", action="store_true", help="tell everything")
 
 
-def configure_logging(arguments: argparse.Namespace) -> None:
-    """Set the level by the flags. Libraries stay at warnings: their debug output could hold tokens."""
+def configure_logging(arguments: argparse.Namespace, log_format: str = "text") -> None:
+    """Set the level by the flags, and the format: ``text`` or ``json``."""
     level = logging.DEBUG if arguments.loud else logging.INFO if arguments.verbose else logging.WARNING
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
+    log_to_stderr(level, log_format)
+
+
+def log_to_stderr(level: int, log_format: str = "text") -> None:
+    """Log ec262's own messages from this level on. Libraries stay at warnings: their debug output could hold tokens."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("ec262").setLevel(level)

@@ -8,10 +8,13 @@ import json
 import re
 from typing import Any
 
+import attrs
 import msgspec
 
 from ec262 import __version__
+from ec262.domain import account_commands, commands, runtime
 from ec262.entrypoints.discovery_routes import COMMON_ERRORS, ROUTES, STATUS, ErrorBody, Route
+from ec262.entrypoints.openapi_limits import add_limits
 
 _SCHEMAS = "#/components/schemas/"
 
@@ -20,6 +23,7 @@ def openapi_document() -> dict[str, Any]:
     """Describe the whole ``/v1`` API."""
     bodies = [kind for route in ROUTES for kind in (route.request, route.reply) if kind is not None]
     _, schemas = msgspec.json.schema_components([*bodies, ErrorBody], ref_template=_SCHEMAS + "{name}")
+    add_limits([kind for name, kind in _body_classes().items() if name in schemas], schemas)
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
@@ -50,17 +54,18 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
+def _body_classes() -> dict[str, type]:
+    """Return the classes of the modules that bodies are made of, by name."""
+    modules = (commands, account_commands, runtime)
+    return {name: kind for module in modules for name, kind in vars(module).items() if attrs.has(kind)}
+
+
 def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _operation_id(route),
         "summary": route.summary,
         "responses": _responses(route),
     }
-    names = re.findall(r"{(\w+)}", route.path)
-    if names:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-        ]
     if route.request is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.request)}
     return operation
@@ -76,7 +81,9 @@ def _responses(route: Route) -> dict[str, Any]:
     if route.reply is None:
         responses["204"] = {"description": "Done."}
     else:
-        responses["200"] = {"description": inspect.getdoc(route.reply), "content": _content(route.reply)}
+        codes = ", ".join(f"`{error.code}`" for error in route.item_errors)
+        refused = f"\n\nItems may be refused one by one: {codes}." if codes else ""
+        responses["200"] = {"description": f"{inspect.getdoc(route.reply)}{refused}", "content": _content(route.reply)}
     reasons: dict[int, list[str]] = {}
     for error in (*COMMON_ERRORS, *route.errors):
         reasons.setdefault(STATUS[error], []).append(f"`{error.code}`: {inspect.getdoc(error)}")

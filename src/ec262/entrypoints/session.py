@@ -17,6 +17,7 @@ import attrs
 from ec262.adapters.pickling import pickle_functions
 from ec262.adapters.runtime import local_python
 from ec262.domain.commands import Requirement
+from ec262.domain.determinism import PhaseCheck
 from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Job
 from ec262.domain.partition import encode_row
@@ -40,10 +41,20 @@ class PlanOnly(BaseException):
         self.plan = plan
 
 
+class CheckOnly(BaseException):
+    """Ends a check of a job's determinism, likewise: carries out what came of trying some of its ``rows``."""
+
+    def __init__(self, checks: tuple[PhaseCheck, ...], rows: int) -> None:
+        super().__init__(str(checks))
+        self.checks = checks
+        self.rows = rows
+
+
 class Session:
     """Runs jobs one after the other. Close it, or use it as a context manager: the embedded system ends with it.
 
-    ``supervisor`` is one that was launched early and waits for its order.
+    ``dry_run``: only plan the first job, and raise PlanOnly. ``check_rows``: only compute so many of its rows, twice,
+    and raise CheckOnly. ``supervisor`` is one that was launched early and waits for its order.
     """
 
     def __init__(
@@ -53,12 +64,14 @@ class Session:
         *,
         quiet: bool = False,
         dry_run: bool = False,
+        check_rows: int = 0,
         supervisor: subprocess.Popen[bytes] | None = None,
     ) -> None:
         self._flags = {name: value for name, value in flags.items() if value is not None}
         self._environ = environ
         self._quiet = quiet
         self._dry_run = dry_run
+        self._check_rows = check_rows
         self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
         self._shape: tuple[object, ...] | None = None
         """What the embedded system was told to be like; None while it waits for its order."""
@@ -92,17 +105,25 @@ class Session:
         if unknown:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
         settings = load_settings({**given, **self._flags}, self._environ)
-        job = build_job(data, functions, settings.seed)
+        job = build_job(data, functions, settings.seed, round_floats=settings.round_floats)
+        if self._check_rows:
+            raise CheckOnly(self._check(job, settings), len(job.rows))
         if not job.rows and not self._dry_run:
             return {}
         embedded = None
         if settings.discovery is None:
-            # The user's own workers on the user's own machine have whatever is installed and the job wants. What is
-            # not installed is for the job's own import to stumble over, or to get by without.
-            packages = tuple(name for name in job.requirement.packages if find_spec(name) is not None)
+            packages = _installed(job.requirement.packages)
             job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
             embedded = self._start_embedded(settings, packages)
         return _run_to_end(self._run(job, settings, embedded))
+
+    def _check(self, job: Job, settings: Settings) -> tuple[PhaseCheck, ...]:
+        from ec262.entrypoints.determinism import check_job
+
+        if not job.rows:
+            return ()
+        packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
+        return _run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
     def _start_embedded(self, settings: Settings, packages: tuple[str, ...]) -> EmbeddedSystem:
         """Have a system with workers enough and able to run the job; one that runs already is kept if it suits."""
@@ -113,8 +134,11 @@ class Session:
             cpu_limit=max(settings.cpu_limit, settings.task_timeout),
             wall_limit=max(settings.wall_limit, settings.task_timeout),
             memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
+            # Whoever runs a job here wants this machine to work on it.
+            hours=(),
+            when_idle=False,
         )
-        shape = (settings.workers, settings.slots, settings.allow, settings.limits)
+        shape = (settings.workers, settings.slots, settings.allow, settings.limits, settings.sandbox, settings.nice)
         if self._shape not in {None, shape}:
             self.close()
         if self._embedded is None:
@@ -129,7 +153,7 @@ class Session:
             return await self._execute(job, settings, token=None)
         url, token = await asyncio.to_thread(embedded.address)
         async with embedded.watched():
-            return await self._execute(job, attrs.evolve(settings, discovery=url), token=token)
+            return await self._execute(job, attrs.evolve(settings, discovery=url, invitation=None), token=token)
 
     async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
         discovery = build_discovery_client(settings, role="foreman", token=token)
@@ -152,7 +176,15 @@ def current_session() -> Session:
     return _active[-1]
 
 
-def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], seed: int) -> Job:
+def _installed(packages: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a job's packages that are installed here: what the user has, the user's own workers may import.
+    The others are for the job's own import to stumble over, or to get by without."""
+    return tuple(name for name in packages if find_spec(name) is not None)
+
+
+def build_job(
+    data: Any, functions: Mapping[str, Callable[..., Any] | None], seed: int, *, round_floats: int = 0
+) -> Job:
     """Check and encode what the user gave. Raises JobError."""
     for role, function in functions.items():
         if function is None and role != "combiner":
@@ -165,6 +197,7 @@ def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], see
         rows=tuple(encode_row(key, value) for key, value in _pairs(data)),
         requirement=Requirement(python=local_python(), packages=pickled.packages),
         seed=seed,
+        round_floats=round_floats,
     )
 
 

@@ -6,25 +6,52 @@ Precedence: flag, then environment (``EC262_`` and the field's name in capitals)
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import msgspec
 from attrs import validators as v
 
+from ec262.domain.api2012.constants import Constants2012
+from ec262.domain.availability import Availability, IdleRule, parse_hours
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
+from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.verification import parse_rule
 
 PREFIX = "EC262_"
 
+UNSAFE_SANDBOX = "none-i-trust-every-foreman"
+"""Named so that nobody takes it by accident: no sandbox at all."""
+
+SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
+
+LISTS = ("allow", "hours", "trusted_proxy", "separate")
+"""Settings of several values; in the environment they are separated by commas or spaces."""
+
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
     parse_rule(value)
+
+
+def _hours(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    for text in value:
+        parse_hours(text)
+
+
+def _networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    for text in value:
+        ipaddress.ip_network(text, strict=False)
+
+
+def _not_negative(_instance: object, _attribute: object, value: int | str) -> None:
+    if isinstance(value, int) and value < 0:
+        raise ValueError(f"'grant' must be >= 0: {value}")
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +62,10 @@ class Settings:
     discovery: str | None = None
     credentials: str | None = None
     """Folder of account tokens; None means ec262's folder in the user's state directory."""
+    discovery_ca: str | None = None
+    """PEM file of the authorities that vouch for discovery's certificate; None means those of the public web."""
+    invitation: str | None = attrs.field(default=None, repr=False)
+    """Code from discovery's operator that brings an account its credits."""
 
     # Foreman.
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
@@ -42,6 +73,8 @@ class Settings:
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])
     task_memory: int = attrs.field(default=1024, validator=v.ge(16))
     """Memory that a task may use, MiB; a worker may allow less."""
+    round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
+    """Significant digits that floats in results are rounded to; 0 means not at all."""
     attempts: int = attrs.field(default=3, validator=[v.ge(1), v.le(20)])
     patience: float = attrs.field(default=60.0, validator=v.gt(0))
     """How long to wait for workers to come, or for discovery to answer, before giving up."""
@@ -56,11 +89,23 @@ class Settings:
     slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
     allow: tuple[str, ...] = ()
     """Packages that jobs may import, beside the harmless part of the standard library."""
+    sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))
     cpu_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     wall_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     memory_limit_mib: int = attrs.field(default=1024, validator=v.ge(16))
+    output_limit_mib: int = attrs.field(default=64, validator=v.ge(1))
     results_limit_mib: int = attrs.field(default=2048, validator=v.ge(1))
     """Results that wait on disk until their foremen fetch them or discovery forgets their tasks."""
+    nice: int = attrs.field(default=0, validator=[v.ge(0), v.le(19)])
+    """How much tasks give way to other processes: 19 is what nobody else wants."""
+    hours: tuple[str, ...] = attrs.field(default=(), validator=_hours)
+    """Hours of the day, local time, as ``22-6``; none means around the clock."""
+    when_idle: bool = False
+    """Serve only while nobody else uses this machine, by the two settings that follow."""
+    idle_load: float = attrs.field(default=0.25, validator=[v.gt(0), v.le(1)])
+    """Share of the processors that other programs must use to count as somebody."""
+    idle_minutes: float = attrs.field(default=10.0, validator=v.ge(0))
+    """Minutes after the last touch of a keyboard or mouse."""
     lease: float = attrs.field(default=60.0, validator=[v.ge(1), v.le(24 * 3600)])
 
     # Discovery.
@@ -68,13 +113,79 @@ class Settings:
     discovery_port: int = attrs.field(default=26262, validator=[v.ge(0), v.le(65535)])
     database: str | None = None
     """SQLAlchemy URL; None means a SQLite file in ec262's folder in the user's data directory."""
-    grant: int = attrs.field(default=12, validator=v.ge(0))
-    """Credits that a new account starts with; 12 is what the system of 2012 gave."""
+    grant: int | Literal["invitation", "none"] = attrs.field(default=12, validator=_not_negative)
+    """Credits that a new account starts with; 12 is what the system of 2012 gave. ``invitation``: only invitations
+    bring any; ``none``: not even these."""
+    max_open_tasks: int = attrs.field(default=10_000, validator=v.ge(1))
+    max_escrow: int = attrs.field(default=100_000, validator=v.ge(1))
+    """Tasks that an account may have under way, and credits in their escrow."""
+    retention: float = attrs.field(default=24 * 3600.0, validator=v.ge(0))
+    """Seconds for which a task is remembered after its deadline."""
+    separate: tuple[Literal["owner", "block"], ...] = ()
+    """What no two workers of a task may have in common."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    """PEM files: the certificate with its chain, and its key; without them, plain HTTP."""
+    trusted_proxy: tuple[str, ...] = attrs.field(default=(), validator=_networks)
+    """Addresses or networks of proxies whose ``X-Forwarded-For`` is believed."""
+    max_connections: int = attrs.field(default=2000, validator=v.ge(1))
+    """Open at the same time; half of them from one address."""
+    rate: float = attrs.field(default=100.0, validator=v.ge(0))
+    burst: int = attrs.field(default=1000, validator=v.ge(1))
+    """Requests a second that an account may make in the long run (0: any number), and at once; an address, ten times
+    as many."""
+    log_format: Literal["text", "json"] = "text"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = attrs.field(default=None, validator=v.optional([v.ge(0), v.le(65535)]))
+    """Where metrics are served; None means not at all."""
+
+    # The 2012 API.
+    api_2012: bool = False
+    """Whether it is offered beside ``/v1``: it trusts source addresses."""
+    task_ttl: float = attrs.field(default=86_400.0, validator=v.gt(0))
+    """Seconds after which a task that its foreman did not end is refunded."""
+    api_2012_credits: int = attrs.field(default=12, validator=[v.ge(0), v.le(10**9)])
+    api_2012_workers: int = attrs.field(default=3, validator=[v.ge(1), v.le(99)])
+    """Workers a task, and so its price."""
+    api_2012_port: int = attrs.field(default=26262, validator=[v.ge(1), v.le(65535)])
+    api_2012_lease: int = attrs.field(default=60, validator=[v.ge(1), v.le(24 * 3600)])
+    """Port and seconds in the pool of a worker that names none."""
+    api_2012_key_bytes: int = attrs.field(default=16, validator=[v.ge(16), v.le(64)])
 
     @property
     def limits(self) -> Limits:
         """The most that a task may use on this worker."""
-        return Limits(cpu_s=self.cpu_limit, wall_s=self.wall_limit, memory_bytes=self.memory_limit_mib << 20)
+        return Limits(
+            cpu_s=self.cpu_limit,
+            wall_s=self.wall_limit,
+            memory_bytes=self.memory_limit_mib << 20,
+            output_bytes=self.output_limit_mib << 20,
+        )
+
+    @property
+    def constants_2012(self) -> Constants2012:
+        """The numbers of the 2012 API."""
+        return Constants2012(
+            starting_credits=self.api_2012_credits,
+            workers_a_task=self.api_2012_workers,
+            default_port=self.api_2012_port,
+            lease_s=self.api_2012_lease,
+            task_ttl_s=self.task_ttl,
+            key_bytes=self.api_2012_key_bytes,
+        )
+
+    @property
+    def task_limits(self) -> Limits:
+        """What a foreman's tasks may use, where their workers allow as much."""
+        return Limits(cpu_s=self.task_timeout, wall_s=self.task_timeout, memory_bytes=self.task_memory << 20)
+
+    @property
+    def availability(self) -> Availability:
+        """When this machine is lent."""
+        return Availability(
+            hours=tuple(map(parse_hours, self.hours)),
+            idle=IdleRule(load=self.idle_load, input_s=self.idle_minutes * 60) if self.when_idle else None,
+        )
 
 
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
@@ -87,8 +198,9 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         merged |= _read_file(Path(file), names)
     merged |= {name: environ[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environ}
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
-    if isinstance(merged.get("allow"), str):
-        merged["allow"] = [name for name in merged["allow"].replace(",", " ").split() if name]
+    for name in LISTS:
+        if isinstance(merged.get(name), str):
+            merged[name] = merged[name].replace(",", " ").split()
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except (msgspec.ValidationError, ValueError) as error:

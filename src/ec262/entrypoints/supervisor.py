@@ -29,7 +29,7 @@ import msgspec
 from ec262.adapters.process import die_with_parent, reap_orphans
 from ec262.domain.errors import ConfigurationError
 from ec262.entrypoints.embedded import SupervisorOrder
-from ec262.entrypoints.logs import LOG_FORMAT
+from ec262.entrypoints.logs import log_to_stderr
 from ec262.entrypoints.settings import Settings
 
 FOREMAN_CREDITS = 1_000_000_000
@@ -87,7 +87,9 @@ class Supervisor:
                 pipe.write(msgspec.json.encode(DiscoveryOrder(settings=settings, grants=grants)))
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._listening.close()
-        settings = attrs.evolve(settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
+        settings = attrs.evolve(
+            settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0, invitation=None
+        )
         self._workers = {
             f"worker {number}": partial(worker.run, settings, token=token) for number, token in enumerate(workers, 1)
         }
@@ -158,14 +160,15 @@ class Supervisor:
 
 def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
     from ec262.entrypoints.bootstrap import build_discovery_app
-    from ec262.entrypoints.discovery import serve_on_socket
+    from ec262.entrypoints.discovery_server import serve_on_socket
 
     with os.fdopen(order_pipe, "rb") as pipe:
         content = pipe.read()
     if not content:  # the supervisor was never told to begin
         return 0
     order = msgspec.json.decode(content, type=DiscoveryOrder)
-    settings = attrs.evolve(order.settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0)
+    # Everybody here is this user's own, on this machine: nobody need be slowed down.
+    settings = attrs.evolve(order.settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0, rate=0)
     serve_on_socket(build_discovery_app(settings, accounts=order.grants), listening)
     return 0
 
@@ -173,7 +176,7 @@ def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
 def main() -> int:
     """Run one embedded system; return the exit status."""
     os.umask(0o077)
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
+    log_to_stderr(logging.WARNING)
     reap_orphans()
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="ec262-"))

@@ -1,7 +1,7 @@
 """``python -m ec262.entrypoints.worker --discovery URL``: lend this machine.
 
 SIGTERM or Ctrl-C: leave the pool, finish what is computed, deliver for a moment, end; a second one ends at once.
-Exit status: 0 after either, 2 if it cannot start.
+Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it could serve, 2 if not.
 """
 
 from __future__ import annotations
@@ -22,10 +22,15 @@ from ec262.domain.commands import Lease
 from ec262.domain.errors import ConfigurationError, Ec262Error
 from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
 from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, Settings, load_settings
 from ec262.services.worker import Worker
 
 logger = logging.getLogger(__name__)
+
+NO_SANDBOX = (
+    "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "
+    "files, use your network and your account, and do whatever you can. This is for tests."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     configure_logging(arguments)
     try:
-        return run(load_settings(vars(arguments), os.environ))
+        settings = load_settings(vars(arguments), os.environ)
+        if arguments.check:
+            from ec262.entrypoints.worker_check import check_worker
+
+            return asyncio.run(check_worker(settings))
+        return run(settings)
     except Ec262Error as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2
@@ -55,6 +65,8 @@ def run(settings: Settings, *, token: str | None = None) -> int:
     ``token`` is the account's; without it the account on disk is used. Raises ConfigurationError (also where the
     machine cannot sandbox), DiscoveryRefused if discovery does not let the worker in.
     """
+    if settings.sandbox == UNSAFE_SANDBOX:
+        print(NO_SANDBOX, file=sys.stderr)
     with asyncio.Runner() as runner:
         hurried = runner.run(_run(settings, token))
         if hurried:
@@ -122,6 +134,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--memory-limit", type=int, dest="memory_limit_mib", metavar="MIB", help="memory of a task (default: 1024)")
     add("--cpu-limit", type=float, metavar="S", help="seconds of processor time of a task (default: 600)")
     add("--wall-limit", type=float, metavar="S", help="seconds that a task may take (default: 600)")
+    add("--output-limit", type=int, dest="output_limit_mib", metavar="MIB", help="result of a task (default: 64)")
+    add("--results-limit", type=int, dest="results_limit_mib", metavar="MIB",
+        help="results that wait for their foremen, on disk (default: 2048)")  # fmt: skip
+    add("--nice", type=int, metavar="N", help="how much tasks give way to other programs, to 19 (default: 0)")
+    add("--hours", nargs="+", metavar="FROM-TO", help="when to serve, local time, as 22-6 (default: around the clock)")
+    add("--when-idle", action="store_true", default=None, help="serve only while nobody else uses this machine")
+    add("--idle-load", type=float, metavar="SHARE",
+        help="of the processors, that others must use to count as somebody (default: 0.25)")  # fmt: skip
+    add("--idle-minutes", type=float, metavar="N", help="after the last key or mouse movement (default: 10)")
+    add("--lease", type=float, metavar="S", help="how long discovery counts on this worker unheard (default: 60)")
+    add("--sandbox", choices=SANDBOXES, help="what keeps jobs in (default: linux)")
+    add("--check", action="store_true", help="tell limits, sandbox and packages, try a job, and end")
+    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
+    add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
     add("--credentials", metavar="DIR", help="folder of account tokens")
     add("--config", metavar="FILE", help="settings file (TOML)")
     add_verbosity(parser)

@@ -8,7 +8,7 @@ import logging
 
 import attrs
 
-from ec262.domain.commands import Assignment, CommitResult
+from ec262.domain.commands import Assignment, Commitment
 from ec262.domain.errors import (
     ConfigurationError,
     DiscoveryError,
@@ -23,7 +23,9 @@ from ec262.domain.ports.clock import Clock
 from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.domain.ports.result_store import ResultStore, StoredResult
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.ports.surroundings import Surroundings
 from ec262.services.patience import doubled, until_answered
+from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
@@ -48,12 +50,13 @@ class Replica:
 
 @attrs.frozen(kw_only=True)
 class WorkerPorts:
-    """The ports through which tasks are served."""
+    """The ports through which a worker serves."""
 
     discovery: WorkerDiscovery
     sandbox: Sandbox
     cipher: Cipher
     results: ResultStore
+    surroundings: Surroundings
     clock: Clock
 
 
@@ -64,8 +67,9 @@ WALL_SHARE = 0.95
 class Computer:
     """Computes tasks, ``slots`` of them at a time, none past its deadline."""
 
-    def __init__(self, ports: WorkerPorts, policy: WorkerPolicy) -> None:
+    def __init__(self, ports: WorkerPorts, batches: WorkerBatches, policy: WorkerPolicy) -> None:
         self._ports = ports
+        self._batches = batches
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.slots)
 
@@ -123,9 +127,9 @@ class Computer:
         return seal()
 
     async def _commit(self, replica: Replica, digest: bytes) -> None:
-        command = CommitResult(task=replica.task, digest=digest)
+        commitment = Commitment(task=replica.task, digest=digest)
         await until_answered(
-            lambda: self._ports.discovery.commit(command),
+            lambda: self._batches.commit(commitment),
             doubled(self._policy.retry_s, self._policy.max_retry_s),
             within_s=self._left_s(replica),
         )
@@ -133,7 +137,7 @@ class Computer:
     async def _give_up(self, task: str) -> None:
         """Have discovery free this worker's slot; a courtesy, so what goes wrong is of no matter."""
         try:
-            await self._ports.discovery.give_up(task)
+            await self._batches.give_up(task)
         except DiscoveryError as error:
             logger.debug("task %s: not given up: %s", task, error)
 

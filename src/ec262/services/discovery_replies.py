@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
+import attrs
+
 from ec262.domain import ledger
+from ec262.domain.account_commands import AccountStatus, HistoryEntry
+from ec262.domain.accounts import Account
 from ec262.domain.commands import (
-    AccountStatus,
     Assignment,
     BoughtReplica,
     BoughtTask,
+    DisputedResult,
     Purchase,
+    TaskState,
     Verdict,
     Winner,
 )
-from ec262.domain.errors import PurchaseConflict, TaskClosed
+from ec262.domain.errors import PurchaseConflict
+from ec262.domain.ledger import Posting, Reason
 from ec262.domain.ports.unit_of_work import UnitOfWork
 from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.tasks import RUNNING, Task
+from ec262.domain.tasks import Task
 
 
-def account_status(uow: UnitOfWork, account: str) -> AccountStatus:
-    """Tell an account what it has."""
+def account_status(uow: UnitOfWork, account: Account) -> AccountStatus:
+    """Tell an account how it stands."""
+    held = uow.tasks.holdings(account.id)
     return AccountStatus(
-        account=account,
-        credits=uow.ledger.balance(ledger.user_account(account)),
-        escrow=uow.tasks.holdings(account).credits,
+        account=account.id,
+        credits=uow.ledger.balance(ledger.user_account(account.id)),
+        escrow=held.credits,
+        open_tasks=held.tasks,
+        reports=uow.reports.count(account.id),
+        frozen=account.frozen,
     )
+
+
+def history_entry(posting: Posting) -> HistoryEntry:
+    """Tell a movement of an account, and explain it."""
+    transfer = posting.transfer
+    return HistoryEntry(
+        position=posting.position,
+        at=transfer.at,
+        change=posting.change,
+        balance=posting.balance,
+        reason=transfer.reason,
+        task=transfer.task,
+        text=_explanation(posting),
+    )
+
+
+def _explanation(posting: Posting) -> str:
+    task, amount = posting.transfer.task, posting.transfer.amount
+    reason = posting.transfer.reason
+    match reason:
+        case Reason.GRANT:
+            return {"grant": "starting credits", "invitation": "an invitation"}.get(
+                posting.transfer.id.partition(":")[0], "given by the operator"
+            )
+        case Reason.PURCHASE:
+            return f"bought {amount} {'replica' if amount == 1 else 'replicas'} of task {task}"
+        case Reason.WIN:
+            return f"computed task {task}: the result won"
+        case Reason.DISPUTE:
+            return f"computed task {task}: no result won, and its foreman paid to see them all"
+        case Reason.REFUND:
+            return f"refund: nobody won task {task} before its deadline"
+        case Reason.UNPAID:
+            return f"task {task}: shares of workers that did not earn them"
+        case _:
+            assert_never(reason)
 
 
 def worker_assignment(task: Task, worker: str, now: float) -> Assignment:
     """Tell a worker its part in a task. Raises UnknownTask, TaskClosed."""
     replica = task.replica_of(worker)
-    if task.key is None or task.state not in RUNNING:
-        raise TaskClosed(f"the deadline of task {task.id} passed")
     return Assignment(
         task=task.id,
-        key=task.key,
+        key=task.running_key(),
         secret=replica.secret,
         delivery_digest=replica.delivery_digest,
         deadline_in_s=task.deadline - now,
@@ -56,6 +102,7 @@ def purchase_reply(uow: UnitOfWork, record: PurchaseRecord, now: float) -> Purch
                 replicas=tuple(
                     BoughtReplica(worker=replica.worker, address=replica.address, secret=replica.secret)
                     for replica in task.replicas
+                    if replica.purchase == record.id
                 ),
             )
             for task in bought
@@ -67,15 +114,20 @@ def purchase_reply(uow: UnitOfWork, record: PurchaseRecord, now: float) -> Purch
 
 
 def task_verdict(task: Task) -> Verdict:
-    """Tell a foreman the state of a task; key, digest and winners only after a win."""
-    committed = len(task.commitments())
+    """Tell a foreman the state of a task. What opens results is told after a win or a bought dispute alone."""
+    verdict = Verdict(task=task.id, state=task.state, committed=len(task.commitments()), outstanding=task.outstanding)
+    if task.state is TaskState.DISPUTED:
+        results = tuple(
+            DisputedResult(worker=replica.worker, digest=replica.digest, delivery_secret=replica.delivery_secret)
+            for replica in task.replicas
+            if replica.digest is not None
+        )
+        return attrs.evolve(verdict, key=task.key, results=results)
     if not task.won:
-        return Verdict(task=task.id, state=task.state, committed=committed)
+        return verdict
     winners = tuple(
         Winner(worker=replica.worker, delivery_secret=replica.delivery_secret)
         for replica in task.replicas
         if replica.paid
     )
-    return Verdict(
-        task=task.id, state=task.state, committed=committed, key=task.key, digest=task.digest, winners=winners
-    )
+    return attrs.evolve(verdict, key=task.key, digest=task.digest, winners=winners)

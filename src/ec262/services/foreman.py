@@ -30,7 +30,7 @@ class Foreman:
 
         Raises InsufficientCredits, NoEligibleWorkers (after waiting for them), DiscoveryError.
         """
-        account = await self._ports.discovery.open_account()
+        account = await self._ports.discovery.open_account(self._policy.invitation)
         pool = await self._wait_for_workers(job)
         replicas = self._policy.run.rule.replicas
         plan = plan_job([len(row.data) for row in job.rows], slots=pool.slots, purse=account.credits, replicas=replicas)

@@ -16,11 +16,20 @@ from ec262.domain.commands import (
     MAX_BATCH,
     BoughtReplica,
     BuyTasks,
+    DeliveryReport,
+    DeliveryReports,
     Purchase,
     Verdict,
     VerdictQuery,
 )
-from ec262.domain.errors import BadDelivery, NotCanonical, PeerError, PurchaseTooExpensive, UserCodeFailed
+from ec262.domain.errors import (
+    BadDelivery,
+    DiscoveryError,
+    NotCanonical,
+    PeerError,
+    PurchaseTooExpensive,
+    UserCodeFailed,
+)
 from ec262.domain.job import Job, Limits, Phase, Row, TaskName
 from ec262.domain.job_run import JobRun, RunPolicy
 from ec262.domain.job_task import Step
@@ -34,9 +43,16 @@ from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus, Progress
 from ec262.domain.ports.transport import Dialer
 from ec262.domain.shuffle import merge_results, shuffle
+from ec262.services.batching import Batcher
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 
 logger = logging.getLogger(__name__)
+
+REPORT_PAUSE_S = 0.2
+"""Between two calls that report workers."""
+
+LAST_REPORT_S = 1.0
+"""How long the end of a job may wait for the last of them."""
 
 MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
@@ -56,12 +72,15 @@ class ForemanPorts:
 
 @attrs.frozen(kw_only=True)
 class ForemanPolicy:
-    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines."""
+    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines; the ``invitation`` that
+    brings its account credits; how long discovery may hold back an answer to its watch."""
 
     run: RunPolicy
     link: LinkPolicy
     limits: Limits
     deadline_s: float = 600.0
+    watch_s: float = 10.0
+    invitation: str | None = attrs.field(default=None, repr=False)
 
 
 class JobExecution:
@@ -85,6 +104,10 @@ class JobExecution:
         self._dispatches: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._links: dict[str, asyncio.Task[WorkerLink]] = {}
         self._timer: asyncio.Task[None] | None = None
+        self._report: Batcher[DeliveryReport, None] = Batcher(
+            self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
+        )
+        self._reports: set[asyncio.Task[None]] = set()
 
     async def run(self) -> dict[Any, Any]:
         """Run the job to its end; return its result. Raises what ended it otherwise."""
@@ -174,6 +197,9 @@ class JobExecution:
             operation.cancel()
         ended = await asyncio.gather(*operations, return_exceptions=True)
         await asyncio.gather(*(link.close() for link in ended if isinstance(link, WorkerLink)))
+        if self._reports:
+            await asyncio.wait(self._reports, timeout=LAST_REPORT_S)
+        await self._report.close()
         self._ports.progress.close()
 
     # --- partitions -------------------------------------------------------------------------------------------------
@@ -229,6 +255,7 @@ class JobExecution:
             phase=dispatch.name.phase,
             seed=self._job.seed,
             limits=self._policy.limits,
+            round_floats=self._job.round_floats,
             functions=self._job.functions,
             rows=self._payload(dispatch.name),
         )
@@ -247,11 +274,32 @@ class JobExecution:
         return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
 
     async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
+        if ask.heard is None:
+            return await self._watch(ask.tasks)
         verdicts: list[Verdict] = []
         for start in range(0, len(ask.tasks), MAX_BATCH):
             query = VerdictQuery(tasks=ask.tasks[start : start + MAX_BATCH])
             verdicts += (await self._ports.discovery.verdicts(query)).verdicts
         return ev.Judged(now=self._now(), asked=ask.tasks, heard=ask.heard, verdicts=tuple(verdicts))
+
+    async def _watch(self, tasks: tuple[str, ...]) -> ev.Event:
+        """Wait for news of tasks, the first of them if there are very many: the others' turn comes."""
+        query = VerdictQuery(tasks=tasks[:MAX_BATCH], wait_s=self._policy.watch_s)
+        reply = await self._ports.discovery.verdicts(query)
+        return ev.Judged(now=self._now(), asked=query.tasks, verdicts=reply.verdicts)
+
+    def _complain(self, task: str, worker: str) -> None:
+        """Report a winner that did not deliver: for others' sake, so nothing here waits for it."""
+        report = asyncio.create_task(self._report(DeliveryReport(task=task, worker=worker)))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _send_reports(self, reports: Sequence[DeliveryReport]) -> list[None]:
+        try:
+            await self._ports.discovery.report(DeliveryReports(reports=tuple(reports)))
+        except DiscoveryError as error:
+            logger.debug("%d workers not reported: %s", len(reports), error)
+        return [None] * len(reports)
 
     async def _fetch(self, fetch: ev.Fetch) -> ev.Event:
         verdict, worker = fetch.verdict, fetch.replica.worker
@@ -268,9 +316,10 @@ class JobExecution:
         except (PeerError, NotCanonical) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.info("%s: worker %s: %s", fetch.name, worker, reason)
+            self._complain(verdict.task, worker)
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
         if isinstance(outcome, Failure):
-            return ev.JobFailed(error=_user_error(outcome, log))
+            return ev.JobFailed(error=user_error(outcome, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log)
         self._results[fetch.name] = outcome
@@ -306,7 +355,8 @@ class JobExecution:
         return await asyncio.shield(link)
 
 
-def _user_error(failure: Failure, log: str) -> UserCodeFailed:
+def user_error(failure: Failure, log: str) -> UserCodeFailed:
+    """Return the error that tells the author of a job what their code did, with the ``log`` of its task."""
     return UserCodeFailed(
         function=failure.function,
         exception=printable(failure.exception),

@@ -1,4 +1,4 @@
-"""A worker's place in the pool: joined, renewed, left."""
+"""A worker's place in the pool: joined, renewed, given up while its owner wants the machine, left."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from ec262.domain.commands import Lease, RegisterWorker
 from ec262.domain.errors import DiscoveryError, DiscoveryRefused, DiscoveryUnavailable
 from ec262.domain.ports.discovery import WorkerDiscovery
+from ec262.domain.ports.surroundings import Surroundings
 from ec262.services.patience import doubled
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -18,45 +19,40 @@ logger = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 LEAVE_S = 5.0
 
+OnJoined = Callable[[Lease], None]
+
 
 class LeaseKeeper:
     """Keeps one worker registered. Each change of its standing is logged once, however often it is asked again."""
 
-    def __init__(self, discovery: WorkerDiscovery, registration: RegisterWorker, policy: WorkerPolicy) -> None:
+    def __init__(
+        self,
+        discovery: WorkerDiscovery,
+        surroundings: Surroundings,
+        registration: RegisterWorker,
+        policy: WorkerPolicy,
+    ) -> None:
         self._discovery = discovery
+        self._surroundings = surroundings
         self._registration = registration
         self._policy = policy
         self._has_account = False
         self._may_have_lease = False
+        self._was_in = False
+        self._is_in = False
         self._standing = ""
+        self._pauses = self._new_pauses()
 
-    async def keep(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None]) -> None:
-        """Join the pool, call ``on_joined`` once, and renew the lease until ``stop`` is set.
+    async def keep(self, stop: asyncio.Event, *, on_joined: OnJoined) -> None:
+        """Be in the pool while this machine is available, and renew the lease, until ``stop`` is set.
 
-        While discovery does not answer, or refuses a renewal, it is asked again. Raises DiscoveryRefused when it
-        refuses the first registration: the owner has to act.
+        ``on_joined`` is called each time that the worker has come in. While discovery does not answer, or refuses a
+        renewal, it is asked again. Raises DiscoveryRefused when it refuses the first registration: the owner has to
+        act; ConfigurationError if the machine cannot be watched.
         """
-        joined = False
-        pauses = self._pauses()
         while not stop.is_set():
-            try:
-                lease = await self._register()
-            except DiscoveryUnavailable as error:
-                self._note(logging.WARNING, f"discovery is away, trying again: {error}")
-                pause_s = next(pauses)
-            except DiscoveryRefused as error:
-                if not joined:
-                    raise
-                self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
-                pause_s = next(pauses)
-            else:
-                address = lease.address
-                self._note(logging.INFO, f"in the pool as {lease.worker}, reached at {address.host}:{address.port}")
-                if not joined:
-                    joined = True
-                    on_joined(lease)
-                pauses = self._pauses()
-                pause_s = min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE
+            obstacle = await self._obstacle()
+            pause_s = await (self._stay_out(obstacle) if obstacle else self._stay_in(on_joined))
             # Between requests only: one that is given up could still reach discovery after we have left.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
@@ -65,6 +61,7 @@ class LeaseKeeper:
         """Leave the pool, if discovery can be told."""
         if not self._may_have_lease:
             return
+        self._may_have_lease = False
         try:
             async with asyncio.timeout(LEAVE_S):
                 await self._discovery.leave()
@@ -73,10 +70,43 @@ class LeaseKeeper:
         else:
             logger.info("left the pool")
 
+    async def _obstacle(self) -> str:
+        if not self._policy.availability.restricted:
+            return ""
+        return self._policy.availability.obstacle(await self._surroundings.observe())
+
+    async def _stay_out(self, obstacle: str) -> float:
+        """Be out of the pool; return after how many seconds to look again."""
+        await self.leave()
+        self._is_in = False
+        self._note(logging.WARNING, f"not in the pool, and back by itself: {obstacle}")
+        return self._policy.watch_s
+
+    async def _stay_in(self, on_joined: OnJoined) -> float:
+        """Join or renew; return after how many seconds to do so again."""
+        try:
+            lease = await self._register()
+        except DiscoveryUnavailable as error:
+            self._note(logging.WARNING, f"discovery is away, trying again: {error}")
+            return next(self._pauses)
+        except DiscoveryRefused as error:
+            if not self._was_in:
+                raise
+            self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
+            return next(self._pauses)
+        address = lease.address
+        self._note(logging.INFO, f"in the pool as {lease.worker}, reached at {address.host}:{address.port}")
+        if not self._is_in:
+            self._was_in = self._is_in = True
+            on_joined(lease)
+        self._pauses = self._new_pauses()
+        renew_s = min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE
+        return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
+
     async def _register(self) -> Lease:
         try:
             if not self._has_account:
-                await self._discovery.open_account()
+                await self._discovery.open_account(self._policy.invitation)
                 self._has_account = True
             self._may_have_lease = True
             return await self._discovery.register(self._registration)
@@ -85,7 +115,7 @@ class LeaseKeeper:
             self._has_account = False
             raise
 
-    def _pauses(self) -> Iterator[float]:
+    def _new_pauses(self) -> Iterator[float]:
         longest_s = min(self._policy.max_retry_s, self._registration.ttl_s / RENEWALS_PER_LEASE)
         return doubled(self._policy.retry_s, longest_s)
 

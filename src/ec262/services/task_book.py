@@ -8,12 +8,13 @@ import hmac
 import logging
 import re
 
-from ec262.domain.commands import ID_PATTERN, Assignment
+from ec262.domain.commands import ID_PATTERN
 from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
 from ec262.services.computer import Computer, Replica, WorkerPorts
 from ec262.services.patience import doubled, until_answered
+from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
@@ -30,13 +31,13 @@ class TaskBook:
     def __init__(self, ports: WorkerPorts, policy: WorkerPolicy) -> None:
         self._ports = ports
         self._policy = policy
-        self._computer = Computer(ports, policy)
+        self._batches = WorkerBatches(ports.discovery)
+        self._computer = Computer(ports, self._batches, policy)
         self._replicas: dict[str, Replica] = {}
         self._open: dict[str, Replica] = {}
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
         self._pending_bytes = 0
-        self._look_ups = asyncio.Semaphore(policy.max_look_ups)
         self._leaving = False
         self.delivering = asyncio.Semaphore(policy.max_deliveries)
         """Hold it from asking for a result until it is sent: results fill the memory, too."""
@@ -147,13 +148,8 @@ class TaskBook:
     async def _look_up(self, task: str) -> Replica | None:
         if not re.fullmatch(ID_PATTERN, task):
             return None
-
-        async def ask() -> Assignment:
-            async with self._look_ups:
-                return await self._ports.discovery.assignment(task)
-
         assignment = await until_answered(
-            ask,
+            lambda: self._batches.assignment(task),
             doubled(self._policy.retry_s, self._policy.max_retry_s),
             within_s=self._policy.assign_s,
         )
@@ -178,7 +174,13 @@ class TaskBook:
         return ""
 
     async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:
-        work = Work(phase=message.phase, functions=message.functions, rows=message.rows, seed=message.seed)
+        work = Work(
+            phase=message.phase,
+            functions=message.functions,
+            rows=message.rows,
+            seed=message.seed,
+            round_floats=message.round_floats,
+        )
         try:
             outcome = await self._computer.compute(replica, work, message.limits)
             self._outcomes[replica.task] = outcome

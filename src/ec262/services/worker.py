@@ -31,13 +31,15 @@ class Worker:
     async def run(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None] = lambda _lease: None) -> None:
         """Serve until ``stop`` is set; then leave the pool, finish what is computed, deliver for a moment, and return.
 
-        ``on_joined`` is called once, when this worker is in the pool. Cancelling stops at once. Raises
-        SandboxUnavailable, ConfigurationError (the port is taken), DiscoveryRefused (it may not join).
+        ``on_joined`` is called when this worker has come into the pool: once, unless it stays away at times (see
+        ``WorkerPolicy.availability``). Cancelling stops at once. Raises SandboxUnavailable, ConfigurationError (the
+        port is taken, the machine cannot be watched), DiscoveryRefused (it may not join).
         """
         housekeeping = asyncio.create_task(self._keep_house())
         try:
             endpoint = await self._start()
-            lease = LeaseKeeper(self._ports.discovery, self._registration(endpoint), self._policy)
+            ports = self._ports
+            lease = LeaseKeeper(ports.discovery, ports.surroundings, self._registration(endpoint), self._policy)
             await lease.keep(stop, on_joined=on_joined)
             self._book.refuse_new()
             await lease.leave()

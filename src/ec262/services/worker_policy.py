@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
+from ec262.domain.availability import Availability
 from ec262.domain.commands import MAX_SLOTS, MAX_TTL_S, MIN_TTL_S
 from ec262.domain.job import Limits
 from ec262.domain.runtime import RuntimeClass
@@ -25,6 +26,10 @@ class WorkerPolicy:
     slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that are computed at the same time."""
     limits: Limits = attrs.field(factory=Limits)
+    availability: Availability = attrs.field(factory=Availability)
+    """When it is lent. At other times it is out of the pool, and finishes what was assigned to it before."""
+    invitation: str | None = attrs.field(default=None, repr=False)
+    """Code that brings the account credits when it is opened."""
     lease_s: float = attrs.field(default=60.0, validator=[v.ge(MIN_TTL_S), v.le(MAX_TTL_S)])
 
     max_payload_bytes: int = 256 << 20
@@ -37,11 +42,11 @@ class WorkerPolicy:
     """Requests of one foreman that may be under way; then nothing more is read from it until one is done."""
     max_refusals: int = 8
     """A peer with more refusals than this, beside one for each assignment that it has proved, is sent away."""
-    max_look_ups: int = 4
-    """Assignments that discovery is asked for at the same time, for all foremen together."""
     max_deliveries: int = 4
     """Results that may be on their way at the same time, to all foremen together."""
 
+    watch_s: float = 10.0
+    """Between two looks at whether the machine is to be lent, where that is not always."""
     greeting_s: float = 10.0
     """For a new peer to say hello."""
     stranger_s: float = 30.0

@@ -45,6 +45,7 @@ class WorkerSession:
         self._proved: set[str] = set()
         self._awaited: set[str] = set()  # tasks whose work may come
         self._computing: set[str] = set()  # tasks whose work is here
+        self._checking = 0  # assignments that discovery is asked about
         self._refusals = 0
         self._room = asyncio.Semaphore(policy.max_requests)
         self._delivering = asyncio.Lock()
@@ -78,10 +79,11 @@ class WorkerSession:
             raise
         await self._send(Welcome(version=version, release=self._policy.release))
 
-    async def _next_request(self) -> Outcome | Deliver:
+    async def _next_request(self) -> Outcome | Assign | Deliver:
         """Return the next request that takes its time, having answered the quick ones; work has then been handed on.
 
-        Assignments are checked one after the other, before anything else is read: they decide how much may be read.
+        From a stranger nothing else is read while its assignment is checked: that decides how much may be read, and for
+        how long. Who has proved one assignment has the others checked side by side.
         """
         while True:
             message = await self._connection.receive(
@@ -90,6 +92,9 @@ class WorkerSession:
             )
             await asyncio.sleep(0)  # a peer that sends without a pause leaves the others their turn
             match message:
+                case Assign() if self._proved:
+                    self._checking += 1
+                    return message
                 case Assign():
                     await self._check(message)
                 case Compute():
@@ -104,7 +109,10 @@ class WorkerSession:
                     raise await self._sent_away(f"a foreman does not send {type(message).__name__} here")
 
     def _max_payload_bytes(self) -> int:
-        return min(self._policy.max_payload_bytes, self._book.room_bytes) if self._awaited else 0
+        may_come = (
+            self._awaited or self._checking
+        )  # what is checked now may be sent before the next message is waited for
+        return min(self._policy.max_payload_bytes, self._book.room_bytes) if may_come else 0
 
     async def _check(self, assign: Assign) -> None:
         reply = await self._book.assign(assign)
@@ -126,16 +134,22 @@ class WorkerSession:
             self._computing.add(task)
         return begun
 
-    async def _answer(self, request: Outcome | Deliver) -> None:
+    async def _answer(self, request: Outcome | Assign | Deliver) -> None:
         try:
-            if isinstance(request, Deliver):
-                # One at a time: a foreman cannot fill the memory with results that it does not take.
-                async with self._delivering, self._book.delivering:
-                    await self._reply(await self._book.deliver(request))
-            else:
-                outcome = await request
-                self._computing.discard(outcome.task)
-                await self._reply(outcome)
+            match request:
+                case Assign():
+                    try:
+                        await self._check(request)
+                    finally:
+                        self._checking -= 1
+                case Deliver():
+                    # One at a time: a foreman cannot fill the memory with results that it does not take.
+                    async with self._delivering, self._book.delivering:
+                        await self._reply(await self._book.deliver(request))
+                case _:
+                    outcome = await request
+                    self._computing.discard(outcome.task)
+                    await self._reply(outcome)
         finally:
             self._room.release()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ec262.adapters import credentials
-from ec262.adapters.credentials import load_or_create_token
+from ec262.adapters.credentials import TokenFile, load_or_create_token, roles_with_tokens
 from ec262.domain.accounts import token_digest
 from ec262.domain.errors import ConfigurationError
 
@@ -79,3 +79,69 @@ def test_a_folder_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file")
     with pytest.raises(ConfigurationError, match="cannot keep the account's token"):
         load_or_create_token(tmp_path / "keys", URL, "foreman")
+
+
+# --- replacing ------------------------------------------------------------------------------------------------------
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_a_new_token_is_written_down_before_the_old_one_goes(tmp_path: Path) -> None:
+    old = load_or_create_token(tmp_path, URL, "foreman")
+    tokens = TokenFile(tmp_path, URL, "foreman")
+    new = tokens.prepare()
+    assert token_digest(new) != token_digest(old)
+    assert files(tmp_path) == {".token": 0o600, ".next": 0o600}
+    assert (tokens.load(), tokens.prepare()) == (old, new)
+    tokens.replace()
+    assert files(tmp_path) == {".token": 0o600}
+    assert tokens.load() == load_or_create_token(tmp_path, URL, "foreman") == new
+
+
+def test_nobody_uses_a_token_that_is_being_replaced(tmp_path: Path) -> None:
+    old = load_or_create_token(tmp_path, URL, "worker-1")
+    tokens = TokenFile(tmp_path, URL, "worker-1")
+    tokens.prepare()
+    with pytest.raises(ConfigurationError, match="ec262 account rotate --role worker-1"):
+        load_or_create_token(tmp_path, URL, "worker-1")
+    tokens.discard_replacement()
+    assert load_or_create_token(tmp_path, URL, "worker-1") == old
+
+
+def test_two_may_replace_at_once(tmp_path: Path) -> None:
+    load_or_create_token(tmp_path, URL, "foreman")
+    first, second = TokenFile(tmp_path, URL, "foreman"), TokenFile(tmp_path, URL, "foreman")
+    new = first.prepare()
+    assert second.prepare() == new
+    first.replace()
+    second.replace()
+    assert first.load() == new
+
+
+def test_a_token_that_was_never_made_or_is_removed_is_told(tmp_path: Path) -> None:
+    tokens = TokenFile(tmp_path, URL, "foreman")
+    with pytest.raises(ConfigurationError, match="no account of the role 'foreman' is kept"):
+        tokens.load()
+    load_or_create_token(tmp_path, URL, "foreman")
+    tokens.remove()
+    tokens.remove()
+    with pytest.raises(ConfigurationError, match="no account"):
+        tokens.load()
+
+
+def test_a_replacement_that_is_no_token_is_told(tmp_path: Path) -> None:
+    load_or_create_token(tmp_path, URL, "foreman")
+    tokens = TokenFile(tmp_path, URL, "foreman")
+    (tmp_path / credentials._file_name(URL, "foreman")).with_suffix(".next").write_text("short")
+    with pytest.raises(ConfigurationError, match="does not hold an account's token"):
+        tokens.prepare()
+
+
+def test_roles_at_a_service(tmp_path: Path) -> None:
+    assert roles_with_tokens(tmp_path / "nowhere", URL) == []
+    for url, role in [(URL, "worker-11235"), (URL, "foreman"), (URL + "0", "worker-1"), ("https://host:26262", "x")]:
+        load_or_create_token(tmp_path, url, role)
+    TokenFile(tmp_path, URL, "foreman").prepare()
+    assert roles_with_tokens(tmp_path, URL) == ["foreman", "worker-11235"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import platform
+import re
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +24,36 @@ I386, ARM = 0x40000003, 0x40000028
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_PRIVATE, MAP_ANONYMOUS = 2, 0x20
+
+
+NUMBERS: dict[str, tuple[int, int | None]] = {
+    "read": (0, 63),
+    "write": (1, 64),
+    "close": (3, 57),
+    "mmap": (9, 222),
+    "mprotect": (10, 226),
+    "munmap": (11, 215),
+    "brk": (12, 214),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sched_yield": (24, 124),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "nanosleep": (35, 101),
+    "getpid": (39, 172),
+    "exit": (60, 93),
+    "gettimeofday": (96, 169),
+    "gettid": (186, 178),
+    "time": (201, None),
+    "futex": (202, 98),
+    "restart_syscall": (219, 128),
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "clock_nanosleep": (230, 115),
+    "exit_group": (231, 94),
+    "getrandom": (318, 278),
+}
+"""On x86-64 and arm64."""
 
 
 class Machine:
@@ -76,6 +108,27 @@ def test_what_is_allowed(machine: Machine) -> None:
     allowed = {call for call in ALLOWED if exists(call)}
     assert {call for call in allowed if machine.verdict(call) != ALLOW} == set()
     assert set(ALLOWED) - allowed <= {"time"}
+
+
+def test_the_numbers_are_right(machine: Machine) -> None:
+    """Against numbers from the kernel's own tables (unistd_64.h, asm-generic/unistd.h), not from the library's."""
+    column = 0 if machine.audit == ARCHITECTURES["x86_64"] else 1
+    expected = {numbers[column] for numbers in NUMBERS.values()} - {None}
+    # Arguments that satisfy every condition: futex waits, mmap and mprotect make memory that can be written.
+    arguments = (0, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
+    assert {number for number in range(1024) if machine.verdict(number, *arguments) == ALLOW} == expected
+    assert set(NUMBERS) == {*ALLOWED, *(call for call, _ in CONDITIONAL)}
+
+
+def test_the_document_explains_each_call() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    table = document.partition("| call | what for |")[2].partition("\n\n")[0]
+    told = {
+        name
+        for line in table.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert told == {*ALLOWED, *(call for call, _ in CONDITIONAL)}
 
 
 def test_everything_else_is_refused_or_ends_the_process(machine: Machine) -> None:

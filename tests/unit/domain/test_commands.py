@@ -5,21 +5,34 @@ from typing import Any
 import attrs
 import pytest
 
+from ec262.domain.account_commands import MAX_HISTORY, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
     DIGEST_BYTES,
     MAX_BATCH,
     MAX_DEADLINE_S,
+    MAX_ORDERS,
     MAX_SLOTS,
     MAX_TTL_S,
+    MAX_WAIT_S,
+    AddReplicas,
     Assignment,
+    AssignmentQuery,
     BoughtReplica,
+    BuyDisputes,
     BuyTasks,
-    CommitResult,
+    Commitment,
+    CommitResults,
+    DeliveryReport,
+    DeliveryReports,
+    DisputedResult,
+    GiveUp,
     RegisterWorker,
+    ReplicaOrder,
     Requirement,
     TaskState,
     Verdict,
     VerdictQuery,
+    Verdicts,
     Winner,
     WorkerAddress,
 )
@@ -33,6 +46,12 @@ REGISTER = RegisterWorker(port=11235, fingerprint=FINGERPRINT, runtime=RUNTIME)
 BUY = BuyTasks(
     purchase="purchase-1", tasks=1, rule="majority:3:2", requirement=Requirement(python=TAG), deadline_s=600.0
 )
+COMMITMENT = Commitment(task="task-0001", digest=bytes(DIGEST_BYTES))
+ORDERS = tuple(ReplicaOrder(task=f"task-{number:04}") for number in range(MAX_ORDERS + 1))
+ADD = AddReplicas(purchase="purchase-1", orders=ORDERS[:1], deadline_s=600.0)
+REPORT = DeliveryReport(task="task-0001", worker="worker-01")
+TOO_MANY = ("task-0001",) * (MAX_BATCH + 1)
+TOKEN = "t" * 32
 
 
 @pytest.mark.parametrize(
@@ -53,10 +72,25 @@ BUY = BuyTasks(
         (BUY, {"rule": "best"}),
         *((BUY, {"deadline_s": deadline_s}) for deadline_s in (0, MAX_DEADLINE_S + 1)),
         (BUY, {"avoid": ("x",)}),
-        (CommitResult(task="task-0001", digest=bytes(DIGEST_BYTES)), {"digest": bytes(DIGEST_BYTES - 1)}),
-        (CommitResult(task="task-0001", digest=bytes(DIGEST_BYTES)), {"task": "t"}),
-        (VerdictQuery(tasks=("task-0001",)), {"tasks": ("task-0001",) * (MAX_BATCH + 1)}),
-        (VerdictQuery(tasks=("task-0001",)), {"tasks": ("t",)}),
+        *((COMMITMENT, {"digest": bytes(size)}) for size in (DIGEST_BYTES - 1, DIGEST_BYTES + 1)),
+        (COMMITMENT, {"task": "t"}),
+        (CommitResults(commitments=()), {"commitments": (COMMITMENT,) * (MAX_BATCH + 1)}),
+        *(
+            (kind(tasks=("task-0001",)), {"tasks": tasks})
+            for kind in (AssignmentQuery, GiveUp, VerdictQuery, BuyDisputes)
+            for tasks in (TOO_MANY, ("t",))
+        ),
+        *((VerdictQuery(tasks=()), {"wait_s": wait_s}) for wait_s in (-1, MAX_WAIT_S + 1)),
+        *((ADD, {"orders": orders}) for orders in ((), ORDERS, ORDERS[:1] * 2)),
+        *((ADD, {"deadline_s": deadline_s}) for deadline_s in (0, MAX_DEADLINE_S + 1)),
+        *((ADD, change) for change in ({"purchase": "p"}, {"avoid": ("x",)})),
+        *((ORDERS[0], change) for change in ({"task": "t"}, {"replicas": 0}, {"replicas": 16})),
+        *((REPORT, change) for change in ({"task": "t"}, {"worker": "w"})),
+        (DeliveryReports(reports=()), {"reports": (REPORT,) * (MAX_BATCH + 1)}),
+        (OpenAccount(), {"invitation": "t" * 31}),
+        (ReplaceToken(token=TOKEN), {"token": "t" * 31}),
+        (HistoryQuery(), {"before": 0}),
+        *((HistoryQuery(), {"limit": limit}) for limit in (0, MAX_HISTORY + 1)),
         (Requirement(python=TAG), {"packages": ("a b",)}),
     ],
 )
@@ -71,6 +105,39 @@ def test_secrets_stay_out_of_reprs() -> None:
         BoughtReplica(worker="w", address=ADDRESS, secret=secret),
         Assignment(task="t", key=secret, secret=secret, delivery_digest=secret, deadline_in_s=1.0, forgotten_in_s=1.0),
         Winner(worker="w", delivery_secret=secret),
-        Verdict(task="t", state=TaskState.WON, committed=2, key=secret),
+        DisputedResult(worker="w", digest=b"", delivery_secret=secret),
+        Verdict(task="t", state=TaskState.WON, committed=2, outstanding=0, key=secret),
+        OpenAccount(invitation="SECRET" * 6),
+        ReplaceToken(token="SECRET" * 6),
     ]
     assert not [value for value in values if "SECRET" in repr(value)]
+
+
+def open_verdict(task: str, *, outstanding: int) -> Verdict:
+    return Verdict(task=task, state=TaskState.OPEN, committed=0, outstanding=outstanding)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "news"),
+    [
+        ((open_verdict("task-0001", outstanding=1), open_verdict("task-0002", outstanding=3)), False),
+        ((open_verdict("task-0001", outstanding=1), open_verdict("task-0002", outstanding=0)), True),
+        ((open_verdict("task-0001", outstanding=1),), True),
+        ((), True),
+        (
+            (
+                open_verdict("task-0001", outstanding=1),
+                Verdict(task="task-0002", state=TaskState.WON, committed=2, outstanding=1),
+            ),
+            True,
+        ),
+    ],
+    ids=["all open", "nobody may commit", "one unknown", "none known", "one won"],
+)
+def test_there_is_news_when_a_task_is_decided_or_unknown(verdicts: tuple[Verdict, ...], news: bool) -> None:  # noqa: FBT001 - drawn
+    query = VerdictQuery(tasks=("task-0001", "task-0002", "task-0001"), wait_s=60)
+    assert query.has_news(Verdicts(verdicts=verdicts)) is news
+
+
+def test_nothing_asked_is_no_news() -> None:
+    assert not VerdictQuery(tasks=(), wait_s=60).has_news(Verdicts(verdicts=()))

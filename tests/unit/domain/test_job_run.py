@@ -50,11 +50,12 @@ def bought(task: str, workers: tuple[str, ...] = WORKERS, deadline_s: float = 10
 
 def verdict(task: str, state: TaskState = TaskState.WON, winners: tuple[str, ...] = WORKERS[:2]) -> Verdict:
     if state is not TaskState.WON:
-        return Verdict(task=task, state=state, committed=2)
+        return Verdict(task=task, state=state, committed=2, outstanding=1)
     return Verdict(
         task=task,
         state=state,
         committed=2,
+        outstanding=0,
         key=b"k" * 32,
         digest=b"d" * 32,
         winners=tuple(Winner(worker=worker, delivery_secret=b"w" * 32) for worker in winners),
@@ -103,7 +104,7 @@ def judge(run: JobRun, *verdicts: Verdict, task: str = "task-1", now: float = 2)
     """Answer a question that was asked with all that the run has heard."""
     attempt = run._by_id[task].attempt if task in run._by_id else None
     heard = attempt.heard if attempt else 0
-    return run.handle(ev.Judged(now=now, asked=(task,), heard=heard, verdicts=verdicts))
+    return run.handle(ev.Judged(now=now, asked=(task,), heard=(heard,), verdicts=verdicts))
 
 
 def test_a_job_from_its_first_purchase_to_its_end() -> None:
@@ -113,7 +114,7 @@ def test_a_job_from_its_first_purchase_to_its_end() -> None:
     dispatches = run.handle(ev.Bought(now=0, asked=buy.tasks, tasks=(bought("task-1"),), shortfall=""))
     assert kinds(dispatches) == [ev.Dispatch] * 3 + [ev.Wake]
     assert commit(run, "worker-a") == []
-    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",), heard=2)]
+    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",), heard=(2,))]
     fetch = only(ev.Fetch, judge(run, verdict("task-1")))
     assert (fetch.name, fetch.replica.worker) == (name(0), "worker-a")
     assert run.handle(ev.Delivered(now=3, task="task-1")) == [ev.StartReduce()]
@@ -221,7 +222,7 @@ def test_two_lost_workers_lose_the_task_which_is_bought_again_from_others() -> N
     run = running()
     end(run, "worker-a")
     assert kinds(end(run, "worker-b")) == [ev.AskVerdicts]
-    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=0)))
+    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)))
     assert buy == ev.Buy(tasks=(name(0),), avoid=WORKERS)
 
 
@@ -230,7 +231,7 @@ def test_the_one_that_committed_is_not_avoided() -> None:
     commit(run, "worker-c")
     end(run, "worker-a")
     end(run, "worker-b")
-    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=1)))
+    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=1, outstanding=2)))
     assert buy.avoid == ("worker-a", "worker-b")
 
 
@@ -275,9 +276,10 @@ def test_an_answer_to_an_older_question_does_not_lose_the_task() -> None:
     run = running()
     question = only(ev.AskVerdicts, commit(run, "worker-a", "worker-b"))
     last = only(ev.AskVerdicts, commit(run, "worker-c"))
-    nothing_yet = Verdict(task="task-1", state=TaskState.OPEN, committed=0)
-    for heard in (None, question.heard):
-        assert run.handle(ev.Judged(now=2, asked=("task-1",), heard=heard, verdicts=(nothing_yet,))) == []
+    nothing_yet = Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)
+    for heard, then in ((None, [ev.Wake]), (question.heard, [])):
+        judged = ev.Judged(now=2, asked=("task-1",), heard=heard, verdicts=(nothing_yet,))
+        assert kinds(run.handle(judged)) == then
     won = ev.Judged(now=2, asked=("task-1",), heard=last.heard, verdicts=(verdict("task-1"),))
     assert kinds(run.handle(won))[0] is ev.Fetch
 
@@ -286,11 +288,29 @@ def test_a_task_that_discovery_forgot_is_lost() -> None:
     assert ev.Buy in kinds(judge(running()))
 
 
-def test_a_win_that_no_worker_told_of_is_found_by_polling() -> None:
+def test_a_win_that_no_worker_told_of_is_found_by_watching() -> None:
     run = running()
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-1",)
-    assert kinds(judge(run, verdict("task-1")))[0] is ev.Fetch
-    assert kinds(run.handle(ev.TimerRang(now=10))) == [ev.Wake]
+    assert run.handle(ev.TimerRang(now=9)) == []  # one watch at a time
+    seen = ev.Judged(now=10, asked=("task-1",), verdicts=(verdict("task-1"),))
+    assert kinds(run.handle(seen)) == [ev.Fetch, ev.Wake]
+    assert run.handle(ev.TimerRang(now=10 + POLICY.poll_s)) == []  # nothing is left to watch
+
+
+def test_the_watch_goes_on_after_its_answer() -> None:
+    run = running()
+    run.handle(ev.TimerRang(now=POLICY.poll_s))
+    assert run.handle(ev.Judged(now=10, asked=("task-1",), verdicts=(verdict("task-1", TaskState.OPEN),))) == [
+        ev.Wake(at=10 + POLICY.poll_s)
+    ]
+    assert ev.AskVerdicts in kinds(run.handle(ev.TimerRang(now=10 + POLICY.poll_s)))
+
+
+def test_a_task_to_which_nobody_may_commit_any_more_is_lost_whoever_told() -> None:
+    run = running()
+    run.handle(ev.TimerRang(now=POLICY.poll_s))
+    stuck = Verdict(task="task-1", state=TaskState.OPEN, committed=3, outstanding=0)
+    assert ev.Buy in kinds(run.handle(ev.Judged(now=10, asked=("task-1",), verdicts=(stuck,))))
 
 
 def test_a_limit_that_would_have_won_is_the_jobs_failure() -> None:

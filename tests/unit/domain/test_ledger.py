@@ -3,7 +3,19 @@ from __future__ import annotations
 import pytest
 
 from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import MINT, Reason, Transfer, audit, escrow_account, grant, moved, user_account
+from ec262.domain.ledger import (
+    MINT,
+    Reason,
+    Transfer,
+    audit,
+    change,
+    escrow_account,
+    grant,
+    invitation_grant,
+    moved,
+    operator_grant,
+    user_account,
+)
 
 
 def transfer(*, debit: str = "user:a", credit: str = "escrow:t", amount: int = 3) -> Transfer:
@@ -30,6 +42,24 @@ def test_the_mint_owes_what_was_granted() -> None:
 
 def test_a_grant_has_one_id_an_account() -> None:
     assert grant("b", 12, at=0).id == grant("b", 5, at=9).id != grant("c", 12, at=0).id
+
+
+def test_an_invitation_counts_once_an_account_and_adds_to_what_is_granted() -> None:
+    first = invitation_grant("b", "i1", 5, at=0)
+    assert first == invitation_grant("b", "i1", 5, at=9)
+    others = [invitation_grant("c", "i1", 5, at=0), invitation_grant("b", "i2", 5, at=0), grant("b", 5, at=0)]
+    assert len({first.id, *(other.id for other in others)}) == 4
+    assert moved({MINT: -12}, first) == {MINT: -17, "user:b": 5}
+
+
+def test_the_operator_grants_under_ids_of_its_own() -> None:
+    assert operator_grant("b", 5, id="x", at=0) == operator_grant("b", 5, id="x", at=9)
+    assert operator_grant("b", 5, id="b", at=0).id != grant("b", 5, at=0).id
+    assert moved({}, operator_grant("b", 5, id="x", at=0)) == {MINT: -5, "user:b": 5}
+
+
+def test_a_transfer_is_a_loss_here_and_a_gain_there() -> None:
+    assert (change(transfer(), "user:a"), change(transfer(), "escrow:t")) == (-3, 3)
 
 
 def test_the_same_movement_later_is_the_same_movement() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ec262.domain.commands import Requirement, WorkerAddress
-from ec262.domain.pool import Lot, Member, Pool
+from ec262.domain.pool import Lot, Member, Pool, Tie, address_block
 from ec262.domain.runtime import PythonTag
 from tests.discovery_town import FINGERPRINT, OTHER_PYTHON, PYTHON, REQUIREMENT, runtime
 
@@ -15,6 +17,8 @@ def member(
     machine: str = "x86_64",
     packages: tuple[str, ...] = (),
     slots: int = 1,
+    owner: str = "",
+    block: str = "",
 ) -> Member:
     return Member(
         worker=worker,
@@ -23,6 +27,8 @@ def member(
         packages=frozenset(packages),
         slots=slots,
         expires_at=1,
+        owner=owner or worker,
+        block=block or worker,
     )
 
 
@@ -30,8 +36,8 @@ def pool(*members: Member, busy: dict[str, int] | None = None) -> Pool:
     return Pool(members=members, busy=busy or {})
 
 
-def lot(*, tasks: int = 1, requirement: Requirement = REQUIREMENT) -> Lot:
-    return Lot(requirement=requirement, foreman="me", replicas=3, tasks=tasks)
+def lot(*, tasks: int = 1, requirement: Requirement = REQUIREMENT, **more: Any) -> Lot:
+    return Lot(requirement=requirement, foreman="me", replicas=3, tasks=tasks, **more)
 
 
 def test_free_slots_are_those_that_no_open_task_holds() -> None:
@@ -129,3 +135,56 @@ def test_a_shortfall_of_slots_alone_needs_no_more_words() -> None:
     assert pool(member("a"), member("b"), member("c")).shortfall(lot(tasks=4), assigned=1) == (
         "3 of 4 tasks not assigned: 3 workers needed for each, 3 eligible with 3 free slots"
     )
+
+
+def test_a_shortfall_of_added_replicas_tells_of_those_that_work_at_the_task_already() -> None:
+    members = (member("a"), member("b"), member("c"), member("d", machine="aarch64"), member("e"))
+    added = lot(company=frozenset({"a", "b", "gone"}), runtime=runtime())
+    assert pool(*members, busy={"c": 1}).shortfall(added, assigned=0) == (
+        "1 of 1 task not assigned: 3 workers needed for each, 2 eligible with 1 free slot; 2 have the task already; "
+        "1 gives results that cannot be compared with those of the task's workers; 1 is busy"
+    )
+    assert "1 has the task already; 2 give results" in pool(*members[2:], member("f", machine="arm")).shortfall(
+        lot(company=frozenset({"e"}), runtime=runtime()), assigned=0
+    )
+
+
+def test_a_shortfall_tells_whom_the_operator_keeps_apart() -> None:
+    members = (member("a", owner="x"), member("b", owner="x", block="y"), member("c", block="y"), member("d"))
+    assert (
+        pool(*members)
+        .shortfall(lot(tasks=9, apart=frozenset(Tie)), assigned=1)
+        .endswith(
+            "4 eligible with 4 free slots; "
+            "2 of the eligible share an owner with others, and a task gets no two of one; "
+            "2 of the eligible share an address block with others, and a task gets no two of one"
+        )
+    )
+    assert "share" not in pool(*members).shortfall(lot(tasks=9), assigned=1)
+
+
+def test_a_tie_to_the_tasks_own_workers_is_told_too() -> None:
+    members = (member("a", owner="x"), member("b", owner="x"))
+    added = lot(company=frozenset({"a"}), apart=frozenset({Tie.OWNER}))
+    assert "1 of the eligible shares an owner with others" in pool(*members).shortfall(added, assigned=0)
+
+
+def test_a_look_at_the_pool_tells_whom_the_operator_keeps_apart() -> None:
+    members = (member("a", block="x"), member("b", block="x"), member("c"))
+    apart = frozenset({Tie.BLOCK})
+    assert pool(*members).explanation(REQUIREMENT, foreman="me", apart=apart) == (
+        "2 of the eligible share an address block with others, and a task gets no two of one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "block"),
+    [
+        ("192.0.2.77", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("::ffff:192.0.2.77", "192.0.2.0/24"),
+        ("Worker.example", "worker.example"),
+    ],
+)
+def test_a_block_is_likely_one_network(host: str, block: str) -> None:
+    assert address_block(host) == block

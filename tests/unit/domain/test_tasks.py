@@ -1,53 +1,28 @@
 from __future__ import annotations
 
+import hashlib
+
 import attrs
 import pytest
 
-from ec262.domain.commands import TaskState, WorkerAddress
+from ec262.domain.commands import TaskState
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
-from ec262.domain.ledger import SERVICE, Reason, Transfer
-from ec262.domain.tasks import Replica, Task, commit, expire, give_up, purchase_transfer
-from tests.discovery_town import FINGERPRINT, digest
-
-DEADLINE = 1000.0
-EARLY, LATE = DEADLINE - 1, DEADLINE
-
-
-def open_task(*, replicas: int = 3, rule: str = "majority:3") -> Task:
-    return Task(
-        id="task-1",
-        foreman="foreman",
-        purchase="purchase-1",
-        rule=rule,
-        deadline=DEADLINE,
-        forgotten_at=DEADLINE + 100,
-        key=b"k" * 32,
-        replicas=tuple(
-            Replica(
-                worker=f"w{number}",
-                address=WorkerAddress(host="h", port=1 + number, fingerprint=FINGERPRINT),
-                secret=b"s" * 32,
-                delivery_secret=b"d" * 32,
-            )
-            for number in range(replicas)
-        ),
-    )
-
-
-def after(task: Task, *commitments: tuple[str, str]) -> Task:
-    for worker, text in commitments:
-        task, _ = commit(task, worker=worker, digest=digest(text), now=EARLY)
-    return task
-
-
-def paid(transfers: tuple[Transfer, ...]) -> list[tuple[str, str, int, Reason]]:
-    return [(each.debit, each.credit, each.amount, each.reason) for each in transfers]
+from ec262.domain.ledger import SERVICE, Reason
+from ec262.domain.tasks import CLAIM_S, commit, expire, fetch, give_up, purchase_transfer
+from tests.discovery_town import digest
+from tests.task_cases import DEADLINE, EARLY, LATE, after, moves, open_task, replica
 
 
 def test_buying_moves_a_credit_for_each_replica() -> None:
-    transfer = purchase_transfer(open_task(), at=5)
-    assert paid((transfer,)) == [("user:foreman", "escrow:task-1", 3, Reason.PURCHASE)]
+    transfer = purchase_transfer(open_task(), purchase="purchase-1", at=5)
+    assert moves([transfer]) == [("user:foreman", "escrow:task-1", 3, Reason.PURCHASE)]
     assert transfer.task == "task-1"
+
+
+def test_a_purchase_pays_for_its_own_replicas_alone() -> None:
+    task = open_task()
+    more = attrs.evolve(task, replicas=(*task.replicas, replica("w3", purchase="purchase-2")))
+    assert [purchase_transfer(more, purchase=name, at=5).amount for name in ("purchase-1", "purchase-2")] == [3, 1]
 
 
 def test_one_commitment_of_three_decides_nothing() -> None:
@@ -60,7 +35,7 @@ def test_one_commitment_of_three_decides_nothing() -> None:
 def test_the_quorum_wins_and_is_paid_at_once() -> None:
     task, transfers = commit(after(open_task(), ("w2", "a")), worker="w0", digest=digest("a"), now=EARLY)
     assert (task.state, task.digest, task.escrow) == (TaskState.WON, digest("a"), 1)
-    assert paid(transfers) == [
+    assert moves(transfers) == [
         ("escrow:task-1", "user:w0", 1, Reason.WIN),
         ("escrow:task-1", "user:w2", 1, Reason.WIN),
     ]
@@ -75,7 +50,7 @@ def test_commitments_are_in_order_of_arrival() -> None:
 def test_a_late_equal_commitment_is_paid_until_the_deadline() -> None:
     won = after(open_task(), ("w0", "a"), ("w1", "a"))
     task, transfers = commit(won, worker="w2", digest=digest("a"), now=DEADLINE - 0.001)
-    assert paid(transfers) == [("escrow:task-1", "user:w2", 1, Reason.WIN)]
+    assert moves(transfers) == [("escrow:task-1", "user:w2", 1, Reason.WIN)]
     assert (task.state, task.escrow) == (TaskState.WON, 0)
 
 
@@ -162,13 +137,13 @@ def test_before_the_deadline_nothing_expires() -> None:
 def test_what_nobody_won_goes_back_and_the_key_is_destroyed(commitments: list[tuple[str, str]]) -> None:
     task, transfers = expire(after(open_task(), *commitments), now=LATE)
     assert (task.state, task.key, task.escrow) == (TaskState.REFUNDED, None, 0)
-    assert paid(transfers) == [("escrow:task-1", "user:foreman", 3, Reason.REFUND)]
+    assert moves(transfers) == [("escrow:task-1", "user:foreman", 3, Reason.REFUND)]
 
 
 def test_what_a_win_did_not_pay_is_kept_by_the_service() -> None:
     task, transfers = expire(after(open_task(), ("w0", "a"), ("w1", "a")), now=LATE)
     assert (task.state, task.key, task.digest) == (TaskState.SETTLED, b"k" * 32, digest("a"))
-    assert paid(transfers) == [("escrow:task-1", SERVICE, 1, Reason.UNPAID)]
+    assert moves(transfers) == [("escrow:task-1", SERVICE, 1, Reason.UNPAID)]
     assert (task.escrow, task.is_due(LATE)) == (0, False)
 
 
@@ -191,12 +166,65 @@ def test_one_replica_wins_alone() -> None:
 
 def test_every_movement_of_a_task_has_an_id_of_its_own() -> None:
     task = open_task()
-    ids = [purchase_transfer(task, at=0).id]
+    ids = [purchase_transfer(task, purchase="purchase-1", at=0).id]
     for worker in ("w0", "w1"):
         task, transfers = commit(task, worker=worker, digest=digest("a"), now=EARLY)
         ids += [transfer.id for transfer in transfers]
     ids += [transfer.id for transfer in expire(task, now=LATE)[1]]
     assert len(ids) == len(set(ids)) == 4
+
+
+def test_a_worker_that_asks_for_its_part_is_busy_from_then_on() -> None:
+    task = open_task()
+    assert [each.fetched for each in task.replicas] == [False, False, False]
+    fetched = fetch(task, worker="w1")
+    assert [each.fetched for each in fetched.replicas] == [False, True, False]
+    assert fetch(fetched, worker="w1") is fetched
+    assert attrs.evolve(fetched, replicas=task.replicas) == task
+
+
+def test_only_the_assigned_ask_and_only_while_something_can_come_of_it() -> None:
+    with pytest.raises(UnknownTask, match="unknown task task-1"):
+        fetch(open_task(), worker="stranger")
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    assert fetch(won, worker="w2").running_key() == b"k" * 32
+    for task in (won, open_task()):
+        closed, _ = expire(task, now=LATE)
+        with pytest.raises(TaskClosed, match="the deadline"):
+            fetch(closed, worker="w2")
+
+
+@pytest.mark.parametrize(("age_s", "busy"), [(0.0, True), (CLAIM_S - 0.001, True), (CLAIM_S, False), (1e6, False)])
+def test_a_worker_that_does_not_ask_is_free_after_a_while(age_s: float, busy: bool) -> None:  # noqa: FBT001 - drawn
+    drawn = replica("w0", drawn_at=50.0)
+    assert drawn.takes_slot(50.0 + age_s) is busy
+    assert attrs.evolve(drawn, fetched=True).takes_slot(50.0 + age_s)
+
+
+def test_who_has_committed_or_given_up_is_free() -> None:
+    drawn = attrs.evolve(replica("w0"), fetched=True)
+    assert not attrs.evolve(drawn, given_up=True).takes_slot(0)
+    assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).takes_slot(0)
+
+
+def test_a_task_tells_how_many_may_still_commit_and_whether_that_decides_it() -> None:
+    task = open_task()
+    told = [(task.outstanding, task.decided)]
+    for worker, text in [("w0", "a"), ("w1", "b")]:
+        task = after(task, (worker, text))
+        told.append((task.outstanding, task.decided))
+    lost = give_up(task, worker="w2")
+    won = after(task, ("w2", "a"))
+    ended, _ = expire(task, now=LATE)
+    told += [(each.outstanding, each.decided) for each in (lost, won, ended)]
+    assert told == [(3, False), (2, False), (1, False), (0, True), (0, True), (0, True)]
+    early = after(open_task(), ("w0", "a"), ("w1", "a"))
+    assert (early.outstanding, early.decided) == (1, True)
+
+
+def test_of_a_delivery_secret_its_worker_may_know_the_sha256() -> None:
+    drawn = replica("w0")
+    assert drawn.delivery_digest == hashlib.sha256(drawn.delivery_secret).digest()
 
 
 def test_secrets_are_not_printed() -> None:

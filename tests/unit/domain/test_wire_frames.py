@@ -11,7 +11,19 @@ from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import Assign, Compute, Delivered, Hello, Ready
 from ec262.domain.wire import Decoder, encode, negotiate
 
-COMPUTE = Compute(task="t", phase=Phase.MAP, seed=7, limits=Limits(), functions=b"FFF", rows=b"RR")
+COMPUTE = Compute(task="t", phase=Phase.MAP, seed=7, limits=Limits(), round_floats=12, functions=b"FFF", rows=b"RR")
+
+HEADER = {
+    "kind": "compute",
+    "task": "t",
+    "phase": "map",
+    "seed": 1,
+    "limits": {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1},
+    "round_floats": 0,
+    "functions": 0,
+    "rows": 0,
+}
+"""Of the smallest ``compute`` message."""
 
 
 def frame(header: object, payload: bytes = b"") -> bytes:
@@ -51,6 +63,7 @@ def test_large_fields_follow_their_header_uncopied() -> None:
             "output_bytes": 64 << 20,
             "log_bytes": 64 << 10,
         },
+        "round_floats": 12,
         "functions": 3,
         "rows": 2,
     }
@@ -140,26 +153,28 @@ def test_what_is_no_message_is_a_violation(data: bytes, reason: str) -> None:
     ],
 )
 def test_limits_are_complete_and_positive(limits: object) -> None:
-    header = {"kind": "compute", "task": "t", "phase": "map", "seed": 1, "functions": 0, "rows": 0}
-    good = {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1}
-    assert isinstance(decode(frame({**header, "limits": good})), Compute)
+    assert isinstance(decode(frame(HEADER)), Compute)
     with pytest.raises(ProtocolViolation):
-        decode(frame({**header, "limits": limits}))
+        decode(frame({**HEADER, "limits": limits}))
 
 
-@pytest.mark.parametrize("change", [{"phase": "sort"}, {"phase": 1}, {"phase": ["map"]}, {"seed": -1}, {"seed": 2**63}])
-def test_a_phase_and_a_seed_are_of_their_kind(change: dict[str, object]) -> None:
-    limits = {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1}
-    header = {"kind": "compute", "task": "t", "phase": "map", "seed": 1, "functions": 0, "rows": 0, "limits": limits}
+@pytest.mark.parametrize(
+    "change",
+    [
+        *[{"phase": phase} for phase in ("sort", 1, ["map"])],
+        *[{"seed": seed} for seed in (-1, 2**63)],
+        *[{"round_floats": digits} for digits in (-1, 16, 1.0, None)],
+    ],
+)
+def test_phase_seed_and_digits_are_of_their_kind(change: dict[str, object]) -> None:
     with pytest.raises(ProtocolViolation):
-        decode(frame({**header, **change}))
+        decode(frame({**HEADER, **change}))
 
 
 def test_an_infinite_limit_is_refused() -> None:
-    header = b'{"kind":"compute","task":"t","phase":"map","seed":1,"functions":0,"rows":0,"limits":{"cpu_s":1e999,'
-    rest = b'"wall_s":1,"memory_bytes":1,"output_bytes":1,"log_bytes":1}}'
+    header = json.dumps(HEADER).replace('"cpu_s": 1', '"cpu_s": 1e999').encode()
     with pytest.raises(ProtocolViolation, match="wrong type"):
-        decode(frame(header + rest))
+        decode(frame(header))
 
 
 def test_a_message_may_follow_another_in_one_portion() -> None:

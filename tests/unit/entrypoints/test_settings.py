@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ec262.domain.availability import IdleRule
 from ec262.domain.errors import ConfigurationError
+from ec262.domain.job import Limits
+from ec262.domain.pool import Tie
+from ec262.entrypoints.bootstrap import discovery_policy
 from ec262.entrypoints.settings import Settings, load_settings
+from ec262.services.discovery_policy import Policy
 
 
 def test_defaults() -> None:
@@ -53,3 +59,58 @@ def test_a_file_with_unknown_or_broken_content(tmp_path: Path) -> None:
 
 def test_limits_in_bytes() -> None:
     assert Settings(memory_limit_mib=64).limits.memory_bytes == 64 << 20
+
+
+def test_the_output_limit_counts_too() -> None:
+    assert Settings(output_limit_mib=3).limits.output_bytes == 3 << 20
+    assert Settings(task_timeout=7, task_memory=33).task_limits == Limits(cpu_s=7, wall_s=7, memory_bytes=33 << 20)
+
+
+def test_hours_and_idleness_make_a_rule() -> None:
+    assert not Settings().availability.restricted
+    lent = load_settings({"hours": ["22-6"]}, {"EC262_WHEN_IDLE": "1", "EC262_IDLE_MINUTES": "2"}).availability
+    assert [str(hours) for hours in lent.hours] == ["22:00-06:00"]
+    assert lent.idle == IdleRule(load=0.25, input_s=120)
+    assert load_settings({}, {"EC262_HOURS": "1-2, 3-4 5-6"}).hours == ("1-2", "3-4", "5-6")
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ({"hours": ["25-26"]}, "'25-26' are no hours"),
+        ({"sandbox": "none"}, "sandbox"),
+        ({"nice": -1}, "nice"),
+        ({"round_floats": 16}, "round_floats"),
+        ({"idle_load": 0}, "idle_load"),
+    ],
+)
+def test_bad_rules_of_the_owner(flags: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        load_settings(flags, {})
+
+
+@pytest.mark.parametrize(("given", "grant"), [("12", 12), ("0", 0), ("invitation", "invitation"), ("none", "none")])
+def test_what_newcomers_get(given: str, grant: object) -> None:
+    assert load_settings({"grant": given}, {}).grant == load_settings({}, {"EC262_GRANT": given}).grant == grant
+
+
+@pytest.mark.parametrize("given", ["-1", "all", "1.5", ""])
+def test_newcomers_get_nothing_else(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="grant"):
+        load_settings({"grant": given}, {})
+
+
+@pytest.mark.parametrize(
+    ("grant", "credits", "invitations"), [(12, 12, True), (0, 0, True), ("invitation", 0, True), ("none", 0, False)]
+)
+def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) -> None:
+    settings = Settings(grant=grant, separate=("owner", "block"), max_open_tasks=7, max_escrow=8, retention=9.0)
+    assert discovery_policy(settings) == Policy(
+        grant=credits,
+        invitations=invitations,
+        retention_s=9.0,
+        max_open_tasks=7,
+        max_escrow=8,
+        apart=frozenset({Tie.OWNER, Tie.BLOCK}),
+    )
+    assert discovery_policy(Settings()) == Policy()

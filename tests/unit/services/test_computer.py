@@ -16,6 +16,7 @@ from ec262.domain.errors import (
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
 from ec262.services.computer import THREAD_BYTES, Computer, Replica
+from ec262.services.worker_batches import WorkerBatches
 from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
 
 WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
@@ -24,11 +25,11 @@ WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
 def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
     rig.discovery.assign(deadline_in_s=deadline_in_s)
     now = rig.clock()
-    return Replica(assignment=rig.discovery.assignments[TASK], deadline=now + deadline_in_s, forgotten_at=now + 3600.0)
+    return Replica(assignment=rig.discovery.assigned[TASK], deadline=now + deadline_in_s, forgotten_at=now + 3600.0)
 
 
 async def compute(rig: Rig, *, deadline_in_s: float = 60.0, limits: Limits | None = None) -> Committed | Failed:
-    return await Computer(rig.ports, rig.policy).compute(
+    return await Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy).compute(
         replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits()
     )
 
@@ -185,7 +186,7 @@ async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest
     caplog.set_level(logging.INFO, "ec262")
     rig = Rig(slots=1)
     rig.sandbox.act = act
-    computer = Computer(rig.ports, rig.policy)
+    computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
     first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits()))
     await asyncio.sleep(0)
     late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits())

@@ -11,8 +11,8 @@ import pytest
 
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.domain.account_commands import AccountStatus
 from ec262.domain.commands import (
-    AccountStatus,
     BuyTasks,
     PoolQuery,
     PoolStatus,
@@ -289,11 +289,14 @@ class Unlucky:
     def __init__(self, discovery: ForemanDiscovery) -> None:
         self._discovery = discovery
 
-    async def open_account(self) -> AccountStatus:
-        return await self._discovery.open_account()
+    async def open_account(self, invitation: str | None = None) -> AccountStatus:
+        return await self._discovery.open_account(invitation)
 
     async def pool(self, query: PoolQuery) -> PoolStatus:
         return await self._discovery.pool(query)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._discovery, name)
 
     async def buy(self, command: BuyTasks) -> Purchase:
         raise DiscoveryUnavailable("discovery is away")
@@ -307,8 +310,8 @@ async def test_discovery_that_stays_away_ends_the_job() -> None:
 
 async def test_credits_that_vanish_meanwhile_are_told() -> None:
     class Thief(Unlucky):
-        async def open_account(self) -> AccountStatus:
-            status = await super().open_account()
+        async def open_account(self, invitation: str | None = None) -> AccountStatus:
+            status = await super().open_account(invitation)
             return attrs.evolve(status, credits=status.credits + 100)
 
         async def buy(self, command: BuyTasks) -> Purchase:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 
+from ec262.adapters.memory.surroundings import MemorySurroundings
+from ec262.domain.availability import Availability, IdleRule, Moment, parse_hours
 from ec262.domain.commands import Lease, RegisterWorker
-from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable, NotAuthenticated
+from ec262.domain.errors import AddressUnreachable, ConfigurationError, DiscoveryUnavailable, NotAuthenticated
 from ec262.services import lease_keeper
 from ec262.services.lease_keeper import LeaseKeeper
 from ec262.services.worker_policy import WorkerPolicy
@@ -18,14 +21,15 @@ REGISTRATION = RegisterWorker(host="worker.example", port=1, fingerprint="0" * 6
 class Keeping:
     """A keeper at work."""
 
-    def __init__(self, discovery: ScriptedDiscovery, *, lease_s: float = 60.0) -> None:
+    def __init__(self, discovery: ScriptedDiscovery, *, lease_s: float = 60.0, **policy: Any) -> None:
+        self.surroundings = MemorySurroundings()
         self.stop = asyncio.Event()
         self.joined: list[Lease] = []
         registration = RegisterWorker(
             host="worker.example", port=1, fingerprint="0" * 64, runtime=RUNTIME, ttl_s=lease_s
         )
-        policy = WorkerPolicy(release="test", runtime=RUNTIME, retry_s=0.01, max_retry_s=0.01)
-        self.keeper = LeaseKeeper(discovery, registration, policy)
+        owner = WorkerPolicy(release="test", runtime=RUNTIME, retry_s=0.01, max_retry_s=0.01, watch_s=0.01, **policy)
+        self.keeper = LeaseKeeper(discovery, self.surroundings, registration, owner)
         self.task = asyncio.create_task(self.keeper.keep(self.stop, on_joined=self.joined.append))
 
     async def end(self) -> None:
@@ -145,3 +149,92 @@ async def test_leaving_does_not_wait_for_ever(
     await keeping.end()
     await keeping.keeper.leave()
     assert "the lease will run out" in caplog.text
+
+
+# --- an owner who wants the machine back ------------------------------------------------------------------------------
+
+AT_NIGHT = Availability(hours=(parse_hours("22-6"),))
+NIGHT = Moment(minute=23 * 60, others_load=None, input_idle_s=0.0)
+DAY = Moment(minute=12 * 60, others_load=None, input_idle_s=0.0)
+
+
+async def test_leaves_when_the_hours_are_over_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ec262")
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery, availability=AT_NIGHT)
+    keeping.surroundings.moment = NIGHT
+    await discovery.called("register", 2)  # looked at sooner than the lease would want it
+    keeping.surroundings.moment = DAY
+    await discovery.called("leave", 1)
+    await asyncio.sleep(0.05)
+    assert discovery.registration is None
+    assert discovery.calls.count("leave") == 1
+    assert len(keeping.joined) == 1
+    registered = discovery.calls.count("register")
+    keeping.surroundings.moment = NIGHT
+    await discovery.called("register", registered + 1)
+    await asyncio.sleep(0)
+    await keeping.end()
+    assert len(keeping.joined) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "in the pool as worker-account, reached at worker.example:1",
+        "left the pool",
+        "not in the pool, and back by itself: it is outside the hours 22:00-06:00",
+        "in the pool as worker-account, reached at worker.example:1",
+    ]
+
+
+async def test_stays_out_from_the_start_and_stops_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery, availability=AT_NIGHT)
+    await asyncio.sleep(0.05)
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert discovery.calls == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "not in the pool, and back by itself: it is outside the hours 22:00-06:00"
+    ]
+
+
+async def test_a_lease_that_could_not_be_given_up_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+    discovery = ScriptedDiscovery()
+    discovery.troubles["leave"] = [DiscoveryUnavailable("away")]
+    keeping = Keeping(discovery, availability=Availability(idle=IdleRule(load=0.5, input_s=0)))
+    keeping.surroundings.moment = Moment(minute=0, others_load=0.0, input_idle_s=0.0)
+    await discovery.called("register", 1)
+    keeping.surroundings.moment = Moment(minute=0, others_load=0.5, input_idle_s=0.0)
+    await discovery.called("leave", 1)
+    await asyncio.sleep(0.05)
+    await keeping.end()
+    await keeping.keeper.leave()
+    assert discovery.calls.count("leave") == 1
+    assert "the lease will run out: away" in caplog.text
+    assert "other programs use 50% or more of the processors" in caplog.text
+
+
+async def test_a_refusal_after_a_time_away_is_no_reason_to_give_up(caplog: pytest.LogCaptureFixture) -> None:
+    discovery = ScriptedDiscovery()
+    keeping = Keeping(discovery, availability=AT_NIGHT)
+    keeping.surroundings.moment = NIGHT
+    await discovery.called("register", 1)
+    keeping.surroundings.moment = DAY
+    await discovery.called("leave", 1)
+    discovery.troubles["register"] = [AddressUnreachable("nobody answers")]
+    keeping.surroundings.moment = NIGHT
+    registered = discovery.calls.count("register")
+    await discovery.called("register", registered + 2)
+    await asyncio.sleep(0)
+    await keeping.end()
+    assert len(keeping.joined) == 2
+    assert "discovery refuses the lease, trying again: nobody answers" in caplog.text
+
+
+async def test_a_machine_that_cannot_be_watched_is_for_the_owner_to_solve() -> None:
+    class Blind(MemorySurroundings):
+        async def observe(self) -> Moment:
+            raise ConfigurationError("no /proc")
+
+    keeping = Keeping(ScriptedDiscovery(), availability=AT_NIGHT)
+    keeping.keeper._surroundings = Blind()
+    with pytest.raises(ConfigurationError, match="no /proc"):
+        await keeping.task

@@ -212,6 +212,50 @@ async def test_a_payload_is_taken_for_an_announced_task_only_and_once(open_line:
     assert len(rig.sandbox.runs) == 1
 
 
+async def test_who_has_proved_one_assignment_has_the_others_checked_together(open_line: Open) -> None:
+    rig = Rig()
+    tasks = [f"task-{number:04}" for number in range(30)]
+    for task in tasks:
+        rig.discovery.assign(task)
+    connection = await (await open_line(rig)).greeted()
+    assert await ask(connection, assign(tasks[0])) == Ready(task=tasks[0])
+    rig.discovery.gate.clear()
+    await say(connection, *map(assign, tasks[1:]))
+    await asyncio.sleep(0.02)
+    rig.discovery.gate.set()
+    replies = [await hear(connection) for _ in tasks[1:]]
+    assert {reply.task for reply in replies if isinstance(reply, Ready)} == set(tasks[1:])
+    assert rig.discovery.calls.count("assignment") == 3
+    for task in tasks:
+        await say(connection, compute(task))
+    assert {type(await hear(connection)) for _ in tasks} == {Committed}
+
+
+async def test_a_strangers_assignments_are_checked_one_by_one(open_line: Open) -> None:
+    rig = Rig(max_refusals=2)
+    line = await open_line(rig)
+    connection = await line.greeted()
+    await say(connection, *(assign(f"guess-{number:04}") for number in range(10)))
+    async with asyncio.timeout(5):
+        await line.ended.wait()
+    assert rig.discovery.calls.count("assignment") == 3
+
+
+async def test_work_that_comes_before_its_assignment_is_checked_is_not_taken(open_line: Open) -> None:
+    rig = assigned()
+    rig.discovery.assign("task-0002")
+    connection = await (await open_line(rig)).greeted()
+    await ask(connection, assign())
+    assert await ask(connection, compute()) == Committed(task=TASK)
+    rig.discovery.gate.clear()
+    await say(connection, assign("task-0002"))
+    refused = await ask(connection, compute("task-0002", rows=bytes(1000)))
+    assert refused == Refused(task="task-0002", reason=NOT_ASSIGNED)
+    rig.discovery.gate.set()
+    assert await hear(connection) == Ready(task="task-0002")
+    assert await ask(connection, compute("task-0002")) == Committed(task="task-0002")
+
+
 async def test_a_payload_beyond_the_cap_ends_the_connection(open_line: Open) -> None:
     connection = await (await open_line(assigned(max_payload_bytes=100))).greeted()
     await ask(connection, assign())
@@ -449,7 +493,7 @@ async def test_nothing_secret_is_logged(open_line: Open, caplog: pytest.LogCaptu
         await ask(connection, request)
     assert isinstance(requests[1], Compute)
     assert isinstance(requests[2], Deliver)
-    assignment = rig.discovery.assignments[TASK]
+    assignment = rig.discovery.assigned[TASK]
     for secret in (assignment.key, assignment.secret, requests[2].secret, requests[1].rows):
         assert secret.hex() not in caplog.text
         assert repr(secret)[2:-1] not in caplog.text

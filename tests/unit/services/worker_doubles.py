@@ -10,8 +10,22 @@ from typing import Any
 
 from ec262.adapters.ciphers import AesSivCipher
 from ec262.adapters.memory.result_store import MemoryResultStore
-from ec262.domain.commands import AccountStatus, Assignment, CommitResult, Lease, RegisterWorker, WorkerAddress
-from ec262.domain.errors import CommitmentConflict, UnknownTask
+from ec262.adapters.memory.surroundings import MemorySurroundings
+from ec262.domain.account_commands import AccountStatus
+from ec262.domain.commands import (
+    Assignment,
+    AssignmentQuery,
+    Assignments,
+    CommitResults,
+    Committed,
+    GivenUp,
+    GiveUp,
+    Lease,
+    RegisterWorker,
+    TaskRefusal,
+    WorkerAddress,
+)
+from ec262.domain.errors import CommitmentConflict, DiscoveryRefused, UnknownTask
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import Assign, Compute, Deliver
 from ec262.domain.ports.result_store import ResultStore
@@ -49,14 +63,18 @@ class ScriptedDiscovery:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.troubles: defaultdict[str, list[Exception]] = defaultdict(list)
-        self.assignments: dict[str, Assignment] = {}
+        self.assigned: dict[str, Assignment] = {}
         self.commitments: dict[str, bytes] = {}
         self.given_up: list[str] = []
+        self.invitation: str | None = None
         self.registration: RegisterWorker | None = None
         self._called = asyncio.Event()
+        self.gate = asyncio.Event()
+        """While it is clear, questions about assignments are not answered."""
+        self.gate.set()
 
     def assign(self, task: str = TASK, *, deadline_in_s: float = 60.0, forgotten_in_s: float = 3600.0) -> None:
-        self.assignments[task] = Assignment(
+        self.assigned[task] = Assignment(
             task=task,
             key=KEY,
             secret=SECRET,
@@ -65,9 +83,10 @@ class ScriptedDiscovery:
             forgotten_in_s=forgotten_in_s,
         )
 
-    async def open_account(self) -> AccountStatus:
+    async def open_account(self, invitation: str | None = None) -> AccountStatus:
         self._note("open_account")
-        return AccountStatus(account="worker-account", credits=0, escrow=0)
+        self.invitation = invitation
+        return AccountStatus(account="worker-account", credits=0, escrow=0, open_tasks=0, reports=0, frozen=False)
 
     async def register(self, command: RegisterWorker) -> Lease:
         self._note("register")
@@ -79,20 +98,29 @@ class ScriptedDiscovery:
         self._note("leave")
         self.registration = None
 
-    async def assignment(self, task: str) -> Assignment:
+    async def assignments(self, query: AssignmentQuery) -> Assignments:
         self._note("assignment")
-        if task not in self.assignments:
-            raise UnknownTask(f"unknown task {task}")
-        return self.assignments[task]
+        await self.gate.wait()
+        refused = [
+            _refused(task, UnknownTask(f"unknown task {task}")) for task in query.tasks if task not in self.assigned
+        ]
+        found = [self.assigned[task] for task in query.tasks if task in self.assigned]
+        return Assignments(assignments=tuple(found), refused=tuple(refused))
 
-    async def commit(self, command: CommitResult) -> None:
+    async def commit(self, command: CommitResults) -> Committed:
         self._note("commit")
-        if self.commitments.setdefault(command.task, command.digest) != command.digest:
-            raise CommitmentConflict("another digest was committed before")
+        taken, refused = [], []
+        for commitment in command.commitments:
+            if self.commitments.setdefault(commitment.task, commitment.digest) == commitment.digest:
+                taken.append(commitment.task)
+            else:
+                refused.append(_refused(commitment.task, CommitmentConflict("another digest was committed before")))
+        return Committed(tasks=tuple(taken), refused=tuple(refused))
 
-    async def give_up(self, task: str) -> None:
+    async def give_up(self, command: GiveUp) -> GivenUp:
         self._note("give_up")
-        self.given_up.append(task)
+        self.given_up += command.tasks
+        return GivenUp(tasks=command.tasks, refused=())
 
     async def called(self, call: str, times: int) -> None:
         """Return when a method was called as often."""
@@ -108,10 +136,14 @@ class ScriptedDiscovery:
             raise self.troubles[call].pop(0)
 
 
+def _refused(task: str, error: DiscoveryRefused) -> TaskRefusal:
+    return TaskRefusal(task=task, error=error.code, message=str(error))
+
+
 class ScriptedSandbox:
     """A Sandbox that does what the test says."""
 
-    name = "scripted"
+    runtime = RUNTIME
 
     def __init__(self, act: Callable[[], Awaitable[Computed]] | None = None) -> None:
         self.act = act
@@ -142,12 +174,14 @@ class Rig:
         self.sandbox = ScriptedSandbox()
         self.cipher = AesSivCipher()
         self.results: ResultStore = results or MemoryResultStore(capacity_bytes=1 << 30)
+        self.surroundings = MemorySurroundings()
         self.policy = WorkerPolicy(release="test", runtime=RUNTIME, **{"retry_s": 0.001, **policy})
         self.ports = WorkerPorts(
             discovery=self.discovery,
             sandbox=self.sandbox,
             cipher=self.cipher,
             results=self.results,
+            surroundings=self.surroundings,
             clock=self.clock,
         )
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from ec262.domain.accounts import Account
+from ec262.domain.accounts import Account, Invitation
 from ec262.domain.commands import TaskState
 from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import Transfer, moved
+from ec262.domain.ledger import Posting, Transfer, change, moved
 from ec262.domain.pool import Member
 from ec262.domain.ports.unit_of_work import Holdings
 from ec262.domain.purchases import PurchaseRecord
@@ -46,18 +46,83 @@ class Table(Generic[Row]):
 
 
 class MemoryAccounts:
-    """Accounts by the digest of their token."""
+    """Accounts, and which of them each token opens; an empty name stands for none any more."""
 
     def __init__(self, journal: Journal) -> None:
-        self._table: Table[Account] = Table(journal)
+        self._accounts: Table[Account] = Table(journal)
+        self._tokens: Table[str] = Table(journal)
 
     def by_token(self, token_digest: bytes) -> Account | None:
         """Find the account that a token opens."""
-        return self._table.rows.get(token_digest.hex())
+        return self.get(self._tokens.rows.get(token_digest.hex(), ""))
 
-    def add(self, account: Account) -> None:
-        """Store a new account."""
-        self._table.put(account.token_digest.hex(), account)
+    def get(self, account: str) -> Account | None:
+        """Find an account by its id."""
+        return self._accounts.rows.get(account)
+
+    def is_revoked(self, token_digest: bytes) -> bool:
+        """Tell whether a token once opened an account, and does not any more."""
+        return self._tokens.rows.get(token_digest.hex()) == ""
+
+    def add(self, account: Account, token_digest: bytes) -> None:
+        """Store a new account and the token that opens it."""
+        self.save(account)
+        self.add_token(account.id, token_digest)
+
+    def save(self, account: Account) -> None:
+        """Store an account as it is now."""
+        self._accounts.put(account.id, account)
+
+    def revoke(self, account: str) -> None:
+        """From now on no token that an account has opens it."""
+        for digest in [digest for digest, opened in self._tokens.rows.items() if opened == account]:
+            self._tokens.put(digest, "")
+
+    def add_token(self, account: str, token_digest: bytes) -> None:
+        """Let one more token open a known account."""
+        self._tokens.put(token_digest.hex(), account)
+
+    def page(self, *, after: str, limit: int) -> Sequence[Account]:
+        """Return up to ``limit`` accounts whose ids come after ``after``, in the order of their ids."""
+        return [account for key, account in sorted(self._accounts.rows.items()) if key > after][:limit]
+
+
+class MemoryInvitations:
+    """Invitations by the digest of their code."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._table: Table[Invitation] = Table(journal)
+
+    def locked(self, code_digest: bytes) -> Invitation | None:
+        """Find an invitation by its code's digest."""
+        return self._table.rows.get(code_digest.hex())
+
+    def add(self, invitation: Invitation) -> None:
+        """Store a new invitation."""
+        self.save(invitation)
+
+    def save(self, invitation: Invitation) -> None:
+        """Store an invitation as it is now."""
+        self._table.put(invitation.code_digest.hex(), invitation)
+
+    def all(self) -> Sequence[Invitation]:
+        """Return every invitation, in the order of their ids."""
+        return sorted(self._table.rows.values(), key=lambda invitation: invitation.id)
+
+
+class MemoryReports:
+    """Who reported whom."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._table: Table[float] = Table(journal)
+
+    def add(self, *, worker: str, foreman: str, at: float) -> None:
+        """Note a report, once for each foreman and worker."""
+        self._table.put(f"{worker}/{foreman}", self._table.rows.get(f"{worker}/{foreman}", at))
+
+    def count(self, worker: str) -> int:
+        """Return how many foremen have reported a worker."""
+        return sum(pair.startswith(f"{worker}/") for pair in self._table.rows)
 
 
 class MemoryLedger:
@@ -67,13 +132,16 @@ class MemoryLedger:
         self._transfers: Table[Transfer] = Table(journal)
         self._balances: Table[int] = Table(journal)
 
-    def post(self, transfer: Transfer) -> None:
+    def post(self, transfers: Iterable[Transfer]) -> None:
         """Move credits, once."""
-        posted = self._transfers.rows.get(transfer.id)
-        if posted is not None:
-            if posted != transfer:
+        for transfer in transfers:
+            posted = self._transfers.rows.get(transfer.id)
+            if posted is None:
+                self._move(transfer)
+            elif posted != transfer:
                 raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")
-            return
+
+    def _move(self, transfer: Transfer) -> None:
         for account, balance in moved(self._balances.rows, transfer).items():
             if balance:
                 self._balances.put(account, balance)
@@ -85,6 +153,10 @@ class MemoryLedger:
         """Return the balance of a ledger account."""
         return self._balances.rows.get(account, 0)
 
+    def locked_balance(self, account: str) -> int:
+        """Return the balance of a ledger account."""
+        return self.balance(account)
+
     def balances(self) -> Mapping[str, int]:
         """Return every balance that is not zero."""
         return dict(self._balances.rows)
@@ -93,12 +165,26 @@ class MemoryLedger:
         """Return every movement, oldest first."""
         return list(self._transfers.rows.values())
 
+    def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
+        """Return up to ``limit`` movements of a ledger account, newest first."""
+        postings, balance = [], 0
+        for position, transfer in enumerate(self._transfers.rows.values(), start=1):
+            if account in {transfer.debit, transfer.credit}:
+                balance += change(transfer, account)
+                postings.append(
+                    Posting(position=position, transfer=transfer, change=change(transfer, account), balance=balance)
+                )
+        return [posting for posting in reversed(postings) if before is None or posting.position < before][:limit]
+
 
 class MemoryPool:
     """The leases of workers."""
 
     def __init__(self, journal: Journal) -> None:
         self._table: Table[Member] = Table(journal)
+
+    def lock(self) -> None:
+        """Nothing to do: units of work exclude each other here."""
 
     def get(self, worker: str) -> Member | None:
         """Find a worker's lease, run out or not."""
@@ -129,38 +215,47 @@ class MemoryTasks:
         self._table: Table[Task] = Table(journal)
         self._running: Table[Task] = Table(journal)
 
-    def add(self, task: Task) -> None:
-        """Store a new task."""
-        self.save(task)
+    def add(self, tasks: Collection[Task]) -> None:
+        """Store new tasks."""
+        self.save(tasks)
 
-    def save(self, task: Task) -> None:
-        """Store a task as it is now."""
-        self._table.put(task.id, task)
-        if task.state in RUNNING:
-            self._running.put(task.id, task)
-        else:
-            self._running.drop(task.id)
+    def save(self, tasks: Collection[Task]) -> None:
+        """Store tasks as they are now."""
+        for task in tasks:
+            self._table.put(task.id, task)
+            if task.state in RUNNING:
+                self._running.put(task.id, task)
+            else:
+                self._running.drop(task.id)
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
         return [self._table.rows[task] for task in sorted(set(tasks)) if task in self._table.rows]
 
+    def locked(self, tasks: Collection[str]) -> Sequence[Task]:
+        """Return those of the tasks that exist, in the order of their ids."""
+        return self.find(tasks)
+
     def of_purchase(self, purchase: str) -> Sequence[Task]:
-        """Return the tasks of a purchase, in the order of their ids."""
-        return [task for _, task in sorted(self._table.rows.items()) if task.purchase == purchase]
+        """Return the tasks that have replicas of a purchase, in the order of their ids."""
+        return [
+            task
+            for _, task in sorted(self._table.rows.items())
+            if any(replica.purchase == purchase for replica in task.replicas)
+        ]
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         """Return up to ``limit`` tasks whose deadline passed without having been applied."""
         return [task for task in self._running.rows.values() if task.is_due(now)][:limit]
 
-    def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its outstanding replicas of open tasks."""
+    def busy(self, now: float) -> Mapping[str, int]:
+        """Return, for each worker, how many replicas of open tasks take its slots."""
         return Counter(
             replica.worker
             for task in self._running.rows.values()
             if task.state is TaskState.OPEN
             for replica in task.replicas
-            if replica.outstanding
+            if replica.takes_slot(now)
         )
 
     def holdings(self, foreman: str) -> Holdings:
@@ -203,6 +298,8 @@ class MemoryStore:
         self.journal: Journal = []
         self.turn = threading.Lock()
         self.accounts = MemoryAccounts(self.journal)
+        self.invitations = MemoryInvitations(self.journal)
+        self.reports = MemoryReports(self.journal)
         self.ledger = MemoryLedger(self.journal)
         self.pool = MemoryPool(self.journal)
         self.tasks = MemoryTasks(self.journal)
@@ -219,6 +316,8 @@ class MemoryUnitOfWork:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.accounts = store.accounts
+        self.invitations = store.invitations
+        self.reports = store.reports
         self.ledger = store.ledger
         self.pool = store.pool
         self.tasks = store.tasks

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ec262.adapters.runtime import runtime_class
 from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.runner import Run
 from ec262.domain.errors import SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.runtime import RuntimeClass
 
 
 class UnconfinedSandbox:
@@ -16,13 +18,18 @@ class UnconfinedSandbox:
 
     name = "unconfined"
 
+    @property
+    def runtime(self) -> RuntimeClass:
+        """This interpreter's, on this machine."""
+        return runtime_class(self.name)
+
     async def start(self) -> None:
         """Nothing to get ready."""
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         """Run one task to its end. Raises SandboxLimitExceeded."""
         log = Log(limits.log_bytes)
-        run = Run(phase=work.phase.value, seed=work.seed, log=log)
+        run = Run(phase=work.phase.value, seed=work.seed, log=log, round_floats=work.round_floats)
         try:
             with printing_to(log):
                 outcome = run.compute(work.functions, work.rows)

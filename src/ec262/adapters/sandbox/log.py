@@ -13,9 +13,11 @@ _CUT = b"\n[the log is cut here]\n"
 class Log(io.RawIOBase):
     """Takes what is written, keeps the first ``limit`` bytes in memory and forgets the rest."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, copy: memoryview | None = None) -> None:
+        """``copy`` is memory of ``limit`` bytes in which all is kept, too, for who looks on from another process."""
         super().__init__()
         self._limit = limit
+        self._copy = copy
         self._printed = bytearray()
         self._end = b""
 
@@ -25,9 +27,12 @@ class Log(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Keep what there is room for; one byte more is kept to know that something was cut."""
-        size = len(data)
-        self._printed += data[: max(0, self._limit + 1 - len(self._printed))]
-        return size
+        start = len(self._printed)
+        self._printed += data[: max(0, self._limit + 1 - start)]
+        if self._copy is not None:
+            end = min(len(self._printed), self._limit)
+            self._copy[start:end] = self._printed[start:end]
+        return len(data)
 
     def end_with(self, text: str) -> None:
         """Put a text after all that is printed. Half of the room is its own, so that prints cannot push it out."""
@@ -45,7 +50,9 @@ class Log(io.RawIOBase):
 @contextlib.contextmanager
 def printing_to(log: Log) -> Iterator[None]:
     """Have all that Python code prints, to standard output or error, go to the log."""
-    text = io.TextIOWrapper(io.BufferedWriter(log), encoding="utf-8", errors="backslashreplace", newline="\n")
+    text = io.TextIOWrapper(
+        io.BufferedWriter(log), encoding="utf-8", errors="backslashreplace", newline="\n", line_buffering=True
+    )
     with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
         yield
     with contextlib.suppress(ValueError):  # the job has closed it

@@ -19,6 +19,7 @@ _REFUSED = (
     "[the sandbox refused this: a job can use no file, no network and no other process, and gets no new code "
     "from the machine it runs on]\n"
 )
+_SAYS_SO = "the ec262 sandbox"
 
 
 def failure(error: BaseException, *, function: str, row: str | None) -> Failure:
@@ -37,8 +38,9 @@ def traceback_text(error: BaseException) -> str:
         raise
     except BaseException as second:  # noqa: BLE001 - str() and repr() of the error are the job's code
         lines = [f"{_type_name(error)} (and to print it raised {_type_name(second)})\n"]
-    refused = isinstance(error, OSError) and error.errno == errno.EPERM
-    return "".join(lines) + (_REFUSED if refused else "")
+    text = "".join(lines)
+    refused = isinstance(error, OSError) and error.errno == errno.EPERM and _SAYS_SO not in text
+    return text + (_REFUSED if refused else "")
 
 
 def _type_name(error: BaseException) -> str:

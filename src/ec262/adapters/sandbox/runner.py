@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 
 from ec262.adapters.sandbox import randomness, report
 from ec262.adapters.sandbox.log import Log
+from ec262.adapters.sandbox.note import Note
 from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable, key_text
 from ec262.domain.outcome import Pairs, encode_outcome
+from ec262.domain.rounding import round_floats
 
 Pair = tuple[Any, Any]
 
@@ -30,11 +32,16 @@ class Yielded(NamedTuple):
 class Run:
     """One task under way. ``where`` tells at any moment, also from a signal handler, what it is at."""
 
-    def __init__(self, *, phase: str, seed: int, log: Log) -> None:
-        """``phase`` is ``map`` or ``reduce``; ``seed`` is the job's; ``log`` takes the traceback of a failure."""
+    def __init__(
+        self, *, phase: str, seed: int, log: Log, round_floats: int = 0, note: Note = lambda _function, _row: None
+    ) -> None:
+        """``phase`` is ``map`` or ``reduce``; ``seed`` is the job's; ``log`` takes the traceback of a failure;
+        ``round_floats`` is to how many digits floats are rounded, 0: not at all; ``note`` is told of each row."""
         self._phase = phase
         self._seed = seed
         self._log = log
+        self._digits = round_floats
+        self._note = note
         self._function = "job"
         self._row: tuple[Any] | None = None
 
@@ -81,14 +88,21 @@ class Run:
             raise JobDefinitionError(f"the job has no {name}")
         self._function = name
         salt = f"{self._seed}:{name}:".encode()
+        note, note_name = self._note, name.encode()
         pairs: list[Pair] = []
         ends: list[int] = []
         for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
             self._row = row[:1]
+            note(note_name, row_name)
             randomness.seed_row(salt + row_name)
             _gather(function, row, name, pairs)
+            if self._digits:
+                # Before anything else is done with them: a combiner groups by rounded keys.
+                start = ends[-1] if ends else 0
+                pairs[start:] = [round_floats(pair, self._digits) for pair in pairs[start:]]
             ends.append(len(pairs))
         self._row = None
+        note(note_name, b"")
         return Yielded(rows, pairs, ends)
 
     def _grouped(self, yielded: Yielded) -> list[Pair]:

@@ -1,183 +1,267 @@
-"""Accounts, books, leases and purchases over one open transaction."""
+"""Accounts, invitations, reports, leases and purchases over one open transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import attrs
-import msgspec
-from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
 from ec262.adapters.sql import schema
+from ec262.adapters.sql.dialects import one_of, upsert
 from ec262.adapters.sql.statements import Statements
-from ec262.domain.accounts import Account
-from ec262.domain.commands import WorkerAddress
-from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import Reason, Transfer, moved
+from ec262.adapters.sql.values import address_of, names_of, names_text, runtime_of, runtime_text
+from ec262.domain.accounts import Account, Invitation
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.runtime import RuntimeClass
+
+Found = TypeVar("Found")
+
+POOL_LOCK = 262_0001
+"""The number of PostgreSQL's advisory lock for who draws workers."""
+
+PURGE_LIMIT = 10_000
+"""Most rows that one call forgets: others wait for it. What is left comes with the next call."""
+
+_accounts, _tokens, _invitations = schema.accounts, schema.tokens, schema.invitations
+_reports, _members, _purchases = schema.reports, schema.members, schema.purchases
 
 
 class SqlAccounts:
-    """Who is known."""
+    """Who is known, and by which tokens."""
+
+    _BY_TOKEN = (
+        select(_accounts)
+        .join_from(_tokens, _accounts)
+        .where(_tokens.c.digest == bindparam("digest"), ~_tokens.c.revoked)
+    )
+    _GET = select(_accounts).where(_accounts.c.id == bindparam("id"))
+    _IS_REVOKED = select(_tokens.c.revoked).where(_tokens.c.digest == bindparam("digest"))
+    _ADD, _ADD_TOKEN = insert(_accounts), insert(_tokens)
+    _SAVE = (
+        update(_accounts)
+        .where(_accounts.c.id == bindparam("known"))
+        .values(owner=bindparam("owner"), frozen=bindparam("frozen"))
+    )
+    _REVOKE = update(_tokens).where(_tokens.c.account == bindparam("of")).values(revoked=True)
+    _PAGE = (
+        select(_accounts).where(_accounts.c.id > bindparam("after")).order_by(_accounts.c.id).limit(bindparam("most"))
+    )
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     def by_token(self, token_digest: bytes) -> Account | None:
         """Find the account that a token opens."""
-        row = self._statements.row(
-            select(schema.accounts).where(schema.accounts.c.token_digest == bindparam("digest")),
-            {"digest": token_digest},
-        )
-        return None if row is None else Account(**row)
+        return _first(map(_account, self._statements.fetch(self._BY_TOKEN, {"digest": token_digest})))
 
-    def add(self, account: Account) -> None:
-        """Store a new account."""
-        self._statements.run(insert(schema.accounts), attrs.asdict(account))
+    def get(self, account: str) -> Account | None:
+        """Find an account by its id."""
+        return _first(map(_account, self._statements.fetch(self._GET, {"id": account})))
+
+    def is_revoked(self, token_digest: bytes) -> bool:
+        """Tell whether a token once opened an account, and does not any more."""
+        return any(self._statements.column(self._IS_REVOKED, {"digest": token_digest}))
+
+    def add(self, account: Account, token_digest: bytes) -> None:
+        """Store a new account and the token that opens it."""
+        self._statements.change(self._ADD, attrs.asdict(account))
+        self.add_token(account.id, token_digest)
+
+    def save(self, account: Account) -> None:
+        """Store a known account as it is now."""
+        self._statements.change(self._SAVE, {"known": account.id, "owner": account.owner, "frozen": account.frozen})
+
+    def revoke(self, account: str) -> None:
+        """From now on no token that an account has opens it."""
+        self._statements.change(self._REVOKE, {"of": account})
+
+    def add_token(self, account: str, token_digest: bytes) -> None:
+        """Let one more token open a known account."""
+        self._statements.change(self._ADD_TOKEN, {"digest": token_digest, "account": account, "revoked": False})
+
+    def page(self, *, after: str, limit: int) -> Sequence[Account]:
+        """Return up to ``limit`` accounts whose ids come after ``after``, in the order of their ids."""
+        return [_account(row) for row in self._statements.fetch(self._PAGE, {"after": after, "most": limit})]
 
 
-class SqlLedger:
-    """The books. An account without a row has no credits."""
+class SqlInvitations:
+    """Codes that bring credits."""
+
+    _LOCKED = select(_invitations).where(_invitations.c.code_digest == bindparam("digest")).with_for_update()
+    _ADD = insert(_invitations)
+    _SAVE = update(_invitations).where(_invitations.c.id == bindparam("known")).values(uses_left=bindparam("left"))
+    _ALL = select(_invitations).order_by(_invitations.c.id)
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    def post(self, transfer: Transfer) -> None:
-        """Move credits, once."""
-        table = schema.transfers
-        row = self._statements.row(select(table).where(table.c.id == bindparam("key")), {"key": transfer.id})
-        if row is None:
-            self._move(transfer)
-        elif _transfer(row) != transfer:
-            raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")
+    def locked(self, code_digest: bytes) -> Invitation | None:
+        """Find and lock an invitation by its code's digest."""
+        return _first(map(_invitation, self._statements.fetch(self._LOCKED, {"digest": code_digest})))
 
-    def _move(self, transfer: Transfer) -> None:
-        table = schema.balances
-        rows = self._statements.rows(
-            select(table).where(table.c.account.in_(bindparam("accounts", expanding=True))),
-            {"accounts": [transfer.debit, transfer.credit]},
-        )
-        before = {row["account"]: row["balance"] for row in rows}
-        for account, balance in moved(before, transfer).items():
-            values = {"key": account, "account": account, "balance": balance}
-            if balance == 0:
-                self._statements.run(delete(table).where(table.c.account == bindparam("key")), {"key": account})
-            elif account in before:
-                self._statements.run(update(table).where(table.c.account == bindparam("key")), values)
-            else:
-                self._statements.run(insert(table), {"account": account, "balance": balance})
-        values = attrs.asdict(transfer, recurse=False) | {"reason": transfer.reason.value}
-        self._statements.run(insert(schema.transfers), values)
+    def add(self, invitation: Invitation) -> None:
+        """Store a new invitation."""
+        self._statements.change(self._ADD, attrs.asdict(invitation))
 
-    def balance(self, account: str) -> int:
-        """Return the balance of a ledger account."""
-        table = schema.balances
-        row = self._statements.row(select(table).where(table.c.account == bindparam("key")), {"key": account})
-        return 0 if row is None else int(row["balance"])
+    def save(self, invitation: Invitation) -> None:
+        """Store a known invitation as it is now."""
+        self._statements.change(self._SAVE, {"known": invitation.id, "left": invitation.uses_left})
 
-    def balances(self) -> Mapping[str, int]:
-        """Return every balance that is not zero."""
-        return {row["account"]: row["balance"] for row in self._statements.rows(select(schema.balances))}
+    def all(self) -> Sequence[Invitation]:
+        """Return every invitation, in the order of their ids."""
+        return [_invitation(row) for row in self._statements.fetch(self._ALL)]
 
-    def transfers(self) -> Sequence[Transfer]:
-        """Return every movement, oldest first."""
-        rows = self._statements.rows(select(schema.transfers).order_by(schema.transfers.c.position))
-        return [_transfer(row) for row in rows]
+
+class SqlReports:
+    """Which foremen said that a worker won and did not deliver."""
+
+    _ADD = text("INSERT INTO reports (worker, foreman, at) VALUES (:worker, :foreman, :at) ON CONFLICT DO NOTHING")
+    _COUNT = select(func.count()).select_from(_reports).where(_reports.c.worker == bindparam("worker"))
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def add(self, *, worker: str, foreman: str, at: float) -> None:
+        """Note a report, once for each foreman and worker."""
+        self._statements.change(self._ADD, {"worker": worker, "foreman": foreman, "at": at})
+
+    def count(self, worker: str) -> int:
+        """Return how many foremen have reported a worker."""
+        return sum(self._statements.column(self._COUNT, {"worker": worker}))
 
 
 class SqlPool:
     """The leases of workers."""
 
+    _GET = select(_members).where(_members.c.worker == bindparam("worker"))
+    _PUT = upsert(_members)
+    _REMOVE = delete(_members).where(_members.c.worker == bindparam("worker"))
+    _ALIVE = select(_members).where(_members.c.expires_at > bindparam("now")).order_by(_members.c.worker)
+    _ENDED = (
+        select(_members.c.worker)
+        .where(_members.c.expires_at <= bindparam("now"))
+        .limit(PURGE_LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+    _PURGE = delete(_members).where(one_of(_members.c.worker, "workers"))
+
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
+    def lock(self) -> None:
+        """Let nobody else draw workers until this unit of work ends."""
+        self._statements.lock(POOL_LOCK)
+
     def get(self, worker: str) -> Member | None:
         """Find a worker's lease, run out or not."""
-        table = schema.members
-        row = self._statements.row(select(table).where(table.c.worker == bindparam("key")), {"key": worker})
-        return None if row is None else _member(row)
+        return _first(map(_member, self._statements.fetch(self._GET, {"worker": worker})))
 
     def put(self, member: Member) -> None:
         """Add or replace a worker's lease."""
-        self.remove(member.worker)
         values = {
             "worker": member.worker,
             **attrs.asdict(member.address),
-            "runtime": msgspec.json.encode(member.runtime).decode(),
-            "packages": msgspec.json.encode(sorted(member.packages)).decode(),
+            "runtime": runtime_text(member.runtime),
+            "packages": names_text(tuple(sorted(member.packages))),
             "slots": member.slots,
             "expires_at": member.expires_at,
+            "owner": member.owner,
+            "block": member.block,
         }
-        self._statements.run(insert(schema.members), values)
+        self._statements.change(self._PUT, values)
 
     def remove(self, worker: str) -> None:
         """End a worker's lease, if it has one."""
-        table = schema.members
-        self._statements.run(delete(table).where(table.c.worker == bindparam("key")), {"key": worker})
+        self._statements.change(self._REMOVE, {"worker": worker})
 
     def alive(self, now: float) -> Sequence[Member]:
         """Return the leases that end after ``now``."""
-        table = schema.members
-        rows = self._statements.rows(
-            select(table).where(table.c.expires_at > bindparam("now")).order_by(table.c.worker), {"now": now}
-        )
-        return [_member(row) for row in rows]
+        return [_member(row) for row in self._statements.fetch(self._ALIVE, {"now": now})]
 
     def purge(self, now: float) -> None:
-        """Drop the leases that end at ``now`` or before."""
-        table = schema.members
-        self._statements.run(delete(table).where(table.c.expires_at <= bindparam("now")), {"now": now})
+        """Drop the leases that end at ``now`` or before; one that is just being renewed is left alone."""
+        ended = self._statements.column(self._ENDED, {"now": now})
+        if ended:
+            self._statements.change(self._PURGE, {"workers": ended})
 
 
 class SqlPurchases:
     """The ids that foremen made."""
+
+    _GET = select(_purchases).where(_purchases.c.id == bindparam("id"))
+    _ADD = insert(_purchases)
+    _OVER = (
+        select(_purchases.c.id)
+        .where(_purchases.c.forgotten_at <= bindparam("now"), schema.MOVED_NOTHING)
+        .limit(PURGE_LIMIT)
+        .with_for_update(skip_locked=True)
+    )
+    _FORGET = delete(_purchases).where(one_of(_purchases.c.id, "ids"))
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
     def get(self, purchase: str) -> PurchaseRecord | None:
         """Find a purchase."""
-        table = schema.purchases
-        row = self._statements.row(select(table).where(table.c.id == bindparam("key")), {"key": purchase})
-        return None if row is None else PurchaseRecord(**row)
+        return _first(map(_purchase, self._statements.fetch(self._GET, {"id": purchase})))
 
     def add(self, record: PurchaseRecord) -> None:
         """Store a new purchase."""
-        self._statements.run(insert(schema.purchases), attrs.asdict(record))
+        self._statements.change(self._ADD, attrs.asdict(record))
 
     def forget(self, now: float) -> None:
         """Drop the purchases to be forgotten that moved no credits."""
-        table = schema.purchases
-        self._statements.run(
-            delete(table).where(table.c.forgotten_at <= bindparam("now"), table.c.price == 0), {"now": now}
-        )
+        over = self._statements.column(self._OVER, {"now": now})
+        if over:
+            self._statements.change(self._FORGET, {"ids": over})
 
 
-def _transfer(row: RowMapping) -> Transfer:
-    values = {name: value for name, value in row.items() if name != "position"}
-    return Transfer(**values | {"reason": Reason(row["reason"])})
+def _first(found: Iterator[Found]) -> Found | None:
+    return next(found, None)
 
 
-def _member(row: RowMapping) -> Member:
-    return Member(
-        worker=row["worker"],
-        address=WorkerAddress(host=row["host"], port=row["port"], fingerprint=row["fingerprint"]),
-        runtime=_runtime(row["runtime"]),
-        packages=_packages(row["packages"]),
-        slots=row["slots"],
-        expires_at=row["expires_at"],
+def _account(row: Sequence[Any]) -> Account:
+    name, opened_at, owner, frozen = row
+    return Account(id=name, opened_at=opened_at, owner=owner, frozen=bool(frozen))
+
+
+def _invitation(row: Sequence[Any]) -> Invitation:
+    name, code_digest, credits, uses_left, owner, expires_at = row
+    return Invitation(
+        id=name,
+        code_digest=code_digest,
+        credits=credits,
+        uses_left=uses_left,
+        owner=owner,
+        expires_at=expires_at,
     )
 
 
-@lru_cache(maxsize=256)
-def _runtime(text: str) -> RuntimeClass:
-    """Workers come in few kinds: those of one kind share the value."""
-    return msgspec.json.decode(text, type=RuntimeClass)
+def _member(row: Sequence[Any]) -> Member:
+    worker, host, port, fingerprint, runtime, packages, slots, expires_at, owner, block = row
+    return Member(
+        worker=worker,
+        address=address_of(host, port, fingerprint),
+        runtime=runtime_of(runtime),
+        packages=frozenset(names_of(packages)),
+        slots=slots,
+        expires_at=expires_at,
+        owner=owner,
+        block=block,
+    )
 
 
-@lru_cache(maxsize=256)
-def _packages(text: str) -> frozenset[str]:
-    return msgspec.json.decode(text, type=frozenset[str])
+def _purchase(row: Sequence[Any]) -> PurchaseRecord:
+    name, foreman, digest, tasks, price, credits, shortfall, forgotten_at = row
+    return PurchaseRecord(
+        id=name,
+        foreman=foreman,
+        command_digest=digest,
+        tasks=tasks,
+        price=price,
+        credits=credits,
+        shortfall=shortfall,
+        forgotten_at=forgotten_at,
+    )

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Executable, RowMapping
+import attrs
+from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from ec262.adapters.sql.dialects import IN_EACH_OTHERS_WAY, UNIQUE_VIOLATION, advisory_lock, texts
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
 
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+Values = Mapping[str, Any]
+NOTHING: Values = {}
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise LedgerError where a constraint holds, DiscoveryUnavailable where the database does not do its work.
+    """Raise LedgerError where a constraint holds, DiscoveryUnavailable where the database does not do its work, or two
+    transactions stood in each other's way.
 
     The driver's text stays out of the message: it may quote parameters, and these may be secrets.
     """
     try:
         yield
-    except IntegrityError as error:
-        raise LedgerError("the database refuses a change that breaks its rules") from error
     except SQLAlchemyError as error:
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)  # SQLite's driver knows none
+        if state == UNIQUE_VIOLATION or state in IN_EACH_OTHERS_WAY:
+            raise DiscoveryUnavailable(
+                "somebody did the same, or stood in the way, just now: repeat the call"
+            ) from error
+        if isinstance(error, IntegrityError):
+            raise LedgerError("the database refuses a change that breaks its rules") from error
         raise DiscoveryUnavailable("the database does not answer") from error
 
 
@@ -34,17 +45,79 @@ class Statements:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def rows(self, statement: Executable, parameters: Parameters = None) -> Sequence[RowMapping]:
+    def rows(self, statement: Executable, parameters: Values | None = None) -> Sequence[RowMapping]:
         """Run a query and return its rows."""
         with translated():
             return self._connection.execute(statement, parameters).mappings().all()
 
-    def row(self, statement: Executable, parameters: Parameters = None) -> RowMapping | None:
+    def row(self, statement: Executable, parameters: Values | None = None) -> RowMapping | None:
         """Run a query and return its first row."""
         with translated():
             return self._connection.execute(statement, parameters).mappings().first()
 
-    def run(self, statement: Executable, parameters: Parameters = None) -> None:
+    def run(self, statement: Executable, parameters: Values | Sequence[Values] | None = None) -> None:
         """Run a statement that changes something; a list of parameters runs it once for each."""
         with translated():
             self._connection.execute(statement, parameters)
+
+    # What is below takes the short way: a parameter may be a list of texts (``dialects.one_of``), rows are tuples of
+    # what the driver makes of the columns; SQLite's knows no truth values, but 0 and 1.
+
+    def fetch(self, statement: ClauseElement, parameters: Values = NOTHING) -> Sequence[Any]:
+        """Run a query and return its rows."""
+        prepared = _prepared(statement, self._connection.dialect)
+        with translated():
+            return self._connection.exec_driver_sql(prepared.sql, self._arranged(prepared, parameters)).all()
+
+    def column(self, statement: ClauseElement, parameters: Values = NOTHING) -> list[Any]:
+        """Run a query and return the first column of its rows."""
+        return [row[0] for row in self.fetch(statement, parameters)]
+
+    def change(self, statement: ClauseElement, parameters: Values) -> None:
+        """Run a statement that changes something."""
+        prepared = _prepared(statement, self._connection.dialect, tuple(parameters))
+        with translated():
+            self._connection.exec_driver_sql(prepared.sql, self._arranged(prepared, parameters))
+
+    def change_each(self, statement: ClauseElement, rows: Sequence[Values]) -> None:
+        """Run a statement once for each row; they all have the same names, and no lists, in them."""
+        if rows:
+            prepared = _prepared(statement, self._connection.dialect, tuple(rows[0]))
+            with translated():
+                self._connection.exec_driver_sql(prepared.sql, list(map(prepared.arrange, rows)))
+
+    def _arranged(self, prepared: _Prepared, parameters: Values) -> tuple[Any, ...]:
+        return prepared.arrange(
+            {
+                name: texts(self._connection, value) if isinstance(value, list) else value
+                for name, value in parameters.items()
+            }
+        )
+
+    def lock(self, number: int) -> None:
+        """Take the lock of that number; see ``advisory_lock``."""
+        with translated():
+            advisory_lock(self._connection, number)
+
+
+@attrs.frozen
+class _Prepared:
+    """A statement as the driver takes it, and what puts parameters in their places."""
+
+    sql: str
+    arrange: Callable[[Values], tuple[Any, ...]]
+
+
+@lru_cache(maxsize=512)
+def _prepared(statement: ClauseElement, dialect: Dialect, columns: tuple[str, ...] = ()) -> _Prepared:
+    """Compile a statement. It is done once, and its parameters go to the driver as they are: at thousands of rows, what
+    SQLAlchemy does for each takes as long as the database."""
+    names = list(columns) if isinstance(statement, Insert) else None
+    compiled: Any = statement.compile(dialect=dialect, column_keys=names)
+    fixed = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}
+    places = compiled.positiontup
+    if not fixed and len(places) > 1:
+        return _Prepared(str(compiled), itemgetter(*places))
+    return _Prepared(
+        str(compiled), lambda given: tuple(fixed[name] if name in fixed else given[name] for name in places)
+    )

@@ -1,24 +1,88 @@
-"""Tasks and their replicas over one open transaction."""
+"""Tasks and their replicas over one open transaction: written in bulk, when the unit of work is committed or somebody
+asks for tasks; of a task that was there before, only what has changed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, RowMapping, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from ec262.adapters.sql import schema
+from ec262.adapters.sql.dialects import one_of
 from ec262.adapters.sql.statements import Statements
-from ec262.domain.commands import TaskState, WorkerAddress
+from ec262.adapters.sql.task_rows import (
+    CHANGING_REPLICA,
+    CHANGING_TASK,
+    REPLICA_COLUMNS,
+    TASK_COLUMNS,
+    replica_changes,
+    replica_values,
+    task_changes,
+    task_values,
+    tasks_of,
+    tasks_of_joined,
+)
+from ec262.domain.commands import TaskState
 from ec262.domain.ports.unit_of_work import Holdings
-from ec262.domain.tasks import RUNNING, Replica, Task
+from ec262.domain.tasks import CLAIM_S, RUNNING, Task
 
-_RUNNING = sorted(state.value for state in RUNNING)
-_CHANGING = ("digest", "arrival", "paid", "given_up")
-"""What happens to a replica after it was drawn."""
+FORGET_LIMIT = 5_000
+"""Most tasks that one call forgets: others wait for it. What is left comes with the next call."""
+
+_RUNNING: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in TaskState if state in RUNNING]
 
 _tasks, _replicas = schema.tasks, schema.replicas
+
+_LOCK = select(*TASK_COLUMNS).where(one_of(_tasks.c.id, "ids")).order_by(_tasks.c.id).with_for_update()
+_REPLICAS = (
+    select(*REPLICA_COLUMNS).where(one_of(_replicas.c.task, "ids")).order_by(_replicas.c.task, _replicas.c.position)
+)
+# Who locks nothing has to see both in one query: between two, others may change them.
+_JOINED = (
+    select(*TASK_COLUMNS, *REPLICA_COLUMNS).join_from(_tasks, _replicas).order_by(_tasks.c.id, _replicas.c.position)
+)
+_BY_ID = _JOINED.where(one_of(_tasks.c.id, "ids"))
+_OF_PURCHASE = _JOINED.where(
+    _tasks.c.id.in_(select(_replicas.c.task).where(_replicas.c.purchase == bindparam("purchase")))
+)
+_DUE = (
+    select(_tasks.c.id)
+    .where(_tasks.c.state.in_(_RUNNING), _tasks.c.deadline <= bindparam("now"))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_OVER = (
+    select(_tasks.c.id)
+    .where(_tasks.c.forgotten_at <= bindparam("now"), _tasks.c.state.not_in(_RUNNING))
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_FORGET = delete(_tasks).where(one_of(_tasks.c.id, "ids"))
+_BUSY = (  # Replica.takes_slot, of open tasks
+    select(_replicas.c.worker, func.count())
+    .join_from(_tasks, _replicas)
+    .where(
+        _tasks.c.state == TaskState.OPEN.value,
+        _replicas.c.digest.is_(None),
+        ~_replicas.c.given_up,
+        or_(_replicas.c.fetched, _replicas.c.drawn_at + CLAIM_S > bindparam("now")),
+    )
+    .group_by(_replicas.c.worker)
+)
+_HOLDINGS = (
+    select(func.count(_tasks.c.id.distinct()), func.count())
+    .join_from(_tasks, _replicas)
+    .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid)
+)
+_ADD_TASKS, _ADD_REPLICAS = insert(_tasks), insert(_replicas)
+_SAVE_TASKS = (
+    update(_tasks).where(_tasks.c.id == bindparam("known")).values({name: bindparam(name) for name in CHANGING_TASK})
+)
+_SAVE_REPLICAS = (
+    update(_replicas)
+    .where(_replicas.c.task == bindparam("of"), _replicas.c.worker == bindparam("by"))
+    .values({name: bindparam(name) for name in CHANGING_REPLICA})
+)
 
 
 class SqlTasks:
@@ -26,135 +90,91 @@ class SqlTasks:
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
+        self._stored: dict[str, Task] = {}
+        self._pending: dict[str, Task] = {}
+        self._new: set[str] = set()
 
-    def add(self, task: Task) -> None:
-        """Store a new task."""
-        self._statements.run(insert(_tasks), _task_values(task))
-        self._statements.run(insert(_replicas), _replica_values(task))
+    def add(self, tasks: Collection[Task]) -> None:
+        """Store new tasks."""
+        self._new.update(task.id for task in tasks)
+        self.save(tasks)
 
-    def save(self, task: Task) -> None:
-        """Store a known task as it is now."""
-        self._statements.run(
-            update(_tasks)
-            .where(_tasks.c.id == bindparam("known"))
-            .values({name: bindparam(name) for name in ("state", "key", "digest")}),
-            {"known": task.id, "state": task.state.value, "key": task.key, "digest": task.digest},
-        )
-        changed = [
-            {"of": task.id, "by": replica.worker} | {name: getattr(replica, name) for name in _CHANGING}
-            for replica in task.replicas
-            if not replica.outstanding
-        ]
-        if changed:
-            self._statements.run(
-                update(_replicas)
-                .where(_replicas.c.task == bindparam("of"), _replicas.c.worker == bindparam("by"))
-                .values({name: bindparam(name) for name in _CHANGING}),
-                changed,
-            )
+    def save(self, tasks: Collection[Task]) -> None:
+        """Store known tasks as they are now."""
+        self._pending.update((task.id, task) for task in tasks)
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
-        return self._load(_tasks.c.id.in_(bindparam("ids", expanding=True)), {"ids": list(tasks)})
+        self.flush()
+        return tasks_of_joined(self._statements.fetch(_BY_ID, {"ids": list(tasks)}))
+
+    def locked(self, tasks: Collection[str]) -> Sequence[Task]:
+        """Return those of the tasks that exist, in the order of their ids, and lock them."""
+        self.flush()
+        return self._lock(tasks)
 
     def of_purchase(self, purchase: str) -> Sequence[Task]:
-        """Return the tasks of a purchase, in the order of their ids."""
-        return self._load(_tasks.c.purchase == bindparam("purchase"), {"purchase": purchase})
+        """Return the tasks that have replicas of a purchase, in the order of their ids."""
+        self.flush()
+        return tasks_of_joined(self._statements.fetch(_OF_PURCHASE, {"purchase": purchase}))
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
-        """Return up to ``limit`` tasks whose deadline passed without having been applied."""
-        passed = _tasks.c.state.in_(_RUNNING) & (_tasks.c.deadline <= bindparam("now"))
-        return self._load(passed, {"now": now}, limit=limit)
+        """Return up to ``limit`` tasks whose deadline passed without having been applied, and lock them."""
+        self.flush()
+        return self._lock(self._statements.column(_DUE, {"now": now, "most": limit}))
 
-    def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its outstanding replicas of open tasks."""
-        rows = self._statements.rows(
-            select(_replicas.c.worker, func.count().label("count"))
-            .join(_tasks, _tasks.c.id == _replicas.c.task)
-            .where(_tasks.c.state == TaskState.OPEN.value, _replicas.c.digest.is_(None), ~_replicas.c.given_up)
-            .group_by(_replicas.c.worker)
-        )
-        return {row["worker"]: row["count"] for row in rows}
+    def busy(self, now: float) -> Mapping[str, int]:
+        """Return, for each worker that has any, how many replicas of open tasks take its slots."""
+        self.flush()
+        return dict(self._statements.fetch(_BUSY, {"now": now}))
 
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""
-        row = self._statements.row(
-            select(
-                func.count(_tasks.c.id.distinct()).label("tasks"),
-                func.count().label("credits"),
-            )
-            .join(_replicas, _replicas.c.task == _tasks.c.id)
-            .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid),
-            {"foreman": foreman},
-        )
-        return Holdings(**row) if row is not None else Holdings(tasks=0, credits=0)
+        self.flush()
+        ((tasks, credits),) = self._statements.fetch(_HOLDINGS, {"foreman": foreman})
+        return Holdings(tasks=tasks, credits=credits)
 
     def forget(self, now: float) -> None:
         """Drop the tasks to be forgotten whose deadline was applied, and with them their replicas."""
-        self._statements.run(
-            delete(_tasks).where(_tasks.c.forgotten_at <= bindparam("now"), _tasks.c.state.not_in(_RUNNING)),
-            {"now": now},
-        )
+        self.flush()
+        over = self._statements.column(_OVER, {"now": now, "most": FORGET_LIMIT})
+        if over:
+            self._statements.change(_FORGET, {"ids": over})
 
-    def _load(
-        self, condition: ColumnElement[bool], parameters: Mapping[str, Any], *, limit: int | None = None
-    ) -> list[Task]:
-        rows = self._statements.rows(select(_tasks).where(condition).order_by(_tasks.c.id).limit(limit), parameters)
-        if not rows:
+    def flush(self) -> None:
+        """Write what is new or has changed."""
+        if self._pending:
+            unknown = self._pending.keys() - self._stored.keys() - self._new
+            self._lock(unknown)
+            self._write_new([self._pending[name] for name in sorted(self._new)])
+            known = sorted(self._pending.keys() - self._new)
+            self._write_changes([(self._stored[name], self._pending[name]) for name in known])
+            self._keep(self._pending.values())
+            self._pending, self._new = {}, set()
+
+    def release(self) -> None:
+        """Know no more what is stored: the locks are gone."""
+        self._stored = {}
+
+    def _write_new(self, tasks: Sequence[Task]) -> None:
+        self._statements.change_each(_ADD_TASKS, [task_values(task) for task in tasks])
+        self._statements.change_each(_ADD_REPLICAS, [row for task in tasks for row in replica_values(task)])
+
+    def _write_changes(self, changes: Sequence[tuple[Task, Task]]) -> None:
+        run = self._statements.change_each
+        run(_SAVE_TASKS, [row for before, after in changes for row in task_changes(before, after)])
+        run(_SAVE_REPLICAS, [row for before, after in changes for row in replica_changes(before, after)])
+        added = [row for before, after in changes for row in replica_values(after, since=len(before.replicas))]
+        run(_ADD_REPLICAS, added)
+
+    def _lock(self, tasks: Collection[str]) -> list[Task]:
+        if not tasks:
             return []
-        replicas: dict[str, list[Replica]] = defaultdict(list)
-        for row in self._statements.rows(
-            select(_replicas)
-            .where(_replicas.c.task.in_(bindparam("ids", expanding=True)))
-            .order_by(_replicas.c.task, _replicas.c.position),
-            {"ids": [row["id"] for row in rows]},
-        ):
-            replicas[row["task"]].append(_replica(row))
-        return [Task(**{**row, "state": TaskState(row["state"])}, replicas=tuple(replicas[row["id"]])) for row in rows]
+        ids = {"ids": list(tasks)}
+        locked = self._statements.fetch(_LOCK, ids)
+        found = tasks_of(locked, self._statements.fetch(_REPLICAS, ids))
+        self._keep(found)
+        return found
 
-
-def _task_values(task: Task) -> dict[str, Any]:
-    return {
-        "id": task.id,
-        "foreman": task.foreman,
-        "purchase": task.purchase,
-        "rule": task.rule,
-        "deadline": task.deadline,
-        "forgotten_at": task.forgotten_at,
-        "key": task.key,
-        "state": task.state.value,
-        "digest": task.digest,
-    }
-
-
-def _replica_values(task: Task) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": task.id,
-            "worker": replica.worker,
-            "position": position,
-            "host": replica.address.host,
-            "port": replica.address.port,
-            "fingerprint": replica.address.fingerprint,
-            "secret": replica.secret,
-            "delivery_secret": replica.delivery_secret,
-            "digest": replica.digest,
-            "arrival": replica.arrival,
-            "paid": replica.paid,
-            "given_up": replica.given_up,
-        }
-        for position, replica in enumerate(task.replicas)
-    ]
-
-
-def _replica(row: RowMapping) -> Replica:
-    return Replica(
-        worker=row["worker"],
-        address=WorkerAddress(host=row["host"], port=row["port"], fingerprint=row["fingerprint"]),
-        secret=row["secret"],
-        delivery_secret=row["delivery_secret"],
-        digest=row["digest"],
-        arrival=row["arrival"],
-        paid=row["paid"],
-        given_up=row["given_up"],
-    )
+    def _keep(self, tasks: Iterable[Task]) -> None:
+        self._stored.update((task.id, task) for task in tasks)

@@ -1,51 +1,56 @@
-"""Units of work over a database. SQLite, in its write-ahead-log mode, survives kill -9 and power cuts."""
+"""Units of work over a database: SQLite, where they exclude each other from their first moment on, or PostgreSQL, where
+they run side by side, in any number of processes."""
 
 from __future__ import annotations
 
-import os
 import threading
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from ec262.adapters.sql.repositories import SqlAccounts, SqlLedger, SqlPool, SqlPurchases
-from ec262.adapters.sql.schema import metadata
+from ec262.adapters.sql.dialects import POSTGRESQL
+from ec262.adapters.sql.engines import for_snapshots, open_engine, speakable
+from ec262.adapters.sql.ledger import SqlLedger
+from ec262.adapters.sql.repositories import SqlAccounts, SqlInvitations, SqlPool, SqlPurchases, SqlReports
+from ec262.adapters.sql.revisions import bring_up_to_date
 from ec262.adapters.sql.statements import Statements, translated
 from ec262.adapters.sql.tasks import SqlTasks
 from ec262.domain.errors import ConfigurationError
 
-BUSY_TIMEOUT_S = 10
-"""How long to wait for another process that holds the file."""
+Turn = AbstractContextManager[object]
 
 
 class SqlUnitOfWork:
-    """One transaction, which excludes all others from its first moment on."""
+    """One transaction. Tasks and transfers are written when it is committed, or when somebody asks for them."""
 
     accounts: SqlAccounts
+    invitations: SqlInvitations
+    reports: SqlReports
     ledger: SqlLedger
     pool: SqlPool
     tasks: SqlTasks
     purchases: SqlPurchases
     _connection: Connection
+    _end: ExitStack
 
-    def __init__(self, engine: Engine, turn: threading.Lock) -> None:
+    def __init__(self, engine: Engine, turn: Turn) -> None:
         self._engine = engine
         self._turn = turn
 
     def __enter__(self) -> Self:
-        self._turn.acquire()
-        try:
+        with ExitStack() as undo:
+            undo.enter_context(self._turn)
             with translated():
-                self._connection = self._engine.connect()
-        except BaseException:
-            self._turn.release()
-            raise
+                self._connection = undo.enter_context(self._engine.connect())
+                self._connection.begin()
+            self._end = undo.pop_all()
         statements = Statements(self._connection)
         self.accounts = SqlAccounts(statements)
+        self.invitations = SqlInvitations(statements)
+        self.reports = SqlReports(statements)
         self.ledger = SqlLedger(statements)
         self.pool = SqlPool(statements)
         self.tasks = SqlTasks(statements)
@@ -55,75 +60,48 @@ class SqlUnitOfWork:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            with translated():
-                self._connection.close()
-        finally:
-            self._turn.release()
+        with translated():
+            self._end.close()
 
     def commit(self) -> None:
         """Make what was done durable; the next statement begins another transaction."""
+        self.tasks.flush()
+        self.ledger.flush()
         with translated():
             self._connection.commit()
+        self.tasks.release()
 
 
 class SqlDatabase:
-    """A database and its tables, made where they are missing. Its ``unit_of_work`` is a UnitOfWorkFactory."""
+    """A database with its tables as this release has them. Its ``unit_of_work`` is a UnitOfWorkFactory; ``engine`` is
+    for other storages in the same database."""
 
     def __init__(self, url: str) -> None:
-        """Open by SQLAlchemy URL, such as ``sqlite:////var/lib/ec262/discovery.sqlite``. Raises ConfigurationError."""
+        """Open by SQLAlchemy URL, such as ``sqlite:////var/lib/ec262/discovery.sqlite`` or
+        ``postgresql://ec262@db.example.org/ec262``; make the tables in an empty database, upgrade those of an earlier
+        release. Raises ConfigurationError."""
+        self.engine = open_engine(url)
         try:
-            parsed = make_url(url)
-            _check(parsed)
-            _create_private(Path(str(parsed.database)))
-            self._engine = _open(parsed)
-        except (ArgumentError, OSError, SQLAlchemyError) as error:
+            bring_up_to_date(self.engine)
+        except SQLAlchemyError as error:
+            self.engine.dispose()
             cause = getattr(error, "orig", None) or error
-            raise ConfigurationError(f"cannot open the database {url}: {cause}") from error
-        # Threads of this process queue here, in order; SQLite's own waiting, which polls, is for other processes.
-        self._turn = threading.Lock()
+            raise ConfigurationError(f"cannot open the database {speakable(self.engine.url)}: {cause}") from error
+        except BaseException:
+            self.engine.dispose()
+            raise
+        # SQLite has one transaction at a time, and lets others ask again and again whether it is over. So threads of
+        # this process queue here, in order; its own way is for other processes.
+        self._turn: Turn = nullcontext() if self.engine.dialect.name == POSTGRESQL else threading.Lock()
 
     def unit_of_work(self) -> SqlUnitOfWork:
         """Make a unit of work, to be entered once."""
-        return SqlUnitOfWork(self._engine, self._turn)
+        return SqlUnitOfWork(self.engine, self._turn)
+
+    def snapshot(self) -> SqlUnitOfWork:
+        """Make a unit of work for reading alone: all of it is as it was at one moment, and nobody waits for it."""
+        return SqlUnitOfWork(for_snapshots(self.engine), nullcontext())
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._engine.dispose()
-
-
-def _check(url: URL) -> None:
-    if url.get_backend_name() != "sqlite":
-        raise ConfigurationError(f"the database {url.get_backend_name()} is not supported: use sqlite:///PATH")
-    if url.database in {None, "", ":memory:"}:
-        raise ConfigurationError("the database must be a file: sqlite:///PATH")
-
-
-def _create_private(path: Path) -> None:
-    """Make the file, readable by its owner alone, before SQLite does; SQLite gives its companions the same mode."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-
-
-def _open(url: URL) -> Engine:
-    # Parameters are hidden in errors, which end in logs: some are secrets.
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, hide_parameters=True)
-    event.listen(engine, "connect", _configure)
-    event.listen(engine, "begin", _begin)
-    try:
-        metadata.create_all(engine)
-    except SQLAlchemyError:
-        engine.dispose()
-        raise
-    return engine
-
-
-def _configure(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin does
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+        self.engine.dispose()

@@ -1,15 +1,22 @@
-"""The discovery service as its two kinds of client see it. Every method raises DiscoveryUnavailable when there is no
-answer, and the subclass of DiscoveryRefused that says why when the answer is no. Repeating a call is always safe."""
+"""The discovery service as its clients see it. Every method raises DiscoveryUnavailable when there is no answer, and
+the subclass of DiscoveryRefused that says why when the answer is no. Repeating a call is always safe."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from ec262.domain.account_commands import AccountStatus, History, HistoryQuery
 from ec262.domain.commands import (
-    AccountStatus,
-    Assignment,
+    AddReplicas,
+    AssignmentQuery,
+    Assignments,
+    BuyDisputes,
     BuyTasks,
-    CommitResult,
+    CommitResults,
+    Committed,
+    DeliveryReports,
+    GivenUp,
+    GiveUp,
     Lease,
     PoolQuery,
     PoolStatus,
@@ -21,10 +28,31 @@ from ec262.domain.commands import (
 
 
 class Accounts(Protocol):
-    """What both kinds of client need."""
+    """What every kind of client needs."""
 
-    async def open_account(self) -> AccountStatus:
-        """Open the account of this client's token, or find it again."""
+    async def open_account(self, invitation: str | None = None) -> AccountStatus:
+        """Open the account of this client's token, or find it again; an invitation brings credits, once. Raises
+        InvitationRefused."""
+        ...
+
+
+class AccountDiscovery(Accounts, Protocol):
+    """What the holder of an account asks."""
+
+    async def account(self) -> AccountStatus:
+        """Tell how the account stands. Raises NotAuthenticated if there is none."""
+        ...
+
+    async def history(self, query: HistoryQuery) -> History:
+        """Tell the account's movements."""
+        ...
+
+    async def replace_token(self, token: str) -> None:
+        """Let another token open the account, and this client's no more."""
+        ...
+
+    async def close_account(self) -> None:
+        """Revoke this client's token: nothing opens the account any more."""
         ...
 
 
@@ -39,8 +67,21 @@ class ForemanDiscovery(Accounts, Protocol):
         """Buy tasks. Raises PurchaseTooExpensive, PurchaseConflict, LimitReached."""
         ...
 
+    async def add_replicas(self, command: AddReplicas) -> Purchase:
+        """Add workers to open tasks. Raises PurchaseTooExpensive, PurchaseConflict, LimitReached."""
+        ...
+
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
-        """Tell the state of tasks that this account bought; what it did not buy is left out."""
+        """Tell the state of tasks that this account bought; what it did not buy is left out. Returns when one of them
+        is decided, or ``wait_s`` are over."""
+        ...
+
+    async def dispute(self, command: BuyDisputes) -> Verdicts:
+        """Pay all who committed to tasks that none won; tell the tasks' state. What cannot be disputed stays open."""
+        ...
+
+    async def report(self, command: DeliveryReports) -> None:
+        """Tell of winners that did not deliver."""
         ...
 
 
@@ -55,14 +96,15 @@ class WorkerDiscovery(Accounts, Protocol):
         """Leave the pool; fine also for who is not in it."""
         ...
 
-    async def assignment(self, task: str) -> Assignment:
-        """Tell a replica assigned to this worker. Raises UnknownTask, TaskClosed."""
+    async def assignments(self, query: AssignmentQuery) -> Assignments:
+        """Tell the replicas assigned to this worker. Refused one by one: UnknownTask, TaskClosed."""
         ...
 
-    async def commit(self, command: CommitResult) -> None:
-        """Commit a result. Raises UnknownTask, CommitmentConflict, TaskClosed."""
+    async def commit(self, command: CommitResults) -> Committed:
+        """Commit results. Refused one by one: UnknownTask, CommitmentConflict, TaskClosed."""
         ...
 
-    async def give_up(self, task: str) -> None:
-        """Tell that no result will be committed, so that the slot is free. Raises UnknownTask, TaskClosed."""
+    async def give_up(self, command: GiveUp) -> GivenUp:
+        """Tell that no results will be committed, so that slots are free. Refused one by one: UnknownTask,
+        TaskClosed."""
         ...

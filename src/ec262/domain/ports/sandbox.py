@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.runtime import RuntimeClass
 
 
 class Sandbox(Protocol):
     """Runs one task's functions where they can hurt nobody. Calls may overlap: one child each."""
 
     @property
-    def name(self) -> str:
-        """The adapter's name, part of the runtime class ("linux")."""
+    def runtime(self) -> RuntimeClass:
+        """Which foremen it serves, and with whose results its own can be compared. Known before the start."""
         ...
 
     async def start(self) -> None:

@@ -1,19 +1,21 @@
 """The discovery service's storage: repositories inside a transaction.
 
-Units of work exclude each other: what one reads stays as it is until it ends. Every method raises
-DiscoveryUnavailable when the storage does not answer.
+Units of work may run side by side, in several processes. What one has locked, or changed, nobody else locks or changes
+until it ends; what was only read may be old. Locks are taken in one order, so that nobody waits in a circle: the pool,
+then tasks (by id), then whatever else. Every method raises DiscoveryUnavailable when the storage does not answer, or
+two units of work stood in each other's way; to repeat the whole unit of work then is safe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 import attrs
 
-from ec262.domain.accounts import Account
-from ec262.domain.ledger import Transfer
+from ec262.domain.accounts import Account, Invitation
+from ec262.domain.ledger import Posting, Transfer
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.tasks import Task
@@ -28,27 +30,87 @@ class Holdings:
 
 
 class AccountRepository(Protocol):
-    """Who is known."""
+    """Who is known, and by which tokens."""
 
     def by_token(self, token_digest: bytes) -> Account | None:
         """Find the account that a token opens."""
         ...
 
-    def add(self, account: Account) -> None:
-        """Store a new account."""
+    def get(self, account: str) -> Account | None:
+        """Find an account by its id."""
+        ...
+
+    def is_revoked(self, token_digest: bytes) -> bool:
+        """Tell whether a token once opened an account, and does not any more."""
+        ...
+
+    def add(self, account: Account, token_digest: bytes) -> None:
+        """Store a new account and the token that opens it."""
+        ...
+
+    def save(self, account: Account) -> None:
+        """Store a known account as it is now; only owner and frozen ever change."""
+        ...
+
+    def revoke(self, account: str) -> None:
+        """From now on no token that an account has opens it; they stay known as revoked."""
+        ...
+
+    def add_token(self, account: str, token_digest: bytes) -> None:
+        """Let one more token open a known account."""
+        ...
+
+    def page(self, *, after: str, limit: int) -> Sequence[Account]:
+        """Return up to ``limit`` accounts whose ids come after ``after``, in the order of their ids."""
+        ...
+
+
+class InvitationRepository(Protocol):
+    """Codes that bring credits."""
+
+    def locked(self, code_digest: bytes) -> Invitation | None:
+        """Find and lock an invitation by its code's digest."""
+        ...
+
+    def add(self, invitation: Invitation) -> None:
+        """Store a new invitation."""
+        ...
+
+    def save(self, invitation: Invitation) -> None:
+        """Store a known invitation as it is now; only ``uses_left`` ever changes."""
+        ...
+
+    def all(self) -> Sequence[Invitation]:
+        """Return every invitation, in the order of their ids."""
+        ...
+
+
+class ReportRepository(Protocol):
+    """Which foremen said that a worker won and did not deliver."""
+
+    def add(self, *, worker: str, foreman: str, at: float) -> None:
+        """Note a report; a second one of the same foreman about the same worker changes nothing."""
+        ...
+
+    def count(self, worker: str) -> int:
+        """Return how many foremen have reported a worker."""
         ...
 
 
 class Ledger(Protocol):
     """The books: see ``ec262.domain.ledger`` for the rules that every adapter applies."""
 
-    def post(self, transfer: Transfer) -> None:
-        """Move credits; the same transfer again moves nothing. Raises LedgerError if the id stands for another
-        transfer, or an account would be overdrawn."""
+    def post(self, transfers: Iterable[Transfer]) -> None:
+        """Move credits; the same transfer again moves nothing. Raises LedgerError, here or at the commit, if an id
+        stands for another transfer, or an account would be overdrawn when all are posted."""
         ...
 
     def balance(self, account: str) -> int:
-        """Return the balance of a ledger account; one that was never used has zero."""
+        """Return the balance of a ledger account, with all that was posted; one that was never used has zero."""
+        ...
+
+    def locked_balance(self, account: str) -> int:
+        """Return the balance of a ledger account, and lock it."""
         ...
 
     def balances(self) -> Mapping[str, int]:
@@ -59,9 +121,18 @@ class Ledger(Protocol):
         """Return every movement, oldest first."""
         ...
 
+    def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
+        """Return up to ``limit`` movements of a ledger account, newest first; only those before a position, if one
+        is named."""
+        ...
+
 
 class PoolRepository(Protocol):
     """The leases of workers."""
+
+    def lock(self) -> None:
+        """Let nobody else draw workers until this unit of work ends."""
+        ...
 
     def get(self, worker: str) -> Member | None:
         """Find a worker's lease, run out or not."""
@@ -87,28 +158,34 @@ class PoolRepository(Protocol):
 class TaskRepository(Protocol):
     """Tasks with their replicas."""
 
-    def add(self, task: Task) -> None:
-        """Store a new task."""
+    def add(self, tasks: Collection[Task]) -> None:
+        """Store new tasks."""
         ...
 
-    def save(self, task: Task) -> None:
-        """Store a known task as it is now; only state, key, digests and payment ever change."""
+    def save(self, tasks: Collection[Task]) -> None:
+        """Store known, locked tasks as they are now: state, key, digest and times may have changed; replicas may have
+        come, and changed in digest, arrival, payment, fetched and given up."""
         ...
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
         ...
 
+    def locked(self, tasks: Collection[str]) -> Sequence[Task]:
+        """Return those of the tasks that exist, in the order of their ids, and lock them."""
+        ...
+
     def of_purchase(self, purchase: str) -> Sequence[Task]:
-        """Return the tasks of a purchase that are not forgotten, in the order of their ids."""
+        """Return the tasks that have replicas of a purchase and are not forgotten, in the order of their ids."""
         ...
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
-        """Return up to ``limit`` tasks whose deadline passed without having been applied."""
+        """Return, and lock, up to ``limit`` tasks whose deadline passed without having been applied. Tasks that
+        another unit of work has locked may be left out: it has applied their deadlines, or will."""
         ...
 
-    def busy(self) -> Mapping[str, int]:
-        """Return, for each worker, its outstanding replicas of open tasks."""
+    def busy(self, now: float) -> Mapping[str, int]:
+        """Return, for each worker that has any, how many replicas of open tasks take its slots (``takes_slot``)."""
         ...
 
     def holdings(self, foreman: str) -> Holdings:
@@ -142,6 +219,16 @@ class UnitOfWork(Protocol):
     @property
     def accounts(self) -> AccountRepository:
         """Who is known."""
+        ...
+
+    @property
+    def invitations(self) -> InvitationRepository:
+        """Codes that bring credits."""
+        ...
+
+    @property
+    def reports(self) -> ReportRepository:
+        """Which winners did not deliver."""
         ...
 
     @property

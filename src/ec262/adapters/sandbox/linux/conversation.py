@@ -39,14 +39,14 @@ async def converse(child: Child, work: Work, limits: Limits) -> Computed:
 
 
 async def last_words(child: Child) -> str:
-    """Ask a child whose time is over what it was at; return " " and what it says, or nothing."""
+    """Ask a child whose time is over what it was at; return " " and what it says, or what it has noted, or nothing."""
     child.signal(signal.SIGALRM)
     with contextlib.suppress(TimeoutError, EOFError, OSError):
         async with asyncio.timeout(_LAST_WORDS_S):
             kind, first, _ = frames.ANSWER.unpack(await _read(child.stream, frames.ANSWER.size))
             if kind == frames.WALL:
                 return _where(await _read(child.stream, min(first, frames.MAX_TEXT_BYTES)))
-    return ""
+    return child.noted()
 
 
 async def _send(stream: socket.socket, work: Work, limits: Limits) -> None:
@@ -55,7 +55,8 @@ async def _send(stream: socket.socket, work: Work, limits: Limits) -> None:
     sizes = len(work.functions), len(work.rows)
     # One that has ended may have said why: that is read next.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        await loop.sock_sendall(stream, frames.TASK.pack(is_reduce, work.seed, limits.log_bytes, *sizes))
+        about = is_reduce, work.seed, work.round_floats, limits.log_bytes
+        await loop.sock_sendall(stream, frames.TASK.pack(*about, *sizes))
         await loop.sock_sendall(stream, work.functions)
         await loop.sock_sendall(stream, work.rows)
 
@@ -99,8 +100,9 @@ async def _how_it_ended(child: Child, limits: Limits) -> SandboxError:
     if end is None:
         return SandboxCrashed("the sandbox's own process ended")
     if end.code == -signal.SIGKILL and end.cpu_s >= limits.cpu_s:
-        return _cpu_exceeded(limits)
-    return SandboxCrashed(_cause_of_death(end.code))
+        return _cpu_exceeded(limits, child.noted())
+    where = child.noted()
+    return SandboxCrashed(_cause_of_death(end.code) + (f",{where}" if where else ""))
 
 
 def _cause_of_death(code: int) -> str:

@@ -10,7 +10,8 @@ import struct
 
 MAX_MESSAGE_BYTES = 1 << 16
 
-# --- worker to zygote: the seccomp program; then a message for each child to fork, its end of the stream beside it ---
+# --- worker to zygote: the seccomp program; then a message for each child to fork; beside it two descriptors, of its
+# end of the stream and of memory for its log ---
 
 FORK_FIELDS = struct.Struct(">QQd")
 """Number of the child, bytes of memory, seconds of processor time."""
@@ -18,7 +19,8 @@ FORK_FIELDS = struct.Struct(">QQd")
 # --- zygote to worker: a kind, then its fields ------------------------------------------------------------------------
 
 READY = b"R"
-"""Everything is imported, privileges are dropped, the filter is there: children can be forked."""
+"""Everything is imported, privileges are dropped, the filter is there: children can be forked. As JSON, for each layer
+its name, whether it is in force, and a detail."""
 
 UNFIT = b"U"
 """Text: why there is no sandbox here, or no longer one."""
@@ -37,8 +39,9 @@ EXITED_FIELDS = struct.Struct(">Qid")
 
 # --- worker to child ------------------------------------------------------------------------------------------------
 
-TASK = struct.Struct(">?QQQQ")
-"""Whether it is a reduce task, seed, bytes of log allowed, sizes of functions and rows; both follow."""
+TASK = struct.Struct(">?QBQQQ")
+"""Whether it is a reduce task, seed, digits of floats, bytes of log allowed, sizes of functions and rows; both follow.
+"""
 
 # --- child to worker ------------------------------------------------------------------------------------------------
 

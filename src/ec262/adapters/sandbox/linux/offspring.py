@@ -10,7 +10,9 @@ import socket
 
 import attrs
 
+from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
 from ec262.domain.errors import SandboxCrashed
+from ec262.domain.messages import printable
 
 
 @attrs.frozen(kw_only=True)
@@ -22,16 +24,31 @@ class Exit:
 
 
 class Child:
-    """A child that was asked for. ``stream`` is the worker's end of the socket to it."""
+    """A child that was asked for. ``stream`` is the worker's end of the socket to it, ``log`` the descriptor of memory
+    that it shares, for a note of what the job is at and for what it prints."""
 
-    def __init__(self, stream: socket.socket) -> None:
+    def __init__(self, stream: socket.socket, log: int) -> None:
         loop = asyncio.get_running_loop()
         self.stream = stream
+        self.log = log
         self.exited: asyncio.Future[Exit | None] = loop.create_future()
         """How it ended; None where nobody is left to tell."""
         self._started: asyncio.Future[str] = loop.create_future()
         self._pidfd: int | None = None
         self._doomed = False
+
+    @classmethod
+    def expected(cls, *, log_bytes: int) -> tuple[Child, socket.socket]:
+        """Return one that is still to be forked, and its own end of the stream. Raises OSError."""
+        log = os.memfd_create("ec262-log")
+        try:
+            os.ftruncate(log, NOTE_BYTES + log_bytes)
+            stream, theirs = socket.socketpair()
+        except OSError:
+            os.close(log)
+            raise
+        stream.setblocking(False)  # noqa: FBT003 - the standard library's way
+        return cls(stream, log), theirs
 
     async def started(self) -> None:
         """Wait until the process is there. Raises SandboxCrashed."""
@@ -45,10 +62,21 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def printed(self) -> bytes:
+        """Return what the job has printed so far, as far as it has ended the line: what a stranger says."""
+        return os.pread(self.log, os.fstat(self.log).st_size, NOTE_BYTES).rstrip(b"\0")
+
+    def noted(self) -> str:
+        """Return " " and what the job was at last, or nothing."""
+        where = printable(read_note(os.pread(self.log, NOTE_BYTES, 0)))
+        return f" {where}" if where else ""
+
     def kill(self) -> None:
         """End the process, at once or as soon as it is there: with its stream closed it gets no work till then."""
-        self._doomed = True
         self.stream.close()
+        if not self._doomed:
+            os.close(self.log)
+        self._doomed = True
         self.signal(signal.SIGKILL)
 
     def on_started(self, pidfd: int) -> None:

@@ -56,6 +56,8 @@ CONDITIONAL: tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...] = (
     ),
 )
 
+COUNT = len({*ALLOWED, *(call for call, _ in CONDITIONAL)})
+
 REFUSED: Mapping[str, int] = {
     # libc falls back to clone, which is refused with EPERM like all the rest.
     "clone3": errno.ENOSYS,
@@ -76,6 +78,11 @@ NO_SECCOMP = (
     "Linux's system call filter, seccomp, on x86-64 or arm64 is missing or forbidden. Use a kernel built with "
     "CONFIG_SECCOMP_FILTER (all common distributions' are); in a container, a seccomp profile that allows seccomp(2) "
     "and prctl(2), as Docker's and Podman's own do"
+)
+
+NO_RLIMITS = (
+    "resource limits on a task's process cannot be set. Use a Linux kernel itself, not an emulation of one; in a "
+    "container, a seccomp profile that allows prlimit64(2), as Docker's and Podman's own do"
 )
 
 

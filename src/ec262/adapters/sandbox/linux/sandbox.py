@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 
+import attrs
+
+from ec262.adapters import runtime
 from ec262.adapters.sandbox.linux.conversation import converse, last_words
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.adapters.sandbox.linux.witness import check_witness
+from ec262.adapters.sandbox.linux.tier import Finding, Layer
+from ec262.adapters.sandbox.linux.witness import check_witness, examine
 from ec262.adapters.sandbox.linux.zygote import Zygote
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.messages import printable
+from ec262.domain.runtime import RuntimeClass
+
+DEPTH = frozenset({"landlock", "namespaces"})
+"""Layers that not every machine has."""
 
 _START_TIMEOUT_S = 30.0
+_LAST_PRINT_BYTES = 300
 
 
 class LinuxSandbox:
@@ -24,18 +36,50 @@ class LinuxSandbox:
 
     name = "linux"
 
-    def __init__(self, packages: Sequence[str] = (), *, start_timeout_s: float = _START_TIMEOUT_S) -> None:
-        """``packages`` are what jobs may import beside the standard library's harmless part."""
+    def __init__(
+        self,
+        packages: Sequence[str] = (),
+        *,
+        nice: int = 0,
+        hash_seed: int = 0,
+        start_timeout_s: float = _START_TIMEOUT_S,
+        without: Collection[str] = (),
+    ) -> None:
+        """``packages`` are what jobs may import beside the standard library's harmless part. ``nice`` is how much tasks
+        give way to other processes, 0 to 19. With another ``hash_seed`` results are no longer comparable: that is for
+        finding out what depends on it. ``without`` leaves out layers of ``DEPTH``, for tests: without the other layers
+        no machine has a sandbox.
+        """
+        if not DEPTH.issuperset(without):
+            raise ValueError(f"layers that can be left out are {', '.join(sorted(DEPTH))}, not {', '.join(without)}")
         self._packages = tuple(packages)
-        self._start_timeout_s = start_timeout_s
+        self._start = partial(
+            Zygote.start, timeout_s=start_timeout_s, nice=nice, hash_seed=hash_seed, without=frozenset(without)
+        )
         self._zygote: Zygote | None = None
+        self._folders: list[bytes] = []
         self._starting = asyncio.Lock()
+
+    @property
+    def runtime(self) -> RuntimeClass:
+        """This interpreter's, on this machine."""
+        return runtime.runtime_class(self.name)
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """What the machine gave, the layers that must be first; nothing before the start."""
+        return self._zygote.layers if self._zygote is not None else ()
+
+    async def witness(self) -> Sequence[Finding]:
+        """Have a job try what no job may do, as each start does. Raises SandboxUnavailable if it cannot even run."""
+        return await examine(self)
 
     async def start(self) -> None:
         """Start the process that all children come from, and see the sandbox hold. Raises SandboxUnavailable."""
         if sys.platform != "linux":
             raise SandboxUnavailable(f"the sandbox named linux needs Linux, and this is {sys.platform}")
-        self._zygote = await Zygote.start(self._packages, timeout_s=self._start_timeout_s)
+        self._zygote = await self._start(self._packages)
+        self._folders = sorted((os.fsencode(folder) + b"/" for folder in self._zygote.folders), key=len, reverse=True)
         try:
             await check_witness(self)
         except BaseException:
@@ -48,10 +92,15 @@ class LinuxSandbox:
         try:
             async with asyncio.timeout(limits.wall_s):
                 child = await self._fork(limits)
-                return await converse(child, work, limits)
+                computed = await converse(child, work, limits)
+                return attrs.evolve(computed, log=self._without_folders(computed.log))
         except TimeoutError:
             where = await last_words(child) if child else ""
-            raise SandboxLimitExceeded("wall", f"{limits.wall_s:g} s of time{where}") from None
+            raise SandboxLimitExceeded("wall", f"{limits.wall_s:g} s of time{where}{self._last_print(child)}") from None
+        except SandboxLimitExceeded as error:
+            raise SandboxLimitExceeded(error.limit, error.detail + self._last_print(child)) from error
+        except SandboxCrashed as error:
+            raise SandboxCrashed(f"{error}{self._last_print(child)}") from error
         finally:
             if child:
                 child.kill()
@@ -80,9 +129,22 @@ class LinuxSandbox:
             if not self._zygote.alive:
                 await self._zygote.close()
                 try:
-                    self._zygote = await Zygote.start(self._packages, timeout_s=self._start_timeout_s)
+                    self._zygote = await self._start(self._packages)
                 except SandboxUnavailable as error:
                     raise SandboxCrashed(
                         f"the sandbox's own process died and cannot be started again: {error}"
                     ) from error
             return self._zygote
+
+    def _last_print(self, child: Child | None) -> str:
+        """Return what a job that gives no result has printed last: its log is lost with it."""
+        log = self._without_folders(child.printed()) if child else b""
+        printed = printable(log[-_LAST_PRINT_BYTES:].decode(errors="replace")).strip()
+        return f'; it last printed "{printed}"' if printed else ""
+
+    def _without_folders(self, log: bytes) -> bytes:
+        """Leave out where this machine has its library, as in tracebacks and warnings: that is not the job's business,
+        and may name the user."""
+        for folder in self._folders:
+            log = log.replace(folder, b"")
+        return log

@@ -13,12 +13,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from ec262.adapters.process import lower_priority
 from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child, Exit
 from ec262.adapters.sandbox.linux.policy import seccomp_program
+from ec262.adapters.sandbox.linux.tier import Layer
 from ec262.domain.errors import SandboxCrashed, SandboxUnavailable
 from ec262.domain.job import Limits
 
@@ -41,30 +43,52 @@ _PATIENCE_S = 2.0
 class Zygote:
     """A running zygote. Belongs to the event loop, and to the thread, in which it was started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, folders: Sequence[str]) -> None:
         self._process = process
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._problem: asyncio.Future[str] = self._loop.create_future()
         self._numbers = itertools.count()
         self._children: dict[int, Child] = {}
+        self.folders = folders
+        """Where what jobs import comes from."""
+        self.layers: tuple[Layer, ...] = ()
+        """What the machine gave, once it is ready."""
         self.alive = True
         self._loop.add_reader(control, self._on_readable)
 
     @classmethod
-    async def start(cls, packages: Sequence[str], *, timeout_s: float) -> Zygote:
-        """Start one that has these packages loaded. Raises SandboxUnavailable saying what is missing."""
+    async def start(
+        cls,
+        packages: Sequence[str],
+        *,
+        timeout_s: float,
+        nice: int = 0,
+        hash_seed: int = 0,
+        without: Collection[str] = (),
+    ) -> Zygote:
+        """Start one that has these packages loaded, and leaves out the layers ``without`` which it shall do.
+
+        Raises SandboxUnavailable saying what is missing.
+        """
         paths = _paths((*_NEEDED, *packages))
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)  # noqa: FBT003 - the standard library's way
-        order = {"control": theirs.fileno(), "worker": os.getpid(), "packages": packages, "paths": paths}
+        order = {
+            "control": theirs.fileno(),
+            "worker": os.getpid(),
+            "packages": packages,
+            "paths": paths,
+            "without": sorted(without),
+        }
         try:
             with theirs:
-                process = _spawn(json.dumps(order), theirs.fileno())
+                process = _spawn(json.dumps(order), theirs.fileno(), hash_seed)
+                lower_priority(process.pid, nice)
         except OSError as error:
             control.close()
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
-        zygote = cls(process, control)
+        zygote = cls(process, control, [*paths, str(Path(os.__file__).parent)])
         try:
             problem = await zygote._get_ready(timeout_s)
         except BaseException:
@@ -95,15 +119,17 @@ class Zygote:
 
     async def fork(self, limits: Limits) -> Child:
         """Have a child forked. It is locked in, and waits for its task. Raises SandboxCrashed."""
-        stream, theirs = socket.socketpair()
-        stream.setblocking(False)  # noqa: FBT003 - the standard library's way
+        try:
+            child, theirs = Child.expected(log_bytes=limits.log_bytes)
+        except OSError as error:
+            raise SandboxCrashed(f"no process could be started for the task: {error}") from error
         number = next(self._numbers)
-        child = self._children[number] = Child(stream)
+        self._children[number] = child
         most = min(limits.memory_bytes, _MAX_MEMORY_BYTES), min(limits.cpu_s, _MAX_CPU_S)
         request = frames.FORK_FIELDS.pack(number, *most)
         try:
             with theirs:
-                socket.send_fds(self._control, [request], [theirs.fileno()])
+                socket.send_fds(self._control, [request], [theirs.fileno(), child.log])
             await child.started()
         except OSError as error:
             if not isinstance(error, BlockingIOError):  # else it is only behind
@@ -135,6 +161,9 @@ class Zygote:
         if not message or (kind == frames.FORKED and not descriptors):  # or this process has no descriptor left
             self._on_end()
         elif kind == frames.READY:
+            self.layers = tuple(
+                Layer(name=name, in_force=there, detail=told) for name, there, told in json.loads(fields)
+            )
             self._problem.set_result("")
         elif kind == frames.UNFIT:
             self._on_unfit(fields.decode(errors="replace"))
@@ -172,13 +201,15 @@ def _number(fields: bytes) -> int:
     return number
 
 
-def _spawn(order: str, control: int) -> subprocess.Popen[bytes]:
+def _spawn(order: str, control: int, hash_seed: int) -> subprocess.Popen[bytes]:
     """Start the process. It takes a millisecond, and dies with the thread that this runs in. Raises OSError."""
     # It may keep compiled modules where the worker itself may: that saves a fifth of the start.
     flags = ["-s", "-S", "-P", *(["-B"] if sys.dont_write_bytecode else [])]
     return subprocess.Popen(  # noqa: S603 - this very interpreter, and arguments of our own
         [sys.executable, *flags, str(_BOOT), order],
-        env=ENVIRONMENT | {name: os.environ[name] for name in _TO_START if name in os.environ},
+        env=ENVIRONMENT
+        | {"PYTHONHASHSEED": str(hash_seed)}
+        | {name: os.environ[name] for name in _TO_START if name in os.environ},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -12,13 +12,14 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple, cast
 
 _HEADER_BYTES = 16  # of a .pyc file (PEP 552): magic number, then these fields
 _HEADER = struct.Struct("<III")
 _UNCHECKED_HASH = 1
+_NATIVE = tuple(EXTENSION_SUFFIXES)
 _LEFT_OUT = {"__init__", "__pycache__", "test", "tests"}
 
 
@@ -35,6 +36,7 @@ class Library:
     def __init__(self, rule: str) -> None:
         """``rule`` ends the text of a refusal: what may be imported."""
         self._modules: dict[str, _Module] = {}
+        self._native: set[str] = set()
         self._rule = rule
 
     def add(self, name: str, folder: str) -> None:
@@ -49,8 +51,11 @@ class Library:
         """Find a module. Raises ModuleNotFoundError, which ends the search: nothing else is asked."""
         module = self._modules.get(name)
         if module is None:
+            reason = self._rule
+            if name in self._native:
+                reason = "it is native code, which can only be loaded when the worker starts: it can allow it by name"
             raise ModuleNotFoundError(
-                f"module {name!r} is not available in the sandbox (rule: imports; {self._rule})", name=name
+                f"module {name!r} is not available in the sandbox (rule: imports; {reason})", name=name
             )
         # It has what the import system asks of a loader, without importlib.abc, which would take longer to load.
         spec = ModuleSpec(name, cast("Any", self), origin=module.path, is_package=module.folder is not None)
@@ -71,6 +76,8 @@ class Library:
         with os.scandir(folder) as entries:
             for entry in entries:
                 inner = entry.name.removesuffix(".py")
+                if entry.name.endswith(_NATIVE):
+                    self._native.add(f"{name}.{entry.name.partition('.')[0]}")
                 if not inner.isidentifier() or inner in _LEFT_OUT:
                     continue
                 if entry.is_dir():

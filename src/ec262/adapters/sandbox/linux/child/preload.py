@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -10,7 +11,7 @@ import time
 from collections.abc import Sequence
 from types import ModuleType
 
-from ec262.adapters.sandbox.linux.child import witness
+from ec262.adapters.sandbox.linux.child import refusals, witness
 from ec262.adapters.sandbox.linux.child.importable import Library, hide
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.runner import Run
@@ -42,8 +43,7 @@ Python has all of it."""
 STANDARD = tuple(_STANDARD.split())
 """The harmless part of the standard library. The sandbox does not depend on this list, a clear error does."""
 
-_ALSO_LOADED = {"numpy": ("numpy.random", "numpy.linalg", "numpy.fft", "numpy.polynomial")}
-"""Submodules that a package loads when they are first used."""
+_NOT_FOR_JOBS = {"f2py", "test", "testing", "tests"}
 
 
 def preload(packages: Sequence[str]) -> None:
@@ -63,16 +63,20 @@ def preload(packages: Sequence[str]) -> None:
     for name in STANDARD:
         library.add(name, standard)
     _warm_up()
+    refusals.prepare()
     _close_roads(library)
 
 
 def _load_package(package: str, library: Library) -> None:
+    """Load a package with the submodules that it lists as public: some packages load them when they are first used,
+    and what of them is native code could not be loaded then."""
     try:
         module = importlib.import_module(package)
-        for name in _ALSO_LOADED.get(package, ()):
-            importlib.import_module(name)
     except Exception as error:
         raise ImportError(f"the allowed package {package!r} cannot be imported: {error!r}") from error
+    for name in sorted(set(getattr(module, "__all__", ())) - _NOT_FOR_JOBS - vars(module).keys()):
+        with contextlib.suppress(Exception):  # no module, or one that needs what is not here
+            importlib.import_module(f"{package}.{name}")
     for folder in getattr(module, "__path__", ()):
         library.add(package, os.path.dirname(folder))  # noqa: PTH120 - likewise
 

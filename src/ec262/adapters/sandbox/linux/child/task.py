@@ -8,8 +8,10 @@ import signal
 from typing import NoReturn
 
 from ec262.adapters.sandbox.linux import frames
+from ec262.adapters.sandbox.linux.child import refusals
 from ec262.adapters.sandbox.linux.child.lockdown import STREAM, Confinement, lock_down
 from ec262.adapters.sandbox.log import Log, printing_to
+from ec262.adapters.sandbox.note import NOTE_BYTES, note_in
 from ec262.adapters.sandbox.runner import Run
 
 _CHUNK_BYTES = 1 << 20
@@ -18,36 +20,41 @@ RESERVE_BYTES = 4 << 20
 
 
 class Child:
-    """The child's side of the conversation."""
+    """The child's side of the conversation. Made in the zygote: what is done there need not be done after each fork."""
 
     def __init__(self) -> None:
         self._run: Run | None = None
-        self._answered = False
+        self._answered = True
         self._reserve = mmap.mmap(-1, RESERVE_BYTES, mmap.MAP_PRIVATE)  # address space, never touched
+        # They tell what a task was at. A child that does not get to it is killed.
+        signal.signal(signal.SIGPROF, lambda _number, _frame: self._tell(frames.CPU))
+        signal.signal(signal.SIGALRM, lambda _number, _frame: self._tell(frames.WALL))
 
     def serve(self, confinement: Confinement) -> NoReturn:
         """Lock this process in, serve one task, and end."""
-        # Set while that is allowed: they tell what the task was at. A child that does not get to it is killed.
-        signal.signal(signal.SIGPROF, lambda _number, _frame: self._tell(frames.CPU))
-        signal.signal(signal.SIGALRM, lambda _number, _frame: self._tell(frames.WALL))
+        self._answered = False
+        shared = memoryview(mmap.mmap(confinement.log, 0))
         signal.setitimer(signal.ITIMER_PROF, confinement.cpu_s)
         try:
             try:
                 lock_down(confinement)
+                refusals.announce()
             except (OSError, ValueError) as error:
                 self._answer(frames.OPEN, str(error))
                 os._exit(1)
-            self._compute()
+            self._compute(shared)
         except (BrokenPipeError, EOFError):  # nobody waits for an answer
             os._exit(1)
         os._exit(0)
 
-    def _compute(self) -> None:
+    def _compute(self, shared: memoryview) -> None:
         try:
-            is_reduce, seed, log_bytes, functions_bytes, rows_bytes = frames.TASK.unpack(_read(frames.TASK.size))
-            log = Log(log_bytes)
+            task = frames.TASK.unpack(_read(frames.TASK.size))
+            is_reduce, seed, digits, log_bytes, functions_bytes, rows_bytes = task
+            log = Log(log_bytes, copy=shared[NOTE_BYTES:])
             functions, rows = _read(functions_bytes), _read(rows_bytes)
-            self._run = Run(phase="reduce" if is_reduce else "map", seed=seed, log=log)
+            phase, note = "reduce" if is_reduce else "map", note_in(shared[:NOTE_BYTES])
+            self._run = Run(phase=phase, seed=seed, log=log, round_floats=digits, note=note)
             with printing_to(log):
                 outcome = self._run.compute(functions, rows)
             content = log.content()

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import resource
 import select
 import signal
 import socket
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ec262.adapters.sandbox.linux import frames, policy
 from ec262.adapters.sandbox.linux.child import kernel, lockdown
+from ec262.adapters.sandbox.linux.child.lockdown import Confinement
+from ec262.adapters.sandbox.linux.child.namespaces import PID
 from ec262.adapters.sandbox.linux.child.preload import preload
-from ec262.adapters.sandbox.linux.child.task import RESERVE_BYTES, Child
+from ec262.adapters.sandbox.linux.child.task import Child
+
+
+class _Init(NamedTuple):
+    """The first process of the tasks' pid namespace: when its stream closes it ends, and all there with it."""
+
+    pid: int
+    stream: socket.socket
 
 
 class Zygote:
@@ -26,18 +37,21 @@ class Zygote:
 
     def __init__(self, *, control: int, worker: int) -> None:
         """``control`` is the descriptor of the socket to the worker, ``worker`` its process id."""
-        self._control = socket.socket(fileno=control)
+        self._control = socket.socket(fileno=os.dup(control))  # a low number, which the child's closing gets to
+        os.close(control)
         self._worker = worker
-        self._program = b""
-        self._space = 0
+        self._mould = Confinement(
+            stream=-1, log=-1, parent=os.getpid(), address_space=0, cpu_s=0, landlock=0, program=b""
+        )
+        self._child = Child()
+        self._init: _Init | None = None
         self._children: dict[int, tuple[int, int]] = {}  # pidfd -> number, process id
 
-    def live(self, packages: Sequence[str]) -> None:
+    def live(self, packages: Sequence[str], without: Sequence[str]) -> None:
         """Get ready, then fork children as told until the worker is gone."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            self._get_ready(packages)
-            self._control.send(frames.READY)
+            self._control.send(frames.READY + json.dumps(self._get_ready(packages, without)).encode())
             self._serve()
         except (BrokenPipeError, ConnectionResetError):  # the worker is gone
             pass
@@ -46,56 +60,87 @@ class Zygote:
         finally:
             self._end_children()
 
-    def _get_ready(self, packages: Sequence[str]) -> None:
+    def _get_ready(self, packages: Sequence[str], without: Sequence[str]) -> list[tuple[str, bool, str]]:
+        """Return the layers: name, whether it is in force, detail."""
         preload(packages)
         if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - pathlib is not worth its import here
             raise OSError(f"a package among {', '.join(packages)} starts threads, which children cannot be forked with")
-        lockdown.settle(self._worker)
-        self._program = self._control.recv(frames.MAX_MESSAGE_BYTES)
+        space = lockdown.address_space()  # no file can be read any more once this process has settled
+        null = os.open(os.devnull, os.O_RDWR)
+        depth = lockdown.settle(self._worker, without=without)
+        program = self._control.recv(frames.MAX_MESSAGE_BYTES)
         if not kernel.can_filter():
             raise OSError(policy.NO_SECCOMP)
         try:
             os.close(os.pidfd_open(os.getpid()))
         except OSError as error:
             raise OSError(f"pidfd_open(2), which Linux has since 5.3, is missing or forbidden ({error})") from error
-        null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)  # until now, whoever started this wanted to know what went wrong
         os.close(null)
         gc.freeze()  # a child's collector shall not touch, and so copy, what all share
         gc.enable()
-        self._space = lockdown.address_space()
+        self._mould = self._mould._replace(address_space=space, landlock=depth.landlock, program=program)
+        if PID in depth.namespaces.left:
+            self._mould = self._mould._replace(parent=0)  # as seen from there
+            self._start_init()
+        return [
+            ("seccomp", True, f"{os.uname().machine}, an allowlist of {policy.COUNT} calls"),
+            ("rlimits", True, "memory, processor time, files, descriptors, processes"),
+            ("landlock", bool(depth.landlock), depth.landlock_detail),
+            ("namespaces", bool(depth.namespaces.left), depth.namespaces.detail),
+        ]
+
+    def _start_init(self) -> None:
+        """Fork the first process of the new pid namespace. All others there end with it, and it with this one."""
+        ours, theirs = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            raise OSError(f"the first process of the tasks' pid namespace cannot be started: {error}") from error
+        if pid == 0:
+            try:
+                lockdown.lock_down(self._mould._replace(stream=theirs.fileno(), cpu_s=1))
+                os.read(lockdown.STREAM, 1)  # nothing comes but the end
+            finally:
+                os._exit(0)
+        theirs.close()
+        self._init = _Init(pid, ours)
 
     def _serve(self) -> None:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
+        if self._init is not None:
+            poll.register(self._init.stream, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
+                if self._init is not None and descriptor == self._init.stream.fileno():
+                    raise OSError("the first process of the tasks' pid namespace ended, and all others with it")
                 if descriptor != self._control.fileno():
                     poll.unregister(descriptor)
                     self._tell_exit(descriptor)
                     continue
-                message, streams, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 1)
+                message, descriptors, _, _ = socket.recv_fds(self._control, frames.MAX_MESSAGE_BYTES, 2)
                 if not message:
                     return
                 number, memory_bytes, cpu_s = frames.FORK_FIELDS.unpack(message)
                 try:
-                    pidfd = self._fork(streams[0], number, memory_bytes, cpu_s)
-                except (IndexError, OSError) as error:  # no descriptor or no process left
+                    stream, log = descriptors
+                    pidfd = self._fork(number, stream=stream, log=log, memory_bytes=memory_bytes, cpu_s=cpu_s)
+                except (ValueError, OSError) as error:  # no descriptor or no process left
                     self._control.send(frames.NOT_FORKED + frames.NUMBER.pack(number) + str(error).encode())
                 else:
                     poll.register(pidfd, select.POLLIN)
                 finally:
-                    for stream in streams:
-                        os.close(stream)
+                    for received in descriptors:
+                        os.close(received)
 
-    def _fork(self, stream: int, number: int, memory_bytes: int, cpu_s: float) -> int:
-        zygote = os.getpid()
+    def _fork(self, number: int, *, stream: int, log: int, memory_bytes: int, cpu_s: float) -> int:
+        space = self._mould.address_space + memory_bytes
+        confinement = self._mould._replace(stream=stream, log=log, address_space=space, cpu_s=cpu_s)
         pid = os.fork()
         if pid == 0:
             try:
-                self._control.detach()
-                space = self._space + RESERVE_BYTES + memory_bytes
-                Child().serve(lockdown.Confinement(stream, zygote, space, cpu_s, self._program))
+                self._child.serve(confinement)
             finally:  # whatever happened, a child never goes on as a zygote
                 os._exit(1)
         try:
@@ -129,6 +174,9 @@ class Zygote:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             os.waitpid(pid, 0)
+        if self._init is not None:
+            self._init.stream.close()
+            os.waitpid(self._init.pid, 0)
 
 
 def _children_cpu_s() -> float:

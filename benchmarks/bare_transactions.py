@@ -1,0 +1,174 @@
+"""The floor under the discovery service's speed: its database's driver, writing the rows of whole tasks and no more.
+
+The rows are those that the service itself has written, under new names; so are the transactions: one for a purchase,
+one for each worker's look at its assignments, and one for each worker's commitments, with the win and its payments.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+Row = tuple[Any, ...]
+
+TABLES = ("tasks", "replicas", "transfers", "purchases")
+FETCH = "UPDATE replicas SET fetched = {true} WHERE task = {v} AND worker = {v}"
+COMMIT = "UPDATE replicas SET digest = {v}, arrival = {v}, paid = {true} WHERE task = {v} AND worker = {v}"
+WIN = "UPDATE tasks SET state = 'won', digest = {v} WHERE id = {v}"
+MOVE = "UPDATE balances SET balance = balance + {v} WHERE account = {v}"
+ESCROW = "INSERT INTO balances (account, balance) VALUES ({v}, {v})"
+CLOSE = "DELETE FROM balances WHERE account = {v}"
+
+
+class Bare:
+    """One connection to the service's database, set as the service sets its own."""
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite"):
+            self._connection: Any = sqlite3.connect(urlsplit(url).path.removeprefix("/"), isolation_level=None)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+                self._connection.execute(f"PRAGMA {pragma}")
+            self._mark, self._true, self._begin = "?", "1", "BEGIN IMMEDIATE"
+        else:
+            import psycopg
+
+            self._connection = psycopg.connect(url, autocommit=True)
+            self._mark, self._true, self._begin = "%s", "true", "BEGIN"
+        self._cursor = self._connection.cursor()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def read(self, table: str) -> tuple[list[str], list[Row]]:
+        """Return a table's columns and rows."""
+        self._cursor.execute(f"SELECT * FROM {table}")
+        return [column[0] for column in self._cursor.description], [tuple(row) for row in self._cursor.fetchall()]
+
+    def transaction(self, steps: Iterable[tuple[str, Sequence[Row]]]) -> None:
+        """Run statements, each for all of its rows, and commit."""
+        self._cursor.execute(self._begin)
+        for statement, rows in steps:
+            self._cursor.executemany(self.spelt(statement), rows)
+        self._cursor.execute("COMMIT")
+
+    def spelt(self, statement: str) -> str:
+        """Write placeholders and truth as this database does."""
+        return statement.format(v=self._mark, true=self._true)
+
+
+class Lifecycle:
+    """What one batch of tasks left in the database, to be written again and again."""
+
+    def __init__(self, bare: Bare) -> None:
+        self._bare = bare
+        self._columns, self._rows = {}, {}
+        for table in TABLES:
+            self._columns[table], self._rows[table] = bare.read(table)
+        self._at = {table: {name: place for place, name in enumerate(names)} for table, names in self._columns.items()}
+        self._tasks = [row[self._at["tasks"]["id"]] for row in self._rows["tasks"]]
+        self._workers = sorted({row[self._at["replicas"]["worker"]] for row in self._rows["replicas"]})
+        self._foreman = self._rows["tasks"][0][self._at["tasks"]["foreman"]]
+        self._numbers = itertools.count()
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks the batch has."""
+        return len(self._tasks)
+
+    def write(self) -> None:
+        """Write the batch once more, in the service's transactions."""
+        mark = f"{next(self._numbers):08x}"
+        names = {task: mark + task[8:] for task in self._tasks}
+        tasks = list(names.values())
+        purchase = [_renamed(row, names, mark) for row in self._transfers("purchase")]
+        self._bare.transaction(
+            [
+                (self._insert("tasks"), [self._changed("tasks", row, names, mark, state="open", digest=None)
+                                         for row in self._rows["tasks"]]),
+                (self._insert("replicas"), [self._changed("replicas", row, names, mark, digest=None, arrival=None,
+                                                          paid=False, fetched=False)
+                                            for row in self._rows["replicas"]]),
+                (self._insert("transfers"), purchase),
+                (ESCROW, [(f"escrow:{task}", 3) for task in tasks]),
+                (MOVE, [(-3 * len(tasks), f"user:{self._foreman}")]),
+                (self._insert("purchases"), [_renamed(row, names, mark) for row in self._rows["purchases"][:1]]),
+            ]
+        )  # fmt: skip
+        for worker in self._workers:
+            self._bare.transaction([(FETCH, [(task, worker) for task in tasks])])
+        digest = b"d" * 32
+        for arrival, worker in enumerate(self._workers):
+            steps: list[tuple[str, Sequence[Row]]] = [(COMMIT, [(digest, arrival, task, worker) for task in tasks])]
+            if arrival == 1:
+                steps += [(WIN, [(digest, task) for task in tasks])]
+                steps += self._payment(self._workers[:2], names, mark)
+                steps += [(MOVE, [(-2, f"escrow:{task}") for task in tasks])]
+            elif arrival == 2:  # noqa: PLR2004 - the third of three
+                steps += self._payment([worker], names, mark)
+                steps += [(CLOSE, [(f"escrow:{task}",) for task in tasks])]
+            self._bare.transaction(steps)
+
+    def _payment(self, workers: Sequence[str], names: dict[str, str], mark: str) -> list[tuple[str, Sequence[Row]]]:
+        paid = [
+            _renamed(row, names, mark)
+            for row in self._transfers("win")
+            if any(worker in row[self._at_transfer("credit")] for worker in workers)
+        ]
+        return [
+            (self._insert("transfers"), paid),
+            (MOVE, [(len(names), f"user:{worker}") for worker in workers]),
+        ]
+
+    def _transfers(self, reason: str) -> list[Row]:
+        """Return the transfers of a reason, without their position, which the database gives."""
+        place, reasons = self._at["transfers"]["position"], self._at["transfers"]["reason"]
+        return [row[:place] + row[place + 1 :] for row in self._rows["transfers"] if row[reasons] == reason]
+
+    def _at_transfer(self, name: str) -> int:
+        return [column for column in self._columns["transfers"] if column != "position"].index(name)
+
+    def _insert(self, table: str) -> str:
+        columns = [column for column in self._columns[table] if column != "position" or table != "transfers"]
+        names = ", ".join(f'"{column}"' for column in columns)
+        return f"INSERT INTO {table} ({names}) VALUES ({', '.join(['{v}'] * len(columns))})"
+
+    def _changed(self, table: str, row: Row, names: dict[str, str], mark: str, **values: object) -> Row:
+        changed = list(_renamed(row, names, mark))
+        for name, value in values.items():
+            changed[self._at[table][name]] = value
+        return tuple(changed)
+
+
+def _renamed(row: Row, names: dict[str, str], mark: str) -> Row:
+    """Replace the names of tasks, and of the purchase, wherever they stand."""
+    return tuple(_new_name(value, names, mark) if isinstance(value, str) else value for value in row)
+
+
+def _new_name(value: str, names: dict[str, str], mark: str) -> str:
+    if value in names:
+        return names[value]
+    if value.startswith("speed-"):
+        return f"speed-{mark}"
+    head, colon, rest = value.partition(":")
+    if not colon:
+        return value
+    return f"{head}:{':'.join(_new_name(part, names, mark) for part in rest.split(':'))}"
+
+
+def tasks_per_second(url: str, *, seconds: float) -> float:
+    """Write what is in the database (one batch of tasks of a service that has ended) for so long; return the rate."""
+    bare = Bare(url)
+    try:
+        lifecycle = Lifecycle(bare)
+        began, batches = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds:
+            lifecycle.write()
+            batches += 1
+        return batches * lifecycle.tasks / (time.perf_counter() - began)
+    finally:
+        bare.close()

@@ -1,0 +1,327 @@
+"""How fast the discovery service is: whole tasks a second over HTTP, from purchase to payment.
+
+    python -m benchmarks.discovery_speed [--seconds S] [--tasks N] [--only sqlite|postgres]
+
+To be run from the project's root. A task's life is a purchase with three workers, three reads of the assignment, three
+commitments and the verdict: eight requests, for one task or for a batch of them. Beside each rate stand two baselines
+of the same run: the empty requests that the bare framework answers, and the transactions that the bare driver writes,
+with the same rows and the same batches. Then 50 clients at once, and the service's memory over many tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import re
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from benchmarks.bare_transactions import tasks_per_second
+from ec262.adapters.runtime import local_python, runtime_class
+from ec262.adapters.tcp.listener import TcpListener
+from ec262.domain.ports.transport import Connection
+from ec262.entrypoints.discovery_server import serve_on_socket
+
+BATCHES = (1, 10, 100, 500)
+CLIENTS = 50
+WORKERS = 3
+REQUESTS = 8
+"""Requests of a task's life, or of a batch's."""
+
+RICH = 1_000_000_000
+
+
+class Client:
+    """One account, over one connection that is kept."""
+
+    def __init__(self, url: str) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        self._headers = {"Authorization": f"Bearer {secrets.token_urlsafe(32)}", "Content-Type": "application/json"}
+        self.latencies: list[float] = []
+
+    def ask(self, method: str, path: str, body: object) -> Any:
+        """Ask, and return the decoded reply; note how long that took."""
+        began = time.perf_counter()
+        self._connection.request(method, path, msgspec.json.encode(body), self._headers)
+        response = self._connection.getresponse()
+        content = response.read()
+        self.latencies.append(time.perf_counter() - began)
+        if response.status != 200:  # noqa: PLR2004 - HTTP's OK
+            raise AssertionError((path, response.status, content))
+        return msgspec.json.decode(content)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+
+def lifecycle(foreman: Client, workers: Sequence[Client], batch: int) -> None:
+    """Let a batch of tasks live, from purchase to verdict."""
+    order = {
+        "purchase": f"speed-{secrets.token_hex(8)}",
+        "tasks": batch,
+        "rule": "majority:3",
+        "requirement": {"python": msgspec.to_builtins(local_python())},
+        "deadline_s": 3600,
+    }
+    purchase = foreman.ask("POST", "/v1/purchases", order)
+    tasks = [task["task"] for task in purchase["tasks"]]
+    if len(tasks) < batch:
+        raise AssertionError(purchase["shortfall"])
+    digest = secrets.token_bytes(32)
+    commitments = {"commitments": [{"task": task, "digest": digest} for task in tasks]}
+    for worker in workers:
+        worker.ask("POST", "/v1/assignments", {"tasks": tasks})
+    for worker in workers:
+        worker.ask("POST", "/v1/commitments", commitments)
+    verdicts = foreman.ask("POST", "/v1/verdicts", {"tasks": tasks})["verdicts"]
+    if [len(verdict["winners"]) for verdict in verdicts] != [WORKERS] * batch:
+        raise AssertionError(verdicts)
+
+
+# --- servers --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def announced(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a server that prints its URL; yield it and the URL."""
+    running = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    try:
+        match = re.search(r"(http://127\.0\.0\.1:\d+)", running.stdout.readline())
+        if match is None:
+            raise AssertionError(command)
+        yield running, match[1]
+    finally:
+        running.terminate()
+        running.wait()
+        running.stdout.close()
+
+
+def discovery(url: str) -> contextlib.AbstractContextManager[tuple[subprocess.Popen[str], str]]:
+    """Run the discovery service as its operator would, without limits that a benchmark would hit."""
+    flags = ["--port", "0", "--database", url, "--grant", str(RICH), "--rate", "1000000", "--burst", "1000000"]
+    limits = ["--max-open-tasks", "1000000", "--max-escrow", "1000000"]
+    return announced("ec262.entrypoints.discovery", *flags, *limits)
+
+
+def serve_nothing() -> None:
+    """Serve empty replies by the framework that the service is made of, in the same way."""
+
+    async def nothing(request: Request) -> Response:
+        await request.body()
+        return Response(b"{}", media_type="application/json")
+
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
+        print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+        app = Starlette(routes=[Route("/v1/nothing", nothing, methods=["POST"])])
+        app.state.on_stopping = lambda: None
+        serve_on_socket(app, listening)
+
+
+@contextmanager
+def door() -> Iterator[dict[str, Any]]:
+    """A worker's door, for discovery to knock at; yield the registration that names it."""
+    opened, closing = threading.Event(), threading.Event()
+    found: dict[str, Any] = {}
+
+    async def hang_up(connection: Connection) -> None:
+        await connection.close()
+
+    async def stand_open() -> None:
+        listener = TcpListener("127.0.0.1", 0)
+        endpoint = await listener.start(hang_up)
+        runtime = msgspec.to_builtins(runtime_class("linux"))
+        found.update(port=endpoint.port, fingerprint=endpoint.fingerprint, runtime=runtime, slots=1024, ttl_s=86400)
+        opened.set()
+        await asyncio.to_thread(closing.wait)
+        await listener.close()
+
+    thread = threading.Thread(target=asyncio.run, args=(stand_open(),))
+    thread.start()
+    try:
+        opened.wait()
+        yield found
+    finally:
+        closing.set()
+        thread.join()
+
+
+@contextmanager
+def employed(url: str) -> Iterator[list[Client]]:
+    """Three workers in the pool."""
+    with door() as registration:
+        workers = [Client(url) for _ in range(WORKERS)]
+        for worker in workers:
+            worker.ask("POST", "/v1/account", {})
+            worker.ask("PUT", "/v1/worker", registration)
+        yield workers
+        for worker in workers:
+            worker.close()
+
+
+# --- measurements ---------------------------------------------------------------------------------------------------
+
+
+def rate(step: Callable[[], object], seconds: float) -> float:
+    """Return how often a step can be done in a second."""
+    step()
+    began, steps = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step()
+        steps += 1
+    return steps / (time.perf_counter() - began)
+
+
+def empty_rate(seconds: float) -> float:
+    """Return the empty requests a second of the bare framework, for one client."""
+    with announced("benchmarks.discovery_speed", "--serve-nothing") as (_, url):
+        client = Client(url)
+        try:
+            return rate(lambda: client.ask("POST", "/v1/nothing", {}), seconds)
+        finally:
+            client.close()
+
+
+def measure(name: str, fresh: Callable[[], str], *, seconds: float) -> None:
+    """Print one line for each size of batch: tasks a second, and what that is of the two baselines."""
+    for batch in BATCHES:
+        database = fresh()
+        with discovery(database) as (_, url), employed(url) as workers:
+            foreman = Client(url)
+            foreman.ask("POST", "/v1/account", {})
+            lifecycle(foreman, workers, batch)
+            foreman.close()
+        bare = tasks_per_second(database, seconds=seconds)
+        empty = empty_rate(seconds / 2)
+        with discovery(fresh()) as (_, url), employed(url) as workers:
+            foreman = Client(url)
+            foreman.ask("POST", "/v1/account", {})
+            tasks = rate(lambda: lifecycle(foreman, workers, batch), seconds) * batch  # noqa: B023 - used at once
+            foreman.close()
+        requests = tasks / batch * REQUESTS
+        print(
+            f"{name:10} {batch:5} a batch: {tasks:8.0f} tasks/s, {tasks / bare:5.2f} of bare transactions "
+            f"({bare:.0f}/s); {requests:6.0f} requests/s, {requests / empty:5.2f} of empty ones ({empty:.0f}/s)",
+            flush=True,
+        )
+
+
+def crowd(name: str, database: str, *, seconds: float) -> None:
+    """Print the latencies of many clients at once, each with tasks of its own."""
+    with discovery(database) as (_, url), employed(url) as staff:
+        registered = [dict(worker._headers) for worker in staff]  # noqa: SLF001 - the same accounts, other connections
+        foremen, crews = [Client(url) for _ in range(CLIENTS)], []
+        for foreman in foremen:
+            foreman.ask("POST", "/v1/account", {})
+            foreman.latencies.clear()
+            crews.append([Client(url) for _ in staff])
+            for worker, headers in zip(crews[-1], registered, strict=True):
+                worker._headers = headers  # noqa: SLF001 - likewise
+        end, lives = time.perf_counter() + seconds, [0] * CLIENTS
+
+        def live(number: int) -> None:
+            while time.perf_counter() < end:
+                lifecycle(foremen[number], crews[number], 1)
+                lives[number] += 1
+
+        threads = [threading.Thread(target=live, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        everybody = [*foremen, *(worker for crew in crews for worker in crew)]
+        latencies = sorted(latency for client in everybody for latency in client.latencies)
+        for client in everybody:
+            client.close()
+    median, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
+    print(
+        f"{name:10} {CLIENTS} clients: {sum(lives) / seconds:.0f} tasks/s, median {median * 1e3:.1f} ms, "
+        f"p99 {p99 * 1e3:.1f} ms: {p99 / median:.1f} times the median",
+        flush=True,
+    )
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident memory of a process."""
+    fields = Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()
+    return int(fields[0]) / 1024
+
+
+def memory(name: str, database: str, *, tasks: int) -> None:
+    """Print the service's memory while it takes many tasks."""
+    with discovery(database) as (running, url), employed(url) as workers:
+        foreman = Client(url)
+        foreman.ask("POST", "/v1/account", {})
+        samples, batch = [], 500
+        for number in range(tasks // batch):
+            lifecycle(foreman, workers, batch)
+            if (number + 1) % (tasks // batch // 5) == 0:
+                samples.append(f"{resident_mib(running.pid):.0f} at {(number + 1) * batch}")
+        foreman.close()
+    print(f"{name:10} memory in MiB: {', '.join(samples)} tasks", flush=True)
+
+
+@contextmanager
+def postgres() -> Iterator[Callable[[], str]]:
+    """Run the server of the test extra, which syncs as one in production; yield what makes fresh databases on it."""
+    from tests.postgres import PostgresServer
+
+    server = PostgresServer(durable=True)
+    try:
+        yield server.fresh_url
+    finally:
+        server.stop()
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.discovery_speed")
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
+    parser.add_argument("--tasks", type=int, default=100_000, help="tasks of the memory measurement")
+    parser.add_argument("--only", choices=["sqlite", "postgres"])
+    parser.add_argument("--serve-nothing", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve_nothing:
+        serve_nothing()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+
+        def file() -> str:
+            return f"sqlite:///{folder}/{secrets.token_hex(4)}.sqlite"
+
+        if arguments.only != "postgres":
+            run("sqlite", file, arguments)
+    if arguments.only != "sqlite":
+        with postgres() as fresh:
+            run("postgresql", fresh, arguments)
+
+
+def run(name: str, fresh: Callable[[], str], arguments: argparse.Namespace) -> None:
+    """Measure one kind of database."""
+    measure(name, fresh, seconds=arguments.seconds)
+    crowd(name, fresh(), seconds=3 * arguments.seconds)
+    memory(name, fresh(), tasks=arguments.tasks)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What worker, host and guest say to one another, byte for byte.
+
+Worker and host share two pipes, the host's standard input and output. To the guest, file 0 is the task and file 1 takes
+the answer.
+"""
+
+from __future__ import annotations
+
+import struct
+
+# --- worker to host, and host to guest --------------------------------------------------------------------------------
+
+TASK = struct.Struct(">I")
+"""Size of a JSON object that follows: ``phase``, ``seed``, ``round_floats``, the bytes ``memory_bytes``,
+``output_bytes`` and ``log_bytes``, the seconds ``cpu_s``, and the sizes ``functions`` and ``rows`` of what comes behind
+it. The host passes all of it on."""
+
+LAST_WORDS = b"?"
+"""The time is over: say what the task is at."""
+
+# --- host to worker ---------------------------------------------------------------------------------------------------
+
+READY = b"!"
+"""The guest is loaded and waits for its task."""
+
+ANSWER = struct.Struct(">cQQ")
+"""Kind and two sizes: of the outcome and the log, or of a text and nothing."""
+
+RESULT = b"R"
+MEMORY, CPU, WALL = b"M", b"C", b"W"
+"""A limit was hit; the text says where."""
+OUTPUT = b"O"
+"""The result is too large: the first size is the result's, and nothing follows."""
+ENDED = b"E"
+"""The guest ended without an answer; the text says how."""
+
+MAX_TEXT_BYTES = 1000
+
+# --- guest to host ----------------------------------------------------------------------------------------------------
+
+WAITING = struct.Struct("<IIII")
+"""Once, before there is any job: the addresses of the function that serves a task, of the empty tuple and of the place
+for notes, and that place's size. From a task on, it is an ANSWER of kind RESULT or MEMORY."""
+
+NOTE = struct.Struct("<I")
+"""The place for notes starts with the size of what follows there: which row the task is at."""

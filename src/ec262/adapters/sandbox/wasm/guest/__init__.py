@@ -1,0 +1,1 @@
+"""What runs inside the engine, beside the runner that all sandboxes share."""

@@ -1,0 +1,191 @@
+"""What a process with an engine does: precompile a module, make an image, or serve a task."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import wasmtime
+
+from ec262.adapters.sandbox.wasm import frames
+from ec262.adapters.sandbox.wasm.host import image
+from ec262.adapters.sandbox.wasm.host.confinement import confine, filter_system_calls, limit
+from ec262.adapters.sandbox.wasm.host.engine import THREAD_STACK_BYTES, Guest, OutOfFuel, Stopped, make_engine
+
+_INPUT, _OUTPUT = 0, 1
+_READ_BYTES = 1 << 20
+
+
+def precompile(order: Mapping[str, Any]) -> None:
+    """Compile ``wasm`` to ``module``, both paths."""
+    source = image.with_exports(Path(order["wasm"]).read_bytes())
+    Path(order["module"]).write_bytes(wasmtime.Module(make_engine(), source).serialize())
+
+
+def freeze(order: Mapping[str, Any]) -> None:
+    """Run ``module`` with ``files`` (the guest's path to ours) until it waits for a task, and keep it as ``image``."""
+    files = {name: memoryview(Path(path).read_bytes()) for name, path in order["files"].items()}
+    said = bytearray()
+    guest = Guest(
+        Path(order["module"]),
+        files=files,
+        environment=order["environment"],
+        arguments=tuple(order["arguments"]),
+        on_output=said.extend,
+    )
+    problems: list[Exception] = []
+
+    def start() -> None:
+        try:
+            guest.start()
+        except (OutOfFuel, Stopped) as error:
+            problems.append(error)
+
+    _in_a_thread(start).join()
+    if problems:
+        told = guest.system.errors.decode(errors="replace").strip()
+        raise RuntimeError(f"the guest did not start: {told or repr(problems[0])}")
+    image.save(guest.image(bytes(said), files), Path(order["image"]))
+
+
+def serve(order: Mapping[str, Any]) -> NoReturn:
+    """Serve one task with a copy of ``image``, a guest of ``module``, and end; also when the worker is gone.
+
+    ``worker`` is its process id, ``nice`` how much to give way to other processes, ``program`` what seccomp is given,
+    in hex.
+    """
+    host = Host(Path(order["module"]), image.load(Path(order["image"])))
+    confine(order["worker"], nice=order["nice"])
+    host.serve(bytes.fromhex(order["program"]))
+
+
+class Host:
+    """Between the worker's pipes and one guest. It answers once, and that ends the process."""
+
+    def __init__(self, module: Path, frozen: image.Image) -> None:
+        self._image = frozen
+        self._guest = Guest(module, files=frozen.files, environment={}, arguments=(), on_output=self._on_output)
+        self._guest.become(frozen)
+        self._memory = self._guest.address()
+        self._about: dict[str, Any] = {}
+        self._said = bytearray()
+        self._answering = threading.Lock()
+
+    def serve(self, program: bytes) -> NoReturn:
+        """Wait for the task, have it run, and watch the worker. Both threads are under the seccomp program."""
+        task: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        confined = threading.Event()
+
+        def run() -> None:
+            self._guest.visit(self._image)
+            filter_system_calls(program)
+            confined.set()
+            self._run(task.get())
+
+        _in_a_thread(run)
+        confined.wait()
+        limit()
+        filter_system_calls(program)
+        _write(frames.READY)
+        try:
+            head = _read(frames.TASK.size)
+            head += _read(*frames.TASK.unpack(head))
+            self._about = json.loads(head[frames.TASK.size :])
+            task.put(head + _read(self._about["functions"] + self._about["rows"]))
+            if _read(len(frames.LAST_WORDS)) == frames.LAST_WORDS:
+                self._answer(frames.WALL, self._where())
+        finally:  # the worker is gone, or has heard all there is to hear
+            os._exit(0)
+
+    def _run(self, task: bytes) -> None:
+        try:
+            memory_bytes, cpu_s = self._about["memory_bytes"], self._about["cpu_s"]
+            self._guest.serve(self._image, task, cpu_s=cpu_s, memory_bytes=memory_bytes)
+        except OutOfFuel:
+            self._answer(frames.CPU, self._where())
+        except Stopped as error:
+            errors = self._guest.system.errors.decode(errors="replace").strip()
+            self._answer(frames.ENDED, f"{error}{': ' if errors else ''}{errors}")
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would tell the worker
+            self._answer(frames.ENDED, f"it brought the sandbox into disorder ({error!r})")
+        self._answer(frames.ENDED, "it ended its process, with no result")
+
+    def _on_output(self, data: bytes) -> None:
+        """Take what the guest writes; an answer that is complete is the end."""
+        self._said += data
+        if len(self._said) < frames.ANSWER.size:
+            return
+        kind, first, second = frames.ANSWER.unpack_from(self._said)
+        if kind == frames.MEMORY:
+            first, second = min(first, frames.MAX_TEXT_BYTES), 0
+        elif kind != frames.RESULT or second > self._about["log_bytes"]:
+            self._answer(frames.ENDED, f"it broke the sandbox's protocol: {bytes(self._said[: frames.ANSWER.size])!r}")
+        elif first > self._about["output_bytes"]:
+            self._send(frames.ANSWER.pack(frames.OUTPUT, first, 0))
+        size = frames.ANSWER.size + first + second
+        if len(self._said) >= size:
+            self._send(frames.ANSWER.pack(kind, first, second), self._said[frames.ANSWER.size : size])
+
+    def _where(self) -> str:
+        """Say what the task is at, from the guest's notes. They are in its hands: this may be any text."""
+        notes = ctypes.string_at(self._memory + self._image.places.notes, self._image.places.notes_bytes)
+        (size,) = frames.NOTE.unpack_from(notes)
+        _, _, row = notes[frames.NOTE.size :][:size].partition(b":")
+        function, colon, key = row.partition(b":")
+        if not colon:
+            return "while the job was loaded"
+        return f"in the {function.decode(errors='replace')} at the row with key {key.decode(errors='replace')}"
+
+    def _answer(self, kind: bytes, text: str) -> NoReturn:
+        data = text.encode(errors="replace")[: frames.MAX_TEXT_BYTES]
+        self._send(frames.ANSWER.pack(kind, len(data), 0), data)
+
+    def _send(self, *parts: bytes | bytearray) -> NoReturn:
+        with self._answering:  # never let go: there is one answer
+            try:
+                for part in parts:
+                    _write(part)
+            finally:
+                os._exit(0)
+
+
+def _in_a_thread(act: Callable[[], object]) -> threading.Thread:
+    """Run something where there is room for a guest's stack, which not every system gives to the main thread."""
+    threading.stack_size(THREAD_STACK_BYTES)
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    return thread
+
+
+def _read(size: int) -> bytes:
+    """Read exactly so many bytes from the worker. Raises EOFError."""
+    chunks = []
+    while size:
+        chunk = os.read(_INPUT, min(size, _READ_BYTES))
+        if not chunk:
+            raise EOFError
+        chunks.append(chunk)
+        size -= len(chunk)
+    return b"".join(chunks)
+
+
+def _write(data: bytes | bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(_OUTPUT, view) :]
+
+
+def main() -> None:
+    """Do what the first argument orders. What goes wrong is told on standard error, with exit status 1."""
+    order = json.loads(sys.argv[1])
+    try:
+        {"precompile": precompile, "freeze": freeze, "serve": serve}[order["act"]](order)
+    except (OSError, ValueError, RuntimeError, wasmtime.WasmtimeError) as error:
+        sys.exit(str(error))

@@ -1,0 +1,187 @@
+"""Where prepared guests are kept: what the first worker of a user on a machine has made serves the others.
+
+A precompiled module is machine code that the host's process runs, and an image is what all jobs start from: both are
+taken from nowhere that another user can write to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import attrs
+import platformdirs
+
+from ec262.adapters.sandbox.wasm.bundle import build_bundle
+from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED, Guest
+from ec262.adapters.sandbox.wasm.process import order_done
+from ec262.domain.errors import SandboxUnavailable
+
+logger = logging.getLogger(__name__)
+
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0"}
+"""All that jobs see, as in the Linux sandbox."""
+
+_BUNDLE = "ec262.zip"
+_HOME = "usr/local"
+_START = "import sys; from ec262.adapters.sandbox.wasm.guest.task import get_ready; get_ready(sys.argv[1:])"
+
+_FORMAT = 1
+"""To be raised when what the files hold changes in a way that no digest below tells."""
+
+_UNUSED_S = 90 * 24 * 3600.0
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """A guest that is ready: its precompiled ``module`` and its ``image``, both files in ``folder``."""
+
+    module: Path
+    image: Path
+    folder: Path
+    temporary: bool
+    """Whether the folder is only for this sandbox: ``remove`` ends it."""
+    new: bool
+    """Whether both files were made just now."""
+
+    def remove(self) -> None:
+        """Remove what was made for this sandbox alone."""
+        if self.temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def prepare(guest: Guest, packages: Sequence[str], *, anew: bool, timeout_s: float) -> Prepared:
+    """Return a guest with these packages loaded, made now, or, unless ``anew``, earlier. Raises SandboxUnavailable."""
+    bundle = build_bundle(packages)
+    folder, temporary = _private_folder()
+    try:
+        module = folder / f"{_digest(guest.module_sha256, engine_version(), platform.machine())}.module"
+        image = folder / f"{_digest(module.name, guest.library_sha256, *packages, bundle)}.image"
+        found = {path for path in (module, image) if _is_ours(path) and not anew}
+        if len(found) < 2:  # noqa: PLR2004 - both
+            guest.check()
+            _purge(folder)
+            if module not in found:
+                logger.info("compiling Python %s for this machine, once", guest.version)
+                order = {"act": "precompile", "wasm": str(guest.files()[0])}
+                await _make(module, order, "module", timeout_s=timeout_s)
+            await _freeze(guest, packages, bundle, module, image, timeout_s=timeout_s)
+        for path in (module, image):
+            path.touch()
+    except BaseException as error:
+        if temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise SandboxUnavailable(f"the portable sandbox cannot be prepared: {error}") from error
+        raise
+    return Prepared(module=module, image=image, folder=folder, temporary=temporary, new=not found)
+
+
+async def _freeze(
+    guest: Guest, packages: Sequence[str], bundle: bytes, module: Path, image: Path, *, timeout_s: float
+) -> None:
+    library = guest.files()[1]
+    with _lent_file(bundle, module.parent) as lent:
+        files = {_BUNDLE: str(lent)} | ({f"{_HOME}/lib/{library.name}": str(library)} if library else {})
+        order = {
+            "act": "freeze",
+            "module": str(module),
+            "files": files,
+            "environment": ENVIRONMENT | {"PYTHONHOME": f"/{_HOME}", "PYTHONPATH": f"/{_BUNDLE}"},
+            "arguments": ["python", "-s", "-S", "-B", "-c", _START, *packages],
+        }
+        await _make(image, order, "image", timeout_s=timeout_s)
+
+
+async def _make(path: Path, order: Mapping[str, object], name: str, *, timeout_s: float) -> None:
+    """Have a file made; it appears when it is whole. Two workers may do this at the same time."""
+    with _lent_file(b"", path.parent) as new:
+        await order_done({**order, name: str(new)}, timeout_s=timeout_s)
+        new.replace(path)
+
+
+@contextmanager
+def _lent_file(content: bytes, folder: Path) -> Iterator[Path]:
+    """Lend a file in a folder; in the end it is gone, or has another name."""
+    descriptor, name = tempfile.mkstemp(dir=folder, suffix=".new")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def open_to_others(path: Path) -> Path | None:
+    """Return what of a path another user than this one, and the machine's owner, could change or replace; None if
+    nothing. Raises OSError if there is no such path.
+
+    Where there are no Unix permissions, what is in a user's own profile is taken to be safe.
+    """
+    if os.name != "posix":
+        return None
+    owners = {0, os.geteuid()}
+    for way in (path.absolute(), path.resolve()):
+        for part in (way, *way.parents):
+            status = part.lstat()
+            mode = 0 if stat.S_ISLNK(status.st_mode) else status.st_mode  # a link has none of its own
+            sticky = part != way and mode & stat.S_ISVTX  # what is in there belongs to its owner
+            if status.st_uid not in owners or (mode & _OTHERS_WRITE and not sticky):
+                return part
+    return None
+
+
+def _private_folder() -> tuple[Path, bool]:
+    """Return a folder that only this user can write to, and whether it is a new one for this sandbox alone."""
+    folder = Path(platformdirs.user_cache_dir("ec262")) / "wasm"
+    try:
+        for place in (folder.parent, folder):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        culprit = open_to_others(folder)
+        if culprit is None and os.access(folder, os.W_OK):
+            return folder, False
+        reason = f"others can write to {culprit}" if culprit else "it is read-only"
+    except OSError as error:
+        reason = str(error)
+    logger.warning("guests cannot be kept in %s (%s): they are made anew at every start", folder, reason)
+    return Path(tempfile.mkdtemp(prefix="ec262-wasm-")), True
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and open_to_others(path) is None
+
+
+def _purge(folder: Path) -> None:
+    """Remove what no worker has started with for long, and what one has left unfinished."""
+    for path in folder.iterdir():
+        with suppress(OSError):
+            age_s = time.time() - path.stat().st_mtime
+            if path.suffix in {".module", ".image", ".new"} and age_s > _UNUSED_S:
+                path.unlink()
+
+
+def engine_version() -> str:
+    """Return the engine's name and version. Raises SandboxUnavailable."""
+    try:
+        return f"wasmtime {version('wasmtime')}"
+    except PackageNotFoundError as error:
+        raise SandboxUnavailable(NOT_INSTALLED) from error
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256(bytes([_FORMAT]))
+    for part in parts:
+        data = part if isinstance(part, bytes) else part.encode()
+        digest.update(len(data).to_bytes(8) + data)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,108 @@
+"""Opening a database by its URL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from ec262.adapters.sql.dialects import POSTGRESQL
+from ec262.domain.errors import ConfigurationError
+
+WAIT_S = 10
+"""How long to wait: for a server, for a connection that is not in use, for what another process has locked."""
+
+ABANDONED_S = 60
+"""A transaction in which nothing happens for so long is ended by PostgreSQL: its process hangs, or its machine is gone,
+and others wait for its locks."""
+
+SNAPSHOT = "ec262_snapshot"
+"""The execution option of transactions that see everything as it is at one moment, and only read."""
+
+USAGE = "use sqlite:///PATH or postgresql://USER@HOST/DATABASE"
+
+
+def open_engine(url: str) -> Engine:
+    """Make an engine; a SQLite file is made where there is none. Raises ConfigurationError, which never has the URL's
+    password in its text."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(f"the database's URL cannot be read: {USAGE}") from None  # the cause quotes it
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(parsed)
+    if parsed.get_backend_name() == POSTGRESQL:
+        return _open_postgresql(parsed)
+    raise ConfigurationError(f"the database {parsed.get_backend_name()} is not supported: {USAGE}")
+
+
+def speakable(url: URL) -> str:
+    """Return a URL as an error may name it: without password and options, one of which may be another."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def for_snapshots(engine: Engine) -> Engine:
+    """Return the engine as transactions that only read are to use it: nobody waits for them."""
+    if engine.dialect.name == POSTGRESQL:
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**{SNAPSHOT: True})
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+def _open_postgresql(url: URL) -> Engine:
+    if url.drivername not in {POSTGRESQL, f"{POSTGRESQL}+psycopg"}:
+        raise ConfigurationError(f"the database driver {url.get_driver_name()} is not supported: {USAGE}")
+    options = f"-c lock_timeout={WAIT_S}s -c idle_in_transaction_session_timeout={ABANDONED_S}s"
+    settings = {"connect_timeout": WAIT_S, **url.query, "options": f"{options} {url.query.get('options', '')}".strip()}
+    try:
+        # Parameters are hidden in errors, which end in logs: some are secrets.
+        return create_engine(
+            url.set(drivername=f"{POSTGRESQL}+psycopg", query={}),
+            connect_args=settings,
+            isolation_level="READ COMMITTED",
+            paramstyle="format",  # placeholders in order, as SQLite's are
+            pool_timeout=WAIT_S,
+            hide_parameters=True,
+        )
+    except ImportError as error:
+        raise ConfigurationError("PostgreSQL needs its driver: pip install 'ec262[postgres]'") from error
+
+
+# --- SQLite ---------------------------------------------------------------------------------------------------------
+
+
+def _open_sqlite(url: URL) -> Engine:
+    if url.database in {None, "", ":memory:"}:
+        raise ConfigurationError("the database must be a file: sqlite:///PATH")
+    _create_private(Path(str(url.database)), url)
+    engine = create_engine(url, connect_args={"timeout": WAIT_S}, hide_parameters=True)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _create_private(path: Path, url: URL) -> None:
+    """Make the file, readable by its owner alone, before SQLite does; SQLite gives its companions the same mode."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigurationError(f"cannot open the database {speakable(url)}: {error}") from error
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself: _begin does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get(SNAPSHOT, False)
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

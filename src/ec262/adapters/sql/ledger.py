@@ -1,0 +1,122 @@
+"""The books over one open transaction: written in bulk, when the unit of work is committed or somebody reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import bindparam, delete, insert, select, text, update
+
+from ec262.adapters.sql import schema
+from ec262.adapters.sql.dialects import one_of
+from ec262.adapters.sql.statements import Statements
+from ec262.adapters.sql.transfers import TRANSFER_COLUMNS, statement_of, transfer_of, values_of
+from ec262.domain.errors import LedgerError
+from ec262.domain.ledger import Posting, Transfer, change, moved
+
+_balances, _transfers = schema.balances, schema.transfers
+
+_BALANCE = select(_balances.c.balance).where(_balances.c.account == bindparam("account"))
+_LOCKED_BALANCE = _BALANCE.with_for_update()
+_OPEN_BALANCE = text("INSERT INTO balances (account, balance) VALUES (:account, 0) ON CONFLICT (account) DO NOTHING")
+_ALL_BALANCES = select(_balances.c.account, _balances.c.balance).where(_balances.c.balance != 0)
+_LOCKED_BALANCES = (
+    select(_balances.c.account, _balances.c.balance)
+    .where(one_of(_balances.c.account, "accounts"))
+    .order_by(_balances.c.account)
+    .with_for_update()
+)
+_CLOSE_BALANCES = delete(_balances).where(one_of(_balances.c.account, "accounts"))
+_SET_BALANCE = update(_balances).where(_balances.c.account == bindparam("known")).values(balance=bindparam("is"))
+# Where there was no row to lock, somebody else may have made one since: added, not set.
+_ADD_BALANCE = text(
+    "INSERT INTO balances (account, balance) VALUES (:known, :is) "
+    "ON CONFLICT (account) DO UPDATE SET balance = balances.balance + excluded.balance"
+)
+
+_POSTED = select(*TRANSFER_COLUMNS).where(one_of(_transfers.c.id, "ids"))
+_ALL_POSTED = select(*TRANSFER_COLUMNS).order_by(_transfers.c.position)
+_POST = insert(_transfers)
+
+
+class SqlLedger:
+    """The books. An account without a row has no credits."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+        self._pending: dict[str, Transfer] = {}
+        self._unchecked: list[str] = []
+
+    def post(self, transfers: Iterable[Transfer]) -> None:
+        """Move credits, once."""
+        for transfer in transfers:
+            if transfer.id in self._pending:
+                _check_same(self._pending[transfer.id], transfer)
+            else:
+                self._pending[transfer.id] = transfer
+                self._unchecked.append(transfer.id)
+
+    def balance(self, account: str) -> int:
+        """Return the balance of a ledger account."""
+        stored: list[int] = self._statements.column(_BALANCE, {"account": account})
+        return sum(stored) + self._pending_change(account)
+
+    def locked_balance(self, account: str) -> int:
+        """Return the balance of a ledger account, and lock it: its row, which is made if there is none."""
+        self._statements.change(_OPEN_BALANCE, {"account": account})
+        stored: list[int] = self._statements.column(_LOCKED_BALANCE, {"account": account})
+        return sum(stored) + self._pending_change(account)
+
+    def balances(self) -> Mapping[str, int]:
+        """Return every balance that is not zero."""
+        self.flush()
+        return dict(self._statements.fetch(_ALL_BALANCES))
+
+    def transfers(self) -> Sequence[Transfer]:
+        """Return every movement, oldest first."""
+        self.flush()
+        return [transfer_of(row) for row in self._statements.fetch(_ALL_POSTED)]
+
+    def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
+        """Return up to ``limit`` movements of a ledger account, newest first."""
+        self.flush()
+        return statement_of(self._statements, account, before=before, limit=limit)
+
+    def flush(self) -> None:
+        """Write what was posted. Raises LedgerError."""
+        self._check()
+        if self._pending:
+            self._write(list(self._pending.values()))
+            self._pending.clear()
+
+    def _check(self) -> None:
+        """Drop what was posted before from what is pending."""
+        if self._unchecked:
+            for row in self._statements.fetch(_POSTED, {"ids": self._unchecked}):
+                posted = transfer_of(row)
+                _check_same(posted, self._pending.pop(posted.id))
+            self._unchecked = []
+
+    def _pending_change(self, account: str) -> int:
+        self._check()
+        return sum(change(each, account) for each in self._pending.values() if account in {each.debit, each.credit})
+
+    def _write(self, transfers: Sequence[Transfer]) -> None:
+        """Balances come first, in the order of their accounts, and are locked from then on: nobody waits in a circle,
+        and the positions of an account's transfers are in the order in which its balance changed."""
+        accounts = sorted({account for transfer in transfers for account in (transfer.debit, transfer.credit)})
+        before: dict[str, int] = dict(self._statements.fetch(_LOCKED_BALANCES, {"accounts": accounts}))
+        after = dict(before)
+        for transfer in transfers:
+            after.update(moved(after, transfer))
+        empty = [account for account in before if after[account] == 0]
+        if empty:
+            self._statements.change(_CLOSE_BALANCES, {"accounts": empty})
+        kept = [{"known": account, "is": after[account]} for account in accounts if after[account] != 0]
+        self._statements.change_each(_SET_BALANCE, [row for row in kept if row["known"] in before])
+        self._statements.change_each(_ADD_BALANCE, [row for row in kept if row["known"] not in before])
+        self._statements.change_each(_POST, [values_of(transfer) for transfer in transfers])
+
+
+def _check_same(posted: Transfer, transfer: Transfer) -> None:
+    if posted != transfer:
+        raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")

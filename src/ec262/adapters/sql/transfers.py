@@ -1,0 +1,109 @@
+"""Transfers as rows, and an account's statement out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Select,
+    TextClause,
+    bindparam,
+    func,
+    select,
+    true,
+    union_all,
+)
+
+from ec262.adapters.sql import schema
+from ec262.adapters.sql.statements import Statements
+from ec262.domain.ledger import Posting, Reason, Transfer, change
+
+_END = 1 << 62
+"""Every position is before it."""
+
+_transfers, _balances = schema.transfers, schema.balances
+
+TRANSFER_COLUMNS = (
+    _transfers.c.position,
+    _transfers.c.id,
+    _transfers.c.debit,
+    _transfers.c.credit,
+    _transfers.c.amount,
+    _transfers.c.reason,
+    _transfers.c.task,
+    _transfers.c.at,
+)
+
+_REASONS = {reason.value: reason for reason in Reason}
+
+_account: BindParameter[str] = bindparam("account")
+_before = bindparam("before", type_=BigInteger)
+_Indexed = ColumnElement[bool] | TextClause
+
+
+def _side(column: ColumnElement[str], indexed: _Indexed) -> Select[Any]:
+    """Choose the newest transfers that have the account on one side."""
+    newest = (
+        select(*TRANSFER_COLUMNS)
+        .where(column == _account, indexed, _transfers.c.position < _before)
+        .order_by(_transfers.c.position.desc())
+        .limit(bindparam("most", type_=BigInteger))
+    )
+    return select(newest.subquery())
+
+
+def _since(column: ColumnElement[str], indexed: _Indexed) -> ColumnElement[int]:
+    """Add up what the account had on one side from the position on."""
+    amount = select(func.sum(_transfers.c.amount)).where(column == _account, indexed, _transfers.c.position >= _before)
+    return func.coalesce(amount.scalar_subquery(), 0)
+
+
+def _statement(debits: _Indexed, credits: _Indexed) -> Select[Any]:
+    """Choose an account's newest transfers before a position, with its balance at that position: what it has now, less
+    what came since. It is one query, so that it sees one state of the books."""
+    newest = union_all(_side(_transfers.c.debit, debits), _side(_transfers.c.credit, credits)).subquery()
+    now = select(_balances.c.balance).where(_balances.c.account == _account).scalar_subquery()
+    then = func.coalesce(now, 0) + _since(_transfers.c.debit, debits) - _since(_transfers.c.credit, credits)
+    return select(newest, then.label("balance")).order_by(newest.c.position.desc()).limit(bindparam("most"))
+
+
+_STATEMENT = _statement(schema.DEBIT_IN_STATEMENTS, schema.CREDIT_IN_STATEMENTS)
+_STATEMENT_OF_ESCROW = _statement(true(), true())
+
+
+def statement_of(statements: Statements, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
+    """Return up to ``limit`` movements of a ledger account before a position, newest first. Only an escrow's are looked
+    for without an index."""
+    query = _STATEMENT_OF_ESCROW if account.startswith(schema.ESCROW) else _STATEMENT
+    rows = statements.fetch(query, {"account": account, "before": _END if before is None else before, "most": limit})
+    balance = int(rows[0][-1]) if rows else 0  # PostgreSQL adds up to decimals
+    postings = []
+    for row in rows:
+        transfer = transfer_of(row)
+        moved = change(transfer, account)
+        postings.append(Posting(position=row[0], transfer=transfer, change=moved, balance=balance))
+        balance -= moved
+    return postings
+
+
+def transfer_of(row: Sequence[Any]) -> Transfer:
+    """Make the transfer of a row that begins with the columns of a transfer."""
+    _, name, debit, credit, amount, reason, task, at = row[: len(TRANSFER_COLUMNS)]
+    return Transfer(id=name, debit=debit, credit=credit, amount=amount, reason=_REASONS[reason], task=task, at=at)
+
+
+def values_of(transfer: Transfer) -> dict[str, Any]:
+    """Make the row of a transfer; the database numbers it."""
+    return {
+        "id": transfer.id,
+        "debit": transfer.debit,
+        "credit": transfer.credit,
+        "amount": transfer.amount,
+        "reason": transfer.reason.value,
+        "task": transfer.task,
+        "at": transfer.at,
+    }

@@ -1,0 +1,39 @@
+"""Values of the domain in columns of text. Few different ones are in many rows, which then share them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from ec262.domain.commands import WorkerAddress
+from ec262.domain.runtime import RuntimeClass
+
+
+def runtime_text(runtime: RuntimeClass) -> str:
+    """Write a runtime class; equal ones may differ in what they tell people, so that their texts are not shared."""
+    return msgspec.json.encode(runtime).decode()
+
+
+@lru_cache(maxsize=256)
+def runtime_of(text: str) -> RuntimeClass:
+    """Read a runtime class."""
+    return msgspec.json.decode(text, type=RuntimeClass)
+
+
+@lru_cache(maxsize=256)
+def names_text(names: tuple[str, ...]) -> str:
+    """Write names, such as those of packages."""
+    return msgspec.json.encode(names).decode()
+
+
+@lru_cache(maxsize=256)
+def names_of(text: str) -> tuple[str, ...]:
+    """Read names."""
+    return msgspec.json.decode(text, type=tuple[str, ...])
+
+
+@lru_cache(maxsize=4096)
+def address_of(host: str, port: int, fingerprint: str) -> WorkerAddress:
+    """Read a worker's address."""
+    return WorkerAddress(host=host, port=port, fingerprint=fingerprint)

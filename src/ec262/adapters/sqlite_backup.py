@@ -1,0 +1,73 @@
+"""Copies of a discovery service's SQLite file, made while the service runs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from ec262.adapters.sql.engines import USAGE
+from ec262.domain.errors import ConfigurationError
+
+BUSY_TIMEOUT_S = 30
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the file that a database URL names; None if the database is no SQLite one. Raises ConfigurationError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(f"the database's URL cannot be read: {USAGE}") from None  # the cause quotes it
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    if not parsed.database:
+        raise ConfigurationError("the database must be a file: sqlite:///PATH")
+    return Path(parsed.database)
+
+
+def without_password(url: str) -> str:
+    """Return a database URL as other programs take it, and as it may be shown."""
+    full = make_url(url)
+    shown = URL.create(full.get_backend_name(), full.username, host=full.host, port=full.port, database=full.database)
+    return shown.render_as_string()
+
+
+def back_up(source: Path, target: Path) -> int:
+    """Copy a database as it is at one moment, check the copy, and let it appear under its name when it is whole.
+
+    Returns its size in bytes. The copy is its owner's alone (0600). Raises ConfigurationError, also if the target is
+    there already.
+    """
+    if target.exists():
+        raise ConfigurationError(f"{target} is there already: backups do not overwrite")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # its mode is 0600
+        try:
+            _copy(source, name)
+            os.fsync(descriptor)
+            os.link(name, target)
+            return os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+            Path(name).unlink()
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(f"cannot copy {source} to {target}: {error}") from error
+
+
+def _copy(source: Path, name: str) -> None:
+    read_only = f"file:{quote(str(source.absolute()))}?mode=ro"
+    with (
+        closing(sqlite3.connect(read_only, uri=True, timeout=BUSY_TIMEOUT_S)) as original,
+        closing(sqlite3.connect(name)) as copy,
+    ):
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # one file, not three
+        (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")

@@ -1,0 +1,141 @@
+"""Comparable workers that fill teams, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+
+from ec262.domain.foresight import Foresight, House
+from ec262.domain.pool import Lot, Member, Tie
+from ec262.domain.ports.clock import Entropy
+from ec262.domain.urns import Ties, Urns, common, without_ties
+
+Team = tuple[Member, ...]
+"""The workers of one task: as many as it has replicas, no two of one account, all of one runtime class."""
+
+LEVELS: tuple[Ties, ...] = (
+    frozenset({Tie.BLOCK, Tie.OWNER}),
+    frozenset({Tie.BLOCK}),
+    frozenset({Tie.OWNER}),
+    frozenset(),
+)
+"""The ties that a team can be free of, the best first."""
+
+_HOUSES: Mapping[Tie, House] = {Tie.BLOCK: attrgetter("block"), Tie.OWNER: attrgetter("owner")}
+
+_RETRIES = 64
+"""How often, all in all, teams are begun anew that could not be completed."""
+
+
+class Crew:
+    """Members of one runtime class that fill teams free of the ``ties``. Use it once.
+
+    No team is drawn at the cost of two: as many remain possible as those ties allow that are the lot's condition.
+    Within a team, a tie more is worse than an avoided worker. ``free`` has the members' free slots, at least one each;
+    what the teams take is taken out.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        ties: Ties,
+        *,
+        lot: Lot,
+        company: Sequence[Member],
+        free: dict[str, int],
+        entropy: Entropy,
+    ) -> None:
+        self._members = members
+        self._ties = ties
+        self._lot = lot
+        self._company = company
+        self._free = free
+        self._entropy = entropy
+        self._preferences = [level for level in LEVELS if level >= ties]
+        self._foresights: list[Foresight] = []
+        self._marked: set[Foresight] = set()
+        self._retries = _RETRIES
+
+    def teams(self, most: int) -> list[Team]:
+        """Draw as many teams as can be found, at most so many."""
+        strangers = without_ties(self._members, common(self._company, self._ties))
+        wish = self._look_ahead(strangers, self._ties)
+        count = min(foresight.possible(most) for foresight in wish)
+        if not count:
+            return []
+        must = self._look_ahead(self._members, self._lot.apart) if self._ties > self._lot.apart else []
+        for foresight in must:
+            possible = foresight.possible(most)
+            foresight.expect(possible)
+            count = min(count, possible)
+        for foresight in wish:
+            foresight.expect(count)
+        self._foresights = [*must, *wish]
+        self._urns = Urns(strangers, self._entropy)
+        for member in strangers:
+            self._put(member)
+        teams: list[Team] = []
+        for _ in range(count):
+            team = self._team()
+            self._pass(team, self._foresights if team else wish)
+            if team:
+                teams.append(team)
+        return teams
+
+    def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:
+        houses: Sequence[House] = [_HOUSES[tie] for tie in ties] or [attrgetter("worker")]
+        return [Foresight(house, members, self._free, self._lot.replicas) for house in houses]
+
+    def _pass(self, team: Team, foresights: Sequence[Foresight]) -> None:
+        for foresight in foresights:
+            if foresight.passed(team):
+                self._marked.discard(foresight)
+        for member in team:
+            self._free[member.worker] -= 1
+            self._put(member)
+
+    def _team(self) -> Team:
+        """Take the next team out of the urns: by lot, but so that those after it can still be filled. Return nobody if
+        none was found."""
+        while True:
+            team: list[Member] = []
+            if self._complete(team):
+                return tuple(team)
+            for member in team:
+                self._put(member)
+            if self._retries == 0:
+                return ()
+            self._retries -= 1
+
+    def _complete(self, team: list[Member]) -> bool:
+        for foresight in self._foresights:
+            needed = min(foresight.needed(team), self._lot.replicas - len(team))
+            if needed:
+                self._mark_ample(foresight)
+            if not all(self._add_to(team, mark=foresight) for _ in range(needed)):
+                return False
+        return all(self._add_to(team) for _ in range(self._lot.replicas - len(team)))
+
+    def _add_to(self, team: list[Member], *, mark: Foresight | None = None) -> bool:
+        for ties in self._preferences:
+            met = common((*self._company, *team), ties)
+            for avoided in (False, True):
+                member = self._urns.draw(met, avoided=avoided, mark=mark)
+                if member is not None:
+                    team.append(member)
+                    return True
+        return False
+
+    def _mark_ample(self, foresight: Foresight) -> None:
+        """Have the urns tell a foresight's ample members from the others: not before it matters, which is rare."""
+        if foresight not in self._marked:
+            self._marked.add(foresight)
+            for member in foresight.ample():
+                if member in self._urns:
+                    self._urns.take(member)
+                    self._put(member)
+
+    def _put(self, member: Member) -> None:
+        if self._free[member.worker]:
+            marks = frozenset(foresight for foresight in self._marked if foresight.is_ample(member))
+            self._urns.put(member, avoided=member.worker in self._lot.avoid, marks=marks)

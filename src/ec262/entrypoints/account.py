@@ -1,0 +1,217 @@
+"""``python -m ec262.entrypoints.account``: what the holder of an account sees of it, and may do to it.
+
+Exit status: 0 done, 1 discovery refused or did not answer, 2 wrong usage or no such account here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+
+from ec262 import __version__
+from ec262.adapters.credentials import TokenFile, roles_with_tokens
+from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.domain.account_commands import MAX_HISTORY, AccountStatus, HistoryEntry, HistoryQuery
+from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, Ec262Error, NotAuthenticated
+from ec262.entrypoints.bootstrap import build_discovery_client, credentials_folder
+from ec262.entrypoints.logs import add_verbosity, configure_logging
+from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.tables import history_table, table, yes_no
+from ec262.services.token_rotation import replace_token
+
+T = TypeVar("T")
+
+LIMIT = 50
+"""Movements that are shown, unless more are asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class Holder:
+    """Whose account: the settings with discovery's URL, and the role that keeps the token."""
+
+    settings: Settings
+    discovery: str
+    folder: Path
+    role: str
+
+    @property
+    def tokens(self) -> TokenFile:
+        """Where the token is kept."""
+        return TokenFile(self.folder, self.discovery, self.role)
+
+    def settled_token(self) -> str:
+        """Return the account's token. Raises ConfigurationError."""
+        self.tokens.require_settled()
+        return self.tokens.load()
+
+    def client(self, token: str) -> HttpDiscovery:
+        """Return a client with this token."""
+        return build_discovery_client(self.settings, role=self.role, token=token)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    arguments = _parser().parse_args(argv)
+    configure_logging(arguments)
+    try:
+        data, text = asyncio.run(COMMANDS[arguments.command](_holder(arguments), arguments))
+    except ConfigurationError as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 2
+    except Ec262Error as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(msgspec.json.encode(data).decode() if arguments.json else text)
+    return 0
+
+
+def _holder(arguments: argparse.Namespace) -> Holder:
+    settings = load_settings(vars(arguments), os.environ)
+    if settings.discovery is None:
+        raise ConfigurationError("no discovery service is configured: give --discovery URL")
+    return Holder(
+        settings=settings,
+        discovery=settings.discovery,
+        folder=credentials_folder(settings),
+        role=arguments.role or "foreman",
+    )
+
+
+Told = tuple[object, str]
+"""What a subcommand has to say, for programs and for people."""
+
+
+async def _status(holder: Holder, arguments: argparse.Namespace) -> Told:
+    """Tell of one account, or of all that are kept here."""
+    roles = [arguments.role] if arguments.role else roles_with_tokens(holder.folder, holder.discovery)
+    if not roles:
+        raise ConfigurationError(f"no account at {holder.discovery} is kept in {holder.folder}")
+    found: list[tuple[str, AccountStatus]] = []
+    for role in roles:
+        each = attrs.evolve(holder, role=role)
+        found.append((role, await _asked(each.client(each.settled_token()), lambda client: client.account())))
+    rows = [
+        (role, its.account, its.credits, its.escrow, its.open_tasks, its.reports, yes_no(its.frozen))
+        for role, its in found
+    ]
+    heads = ("role", "account", "credits", "escrow", "open tasks", "reports", "frozen")
+    return [{"role": role, **attrs.asdict(its)} for role, its in found], table(heads, rows)
+
+
+async def _history(holder: Holder, arguments: argparse.Namespace) -> Told:
+    """Tell why the account has what it has."""
+
+    async def read(client: HttpDiscovery) -> list[HistoryEntry]:
+        entries: list[HistoryEntry] = []
+        while len(entries) < arguments.limit:
+            before = entries[-1].position if entries else None
+            wanted = min(MAX_HISTORY, arguments.limit - len(entries))
+            page = await client.history(HistoryQuery(before=before, limit=wanted))
+            entries += page.entries
+            if not page.more or not page.entries:
+                break
+        return entries
+
+    entries = await _asked(holder.client(holder.settled_token()), read)
+    return entries, history_table(entries)
+
+
+async def _rotate(holder: Holder, _arguments: argparse.Namespace) -> Told:
+    """Replace the token. An attempt that was interrupted is finished."""
+    tokens = holder.tokens
+    old, new_token = holder.client(tokens.load()), tokens.prepare()
+    new = holder.client(new_token)
+    try:
+        await replace_token(old, new, new_token)
+    except NotAuthenticated as error:
+        tokens.discard_replacement()
+        raise NotAuthenticated(f"this token opens no account: {error}") from error
+    except DiscoveryUnavailable as error:
+        raise DiscoveryUnavailable(f"{error}; repeat this: nobody knows which of the two tokens is good") from error
+    finally:
+        await old.close()
+        await new.close()
+    tokens.replace()
+    return {"role": holder.role}, "the token is replaced: restart what runs with the old one"
+
+
+async def _close(holder: Holder, arguments: argparse.Namespace) -> Told:
+    """Revoke the token, and forget it."""
+    client = holder.client(holder.settled_token())
+
+    async def close(client: HttpDiscovery) -> AccountStatus:
+        status = await client.account()
+        if status.credits + status.escrow and not arguments.yes:
+            raise ConfigurationError(
+                f"account {status.account} has {status.credits} credits, and {status.escrow} in escrow, that nobody "
+                "could use any more: give --yes if that is what you want"
+            )
+        with suppress(NotAuthenticated):  # closed by an attempt whose reply was lost
+            await client.close_account()
+        return status
+
+    status = await _asked(client, close)
+    holder.tokens.remove()
+    return status, f"account {status.account} is closed"
+
+
+async def _asked(client: HttpDiscovery, ask: Callable[[HttpDiscovery], Awaitable[T]]) -> T:
+    try:
+        return await ask(client)
+    finally:
+        await client.close()
+
+
+COMMANDS: dict[str, Callable[[Holder, argparse.Namespace], Coroutine[Any, Any, Told]]] = {
+    "status": _status,
+    "history": _history,
+    "rotate": _rotate,
+    "close": _close,
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    add = common.add_argument
+    add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
+    add("--role", metavar="NAME", help="foreman, or worker-PORT (default: foreman; for status: all)")
+    add("--credentials", metavar="DIR", help="folder of account tokens")
+    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
+    add("--patience", type=float, metavar="S", help="seconds to wait for discovery (default: 60)")
+    add("--config", metavar="FILE", help="settings file (TOML)")
+    add("--json", action="store_true", help="answer in JSON")
+    parser = argparse.ArgumentParser(
+        prog="ec262 account",
+        description="See what you have at a discovery service, and why; replace or revoke a token.",
+        parents=[common],
+    )
+    parser.set_defaults(json=False, role="")
+    add_verbosity(parser)
+    parser.add_argument("--version", action="version", version=f"ec262 {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, purpose: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=purpose, description=f"{purpose}.", parents=[common])
+
+    command("status", "credits, escrow and standing of the accounts that are kept here")
+    history = command("history", "every movement of credits, explained, newest first")
+    history.add_argument("--limit", type=int, default=LIMIT, metavar="N", help="so many (default: %(default)s)")
+    command("rotate", "replace an account's token by a new one")
+    close = command("close", "revoke an account's token for good")
+    close.add_argument("--yes", action="store_true", help="also if credits are lost with it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Who asks, by address, also through proxies that the operator trusts."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class ClientAddresses:
+    """Tells the address of whoever sent a request.
+
+    ``X-Forwarded-For`` is believed only as far as it was written by a proxy in one of the ``trusted`` networks: read
+    from its end, the first address that is not such a proxy's is the client's. Nothing else that is forwarded is read.
+    """
+
+    def __init__(self, trusted: Sequence[str] = ()) -> None:
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+
+    def is_proxy(self, host: str) -> bool:
+        """Tell whether a connection's address is that of a trusted proxy."""
+        return self._is_trusted(_parsed(host))
+
+    def __call__(self, request: Request) -> str:
+        """Return the client's address; empty if the connection has none."""
+        host = request.client.host if request.client is not None else ""
+        address = _parsed(host)
+        if address is None:
+            return host
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        while self._is_trusted(address) and forwarded:
+            further = _parsed(_without_port(forwarded.pop().strip()))
+            if further is None:
+                break
+            address = further
+        return str(address)
+
+    def _is_trusted(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self._trusted)
+
+
+def _parsed(host: str) -> Address | None:
+    """Read an address; an IPv4 address that an IPv6 socket tells of is spelt as such."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _without_port(text: str) -> str:
+    """Some proxies write ports: ``192.0.2.1:1234``, ``[2001:db8::1]:1234``."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text

@@ -1,0 +1,237 @@
+"""The HTTP server under the discovery service: connections and their limits, TLS, and an end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ec262.domain.errors import ConfigurationError
+
+KEEP_ALIVE_S = 75
+"""Longer than the pauses of a foreman or worker between its calls, so that these keep their connections."""
+
+HEAD_S = 10.0
+"""In which a request's head must have come, from its first byte or the connection's beginning on."""
+
+GRACE_S, END_S = 4, 5.0
+"""After a signal: how long requests may take to end, and when the process ends whatever happens."""
+
+MAX_CONNECTIONS = 2000
+
+_BUSY = b'{"error":"unavailable","message":"too many connections are open"}'
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
+) % (len(_BUSY), _BUSY)
+
+_log = logging.getLogger(__name__)
+
+
+class Connections:
+    """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``."""
+
+    def __init__(self, most: int = MAX_CONNECTIONS, is_proxy: Callable[[str], bool] = lambda _host: False) -> None:
+        self._most = most
+        self._is_proxy = is_proxy
+        self._open: Counter[str] = Counter()
+
+    def admit(self, host: str) -> bool:
+        """Count a connection in, if there is room for it."""
+        full = self._open.total() >= self._most
+        if full or (self._open[host] >= max(1, self._most // 2) and not self._is_proxy(host)):
+            return False
+        self._open[host] += 1
+        return True
+
+    def release(self, host: str) -> None:
+        """Count a connection out."""
+        self._open[host] -= 1
+        if not self._open[host]:
+            del self._open[host]
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection. It ends if there are too many, and if a request's head does not come in time, however steadily
+    its bytes drip."""
+
+    guarded: ClassVar[Connections]
+
+    _admitted: str | None = None
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class has it
+        """Take the connection, or refuse it."""
+        super().connection_made(transport)
+        host = self.client[0] if self.client is not None else ""
+        if self.guarded.admit(host):
+            self._admitted = host
+            self._watch()
+        else:
+            transport.write(BUSY)
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Read; what comes on a connection that was refused, or given up, is of no interest."""
+        if not self.transport.is_closing():
+            super().data_received(data)
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it out."""
+        super().connection_lost(exc)
+        self._stop_watching()
+        if self._admitted is not None:
+            self.guarded.release(self._admitted)
+            self._admitted = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection; one whose other end does not read its reply would never close."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _watch(self) -> None:
+        """Let the time for a head run unless a request is being answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_watching()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self.transport.abort)
+
+    def _stop_watching(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends within ``END_S`` of a signal, and at once at the second."""
+
+    def __init__(self, config: uvicorn.Config, on_stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stopping = on_stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; what the storage was told is durable, so nothing is lost with the rest."""
+        status = 128 + sig
+        if self.should_exit:
+            os._exit(status)
+        # A thread that waits for the storage cannot be ended, and the interpreter would wait for it.
+        last_resort = threading.Timer(END_S, os._exit, (status,))
+        last_resort.daemon = True
+        last_resort.start()
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wake up who waits for news, then end as the base class does."""
+        self._on_stopping()
+        await super().shutdown(sockets)
+
+
+class TlsFiles:
+    """A certificate with its chain and its key, both PEM; ``key`` None means that the first file has both."""
+
+    def __init__(self, certificate: str, key: str | None) -> None:
+        """Raises ConfigurationError if they cannot be used. A key that others can read is told in the log."""
+        self._certificate = certificate
+        self._key = key
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load()
+
+    def reload(self) -> None:
+        """Read the files again, for connections to come; what is wrong with them is logged, and changes nothing."""
+        try:
+            TlsFiles(self._certificate, self._key)
+            self._load()
+        except ConfigurationError as error:
+            _log.error("the old certificate stays: %s", error)
+        else:
+            _log.info("the certificate was read again")
+
+    def _load(self) -> None:
+        key = Path(self._key or self._certificate)
+        try:
+            self.context.load_cert_chain(self._certificate, self._key, password=_no_password)
+            if key.stat().st_mode & 0o077:
+                _log.warning("%s is a private key that others than its owner can read: chmod 600", key)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"cannot use the TLS certificate {self._certificate}: {reason}") from error
+
+
+def _no_password() -> str:
+    """Without this, OpenSSL would ask at the terminal."""
+    raise ValueError("its key is encrypted, and must not be")
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Gives TLS handshakes as long as the heads of requests."""
+
+    async def create_server(self, *args: Any, ssl: ssl.SSLContext | None = None, **options: Any) -> asyncio.Server:  # type: ignore[override] # overloads whose rest is passed on
+        if ssl is not None:
+            options |= {"ssl_handshake_timeout": HEAD_S, "ssl_shutdown_timeout": GRACE_S}
+        return await super().create_server(*args, ssl=ssl, **options)
+
+
+def server_config(
+    app: ASGIApp, *, tls: TlsFiles | None = None, connections: Connections | None = None
+) -> uvicorn.Config:
+    """Say how an application is served."""
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (GuardedProtocol,), {"guarded": connections or Connections()}),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",  # at warnings, strangers who speak no HTTP would fill the log
+        access_log=False,
+        proxy_headers=False,  # see client_address
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    config.load()
+    config.ssl = None if tls is None else tls.context
+    return config
+
+
+def serve_on_socket(
+    app: Starlette,
+    listening: socket.socket,
+    *,
+    tls: TlsFiles | None = None,
+    connections: Connections | None = None,
+) -> None:
+    """Serve on a bound, listening socket, which is taken over, until SIGTERM or Ctrl-C; then end what is under way, and
+    return.
+
+    ``app.state.on_stopping`` is called in the event loop when that begins. SIGHUP reads the certificate again. Raises
+    KeyboardInterrupt after Ctrl-C. To be called in the main thread of a process that ends soon after.
+    """
+    server = Server(server_config(app, tls=tls, connections=connections), app.state.on_stopping)
+    # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
+    if tls is not None:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: tls.reload())
+    # Made anew from its descriptor, the socket knows that it speaks TCP: create_server's do not, and only where it is
+    # known does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
+    with socket.socket(fileno=listening.detach()) as known, asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(server.serve(sockets=[known]))
+    if not server.started:
+        raise ConfigurationError("the service could not start; the log has the reason")

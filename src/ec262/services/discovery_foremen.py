@@ -1,0 +1,253 @@
+"""What foremen ask of the discovery service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from ec262.domain import ledger, tasks
+from ec262.domain.commands import (
+    AddReplicas,
+    BuyDisputes,
+    BuyTasks,
+    DeliveryReports,
+    PoolQuery,
+    PoolStatus,
+    Purchase,
+    ReplicaOrder,
+    Requirement,
+    VerdictQuery,
+    Verdicts,
+)
+from ec262.domain.draw import Team, draw
+from ec262.domain.errors import LimitReached, PurchaseTooExpensive
+from ec262.domain.pool import Lot, Pool
+from ec262.domain.ports.clock import Entropy
+from ec262.domain.purchases import PurchaseRecord, command_digest
+from ec262.domain.tasks import Task
+from ec262.domain.verification import parse_rule
+from ec262.services.discovery_policy import ID_BYTES, Policy
+from ec262.services.discovery_replies import purchase_reply, task_verdict
+from ec262.services.discovery_transactions import Transaction, Transactions
+
+
+class ForemanDesk:
+    """Purchases, verdicts, disputes and reports."""
+
+    def __init__(self, transactions: Transactions, entropy: Entropy, policy: Policy) -> None:
+        self._transactions = transactions
+        self._entropy = entropy
+        self._policy = policy
+
+    def pool(self, token: str, query: PoolQuery) -> PoolStatus:
+        """Tell who could be drawn now."""
+        with self._transactions.begin() as transaction:
+            foreman = transaction.account(token).id
+            pool = _pool(transaction)
+        eligible = pool.eligible(query.requirement, foreman=foreman)
+        return PoolStatus(
+            workers=len(eligible),
+            slots=sum(pool.free_slots(member) for member in eligible),
+            explanation=pool.explanation(query.requirement, foreman=foreman),
+        )
+
+    # --- buying -----------------------------------------------------------------------------------------------------
+
+    def buy(self, token: str, command: BuyTasks) -> Purchase:
+        """Draw workers and move the replicas' credits into escrow, or do nothing at all.
+
+        Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
+        """
+        with self._transactions.begin() as transaction:
+            foreman = transaction.active(token).id
+            transaction.uow.pool.lock()
+            record = transaction.uow.purchases.get(command.purchase)
+            if record is None:
+                record = self._bought(transaction, command, foreman)
+                transaction.commit()
+            record.check_repeat(command, foreman=foreman)
+            return purchase_reply(transaction.uow, record, transaction.now)
+
+    def add_replicas(self, token: str, command: AddReplicas) -> Purchase:
+        """Draw more workers for open tasks and move a credit for each into escrow, or do nothing at all.
+
+        Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
+        """
+        with self._transactions.begin() as transaction:
+            foreman = transaction.active(token).id
+            transaction.uow.pool.lock()
+            record = transaction.uow.purchases.get(command.purchase)
+            if record is None:
+                record = self._added(transaction, command, foreman)
+                transaction.commit()
+            record.check_repeat(command, foreman=foreman)
+            return purchase_reply(transaction.uow, record, transaction.now)
+
+    def _bought(self, transaction: Transaction, command: BuyTasks, foreman: str) -> PurchaseRecord:
+        uow, now = transaction.uow, transaction.now
+        replicas, pool = parse_rule(command.rule).replicas, _pool(transaction)
+        lot = Lot(
+            requirement=command.requirement,
+            foreman=foreman,
+            replicas=replicas,
+            tasks=command.tasks,
+            avoid=frozenset(command.avoid),
+            apart=self._policy.apart,
+        )
+        # One task more than can be paid is enough to find out that the purse is too small: drawing takes time.
+        affordable = uow.ledger.balance(ledger.user_account(foreman)) // replicas
+        teams = draw(pool, attrs.evolve(lot, tasks=min(lot.tasks, affordable + 1)), self._entropy)
+        self._check_purse(transaction, foreman, price=len(teams) * replicas, tasks=len(teams))
+        bought = [self._new_task(command, team, foreman=foreman, now=now) for team in teams]
+        uow.tasks.add(bought)
+        shortfall = pool.shortfall(lot, assigned=len(teams))
+        return self._recorded(transaction, command, foreman, bought, shortfall=shortfall)
+
+    def _added(self, transaction: Transaction, command: AddReplicas, foreman: str) -> PurchaseRecord:
+        now, pool = transaction.now, _pool(transaction)
+        known = {task.id: task for task in transaction.uow.tasks.locked([order.task for order in command.orders])}
+        extended: list[Task] = []
+        closed = short = ""
+        for order in command.orders:
+            task = known.get(order.task)
+            if task is None or task.foreman != foreman or not tasks.room_for(task, replicas=order.replicas, now=now):
+                closed = "some tasks take no replicas any more"
+                continue
+            lot = self._lot(task, order, command)
+            for team in draw(pool, lot, self._entropy):
+                pool = pool.taken(team)
+                replicas = self._replicas(team, purchase=command.purchase, now=now)
+                extended.append(tasks.add_replicas(task, replicas, deadline=now + command.deadline_s))
+                break
+            else:
+                short = pool.shortfall(lot, assigned=0)
+        price = sum(len(task.replicas) - len(known[task.id].replicas) for task in extended)
+        self._check_purse(transaction, foreman, price=price, tasks=0)
+        transaction.store(extended, ())
+        shortfall = "; ".join(filter(None, (closed, short)))
+        return self._recorded(transaction, command, foreman, extended, shortfall=shortfall)
+
+    def _lot(self, task: Task, order: ReplicaOrder, command: AddReplicas) -> Lot:
+        return Lot(
+            requirement=Requirement(python=task.runtime.python, packages=task.packages),
+            foreman=task.foreman,
+            replicas=order.replicas,
+            tasks=1,
+            avoid=frozenset(command.avoid),
+            apart=self._policy.apart,
+            company=frozenset(replica.worker for replica in task.replicas),
+            runtime=task.runtime,
+        )
+
+    def _recorded(
+        self,
+        transaction: Transaction,
+        command: BuyTasks | AddReplicas,
+        foreman: str,
+        bought: Sequence[Task],
+        *,
+        shortfall: str,
+    ) -> PurchaseRecord:
+        """Move the credits for a purchase's replicas, and store what is needed to answer in the same way again."""
+        uow, now = transaction.uow, transaction.now
+        transfers = [tasks.purchase_transfer(task, purchase=command.purchase, at=now) for task in bought]
+        uow.ledger.post(transfers)
+        record = PurchaseRecord(
+            id=command.purchase,
+            foreman=foreman,
+            command_digest=command_digest(command),
+            tasks=len(bought),
+            price=sum(transfer.amount for transfer in transfers),
+            credits=uow.ledger.balance(ledger.user_account(foreman)),
+            shortfall=shortfall,
+            forgotten_at=now + self._policy.retention_s,
+        )
+        uow.purchases.add(record)
+        return record
+
+    def _check_purse(self, transaction: Transaction, foreman: str, *, price: int, tasks: int) -> None:
+        """Raise PurchaseTooExpensive or LimitReached if an account cannot have so much more under way."""
+        have = transaction.uow.ledger.balance(ledger.user_account(foreman))
+        if price > have:
+            raise PurchaseTooExpensive(have=have, need=price)
+        held = transaction.uow.tasks.holdings(foreman)
+        if held.tasks + tasks > self._policy.max_open_tasks:
+            raise LimitReached(
+                f"{held.tasks} tasks are under way and {tasks} would come: "
+                f"an account may have {self._policy.max_open_tasks}"
+            )
+        if held.credits + price > self._policy.max_escrow:
+            raise LimitReached(
+                f"{held.credits} credits are in escrow and {price} would come: "
+                f"an account may have {self._policy.max_escrow}"
+            )
+
+    def _new_task(self, command: BuyTasks, team: Team, *, foreman: str, now: float) -> Task:
+        deadline = now + command.deadline_s
+        return Task(
+            id=self._entropy.token(ID_BYTES).hex(),
+            foreman=foreman,
+            rule=command.rule,
+            runtime=team[0].runtime,
+            packages=command.requirement.packages,
+            deadline=deadline,
+            forgotten_at=deadline + self._policy.retention_s,
+            key=self._entropy.token(tasks.KEY_BYTES),
+            replicas=self._replicas(team, purchase=command.purchase, now=now),
+        )
+
+    def _replicas(self, team: Team, *, purchase: str, now: float) -> tuple[tasks.Replica, ...]:
+        return tuple(
+            tasks.Replica(
+                worker=member.worker,
+                address=member.address,
+                purchase=purchase,
+                drawn_at=now,
+                secret=self._entropy.token(tasks.SECRET_BYTES),
+                delivery_secret=self._entropy.token(tasks.SECRET_BYTES),
+            )
+            for member in team
+        )
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    def verdicts(self, token: str, query: VerdictQuery) -> Verdicts:
+        """Tell the state of the caller's own tasks; others are left out. Waits for nothing."""
+        with self._transactions.begin() as transaction:
+            foreman = transaction.account(token).id
+            found = transaction.uow.tasks.find(query.tasks)
+        return Verdicts(verdicts=tuple(task_verdict(task) for task in found if task.foreman == foreman))
+
+    def dispute(self, token: str, command: BuyDisputes) -> Verdicts:
+        """Pay all who committed to tasks that none won, where nobody may commit any more; tell the tasks' state."""
+        with self._transactions.begin() as transaction:
+            foreman, now = transaction.active(token).id, transaction.now
+            own = [task for task in transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]
+            disputed = [tasks.dispute(task, now=now) for task in own if tasks.can_be_disputed(task, now=now)]
+            after = {task.id: task for task in own} | {task.id: task for task, _ in disputed}
+            transaction.store([task for task, _ in disputed], [move for _, moves in disputed for move in moves])
+            transaction.commit()
+        return Verdicts(verdicts=tuple(task_verdict(task) for task in after.values()))
+
+    def report(self, token: str, command: DeliveryReports) -> None:
+        """Note which winners of the caller's own tasks did not deliver; whatever else is reported is ignored."""
+        with self._transactions.begin() as transaction:
+            foreman = transaction.active(token).id
+            found = transaction.uow.tasks.find({report.task for report in command.reports})
+            winners = {
+                (task.id, replica.worker)
+                for task in found
+                if task.foreman == foreman and task.won
+                for replica in task.replicas
+                if replica.paid
+            }
+            for report in command.reports:
+                if (report.task, report.worker) in winners:
+                    transaction.uow.reports.add(worker=report.worker, foreman=foreman, at=transaction.now)
+            transaction.commit()
+
+
+def _pool(transaction: Transaction) -> Pool:
+    uow, now = transaction.uow, transaction.now
+    return Pool(members=tuple(uow.pool.alive(now)), busy=uow.tasks.busy(now))

@@ -1,0 +1,24 @@
+"""What the operator of a discovery service decides."""
+
+from __future__ import annotations
+
+import attrs
+
+from ec262.domain.pool import Tie
+
+ID_BYTES = 16
+"""Random bytes of the ids that discovery makes."""
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """Credits that a new account starts with, and whether invitations bring more; seconds for which a task is
+    remembered after its deadline; how many tasks, and credits in their escrow, an account may have under way; what two
+    workers of one task must not have in common."""
+
+    grant: int = attrs.field(default=12, validator=attrs.validators.ge(0))
+    invitations: bool = True
+    retention_s: float = attrs.field(default=24 * 3600.0, validator=attrs.validators.ge(0))
+    max_open_tasks: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
+    max_escrow: int = attrs.field(default=100_000, validator=attrs.validators.ge(1))
+    apart: frozenset[Tie] = frozenset()

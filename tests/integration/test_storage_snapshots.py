@@ -1,0 +1,92 @@
+"""Reading all of a database as it is at one moment, while others write."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ec262.adapters.entropy import SystemEntropy
+from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.domain.errors import Ec262Error
+from ec262.domain.ledger import MINT, operator_grant, user_account
+from ec262.services.discovery_admin import DiscoveryAdmin
+from tests.discovery_process import database_of
+from tests.discovery_town import FOREMAN, build_town, order
+
+MOMENTS = 12
+"""Different states of the books that are audited."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlDatabase]:
+    url = database_of(tmp_path) if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    opened = SqlDatabase(url)
+    yield opened
+    opened.close()
+
+
+def grant(database: SqlDatabase, name: str) -> None:
+    with database.unit_of_work() as uow:
+        uow.ledger.post([operator_grant("somebody", 1, id=name, at=0)])
+        uow.commit()
+
+
+def test_a_snapshot_stays_as_it_is_and_keeps_nobody_waiting(database: SqlDatabase) -> None:
+    grant(database, "before")
+    with database.snapshot() as snapshot:
+        assert snapshot.ledger.balance(MINT) == -1
+        grant(database, "meanwhile")
+        assert snapshot.ledger.balance(MINT) == -1
+        assert snapshot.ledger.balance(user_account("somebody")) == 1
+        assert len(snapshot.ledger.transfers()) == 1
+    with database.snapshot() as later:
+        assert later.ledger.balance(MINT) == -2
+
+
+def test_what_a_snapshot_did_to_others_is_nothing(database: SqlDatabase) -> None:
+    """The next unit of work on the same connection is an ordinary one."""
+    with database.snapshot() as snapshot:
+        assert snapshot.ledger.balances() == {}
+    grant(database, "after")
+    with database.unit_of_work() as uow:
+        assert uow.ledger.balance(MINT) == -1
+
+
+def test_the_books_are_right_at_any_moment_of_a_busy_day(database: SqlDatabase) -> None:
+    town = build_town(workers=4, grant=1000, unit_of_work=database.unit_of_work)
+    admin = DiscoveryAdmin(
+        unit_of_work=database.unit_of_work, snapshot=database.snapshot, clock=town.clock, entropy=SystemEntropy()
+    )
+    over = threading.Event()
+    failures: list[Ec262Error] = []
+
+    def work() -> None:
+        number = 0
+        try:
+            while not over.is_set():
+                number += 1
+                for task in town.buy(order(f"purchase-{number:06}")).tasks:
+                    for position in range(3):
+                        town.commit(task, position, "same")
+        except Ec262Error as error:
+            failures.append(error)
+
+    busy = threading.Thread(target=work)
+    busy.start()
+    sizes: set[int] = set()
+    try:
+        deadline = time.monotonic() + 30
+        while len(sizes) < MOMENTS and time.monotonic() < deadline:
+            audit = admin.audit()
+            assert audit.findings == ()
+            sizes.add(audit.transfers)
+    finally:
+        over.set()
+        busy.join()
+    assert failures == []
+    assert len(sizes) == MOMENTS
+    assert town.credits(FOREMAN) < 1000

@@ -1,0 +1,281 @@
+"""The portable sandbox with real guests in real processes: limits, ends, determinism, what is kept between starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from ec262.adapters.runtime import local_python
+from ec262.adapters.sandbox.wasm import process
+from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.job import Limits
+from tests.portable import needs_guest
+from tests.processes import alive, children, still_alive
+from tests.sandbox_jobs import LIMITS, assert_serves, environment, failure_of, map_work, pairs_of, reduce_work
+
+pytestmark = [needs_guest, pytest.mark.asyncio(loop_scope="module")]
+
+Pair = tuple[Any, Any]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def sandbox() -> AsyncIterator[WasmSandbox]:
+    box = WasmSandbox()
+    await box.start()
+    yield box
+    await box.close()
+    assert still_alive(children(os.getpid())) == []
+
+
+def spin(_key: Any, _value: Any) -> None:
+    while True:
+        pass
+
+
+# --- what it is -------------------------------------------------------------------------------------------------------
+
+
+async def test_its_runtime_is_the_guests_and_no_native_workers(sandbox: WasmSandbox) -> None:
+    runtime = sandbox.runtime
+    assert (runtime.python, runtime.machine) == (local_python(), "wasm32")
+    assert runtime.sandbox.startswith(f"wasm-{local_python().version}.")
+    assert runtime == WasmSandbox(["idna"]).runtime
+    assert f"for foremen on Python {local_python().version}" in str(sandbox.layers[0])
+
+
+async def test_a_job_finds_itself_on_a_machine_of_32_bits_and_no_files(sandbox: WasmSandbox) -> None:
+    def look(key: str, _value: Any) -> Iterable[Pair]:
+        import platform
+
+        yield key, [sys.platform, platform.architecture()[0], sys.maxsize, dict(os.environ), os.getcwd()]
+
+    ((_, seen),) = pairs_of(await sandbox.run(map_work(look), LIMITS))
+    assert seen == ["wasi", "32bit", (1 << 31) - 1, {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0"}, "/"]
+
+
+async def test_the_witness_finds_that_it_holds(sandbox: WasmSandbox) -> None:
+    findings = await sandbox.witness()
+    assert len(findings) == 9
+    assert all(finding.refused for finding in findings)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_processor_time_is_limited_and_told_with_the_row(sandbox: WasmSandbox) -> None:
+    with pytest.raises(
+        SandboxLimitExceeded, match='0.2 s of processor time in the mapper at the row with key "a"'
+    ) as it:
+        await sandbox.run(map_work(spin, [("a", 1)]), Limits(cpu_s=0.2, wall_s=20))
+    assert it.value.limit == "cpu"
+
+
+async def test_time_is_limited_and_told_with_the_row(sandbox: WasmSandbox) -> None:
+    began = time.monotonic()
+    with pytest.raises(SandboxLimitExceeded, match=r'0\.5 s of time in the reducer at the row with key "a"') as caught:
+        await sandbox.run(reduce_work(spin, [("a", [1])]), Limits(cpu_s=20, wall_s=0.5))
+    assert caught.value.limit == "wall"
+    assert time.monotonic() - began < 2
+
+
+async def test_a_pickle_that_takes_for_ever_is_told(sandbox: WasmSandbox) -> None:
+    class Slow:
+        def __reduce__(self) -> Any:
+            return spin, (1, 2)
+
+    slow = Slow()
+    with pytest.raises(SandboxLimitExceeded, match=r"processor time while the job was loaded$"):
+        await sandbox.run(map_work(lambda _key, _value: [(1, slow)]), Limits(cpu_s=0.2, wall_s=20))
+
+
+@pytest.mark.parametrize("limit_mib", [32, 96])
+async def test_memory_is_limited_to_what_is_asked_for(sandbox: WasmSandbox, limit_mib: int) -> None:
+    def take(key: str, mib: int) -> Iterable[Pair]:
+        yield key, len(bytearray(mib << 20))
+
+    limits = Limits(cpu_s=20, wall_s=20, memory_bytes=limit_mib << 20)
+    fits = await sandbox.run(map_work(take, [("k", limit_mib - 8)]), limits)
+    assert pairs_of(fits) == [("k", (limit_mib - 8) << 20)]
+    with pytest.raises(SandboxLimitExceeded, match=f"{limit_mib} MiB of memory in the mapper at the row") as caught:
+        await sandbox.run(map_work(take, [("k", limit_mib + 1)]), limits)
+    assert caught.value.limit == "memory"
+
+
+async def test_rows_too_large_for_its_memory_are_told(sandbox: WasmSandbox) -> None:
+    with pytest.raises(SandboxLimitExceeded, match="16 MiB of memory while the task was read"):
+        await sandbox.run(map_work(spin, [("k", "x" * (32 << 20))]), Limits(wall_s=20, memory_bytes=16 << 20))
+
+
+async def test_many_tasks_leave_nothing_behind(sandbox: WasmSandbox) -> None:
+    descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    for _ in range(4):
+        await asyncio.gather(*(assert_serves(sandbox) for _ in range(3)))
+    await asyncio.sleep(0.3)
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) <= descriptors
+        assert len(children(os.getpid())) == 1
+
+
+# --- the same everywhere ----------------------------------------------------------------------------------------------
+
+
+async def test_clock_and_chance_are_the_same_each_time(sandbox: WasmSandbox) -> None:
+    def look(key: str, _value: Any) -> Iterable[Pair]:
+        began = time.time()
+        time.sleep(3600)
+        yield key, [began, time.time(), time.monotonic(), os.urandom(8), str(uuid.uuid4()), random.random(), id(began)]
+        yield "hash", [hash(None), hash("x"), id(object())]
+
+    works = [map_work(look, seed=seed) for seed in (1, 1, 2)]
+    same, again, other = [(await sandbox.run(work, LIMITS)).outcome for work in works]
+    assert same == again != other
+    (_, seen) = pairs_of(await sandbox.run(works[0], LIMITS))[1]
+    assert 946_684_800 <= seen[0] < 946_684_801
+    assert 3600 <= seen[1] - seen[0] < 3601
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_is_cancelled_leaves_no_process(sandbox: WasmSandbox) -> None:
+    running = asyncio.create_task(sandbox.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
+    await asyncio.sleep(0.3)
+    hosts = children(os.getpid())
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    left = still_alive([pid for pid in hosts if pid not in children(os.getpid())[-1:]], within_s=1)
+    assert len(alive(hosts)) <= 1
+    assert left == []
+    await assert_serves(sandbox)
+
+
+async def test_a_host_that_is_killed_is_a_crash_and_a_dead_spare_is_none(sandbox: WasmSandbox) -> None:
+    await asyncio.sleep(0.3)
+    (spare,) = children(os.getpid())
+    os.kill(spare, signal.SIGKILL)
+    await assert_serves_soon(sandbox)
+    running = asyncio.create_task(sandbox.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
+    await asyncio.sleep(0.3)
+    for pid in children(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    with pytest.raises(SandboxCrashed):
+        await running
+    await assert_serves_soon(sandbox)
+
+
+async def assert_serves_soon(sandbox: WasmSandbox) -> None:
+    await asyncio.sleep(0.1)  # for the event loop to hear of a death
+    await assert_serves(sandbox)
+
+
+async def test_it_serves_nobody_when_closed() -> None:
+    box = WasmSandbox()
+    with pytest.raises(SandboxCrashed, match="not open"):
+        await box.run(map_work(spin), LIMITS)
+    await box.start()
+    running = asyncio.create_task(box.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
+    await asyncio.sleep(0.2)
+    await box.close()
+    with pytest.raises(SandboxCrashed):
+        await running
+
+
+async def test_hosts_do_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import asyncio\n"
+        "from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox\n"
+        "from tests.integration.test_wasm_sandbox import spin\n"
+        "from tests.sandbox_jobs import map_work, Limits\n"
+        "async def main():\n"
+        "    box = WasmSandbox()\n"
+        "    await box.start()\n"
+        "    running = asyncio.create_task(box.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))\n"
+        "    await asyncio.sleep(0.4)\n"
+        "    print('now', flush=True)\n"
+        "    await running\n"
+        "asyncio.run(main())\n"
+    )
+    variables = environment() | {name: os.environ[name] for name in ("HOME", "XDG_CACHE_HOME") if name in os.environ}
+    worker = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=variables)  # noqa: ASYNC220 - nothing else goes on
+    with worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"now\n"
+        hosts = children(worker.pid)
+        assert len(hosts) == 2
+        worker.kill()
+    assert still_alive(hosts, within_s=2) == []
+
+
+# --- packages, and what is kept ---------------------------------------------------------------------------------------
+
+
+def use_idna(key: str, value: str) -> Iterable[Pair]:
+    import idna
+
+    yield key, idna.encode(value)
+
+
+async def test_pure_packages_can_be_allowed(sandbox: WasmSandbox) -> None:
+    work = map_work(use_idna, [("k", "bücher.example")])
+    box = WasmSandbox(["idna"])
+    await box.start()
+    assert pairs_of(await box.run(work, LIMITS)) == [("k", b"xn--bcher-kva.example")]
+    await box.close()
+    refused = await sandbox.run(work, LIMITS)
+    assert failure_of(refused).exception == "ModuleNotFoundError"
+    assert "module 'idna' is not available in the sandbox (rule: imports; jobs may import" in refused.log.decode()
+
+
+async def test_packages_with_compiled_parts_are_told_at_the_start() -> None:
+    with pytest.raises(SandboxUnavailable, match="the allowed package 'msgspec' cannot be imported"):
+        await WasmSandbox(["msgspec"]).start()
+
+
+@pytest.fixture
+def own_cache(sandbox: WasmSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user who has a copy of what this one has prepared; to compile once more, which takes long, is to copy it."""
+    assert sandbox._prepared is not None
+    module, image = sandbox._prepared.module, sandbox._prepared.image
+    folder = tmp_path / "ec262" / "wasm"
+    for place in (folder.parent, folder):
+        place.mkdir(mode=0o700)
+    for path in (module, image):
+        shutil.copy(path, folder)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
+
+    async def order_done(order: Mapping[str, Any], *, timeout_s: float) -> None:
+        if order["act"] == "precompile":
+            shutil.copy(module, order["module"])
+        else:
+            await process.order_done(order, timeout_s=timeout_s)
+
+    monkeypatch.setattr("ec262.adapters.sandbox.wasm.image_store.order_done", order_done)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("image", slice(1 << 20)), ("module", slice(4096, None))])
+async def test_what_was_kept_and_does_not_serve_is_made_anew(own_cache: Path, kind: str, kept: slice) -> None:
+    (path,) = own_cache.glob(f"*.{kind}")
+    whole = path.read_bytes()
+    path.write_bytes(whole[kept])
+    box = WasmSandbox()
+    await box.start()
+    await assert_serves(box)
+    await box.close()
+    assert path.stat().st_size == len(whole)
+    assert len(list(own_cache.iterdir())) == 2

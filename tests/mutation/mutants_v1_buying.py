@@ -1,0 +1,287 @@
+"""Buying and drawing, as trust.md has them."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import Mutant
+
+TASKS = "src/ec262/domain/tasks.py"
+POOL = "src/ec262/domain/pool.py"
+CREW = "src/ec262/domain/crew.py"
+DRAW = "src/ec262/domain/draw.py"
+URNS = "src/ec262/domain/urns.py"
+PURCHASES = "src/ec262/domain/purchases.py"
+VERIFICATION = "src/ec262/domain/verification.py"
+FOREMEN = "src/ec262/services/discovery_foremen.py"
+REPLIES = "src/ec262/services/discovery_replies.py"
+MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
+
+BUYING = "tests/unit/services/test_discovery_purchases.py"
+ADDING = "tests/unit/services/test_discovery_replicas.py"
+WORKING = "tests/unit/services/test_discovery_workers.py"
+OF_TASKS = "tests/unit/domain/test_tasks.py"
+OF_POOL = "tests/unit/domain/test_pool.py"
+OF_DRAW = "tests/unit/domain/test_draw.py"
+OF_PURCHASES = "tests/unit/domain/test_purchases.py"
+OF_RULES = "tests/unit/domain/test_verification.py"
+
+PURCHASE = (
+    Mutant(
+        rule="one call with one id buys once, however often it is made",
+        file=FOREMEN,
+        old="record = transaction.uow.purchases.get(command.purchase)\n"
+        "            if record is None:\n                record = self._bought",
+        new="record = None\n            if record is None:\n                record = self._bought",
+        tests=f"{BUYING}::test_a_repeated_purchase_has_the_same_reply_and_moves_nothing",
+    ),
+    Mutant(
+        rule="a purchase id stands for one command (purchase id reused)",
+        file=PURCHASES,
+        old=" or self.command_digest != command_digest(command)",
+        new="",
+        tests=OF_PURCHASES,
+    ),
+    Mutant(
+        rule="a purchase id belongs to who made it",
+        file=PURCHASES,
+        old="self.foreman != foreman or ",
+        new="",
+        tests=f"{OF_PURCHASES} {BUYING}::test_a_purchase_id_stands_for_one_purchase",
+    ),
+    Mutant(
+        rule="a purchase id that moved credits stays used when its tasks are forgotten",
+        file=MEMORY,
+        old="if record.forgotten_at <= now and record.price == 0:",
+        new="if record.forgotten_at <= now:",
+        tests=f"{BUYING}::test_a_purchase_id_is_not_used_again_when_its_tasks_are_forgotten",
+    ),
+    Mutant(
+        rule="the reply to a repeated purchase is not one of fewer tasks",
+        file=REPLIES,
+        old="    if len(bought) < record.tasks:",
+        new="    if False:",
+        tests=f"{BUYING}::test_a_purchase_id_is_not_used_again_when_its_tasks_are_forgotten",
+    ),
+    Mutant(
+        rule="the replicas' credits move into the task's escrow",
+        file=FOREMEN,
+        old="        uow.ledger.post(transfers)\n",
+        new="",
+        tests=f"{BUYING}::test_buying_draws_workers_and_moves_their_credits_into_escrow",
+    ),
+    Mutant(
+        rule="only what is assigned is paid (remainder charged)",
+        file=FOREMEN,
+        old="price=len(teams) * replicas, tasks=len(teams))",
+        new="price=command.tasks * replicas, tasks=len(teams))",
+        tests=f"{BUYING}::test_the_purse_need_not_cover_what_is_not_assigned",
+    ),
+    Mutant(
+        rule="a credit is paid for a replica once, by the purchase that brought it",
+        file=TASKS,
+        old="amount=sum(replica.purchase == purchase for replica in task.replicas),",
+        new="amount=len(task.replicas),",
+        tests=f"{OF_TASKS}::test_a_purchase_pays_for_its_own_replicas_alone",
+    ),
+    Mutant(
+        rule="who cannot pay gets nothing",
+        file=FOREMEN,
+        old="        if price > have:",
+        new="        if False:",
+        tests=f"{BUYING}::test_too_poor_for_what_would_be_assigned_is_an_error_and_nothing_happens",
+    ),
+    Mutant(
+        rule="the reply says what is missing and why",
+        file=FOREMEN,
+        old="        shortfall = pool.shortfall(lot, assigned=len(teams))",
+        new='        shortfall = ""',
+        tests=f"{BUYING}::test_only_what_is_assigned_is_paid",
+    ),
+    Mutant(
+        rule="open escrows are capped per account (cap ignored)",
+        file=FOREMEN,
+        old="        if held.credits + price > self._policy.max_escrow:",
+        new="        if price > self._policy.max_escrow:",
+        tests=f"{BUYING}::test_credits_in_escrow_are_capped",
+    ),
+    Mutant(
+        rule="open tasks are capped per account",
+        file=FOREMEN,
+        old="        if held.tasks + tasks > self._policy.max_open_tasks:",
+        new="        if tasks > self._policy.max_open_tasks:",
+        tests=f"{BUYING}::test_open_tasks_are_capped",
+    ),
+    Mutant(
+        rule="the key has 32 bytes",
+        file=TASKS,
+        old="KEY_BYTES = 32",
+        new="KEY_BYTES = 16",
+        tests=f"{WORKING}::test_the_assigned_read_key_and_secrets",
+    ),
+    Mutant(
+        rule="each replica has an assignment secret of its own",
+        file=FOREMEN,
+        old="                secret=self._entropy.token(tasks.SECRET_BYTES),",
+        new="                secret=bytes(tasks.SECRET_BYTES),",
+        tests=f"{BUYING}::test_buying_draws_workers_and_moves_their_credits_into_escrow",
+    ),
+    Mutant(
+        rule="each replica has a delivery secret of its own",
+        file=FOREMEN,
+        old="                delivery_secret=self._entropy.token(tasks.SECRET_BYTES),",
+        new="                delivery_secret=bytes(tasks.SECRET_BYTES),",
+        tests=f"{WORKING}::test_the_assigned_read_key_and_secrets",
+    ),
+    Mutant(
+        rule="the delivery secret is told to nobody yet: the worker gets its SHA-256 (delivery secret told early)",
+        file=REPLIES,
+        old="        delivery_digest=replica.delivery_digest,",
+        new="        delivery_digest=replica.delivery_secret,",
+        tests="tests/unit/services/test_discovery_verdicts.py::test_after_a_win_key_digest_and_winners_are_told",
+    ),
+    Mutant(
+        rule="workers are not told who else is assigned (partners told to workers)",
+        file=REPLIES,
+        old="        secret=replica.secret,\n        delivery_digest",
+        new='        secret=b"".join(each.secret for each in task.replicas),\n        delivery_digest',
+        tests=f"{WORKING}::test_the_assigned_read_key_and_secrets",
+    ),
+    Mutant(
+        rule="a task is remembered for 24 h after its deadline",
+        file=FOREMEN,
+        old="            forgotten_at=deadline + self._policy.retention_s,",
+        new="            forgotten_at=deadline,",
+        tests=f"{WORKING}::test_the_assigned_read_key_and_secrets",
+    ),
+    Mutant(
+        rule="a majority is more than half of the replicas, and no more than all",
+        file=VERIFICATION,
+        old="        if not self.replicas < 2 * value <= 2 * self.replicas:",
+        new="        if not self.replicas <= 2 * value <= 2 * self.replicas:",
+        tests=OF_RULES,
+    ),
+)
+
+DRAWING = (
+    Mutant(
+        rule="drawn are those whose lease is alive",
+        file=MEMORY,
+        old="if member.expires_at > now]",
+        new="]",
+        tests=f"{WORKING}::test_a_lease_that_ran_out_is_knocked_at_anew",
+    ),
+    Mutant(
+        rule="drawn are those whose runtime fits",
+        file=POOL,
+        old="            and member.runtime.python == requirement.python\n",
+        new="",
+        tests=OF_POOL,
+    ),
+    Mutant(
+        rule="drawn are those who have the packages",
+        file=POOL,
+        old="            and member.packages.issuperset(requirement.packages)\n",
+        new="",
+        tests=OF_POOL,
+    ),
+    Mutant(
+        rule="a foreman is not its own worker",
+        file=POOL,
+        old="            if member.worker != foreman\n            and",
+        new="            if",
+        tests=f"{OF_POOL}::test_a_foreman_does_not_draw_itself {BUYING}::test_a_foreman_is_not_its_own_worker",
+    ),
+    Mutant(
+        rule="no account twice (same account twice in a team)",
+        file=URNS,
+        old="        if member is not None:\n            self.take(member)\n",
+        new="",
+        tests=f"{OF_DRAW}::test_a_team_has_as_many_workers_as_replicas_and_none_twice",
+    ),
+    Mutant(
+        rule="no account twice, added replicas included",
+        file=FOREMEN,
+        old="            company=frozenset(replica.worker for replica in task.replicas),",
+        new="            company=frozenset(),",
+        tests=f"{ADDING}::test_more_workers_get_the_same_key_and_can_bring_the_win "
+        f"{ADDING}::test_added_workers_are_of_the_same_kind",
+    ),
+    Mutant(
+        rule="a team is of one runtime class, added replicas included",
+        file=FOREMEN,
+        old="            runtime=task.runtime,\n        )\n\n    def _recorded",
+        new="        )\n\n    def _recorded",
+        tests=f"{ADDING}::test_added_workers_are_of_the_same_kind",
+    ),
+    Mutant(
+        rule="workers are drawn at random",
+        file=URNS,
+        old='        return int.from_bytes(self._entropy.token(_LOT_BYTES), "big") % below',
+        new="        return 0",
+        tests=f"{OF_DRAW}::test_everybody_is_drawn_equally_often",
+    ),
+    Mutant(
+        rule="different owners and address blocks are preferred",
+        file=CREW,
+        old="        self._preferences = [level for level in LEVELS if level >= ties]",
+        new="        self._preferences = [ties]",
+        tests=f"{OF_DRAW}::test_where_no_team_can_be_apart_it_has_as_few_ties_as_can_be",
+    ),
+    Mutant(
+        rule="different owners and address blocks can be made a condition",
+        file=DRAW,
+        old="(level for level in LEVELS if level >= lot.apart)",
+        new="LEVELS",
+        tests=f"{OF_DRAW}::test_a_tie_that_is_a_condition_is_in_no_team",
+    ),
+    Mutant(
+        rule="the operator's condition reaches the draw",
+        file=FOREMEN,
+        old="            avoid=frozenset(command.avoid),\n            apart=self._policy.apart,\n        )\n        #",
+        new="            avoid=frozenset(command.avoid),\n        )\n        #",
+        tests=f"{BUYING}::test_the_operator_may_keep_workers_of_one_block_apart",
+    ),
+    Mutant(
+        rule="the operator's condition reaches the draw of added replicas",
+        file=FOREMEN,
+        old="            apart=self._policy.apart,\n            company",
+        new="            company",
+        tests=f"{ADDING}::test_the_operator_may_keep_added_workers_apart",
+    ),
+    Mutant(
+        rule="a worker is drawn for no more tasks than it has slots (double hand-out)",
+        file=POOL,
+        old="        return max(0, member.slots - self.busy.get(member.worker, 0))",
+        new="        return member.slots",
+        tests=f"{BUYING}::test_busy_workers_are_eligible_but_have_no_slots",
+    ),
+    Mutant(
+        rule="the orders of one call share the free slots (double hand-out)",
+        file=FOREMEN,
+        old="                pool = pool.taken(team)\n",
+        new="",
+        tests=f"{ADDING}::test_orders_share_the_free_slots",
+    ),
+    Mutant(
+        rule="who is assigned and computes is busy",
+        file=TASKS,
+        old="(self.fetched or now < self.drawn_at + CLAIM_S)",
+        new="now < self.drawn_at + CLAIM_S",
+        tests=f"{OF_TASKS}::test_a_worker_that_does_not_ask_is_free_after_a_while",
+    ),
+    Mutant(
+        rule="who buys and sends nothing blocks nobody for long (claim window)",
+        file=TASKS,
+        old="self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)",
+        new="self.outstanding",
+        tests=f"{OF_TASKS}::test_a_worker_that_does_not_ask_is_free_after_a_while",
+    ),
+    Mutant(
+        rule="to ask for a part is noted",
+        file=TASKS,
+        old="    return task if replica.fetched else _with_replica(task, attrs.evolve(replica, fetched=True))",
+        new="    return task",
+        tests=f"{WORKING}::test_who_asked_for_its_part_stays_busy_and_who_did_not_is_free_after_a_while",
+    ),
+)
+
+MUTANTS = (*PURCHASE, *DRAWING)

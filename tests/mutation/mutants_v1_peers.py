@@ -1,0 +1,112 @@
+"""Between foremen and workers, as trust.md has it: dispatch, delivery, and what counts as a result."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import Mutant
+
+TLS = "src/ec262/adapters/tcp/tls.py"
+BOOK = "src/ec262/services/task_book.py"
+COMPUTER = "src/ec262/services/computer.py"
+SESSION = "src/ec262/services/worker_session.py"
+CIPHERS = "src/ec262/adapters/ciphers.py"
+RESULTS = "src/ec262/adapters/memory/result_store.py"
+FOREMAN = "src/ec262/services/job_execution.py"
+CREDENTIALS = "src/ec262/adapters/credentials.py"
+OUTCOME = "src/ec262/domain/outcome.py"
+
+OF_BOOK = "tests/unit/services/test_task_book.py"
+OF_SESSION = "tests/unit/services/test_worker_session.py"
+OF_COMPUTER = "tests/unit/services/test_computer.py"
+OF_FOREMAN = "tests/unit/services/test_foreman.py"
+OF_CIPHERS = "tests/contract/test_cipher_contract.py"
+OF_RESULTS = "tests/contract/test_result_store_contract.py"
+OF_TRANSPORT = "tests/contract/test_transport_contract.py"
+OF_CREDENTIALS = "tests/unit/adapters/test_credentials.py"
+OF_OUTCOME = "tests/unit/domain/test_outcome.py"
+
+MUTANTS = (
+    Mutant(
+        rule="the worker's certificate is pinned by the fingerprint that it registered",
+        file=TLS,
+        old="    return der is not None and hmac.compare_digest(fingerprint_of(der), fingerprint)",
+        new="    return der is not None",
+        tests=f"{OF_TRANSPORT}::test_only_the_pinned_certificate_will_do",
+    ),
+    Mutant(
+        rule="the assignment secret is the proof of assignment",
+        file=BOOK,
+        old="        if replica is None or not hmac.compare_digest(message.secret, replica.assignment.secret):",
+        new="        if replica is None:",
+        tests=f"{OF_BOOK}::test_a_stranger_learns_nothing",
+    ),
+    Mutant(
+        rule="a worker serves nobody without an assignment",
+        file=SESSION,
+        old="self._book.room_bytes) if may_come else 0",
+        new="self._book.room_bytes)",
+        tests=f"{OF_SESSION}::test_a_stranger_may_send_no_payload",
+    ),
+    Mutant(
+        rule="a ciphertext is given up for its delivery secret alone",
+        file=BOOK,
+        old="        if replica is None or not hmac.compare_digest(digest, replica.assignment.delivery_digest):",
+        new="        if replica is None:",
+        tests=f"{OF_BOOK}::test_a_result_is_given_up_for_its_delivery_secret_only",
+    ),
+    Mutant(
+        rule="encryption has the task's id as associated data",
+        file=CIPHERS,
+        old="    cipher.update(task.encode())\n",
+        new="",
+        tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
+    ),
+    Mutant(
+        rule="encryption is deterministic: equal results have equal ciphertexts",
+        file=CIPHERS,
+        old="    cipher = AES.new(key, AES.MODE_SIV)",
+        new="    cipher = AES.new(key, AES.MODE_SIV, nonce=__import__('os').urandom(16))",
+        tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
+    ),
+    Mutant(
+        rule="committed is SHA-256 of the ciphertext",
+        file=COMPUTER,
+        old="hashlib.sha256(ciphertext).digest()",
+        new="hashlib.sha256(log).digest()",
+        tests=f"{OF_COMPUTER}::test_the_digest_of_the_stored_ciphertext_is_committed",
+    ),
+    Mutant(
+        rule="the foreman checks the digest of what is delivered",
+        file=FOREMAN,
+        old=" or not hmac.compare_digest(digest, verdict.digest):",
+        new=":",
+        tests=f"{OF_FOREMAN}::test_a_delivery_that_was_not_committed_is_refused",
+    ),
+    Mutant(
+        rule="workers keep ciphertexts until the task's expiry",
+        file=RESULTS,
+        old="if kept[0] > now}",
+        new="if kept[0] > now + 1e9}",
+        tests=f"{OF_RESULTS}::test_purging_drops_what_is_forgotten_and_makes_room",
+    ),
+    Mutant(
+        rule="equal results are equal whatever the order in which keys were yielded",
+        file=OUTCOME,
+        old="    rows = sorted(zip(keys, values, strict=True), key=itemgetter(0))",
+        new="    rows = zip(keys, values, strict=True)",
+        tests=f"{OF_OUTCOME}::test_pairs_are_sorted_by_key_and_those_of_one_key_stay_in_order",
+    ),
+    Mutant(
+        rule="the user's exception is a result: type, row and frames are compared",
+        file=OUTCOME,
+        old='["failure", outcome.function, outcome.exception, outcome.row, frames]',
+        new='["failure", outcome.function, outcome.exception, outcome.row, []]',
+        tests=OF_OUTCOME,
+    ),
+    Mutant(
+        rule="a token is the owner's alone (mode 0600)",
+        file=CREDENTIALS,
+        old='    try:\n        with os.fdopen(descriptor, "w"',
+        new='    os.fchmod(descriptor, 0o644)\n    try:\n        with os.fdopen(descriptor, "w"',
+        tests=f"{OF_CREDENTIALS}::test_files_are_the_owners_alone",
+    ),
+)

@@ -1,0 +1,19 @@
+"""The rules of ``/v1``, each broken in the code, with the tests that notice."""
+
+from __future__ import annotations
+
+from tests.mutation import (
+    mutants_v1_accounts,
+    mutants_v1_buying,
+    mutants_v1_no_win,
+    mutants_v1_peers,
+    mutants_v1_tasks,
+)
+
+MUTANTS = (
+    *mutants_v1_buying.MUTANTS,
+    *mutants_v1_tasks.MUTANTS,
+    *mutants_v1_no_win.MUTANTS,
+    *mutants_v1_accounts.MUTANTS,
+    *mutants_v1_peers.MUTANTS,
+)

@@ -1,0 +1,92 @@
+"""The list of mutants does not rot, and the laboratory tells the living from the dead."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.mutation.__main__ import ALL, TREE
+from tests.mutation.laboratory import Laboratory, NoVerdict, check, named_tests
+from tests.mutation.mutant import Mutant
+
+
+@pytest.mark.parametrize("file", sorted({mutant.file for mutant in ALL}))
+def test_every_mutant_still_finds_what_it_breaks(file: str) -> None:
+    for mutant in ALL:
+        if mutant.file == file:
+            compile(check(mutant, TREE), file, "exec")
+
+
+@pytest.mark.parametrize("file", sorted({name.partition("::")[0] for name in named_tests(ALL)}))
+def test_the_tests_that_mutants_name_are_there(file: str) -> None:
+    text = (TREE / file).read_text(encoding="utf-8")
+    for name in named_tests(ALL):
+        path, _, test = name.partition("::")
+        assert path != file or f"def {test.partition('[')[0]}(" in text or not test, name
+
+
+def test_no_rule_is_listed_twice() -> None:
+    assert [rule for rule, count in Counter((mutant.rule, mutant.file) for mutant in ALL).items() if count > 1] == []
+
+
+# --- the laboratory -------------------------------------------------------------------------------------------------
+
+RULE = Mutant(
+    rule="two and two are four",
+    file="src/ec262/sums.py",
+    old="return 4",
+    new="return 5",
+    tests="tests/test_sums.py::test_sums",
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree with one rule and two tests, one of which looks away."""
+    package, tests = tmp_path / "src/ec262", tmp_path / "tests"
+    package.mkdir(parents=True)
+    tests.mkdir()
+    (package / "__init__.py").touch()
+    (package / "sums.py").write_text("def two_and_two():\n    return 4\n", encoding="utf-8")
+    (tests / "test_sums.py").write_text(
+        "from ec262.sums import two_and_two\n"
+        "def test_sums():\n    assert two_and_two() == 4\n"
+        "def test_nothing():\n    assert two_and_two()\n",
+        encoding="utf-8",
+    )
+    shutil.copy(TREE / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_who_is_noticed_is_dead_and_who_is_not_survives(tree: Path) -> None:
+    before = (tree / RULE.file).read_bytes()
+    overlooked = attrs.evolve(RULE, tests="tests/test_sums.py::test_nothing")
+    killers = [fate.killer for fate in Laboratory(tree, jobs=1).judge([RULE, overlooked, RULE])]
+    assert killers == ["tests/test_sums.py::test_sums", "", "tests/test_sums.py::test_sums"]
+    assert (tree / RULE.file).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"old": "return 3"}, "stands 0 times"),
+        ({"old": "t"}, "stands 3 times"),
+        ({"new": "return 4"}, "nothing is changed"),
+        ({"file": "src/ec262/other.py"}, "there is no file"),
+        ({"new": "return ("}, "cannot be run"),
+        ({"tests": "tests/test_other.py"}, "do not pass"),
+    ],
+)
+def test_what_cannot_be_judged_is_told(tree: Path, change: dict[str, str], reason: str) -> None:
+    with pytest.raises(NoVerdict, match=reason):
+        list(Laboratory(tree, jobs=1).judge([attrs.evolve(RULE, **change)]))
+
+
+def test_a_tree_that_is_ill_itself_is_told(tree: Path) -> None:
+    (tree / RULE.file).write_text("def two_and_two():\n    return 4 + 1\n", encoding="utf-8")
+    with pytest.raises(NoVerdict, match="do not pass"):
+        list(Laboratory(tree, jobs=1).judge([attrs.evolve(RULE, old="4 + 1", new="6")]))

@@ -1,0 +1,129 @@
+"""What ``worker --check`` makes of sandboxes that are not as they should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.adapters.sandbox.linux.tier import Finding, Layer
+from ec262.adapters.surroundings import LocalSurroundings
+from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.outcome import Failure, Pairs, encode_outcome
+from ec262.entrypoints import worker_check
+from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.worker_check import check_worker
+
+
+class Box(UnconfinedSandbox):
+    """A sandbox with one thing wrong; confines nothing."""
+
+    start_trouble: Exception | None = None
+    run_trouble: Exception | None = None
+    outcome: bytes = b""
+    closed = False
+
+    async def start(self) -> None:
+        if self.start_trouble is not None:
+            raise self.start_trouble
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        if self.run_trouble is not None:
+            raise self.run_trouble
+        if self.outcome:
+            return Computed(outcome=self.outcome, log=b"Traceback ...\nMemoryError")
+        return await super().run(work, limits)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Told(Box):
+    """One that tells of itself."""
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        return [
+            Layer(name="seccomp", in_force=True),
+            Layer(name="landlock", in_force=False, detail="this kernel has none"),
+            Layer(name="namespaces", in_force=False),
+        ]
+
+    async def witness(self) -> Sequence[Finding]:
+        return [Finding(act="fork a process", refused=True, told="refused")]
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Box:
+    box = Told()
+    monkeypatch.setattr(worker_check, "build_sandbox", lambda _settings: box)
+    return box
+
+
+async def test_the_tier_is_told(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await check_worker(Settings(allow=("json",))) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "sandbox: linux, without landlock and namespaces\n  seccomp     in force\n" in out
+    assert "  landlock    NOT in force: this kernel has none\n  namespaces  NOT in force\n" in out
+    assert "a job that tries to\n  fork a process  refused\n" in out
+    assert "json              can be imported, version 2.0.9" in out
+    assert box.closed
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"start_trouble": SandboxUnavailable("no seccomp: get a kernel")}, "ec262: no seccomp: get a kernel\n"),
+        (
+            {"run_trouble": SandboxLimitExceeded("memory", "16 MiB")},
+            "ec262: the sandbox cannot compute with these limits: memory limit exceeded: 16 MiB\n",
+        ),
+        (
+            {"outcome": encode_outcome(Pairs(pairs=()))},
+            "ec262: the sandbox does not compute right: six words were counted as []\n",
+        ),
+        (
+            {"outcome": encode_outcome(Failure(function="job", exception="MemoryError", row=None, frames=()))},
+            "ec262: a job that any sandbox can do failed in this one:\nTraceback ...\nMemoryError\n",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any], told: str
+) -> None:
+    for name, value in wrong.items():
+        setattr(box, name, value)
+    assert await check_worker(Settings()) == 2
+    out, err = capsys.readouterr()
+    assert err == told
+    assert out.endswith("this machine could not serve\n")
+    assert box.closed
+
+
+async def test_a_package_that_cannot_be_imported_inside_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_check, "find_spec", lambda _name: object())
+    assert await check_worker(Settings(allow=("json", "no_such_262"))) == 2
+    assert "jobs cannot import what they are allowed to: no_such_262 (cannot be imported:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", ".", "..x", "no.such_262"])
+def test_odd_names_are_no_packages(name: str) -> None:
+    assert worker_check._find(name) is None
+
+
+async def test_a_machine_that_cannot_be_watched_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blind = partial(LocalSurroundings, proc=tmp_path)
+    monkeypatch.setattr(worker_check, "LocalSurroundings", blind)
+    assert await check_worker(Settings(when_idle=True)) == 2
+    assert "(--when-idle) is known from Linux's" in capsys.readouterr().err
+    assert await check_worker(Settings()) == 0

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal
+from ec262.domain.errors import AddressUnreachable, CommitmentConflict, InvalidRequest, TaskClosed, UnknownTask
+from ec262.domain.tasks import CLAIM_S
+from tests.discovery_town import (
+    DAY_S,
+    FOREMAN,
+    Town,
+    build_town,
+    digest,
+    order,
+    registration,
+    worker_token,
+)
+
+UNKNOWN = "0" * 32
+
+
+def test_a_worker_joins_at_the_address_it_called_from() -> None:
+    town = build_town()
+    token = worker_token(1)
+    account = town.service.accounts.open(token).account
+    lease = town.service.workers.register(token, registration(4001, ttl_s=30), source="10.0.0.7")
+    assert (lease.worker, lease.address.host, lease.address.port) == (account, "10.0.0.7", 4001)
+    assert lease.expires_in_s == 30
+    assert town.prober.probed == [lease.address]
+    assert town.prober.asking == [(account, "10.0.0.7")]
+    assert town.pool().workers == 1
+
+
+def test_a_worker_may_name_its_address() -> None:
+    town = build_town()
+    town.service.accounts.open(worker_token(1))
+    lease = town.service.workers.register(worker_token(1), registration(host="worker.example"), source="10.0.0.7")
+    assert lease.address.host == "worker.example"
+
+
+def test_a_source_that_is_no_address_has_to_be_named() -> None:
+    town = build_town()
+    town.service.accounts.open(worker_token(1))
+    with pytest.raises(InvalidRequest, match="name one as host"):
+        town.service.workers.register(worker_token(1), registration(), source="fe80::1%eth0")
+
+
+def test_a_silent_address_does_not_join() -> None:
+    town = build_town()
+    town.prober.silent.add(("127.0.0.1", 4001))
+    with pytest.raises(AddressUnreachable):
+        town.add_worker(1)
+    assert town.pool().workers == 0
+
+
+def test_renewing_does_not_knock_again() -> None:
+    town = build_town(workers=1)
+    town.add_worker(0)
+    assert len(town.prober.probed) == 1
+    assert town.pool().workers == 1
+
+
+def test_a_new_address_is_knocked_at() -> None:
+    town = build_town(workers=1)
+    town.add_worker(0, registration(5000))
+    assert [address.port for address in town.prober.probed] == [4000, 5000]
+    assert town.pool().workers == 1
+
+
+def test_a_lease_that_ran_out_is_knocked_at_anew() -> None:
+    town = build_town()
+    town.add_worker(0, registration(ttl_s=30))
+    town.clock.advance(30)
+    assert town.pool().workers == 0
+    town.add_worker(0, registration(ttl_s=30))
+    assert len(town.prober.probed) == 2
+    assert town.pool().workers == 1
+
+
+def test_leaving_is_fine_for_everybody() -> None:
+    town = build_town(workers=1)
+    for token in (worker_token(0), worker_token(0), FOREMAN):
+        town.service.workers.leave(token)
+    assert town.pool().workers == 0
+
+
+# --- computing -------------------------------------------------------------------------------------------------------
+
+
+def test_the_assigned_read_key_and_secrets() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    town.clock.advance(100)
+    parts = [town.assignment(town.tokens[r.worker], task.task) for r in task.replicas]
+    assert {len(part.key) for part in parts} == {32}
+    assert len({part.key for part in parts}) == 1
+    assert [part.secret for part in parts] == [replica.secret for replica in task.replicas]
+    assert len({part.delivery_digest for part in parts}) == 3
+    assert (parts[0].deadline_in_s, parts[0].forgotten_in_s) == (500, 500 + DAY_S)
+
+
+@pytest.mark.parametrize("token", [FOREMAN, worker_token(3)])
+def test_nobody_else_learns_that_a_task_exists(token: str) -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    town.add_worker(3)
+    with pytest.raises(UnknownTask) as refused:
+        town.assignment(token, task.task)
+    with pytest.raises(UnknownTask) as unknown:
+        town.assignment(token, UNKNOWN)
+    assert str(refused.value).replace(task.task, "") == str(unknown.value).replace(UNKNOWN, "")
+    with pytest.raises(UnknownTask):
+        town.commit_as(token, task.task, digest("a"))
+
+
+def test_nobody_commits_to_a_task_that_is_not_there() -> None:
+    town = build_town(workers=1)
+    with pytest.raises(UnknownTask):
+        town.commit_as(worker_token(0), UNKNOWN, digest("a"))
+
+
+def test_after_the_deadline_no_key_is_given() -> None:
+    town = build_town(workers=3)
+    won, lost = town.buy_one(), None
+    town.commit(won, 0, "a")
+    town.commit(won, 1, "a")
+    town.clock.advance(600)
+    with pytest.raises(TaskClosed):
+        town.assignment(town.tokens[won.replicas[2].worker], won.task)
+    (lost,) = town.buy(order("purchase-2")).tasks
+    town.clock.advance(600)
+    with pytest.raises(TaskClosed):
+        town.assignment(town.tokens[lost.replicas[0].worker], lost.task)
+
+
+def test_the_winners_are_paid_at_once() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    town.commit(task, 0, "a")
+    assert town.credits(town.tokens[task.replicas[0].worker]) == 0
+    town.commit(task, 1, "a")
+    town.commit(task, 2, "lie")
+    purses = [town.credits(town.tokens[replica.worker]) for replica in task.replicas]
+    assert purses == [1, 1, 0]
+    assert town.service.accounts.open(FOREMAN).escrow == 1
+
+
+def test_commitments_can_be_repeated_but_not_changed() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    for _ in range(3):
+        town.commit(task, 0, "a")
+        town.commit(task, 1, "a")
+    with pytest.raises(CommitmentConflict):
+        town.commit(task, 0, "b")
+    assert town.credits(town.tokens[task.replicas[0].worker]) == 1
+
+
+def test_who_asked_for_its_part_stays_busy_and_who_did_not_is_free_after_a_while() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    town.assignment(town.tokens[task.replicas[0].worker], task.task)
+    town.clock.advance(CLAIM_S - 0.001)
+    assert town.pool().slots == 0
+    town.clock.advance(0.001)
+    assert town.pool().slots == 2
+    town.assignment(town.tokens[task.replicas[1].worker], task.task)
+    assert town.pool().slots == 1
+    for position in range(3):
+        town.commit(task, position, "a")
+    assert [town.credits(town.tokens[replica.worker]) for replica in task.replicas] == [1, 1, 1]
+
+
+def test_more_than_one_worker_may_wait_for_a_slot_that_was_not_claimed() -> None:
+    town = build_town(workers=3)
+    town.buy(order("purchase-1"))
+    town.clock.advance(CLAIM_S)
+    assert len(town.buy(order("purchase-2")).tasks) == 1
+    assert town.buy(order("purchase-3")).tasks == ()
+
+
+# --- batches --------------------------------------------------------------------------------------------------------
+
+
+def commitments(*items: tuple[str, str]) -> CommitResults:
+    return CommitResults(commitments=tuple(Commitment(task=task, digest=digest(text)) for task, text in items))
+
+
+def codes(refused: Iterable[TaskRefusal]) -> list[tuple[str, str]]:
+    return [(refusal.task, refusal.error) for refusal in refused]
+
+
+def busy_town(tasks: int) -> tuple[Town, list[str], str]:
+    """A town, the tasks that all three workers have, and the token of one of them."""
+    town = build_town(grant=3 * tasks)
+    for number in range(3):
+        town.add_worker(number, registration(4000 + number, slots=tasks))
+    return town, [task.task for task in town.buy(order(tasks=tasks)).tasks], worker_token(1)
+
+
+def test_what_is_refused_of_one_task_leaves_the_others_alone() -> None:
+    town, (won, lost, given_up, left), token = busy_town(4)
+    for other in (worker_token(0), worker_token(2)):
+        town.commit_as(other, won, digest("a"))
+    town.commit_as(token, lost, digest("before"))
+    town.give_up(token, given_up)
+    reply = town.service.workers.commit(
+        token, commitments((won, "a"), (lost, "other"), (UNKNOWN, "a"), (given_up, "a"), (left, "a"), (left, "b"))
+    )
+    assert reply.tasks == (won, left)
+    assert codes(reply.refused) == [
+        (lost, "commitment_conflict"),
+        (UNKNOWN, "unknown_task"),
+        (given_up, "task_closed"),
+        (left, "commitment_conflict"),
+    ]
+    assert town.credits(token) == 1
+
+
+def test_a_batch_may_name_a_task_twice_and_be_repeated() -> None:
+    town, (first, second), token = busy_town(2)
+    command = commitments((first, "a"), (first, "a"), (second, "a"))
+    for _ in range(2):
+        assert town.service.workers.commit(token, command).tasks == (first, first, second)
+    town.commit_as(worker_token(0), first, digest("a"))
+    assert town.credits(token) == 1
+
+
+def test_parts_in_many_tasks_are_read_at_once() -> None:
+    town, (first, second, third), token = busy_town(3)
+    stranger = worker_token(7)
+    town.add_worker(7)
+    query = AssignmentQuery(tasks=(first, UNKNOWN, second, first))
+    reply = town.service.workers.assignments(token, query)
+    assert [part.task for part in reply.assignments] == [first, second, first]
+    assert codes(reply.refused) == [(UNKNOWN, "unknown_task")]
+    assert town.service.workers.assignments(token, AssignmentQuery(tasks=())).assignments == ()
+    nothing = town.service.workers.assignments(stranger, AssignmentQuery(tasks=(first, third)))
+    assert (nothing.assignments, codes(nothing.refused)) == ((), [(task, "unknown_task") for task in (first, third)])
+
+
+def test_many_tasks_are_given_up_at_once() -> None:
+    town, (first, second, third), token = busy_town(3)
+    town.commit_as(token, third, digest("a"))
+    for _ in range(2):
+        reply = town.service.workers.give_up(token, GiveUp(tasks=(first, UNKNOWN, second, third, first)))
+        assert (reply.tasks, codes(reply.refused)) == ((first, second, third, first), [(UNKNOWN, "unknown_task")])
+    assert town.pool().slots == 3
+    town.clock.advance(600)
+    late = town.service.workers.give_up(worker_token(0), GiveUp(tasks=(first,)))
+    assert codes(late.refused) == [(first, "task_closed")]
+
+
+def test_a_stranger_cannot_tell_a_task_from_one_that_is_not_there() -> None:
+    town, (task,), _ = busy_town(1)
+    stranger = worker_token(7)
+    town.add_worker(7)
+    workers = town.service.workers
+
+    def messages(name: str) -> list[str]:
+        replies: list[tuple[TaskRefusal, ...]] = [
+            workers.assignments(stranger, AssignmentQuery(tasks=(name,))).refused,
+            workers.commit(stranger, commitments((name, "a"))).refused,
+            workers.give_up(stranger, GiveUp(tasks=(name,))).refused,
+        ]
+        return [f"{refusal.error} {refusal.message}".replace(name, "") for refused in replies for refusal in refused]
+
+    before = messages(UNKNOWN)
+    assert before == messages(task)
+    for token in (worker_token(0), worker_token(1)):
+        town.commit_as(token, task, digest("a"))
+    assert before == messages(task)
+    town.clock.advance(600)
+    assert before == messages(task)
