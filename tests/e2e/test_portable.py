@@ -66,6 +66,30 @@ def test_three_portable_workers_run_the_first_example(shell: Shell, cache: str) 
     assert " ERROR " not in network.log()
 
 
+def test_a_worker_can_be_stopped_where_the_event_loop_knows_no_signals(shell: Shell, cache: str) -> None:
+    network = Network(shell, grant=12, XDG_CACHE_HOME=cache)
+    shell.file(
+        "windows.py",
+        """
+        import asyncio
+        import sys
+        from ec262.entrypoints.worker import main
+
+        def add_signal_handler(*_):
+            raise NotImplementedError
+
+        asyncio.SelectorEventLoop.add_signal_handler = add_signal_handler
+        sys.exit(main(sys.argv[1:]))
+        """,
+    )
+    flags = ("-P", 0, "--listen", "127.0.0.1", "--discovery", network.url, "--sandbox", "wasm")
+    worker = shell.start("windows.py", *flags, XDG_CACHE_HOME=cache)
+    assert "serves at" in line_of(worker)
+    worker.send_signal(signal.SIGTERM)
+    assert shell.wait(worker).status == 0
+    assert network.end(signal.SIGTERM) == [0]
+
+
 def test_replicas_of_one_task_never_mix_portable_and_native_workers(shell: Shell, cache: str) -> None:
     network = Network(shell, grant=100, XDG_CACHE_HOME=cache)
     start_workers(network, 3, "--sandbox", "wasm")

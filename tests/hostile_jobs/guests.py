@@ -173,8 +173,7 @@ def read_on_after_the_task(_key: str, _target: Target) -> Any:
 
 @attack
 def note_a_terminals_commands_and_spin(_key: str, _target: Target) -> Any:
-    task: Any = sys.modules["ec262.adapters.sandbox.wasm.guest.task"]
-    notes = task._notes
+    notes = _module("ec262.adapters.sandbox.wasm.guest.task")._notes
     for place in range(len(notes)):
         notes[place] = 0x1B
     while True:
@@ -183,9 +182,8 @@ def note_a_terminals_commands_and_spin(_key: str, _target: Target) -> Any:
 
 @attack
 def note_more_than_there_is_and_spin(_key: str, _target: Target) -> Any:
-    task: Any = sys.modules["ec262.adapters.sandbox.wasm.guest.task"]
-    for place in range(4):
-        task._notes[place] = 0xFF
+    notes = _module("ec262.adapters.sandbox.wasm.guest.task")._notes
+    notes[:] = b"\xff" * len(notes)
     while True:
         pass
 

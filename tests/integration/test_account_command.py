@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import requests
 from starlette.applications import Starlette
@@ -163,7 +164,7 @@ def test_a_service_that_goes_silent_does_not_take_the_account_along(
     with lossy(town) as (url, lost):
         holder = Holder(tmp_path, url, capsys)
         mine = town.service.accounts.open_with_grant(holder.token(), 5).account
-        lost += ["/v1/account/token", "/v1/account"] * 10
+        lost.extend(["/v1/account/token", "/v1/account"] * 10)
         assert "repeat this" in holder.run("rotate", status=1)
         assert "being replaced: finish that with `ec262 account rotate" in holder.run("status", status=2)
         lost.clear()
@@ -180,8 +181,22 @@ def test_a_crash_before_discovery_was_told(town: Town, holder: Holder) -> None:
 
 def test_a_token_that_opens_nothing_cannot_be_replaced(holder: Holder) -> None:
     token = holder.token()
-    assert "this token opens no account" in holder.run("rotate", status=1)
+    assert "no account has this token" in holder.run("rotate", status=1)
     assert holder.token() == token
+
+
+def test_a_frozen_account_keeps_its_token(town: Town, holder: Holder) -> None:
+    token = holder.token()
+    mine = town.service.accounts.open_with_grant(token, 5).account
+    with town.service._unit_of_work() as uow:
+        account = uow.accounts.get(mine)
+        assert account is not None
+        uow.accounts.save(attrs.evolve(account, frozen=True))
+        uow.commit()
+    assert "has frozen this account" in holder.run("rotate", status=1)
+    assert "has frozen this account" in holder.run("close", "--yes", status=1)
+    assert holder.token() == token
+    assert holder.asked("status")[0]["frozen"] is True
 
 
 def test_an_account_is_closed(town: Town, holder: Holder) -> None:

@@ -126,8 +126,9 @@ async def test_a_user_who_may_start_no_process_is_told() -> None:
 async def test_a_worker_without_descriptors_is_told_and_goes_on(sandbox: LinuxSandbox) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     work = map_work(count_words, [])
-    with Path(os.devnull).open() as highest:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest.fileno(), before[1]))
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
     try:
         with pytest.raises(SandboxCrashed, match=r"no process could be started for the task: .*Too many open files"):
             await sandbox.run(work, LIMITS)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -61,7 +63,7 @@ async def test_a_job_finds_itself_on_a_machine_of_32_bits_and_no_files(sandbox: 
     def look(key: str, _value: Any) -> Iterable[Pair]:
         import platform
 
-        yield key, [sys.platform, platform.architecture()[0], sys.maxsize, dict(os.environ), os.getcwd()]
+        yield key, [sys.platform, platform.architecture()[0], sys.maxsize, dict(os.environ), str(Path.cwd())]
 
     ((_, seen),) = pairs_of(await sandbox.run(map_work(look), LIMITS))
     assert seen == ["wasi", "32bit", (1 << 31) - 1, {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0"}, "/"]
@@ -73,23 +75,55 @@ async def test_the_witness_finds_that_it_holds(sandbox: WasmSandbox) -> None:
     assert all(finding.refused for finding in findings)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="this is what Linux adds")
+async def test_the_engines_process_has_no_privileges_and_few_calls(sandbox: WasmSandbox) -> None:
+    await assert_serves(sandbox)
+    await asyncio.sleep(0.5)
+    (host,) = children(os.getpid())
+    threads = list(Path(f"/proc/{host}/task").iterdir())  # noqa: ASYNC240 - nothing else goes on
+    assert len(threads) == 2
+    for thread in threads:
+        fields = dict(line.split(":\t", 1) for line in (thread / "status").read_text().splitlines())
+        user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.getuid()
+        assert {int(number) for number in fields["Uid"].split()} == {user}
+        assert (int(fields["CapEff"], 16), fields["NoNewPrivs"], fields["Seccomp"]) == (0, "1", "2")
+    limits = Path(f"/proc/{host}/limits").read_text()  # noqa: ASYNC240 - likewise
+    for name in ("Max file size", "Max open files", "Max processes", "Max core file size"):
+        assert re.search(rf"^{name} +0 +0 ", limits, flags=re.MULTILINE), name
+
+
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
 async def test_processor_time_is_limited_and_told_with_the_row(sandbox: WasmSandbox) -> None:
     with pytest.raises(
-        SandboxLimitExceeded, match='0.2 s of processor time in the mapper at the row with key "a"'
+        SandboxLimitExceeded, match=r"0\.2 s of processor time in the mapper at the row with key 'a'$"
     ) as it:
         await sandbox.run(map_work(spin, [("a", 1)]), Limits(cpu_s=0.2, wall_s=20))
     assert it.value.limit == "cpu"
 
 
+async def test_what_was_printed_last_is_told(sandbox: WasmSandbox) -> None:
+    def talk(_key: Any, _value: Any) -> None:
+        print("\x1b[2Jbefore the end")
+        while True:
+            pass
+
+    with pytest.raises(SandboxLimitExceeded) as caught:
+        await sandbox.run(map_work(talk), Limits(cpu_s=0.1, wall_s=20))
+    assert caught.value.detail.endswith(
+        """at the row with key 'row'; it last printed "\N{REPLACEMENT CHARACTER}[2Jbefore the end\""""
+    )
+    with pytest.raises(SandboxCrashed, match=r"exit status 3.*in the mapper at the row with key 'row'$"):
+        await sandbox.run(map_work(lambda _key, _value: os._exit(3)), LIMITS)
+
+
 async def test_time_is_limited_and_told_with_the_row(sandbox: WasmSandbox) -> None:
     began = time.monotonic()
-    with pytest.raises(SandboxLimitExceeded, match=r'0\.5 s of time in the reducer at the row with key "a"') as caught:
+    with pytest.raises(SandboxLimitExceeded, match=r"0\.5 s of time in the reducer at the row with key 'a'$") as caught:
         await sandbox.run(reduce_work(spin, [("a", [1])]), Limits(cpu_s=20, wall_s=0.5))
     assert caught.value.limit == "wall"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 async def test_a_pickle_that_takes_for_ever_is_told(sandbox: WasmSandbox) -> None:
@@ -116,18 +150,21 @@ async def test_memory_is_limited_to_what_is_asked_for(sandbox: WasmSandbox, limi
 
 
 async def test_rows_too_large_for_its_memory_are_told(sandbox: WasmSandbox) -> None:
-    with pytest.raises(SandboxLimitExceeded, match="16 MiB of memory while the task was read"):
+    with pytest.raises(SandboxLimitExceeded, match="16 MiB of memory while the job was loaded"):
         await sandbox.run(map_work(spin, [("k", "x" * (32 << 20))]), Limits(wall_s=20, memory_bytes=16 << 20))
 
 
 async def test_many_tasks_leave_nothing_behind(sandbox: WasmSandbox) -> None:
-    descriptors = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    descriptors = count_descriptors()
     for _ in range(4):
         await asyncio.gather(*(assert_serves(sandbox) for _ in range(3)))
     await asyncio.sleep(0.3)
-    if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) <= descriptors
-        assert len(children(os.getpid())) == 1
+    assert count_descriptors() <= descriptors
+    assert len(children(os.getpid())) == 1
+
+
+def count_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 # --- the same everywhere ----------------------------------------------------------------------------------------------
@@ -270,7 +307,7 @@ def own_cache(sandbox: WasmSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("kind", "kept"), [("image", slice(1 << 20)), ("module", slice(4096, None))])
 async def test_what_was_kept_and_does_not_serve_is_made_anew(own_cache: Path, kind: str, kept: slice) -> None:
-    (path,) = own_cache.glob(f"*.{kind}")
+    (path,) = own_cache.glob(f"*.{kind}")  # noqa: ASYNC240 - nothing else goes on
     whole = path.read_bytes()
     path.write_bytes(whole[kept])
     box = WasmSandbox()
@@ -278,4 +315,4 @@ async def test_what_was_kept_and_does_not_serve_is_made_anew(own_cache: Path, ki
     await assert_serves(box)
     await box.close()
     assert path.stat().st_size == len(whole)
-    assert len(list(own_cache.iterdir())) == 2
+    assert len(list(own_cache.iterdir())) == 2  # noqa: ASYNC240 - likewise

@@ -195,7 +195,7 @@ DRAWING = (
         file=URNS,
         old="        if member is not None:\n            self.take(member)\n",
         new="",
-        tests=f"{OF_DRAW}::test_a_team_has_as_many_workers_as_replicas_and_none_twice",
+        tests=f"{BUYING}::test_nobody_is_twice_in_a_team_even_where_all_have_one_owner",
     ),
     Mutant(
         rule="no account twice, added replicas included",

@@ -37,7 +37,7 @@ UNKNOWN = "0" * 32
 LEASES_S = (60.0, 1000.0, 80_000.0)
 """By the number of slots, less one."""
 MOST_PEOPLE = 14
-POLICY = Policy(grant=2, max_open_tasks=7, max_escrow=20, retention_s=700)
+POLICY = Policy(grant=2, max_open_tasks=7, max_escrow=20, retention_s=90)
 TEXTS = ("right", "lie", "junk")
 
 T = TypeVar("T")
@@ -218,14 +218,16 @@ class DiscoveryGround(RuleBasedStateMachine):
         else:
             self.compare(token, lambda: self.service.workers.leave(token), lambda: self.model.leave(token), crash)
 
-    @rule(seconds=st.sampled_from([1.0, 29.0, 30.0, 60.0, 600.0, 600.0, 700.0, -1.0, -300.0]))
-    def pass_time(self, seconds: float) -> None:
+    @rule(
+        seconds=st.sampled_from([0.0, 1.0, 29.0, 30.0, 60.0, 600.0, 600.0, 700.0, -1.0, -300.0]),
+        sweeps=st.booleans(),
+        crash=crashes,
+    )
+    def pass_time(self, seconds: float, sweeps: bool, crash: Crash) -> None:  # noqa: FBT001 - drawn
         self.town.clock.advance(seconds)
-
-    @rule(crash=crashes)
-    def sweep(self, crash: Crash) -> None:
-        self.ask(self.service.sweep, crash)
-        self.model.sweep(self.now)
+        if sweeps:
+            self.ask(self.service.sweep, crash)
+            self.model.sweep(self.now)
 
 
 def bytes_in(value: object) -> Iterator[bytes]:

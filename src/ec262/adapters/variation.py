@@ -67,7 +67,7 @@ def _move_objects(blocks: int) -> None:
         seed_row(material)
         taken[:] = [(object(), complex(n), *map(bytes, range(1, 480, 16))) for n in range(blocks)]
 
-    runner.seed_row = take_and_seed  # type: ignore[attr-defined]
+    runner.seed_row = take_and_seed  # type: ignore[attr-defined]  # to replace it is the point, here and below
 
 
 def _count_random_bits() -> None:
@@ -84,9 +84,10 @@ def _count_random_bits() -> None:
     def seed_known(self: random.Random, a: Any = None, version: int = 2) -> None:
         seed(self, int.from_bytes(urandom(32)) if a is None else a, version)
 
-    os.urandom = random._urandom = urandom  # type: ignore[attr-defined]  # noqa: SLF001 - what SystemRandom calls
+    os.urandom = urandom
+    random._urandom = urandom  # type: ignore[attr-defined]  # noqa: SLF001 - what SystemRandom calls
     os.getpid = lambda: 1
-    random.Random.seed = seed_known  # type: ignore[method-assign]
+    random.Random.seed = seed_known  # type: ignore[method-assign]  # as above
 
 
 def _set_clocks(shift_ns: int, *, ticking: bool) -> None:
@@ -139,4 +140,4 @@ def _replace_datetime(now: Callable[[], float]) -> None:
 
     Moment.__name__ = Moment.__qualname__ = "datetime"
     Moment.__module__ = "datetime"
-    datetime.datetime = Moment  # type: ignore[misc]
+    datetime.datetime = Moment  # type: ignore[misc]  # as above

@@ -44,7 +44,7 @@ class ReplaceToken:
 class HistoryQuery:
     """Ask for the account's movements, newest first; ``before`` is the position of an entry already seen."""
 
-    before: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
+    before: int | None = attrs.field(default=None, validator=v.optional(v.and_(v.ge(1), v.lt(1 << 63))))
     limit: int = attrs.field(default=100, validator=[v.ge(1), v.le(MAX_HISTORY)])
 
 

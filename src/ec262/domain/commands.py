@@ -336,8 +336,13 @@ class VerdictQuery:
     wait_s: float = attrs.field(default=0.0, validator=[v.ge(0), v.le(MAX_WAIT_S)])
 
     def has_news(self, reply: Verdicts) -> bool:
-        """Tell whether an answer need not be held back: a task is decided, or not known any more."""
-        return len(reply.verdicts) < len(set(self.tasks)) or any(verdict.decided for verdict in reply.verdicts)
+        """Tell whether an answer need not be held back: a task is decided, or not known any more, or none is asked
+        after."""
+        return (
+            not self.tasks
+            or len(reply.verdicts) < len(set(self.tasks))
+            or any(verdict.decided for verdict in reply.verdicts)
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -50,8 +50,8 @@ DIFFERENT = (
 MAX_RETRY_S = 2.0
 """The longest pause between two attempts to buy while no worker is free."""
 
-WATCH_PAUSES = 3
-"""Pauses of the job's pace between two watches: workers tell of most wins themselves."""
+SELDOM = 3
+"""Pauses of the job's pace between two questions about what is mostly heard of without asking."""
 
 
 @attrs.frozen(kw_only=True)
@@ -149,6 +149,10 @@ class JobRun:
             return [Finish()]
         return self._buy_wanted(event.now)
 
+    @property
+    def _seldom_s(self) -> float:
+        return SELDOM * self._pace.pause_s
+
     # --- buying -----------------------------------------------------------------------------------------------------
 
     def _buy_wanted(self, now: float) -> list[Instruction]:
@@ -165,7 +169,8 @@ class JobRun:
 
     def _buy_soon(self, now: float) -> list[Instruction]:
         """Buy what is wanted, with what else will be by then: slots become free one by one."""
-        if now >= self._buy_from or self.count(Step.BUYING) or not self.count(Step.RUNNING):
+        may_wait = self.count(Step.WANTED) and self.count(Step.RUNNING) and not self.count(Step.BUYING)
+        if now >= self._buy_from or not may_wait:
             return self._buy_wanted(now)
         self._retry_at = self._buy_from if self._retry_at is None else min(self._retry_at, self._buy_from)
         return self._wake(now)
@@ -180,7 +185,9 @@ class JobRun:
         if event.tasks:
             self._retry_pause_s = self._policy.retry_s
         if short:
-            self._retry_at = event.now + self._retry_pause_s
+            # While tasks run, the slots that they free are heard of: only what others free has to be asked for.
+            hears = self.count(Step.RUNNING) > 0
+            self._retry_at = event.now + max(self._retry_pause_s, self._seldom_s if hears else 0.0)
             self._retry_pause_s = min(2 * self._retry_pause_s, MAX_RETRY_S)
         if event.tasks or self.count(Step.RUNNING, Step.FETCHING):
             self._idle_since = None
@@ -283,7 +290,7 @@ class JobRun:
             instructions += self._judge(task_id, verdicts.get(task_id), heard.get(task_id), event.now)
         if event.heard is None:
             self._watching = False
-            self._poll_at = event.now + max(self._policy.poll_s, WATCH_PAUSES * self._pace.pause_s)
+            self._poll_at = event.now + max(self._policy.poll_s, self._seldom_s)
             instructions += self._wake(event.now)
         return instructions
 

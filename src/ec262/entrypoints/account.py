@@ -21,12 +21,11 @@ from ec262 import __version__
 from ec262.adapters.credentials import TokenFile, roles_with_tokens
 from ec262.adapters.http_discovery import HttpDiscovery
 from ec262.domain.account_commands import MAX_HISTORY, AccountStatus, HistoryEntry, HistoryQuery
-from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, Ec262Error, NotAuthenticated
+from ec262.domain.errors import AccountFrozen, ConfigurationError, DiscoveryUnavailable, Ec262Error, NotAuthenticated
 from ec262.entrypoints.bootstrap import build_discovery_client, credentials_folder
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.entrypoints.tables import history_table, table, yes_no
-from ec262.services.token_rotation import replace_token
 
 T = TypeVar("T")
 
@@ -128,20 +127,17 @@ async def _history(holder: Holder, arguments: argparse.Namespace) -> Told:
 
 
 async def _rotate(holder: Holder, _arguments: argparse.Namespace) -> Told:
-    """Replace the token. An attempt that was interrupted is finished."""
+    """Replace the token. An attempt that was interrupted is finished: with the same new token, discovery takes the call
+    as often as it comes."""
     tokens = holder.tokens
-    old, new_token = holder.client(tokens.load()), tokens.prepare()
-    new = holder.client(new_token)
+    client, new_token = holder.client(tokens.load()), tokens.prepare()
     try:
-        await replace_token(old, new, new_token)
-    except NotAuthenticated as error:
+        await _asked(client, lambda client: client.replace_token(new_token))
+    except (NotAuthenticated, AccountFrozen):  # it has not, and had not before, taken the new token
         tokens.discard_replacement()
-        raise NotAuthenticated(f"this token opens no account: {error}") from error
+        raise
     except DiscoveryUnavailable as error:
         raise DiscoveryUnavailable(f"{error}; repeat this: nobody knows which of the two tokens is good") from error
-    finally:
-        await old.close()
-        await new.close()
     tokens.replace()
     return {"role": holder.role}, "the token is replaced: restart what runs with the old one"
 

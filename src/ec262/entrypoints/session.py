@@ -152,8 +152,10 @@ class Session:
         if embedded is None:
             return await self._execute(job, settings, token=None)
         url, token = await asyncio.to_thread(embedded.address)
+        # What another discovery service would want to know is none of this one's business.
+        settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, attrs.evolve(settings, discovery=url, invitation=None), token=token)
+            return await self._execute(job, settings, token=token)
 
     async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
         discovery = build_discovery_client(settings, role="foreman", token=token)

@@ -87,9 +87,9 @@ class Supervisor:
                 pipe.write(msgspec.json.encode(DiscoveryOrder(settings=settings, grants=grants)))
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._listening.close()
-        settings = attrs.evolve(
-            settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0, invitation=None
-        )
+        # As in ``session``: an authority and an invitation are for another discovery service.
+        settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
+        settings = attrs.evolve(settings, listen="127.0.0.1", advertise="127.0.0.1", port=0)
         self._workers = {
             f"worker {number}": partial(worker.run, settings, token=token) for number, token in enumerate(workers, 1)
         }

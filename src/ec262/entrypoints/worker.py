@@ -109,7 +109,10 @@ async def _serve(worker: Worker, settings: Settings) -> bool:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+        try:
+            loop.add_signal_handler(number, on_signal)
+        except NotImplementedError:  # as on Windows
+            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(on_signal))
     try:
         await serving
     except asyncio.CancelledError:

@@ -21,6 +21,7 @@ from ec262.adapters.sandbox.wasm.bundle import build_bundle
 from ec262.adapters.sandbox.wasm.guests import GUESTS, Guest, choose_guest
 from ec262.adapters.sandbox.wasm.host.image import STACK, TABLE, Image, Places, load, save, with_exports
 from ec262.adapters.sandbox.wasm.image_store import Prepared, open_to_others
+from ec262.adapters.sandbox.wasm.process import GuestRefused
 from ec262.domain.errors import SandboxUnavailable
 from tests.portable import needs_guest
 
@@ -155,7 +156,7 @@ def makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         acts.append(order["act"])
         await asyncio.sleep(0.01)
         name = "module" if order["act"] == "precompile" else "image"
-        Path(order[name]).write_text(f"{name} {len(acts)}")
+        Path(order[name]).write_text(f"{name} {len(acts)}")  # noqa: ASYNC240 - nothing else goes on
 
     monkeypatch.setattr(image_store, "order_done", order_done)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
@@ -179,10 +180,16 @@ async def test_what_is_kept_is_made_once_for_the_same_code(makes: list[str], tmp
     assert makes == ["precompile", "freeze", "freeze"]
     assert (await prepare(anew=True)).new
     assert makes[3:] == ["precompile", "freeze"]
-    first.remove()
+    os.utime(first.module, (0, 0))  # old, and wanted
+    assert not (await prepare("attr")).new
+    assert makes[5:] == ["freeze"]
+    first.remove()  # does nothing: it is not for this sandbox alone
+    os.utime(first.image, (0, 0))
+    first.mark_used()
+    assert first.image.stat().st_mtime > 0
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (first.folder, first.module, first.image)}
     assert list(modes.values()) == [0o700, 0o600, 0o600] or os.name != "posix"
-    assert len(list(first.folder.iterdir())) == 3
+    assert len(list(first.folder.iterdir())) == 4
 
 
 @needs_guest
@@ -213,6 +220,28 @@ async def test_a_cache_that_others_can_write_to_is_not_trusted(
 
 
 @needs_guest
+async def test_a_kept_module_that_does_not_serve_is_compiled_once_more(
+    makes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare()
+    works = vars(image_store)["order_done"]
+    problems: list[SandboxUnavailable] = [GuestRefused("no such package"), SandboxUnavailable("a broken module")]
+
+    async def order_done(order: Mapping[str, Any], *, timeout_s: float) -> None:
+        if order["act"] == "freeze" and problems:
+            raise problems.pop(0)
+        await works(order, timeout_s=timeout_s)
+
+    monkeypatch.setattr(image_store, "order_done", order_done)
+    makes.clear()
+    with pytest.raises(GuestRefused, match="no such package"):
+        await prepare("idna")
+    assert makes == []
+    await prepare("idna")
+    assert makes == ["precompile", "freeze"]
+
+
+@needs_guest
 async def test_a_guest_that_cannot_be_made_leaves_nothing(makes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(order: Mapping[str, Any], *, timeout_s: float) -> None:
         raise OSError("disk full")
@@ -224,7 +253,7 @@ async def test_a_guest_that_cannot_be_made_leaves_nothing(makes: list[str], monk
 
 
 def test_what_nobody_has_used_for_long_is_removed(tmp_path: Path) -> None:
-    for name, age_days in (("a.image", 0), ("b.image", 100), ("c.module", 89), ("d.module", 91), ("e.new", 91)):
+    for name, age_days in (("a.image", 0), ("b.image", 15), ("c.module", 13), ("d.module", 15), ("e.new", 15)):
         path = tmp_path / name
         path.touch()
         os.utime(path, (path.stat().st_mtime - age_days * 86400,) * 2)

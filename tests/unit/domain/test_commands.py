@@ -139,5 +139,5 @@ def test_there_is_news_when_a_task_is_decided_or_unknown(verdicts: tuple[Verdict
     assert query.has_news(Verdicts(verdicts=verdicts)) is news
 
 
-def test_nothing_asked_is_no_news() -> None:
-    assert not VerdictQuery(tasks=(), wait_s=60).has_news(Verdicts(verdicts=()))
+def test_who_asks_after_nothing_waits_for_nothing() -> None:
+    assert VerdictQuery(tasks=(), wait_s=60).has_news(Verdicts(verdicts=()))

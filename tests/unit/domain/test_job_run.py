@@ -22,8 +22,9 @@ from ec262.domain.errors import (
     TaskLimitExceeded,
 )
 from ec262.domain.job import Phase, TaskName
-from ec262.domain.job_run import MAX_RETRY_S, JobRun, RunPolicy
+from ec262.domain.job_run import MAX_RETRY_S, SELDOM, JobRun, RunPolicy
 from ec262.domain.job_task import Step, TaskBoard
+from ec262.domain.pace import SHARE
 from ec262.domain.verification import Majority
 
 T = TypeVar("T")
@@ -171,6 +172,97 @@ def test_a_win_frees_slots_and_so_buys_what_is_wanted() -> None:
     run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few"))
     commit(run, "worker-a", "worker-b")
     assert kinds(judge(run, verdict("task-1"), now=0.1))[:2] == [ev.Fetch, ev.Buy]
+
+
+def pair_running() -> JobRun:
+    """Return a run of three map tasks, of which "task-1" and "task-2" were dispatched at time 0."""
+    run = started(3)
+    asked = (name(0), name(1), name(2))
+    run.handle(ev.Bought(now=0, asked=asked, tasks=(bought("task-1"), bought("task-2")), shortfall="too few"))
+    return run
+
+
+def wake(instructions: list[ev.Instruction]) -> float:
+    return only(ev.Wake, instructions).at
+
+
+def test_questions_gather_for_a_share_of_the_time_that_tasks_take() -> None:
+    run = started(4)
+    tasks = tuple(bought(f"task-{number}") for number in range(4))
+    run.handle(ev.Bought(now=0, asked=tuple(map(name, range(4))), tasks=tasks, shortfall=""))
+    run.handle(ev.TimerRang(now=9))  # the watch is on
+
+    def both(task: str, now: float) -> list[ev.Instruction]:
+        run.handle(ev.ReplicaCommitted(now=now, task=task, worker="worker-a"))
+        return run.handle(ev.ReplicaCommitted(now=now, task=task, worker="worker-b"))
+
+    assert both("task-0", 10) == [ev.AskVerdicts(tasks=("task-0",), heard=(2,))]
+    ask_at = 10 + SHARE * 10
+    assert wake(both("task-1", 10.1)) == ask_at
+    assert wake(both("task-2", 10.2)) == ask_at
+    third = run.handle(ev.ReplicaCommitted(now=10.3, task="task-1", worker="worker-c"))
+    assert wake(third) == ask_at
+    ask = only(ev.AskVerdicts, run.handle(ev.TimerRang(now=ask_at)))
+    assert ask == ev.AskVerdicts(tasks=("task-1", "task-2"), heard=(3, 2))
+
+
+def test_nothing_is_gathered_for_where_all_tasks_are_ripe() -> None:
+    run = started(2)
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
+    assert kinds(commit(run, "worker-a", "worker-b")) == [ev.AskVerdicts]
+    judge(run, verdict("task-1"), now=1)
+    assert kinds(commit(run, "worker-a", "worker-b", task="task-2")) == [ev.AskVerdicts]
+
+
+def test_a_task_that_won_meanwhile_is_not_asked_after() -> None:
+    run = pair_running()
+    commit(run, "worker-a", "worker-b")
+    assert kinds(commit(run, "worker-a", "worker-b", task="task-2")) == [ev.Wake]
+    judge(run, verdict("task-2"), task="task-2", now=1)
+    run.handle(ev.TimerRang(now=1.2))
+    assert kinds(run.handle(ev.TimerRang(now=1.3))) == [ev.Wake]
+
+
+def test_slots_that_become_free_soon_after_each_other_are_bought_together() -> None:
+    run = pair_running()
+    commit(run, "worker-a", "worker-b")  # a task takes a second
+    assert kinds(judge(run, verdict("task-1"), now=1)) == [ev.Fetch, ev.Buy, ev.Wake]
+    run.handle(ev.Bought(now=1, asked=(name(2),), tasks=(), shortfall="too few"))
+    again = judge(run, verdict("task-2"), task="task-2", now=1.01)
+    assert ev.Buy in kinds(again)  # nobody runs: there is nothing to wait for
+
+    run = pair_running()
+    commit(run, "worker-a", "worker-b")
+    run._tasks.move(run._tasks[name(2)], "buy")
+    run._buy_from = 1.1
+    run.handle(ev.Bought(now=1, asked=(name(2),), tasks=(), shortfall="too few"))
+    assert kinds(judge(run, verdict("task-1"), now=1.01)) == [ev.Fetch, ev.Wake]
+    assert run._retry_at == 1.1
+    assert only(ev.Buy, run.handle(ev.TimerRang(now=1.1))).tasks == (name(2),)
+
+
+def test_while_tasks_run_slots_of_others_are_looked_for_seldom() -> None:
+    run = pair_running()
+    for worker in WORKERS:
+        run.handle(ev.ReplicaCommitted(now=100, task="task-1", worker=worker))
+    run._tasks.move(run._tasks[name(2)], "buy")
+    run.handle(ev.Bought(now=100, asked=(name(2),), tasks=(), shortfall="too few"))
+    assert run._retry_at == 100 + SELDOM * SHARE * 100
+
+
+def test_there_is_one_watch_at_a_time_and_a_pause_after_it() -> None:
+    run = running()
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).heard is None
+    assert ev.AskVerdicts not in kinds(run.handle(ev.TimerRang(now=50)))
+    still = Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)
+    answered = run.handle(ev.Judged(now=60, asked=("task-1",), verdicts=(still,)))
+    assert wake(answered) == 60 + POLICY.poll_s
+
+
+def test_a_watch_that_tells_of_the_last_commitment_without_a_win_ends_the_purchase() -> None:
+    run = running()
+    lost = Verdict(task="task-1", state=TaskState.OPEN, committed=3, outstanding=0)
+    assert ev.Buy in kinds(run.handle(ev.Judged(now=60, asked=("task-1",), verdicts=(lost,))))
 
 
 def test_nobody_for_too_long_ends_the_job_with_the_reason() -> None:

@@ -7,11 +7,13 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import pytest
 
 from ec262.domain import job_events as ev
+from ec262.domain import pace
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict, Winner, WorkerAddress
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_run import JobRun, RunPolicy
@@ -67,25 +69,27 @@ class Simulation:
             match instruction:
                 case ev.Buy():
                     self.calls["buy"] += 1
-                    self._later(TRIP_S, lambda buy=instruction: self._bought(buy))
+                    self._later(TRIP_S, partial(self._bought, instruction))
                 case ev.AskVerdicts(heard=None):
                     self.calls["watch"] += 1
                     self._watch(instruction.tasks)
                 case ev.AskVerdicts():
                     self.calls["ask"] += 1
-                    self._later(TRIP_S, lambda ask=instruction: self._judged(ask.tasks, ask.heard))
+                    self._later(TRIP_S, partial(self._judged, instruction.tasks, instruction.heard))
                 case ev.Fetch():
-                    task = instruction.verdict.task
-                    self._later(TRIP_S, lambda task=task: self._tell(ev.Delivered(now=self.now, task=task)))
+                    self._later(TRIP_S, partial(self._deliver, instruction.verdict.task))
                 case ev.Wake():
                     self._timer += 1
-                    self._later(instruction.at - self.now, lambda timer=self._timer: self._ring(timer))
+                    self._later(instruction.at - self.now, partial(self._ring, self._timer))
                 case ev.Dispatch():
                     pass  # the workers begin when they are bought
                 case ev.StartReduce():
                     self._done = True
                 case _:
                     raise AssertionError(instruction)
+
+    def _deliver(self, task: str) -> None:
+        self._tell(ev.Delivered(now=self.now, task=task))
 
     def _ring(self, timer: int) -> None:
         if timer == self._timer:
@@ -104,7 +108,7 @@ class Simulation:
             self._known[task.id] = task
             for worker in team:
                 self._free[worker] -= 1
-                self._later(self._took_s * self._chance.uniform(0.5, 1.5), lambda w=worker, t=task: self._commit(w, t))
+                self._later(self._took_s * self._chance.uniform(0.5, 1.5), partial(self._commit, worker, task))
             bought.append(task)
         tasks = tuple(BoughtTask(task=task.id, deadline_s=1e6, replicas=_replicas(task.outstanding)) for task in bought)
         self._tell(ev.Bought(now=self.now, asked=buy.tasks, tasks=tasks, shortfall=""))
@@ -115,14 +119,15 @@ class Simulation:
         task.committed.append(worker)
         if task.won and task.id in self._watched:
             watched, self._watched = self._watched, ()
-            self._later(TRIP_S, lambda: self._judged(watched, None))
-        self._later(
-            TRIP_S, lambda: self._tell(ev.ReplicaCommitted(now=self.now, task=task.id, worker=worker))
-        )
+            self._later(TRIP_S, partial(self._judged, watched, None))
+        self._later(TRIP_S, partial(self._hear, worker, task.id))
+
+    def _hear(self, worker: str, task: str) -> None:
+        self._tell(ev.ReplicaCommitted(now=self.now, task=task, worker=worker))
 
     def _watch(self, tasks: tuple[str, ...]) -> None:
         if any(self._known[task].won for task in tasks):
-            self._later(TRIP_S, lambda: self._judged(tasks, None))
+            self._later(TRIP_S, partial(self._judged, tasks, None))
             return
         self._watched = tasks
 
@@ -154,16 +159,24 @@ def _verdict(task: _Task) -> Verdict:
     )
 
 
-def finished(*, workers: int, slots: int, took_s: float, tasks: int = 1000) -> tuple[Simulation, float]:
-    """Run a job; return it, and its duration as a multiple of what it takes at least."""
+def finished(*, workers: int, slots: int, took_s: float, tasks: int = 1000) -> Simulation:
     simulation = Simulation(workers=workers, slots=slots, tasks=tasks, took_s=took_s)
     simulation.to_the_end()
-    least_s = tasks * REPLICAS / (workers * slots) * took_s
-    return simulation, simulation.now / least_s
+    return simulation
 
 
-if __name__ == "__main__":
-    for workers, slots in ((30, 40), (4, 4), (200, 4)):
-        for took_s in (0.02, 0.3, 3.0, 30.0, 300.0):
-            simulation, ratio = finished(workers=workers, slots=slots, took_s=took_s)
-            print(f"{workers} x {slots}, {took_s:g} s a task: {simulation.now:.1f} s = {ratio:.2f}", dict(simulation.calls))
+@pytest.mark.parametrize("took_s", [0.3, 30.0])
+def test_a_job_of_a_thousand_tasks_needs_tens_of_calls_and_hardly_more_time(
+    took_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered = finished(workers=30, slots=40, took_s=took_s)
+    monkeypatch.setattr(pace, "SHARE", 0.0)
+    monkeypatch.setattr(pace, "MIN_PAUSE_S", 0.0)
+    at_once = finished(workers=30, slots=40, took_s=took_s)
+    assert gathered.calls.total() < 100
+    assert at_once.calls.total() > 1000
+    assert gathered.now < 1.05 * at_once.now
+
+
+def test_where_five_tasks_fit_at_a_time_they_are_not_many_a_task() -> None:
+    assert finished(workers=4, slots=4, took_s=0.1, tasks=200).calls.total() < 2 * 200

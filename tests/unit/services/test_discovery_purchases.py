@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from ec262.domain.commands import Requirement
@@ -226,6 +227,20 @@ def test_the_operator_may_keep_workers_of_one_block_apart() -> None:
     town.add_worker(3, registration(4003, host="10.0.2.1"))
     (task,) = town.buy(order("purchase-2")).tasks
     assert len({replica.address.host.rpartition(".")[0] for replica in task.replicas}) == 3
+
+
+def test_nobody_is_twice_in_a_team_even_where_all_have_one_owner() -> None:
+    town = build_town(workers=4)
+    with town.unit_of_work() as uow:
+        for account in town.tokens:
+            known = uow.accounts.get(account)
+            assert known is not None
+            uow.accounts.save(attrs.evolve(known, owner="laboratory"))
+        uow.commit()
+    for number in range(4):
+        town.add_worker(number, registration(4000 + number, slots=9))
+    for task in town.buy(order(tasks=4)).tasks:
+        assert len({replica.worker for replica in task.replicas}) == 3
 
 
 def test_avoided_workers_are_left_out() -> None:

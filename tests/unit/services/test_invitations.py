@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import pytest
@@ -14,12 +16,16 @@ from ec262.domain.accounts import Invitation, token_digest
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
 from ec262.domain.job import Job
 from ec262.entrypoints.bootstrap import build_foreman
+from ec262.entrypoints.session import Session
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.discovery_policy import Policy
 from ec262.services.lease_keeper import LeaseKeeper
 from ec262.services.worker_policy import WorkerPolicy
 from tests.discovery_town import Town, build_town, registration, runtime
 from tests.system import make_job
+
+if TYPE_CHECKING:
+    from ec262.entrypoints.embedded import EmbeddedSystem
 
 CODE = "invitation-" + "i" * 40
 TOKEN = "invited-" + "t" * 40
@@ -84,6 +90,27 @@ async def test_a_worker_shows_its_invitation(town: Town) -> None:
 async def test_a_worker_whose_invitation_is_none_does_not_join(town: Town) -> None:
     with pytest.raises(DiscoveryRefused, match="no such invitation"):
         await join(town, "made-up-" + "m" * 40)
+
+
+async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Embedded:
+        def address(self) -> tuple[str, str]:
+            return "http://127.0.0.1:1", TOKEN
+
+        def watched(self) -> nullcontext[None]:
+            return nullcontext()
+
+    seen: list[Settings] = []
+
+    async def execute(_job: Job, settings: Settings, *, token: str) -> dict[str, str]:
+        seen.append(settings)
+        return {"token": token}
+
+    session = Session({}, {})
+    monkeypatch.setattr(session, "_execute", execute)
+    settings = Settings(invitation=CODE, discovery_ca="/nowhere.pem")
+    assert await session._run(job, settings, cast("EmbeddedSystem", Embedded())) == {"token": TOKEN}
+    assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
 
 
 def test_it_comes_from_the_environment_and_is_not_shown(tmp_path: Path) -> None:

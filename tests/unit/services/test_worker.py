@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ec262.adapters.memory.transport import MemoryNetwork
+from ec262.domain.availability import Availability, Moment, parse_hours
 from ec262.domain.commands import Lease, WorkerAddress
 from ec262.domain.errors import AddressUnreachable, ConfigurationError, PeerLost, SandboxUnavailable
 from ec262.domain.job import Computed
@@ -223,3 +224,30 @@ async def test_nobody_has_to_be_told_of_joining() -> None:
     stop.set()
     await task
     assert "register" in rig.discovery.calls
+
+
+async def test_a_worker_whose_owner_is_back_finishes_what_was_assigned_to_it(run: Callable[..., Running]) -> None:
+    gate = Gate()
+    rig = Rig(availability=Availability(hours=(parse_hours("22-6"),)), watch_s=0.01, slots=2)
+    rig.surroundings.moment = Moment(minute=23 * 60, others_load=None, input_idle_s=0.0)
+    rig.sandbox.act = gate
+    for task in (TASK, "task-0002"):
+        rig.discovery.assign(task)
+    running = run(rig)
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.connection.send(compute(), timeout_s=5)
+    await gate.entered.wait()
+    rig.surroundings.moment = Moment(minute=12 * 60, others_load=None, input_idle_s=0.0)
+    await rig.discovery.called("leave", 1)
+    assert not running.task.done()
+    assert await foreman.ask(assign("task-0002")) == Ready(task="task-0002")  # drawn for it before it left
+    gate.opened.set()
+    assert await foreman.hear() == Committed(task=TASK)
+    assert await foreman.ask(compute("task-0002")) == Committed(task="task-0002")
+    assert isinstance(await foreman.ask(deliver("task-0002")), Delivered)
+    await foreman.connection.close()
+    running.stop.set()
+    async with asyncio.timeout(5):
+        await running.task
+    assert rig.discovery.calls.count("leave") == 1

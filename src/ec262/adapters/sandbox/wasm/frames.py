@@ -24,11 +24,11 @@ READY = b"!"
 """The guest is loaded and waits for its task."""
 
 ANSWER = struct.Struct(">cQQ")
-"""Kind and two sizes: of the outcome and the log, or of a text and nothing."""
+"""Kind and two sizes: of the outcome and the log; of a text and what was left in the place for notes."""
 
 RESULT = b"R"
 MEMORY, CPU, WALL = b"M", b"C", b"W"
-"""A limit was hit; the text says where."""
+"""A limit was hit; the text is empty."""
 OUTPUT = b"O"
 """The result is too large: the first size is the result's, and nothing follows."""
 ENDED = b"E"
@@ -36,11 +36,14 @@ ENDED = b"E"
 
 MAX_TEXT_BYTES = 1000
 
+GUEST_REFUSED = 3
+"""Exit status where no task is served: it was the guest that could not get ready, and said why."""
+
 # --- guest to host ----------------------------------------------------------------------------------------------------
 
 WAITING = struct.Struct("<IIII")
 """Once, before there is any job: the addresses of the function that serves a task, of the empty tuple and of the place
-for notes, and that place's size. From a task on, it is an ANSWER of kind RESULT or MEMORY."""
+for notes, and that place's size. From a task on, it is an ANSWER of kind RESULT, or MEMORY with nothing behind it."""
 
-NOTE = struct.Struct("<I")
-"""The place for notes starts with the size of what follows there: which row the task is at."""
+LOG_BYTES = 64 << 10
+"""The place for notes is the note of ``adapters/sandbox/note.py``, and as much of the log."""

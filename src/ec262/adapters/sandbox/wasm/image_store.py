@@ -24,7 +24,7 @@ import platformdirs
 
 from ec262.adapters.sandbox.wasm.bundle import build_bundle
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED, Guest
-from ec262.adapters.sandbox.wasm.process import order_done
+from ec262.adapters.sandbox.wasm.process import GuestRefused, order_done
 from ec262.domain.errors import SandboxUnavailable
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ _START = "import sys; from ec262.adapters.sandbox.wasm.guest.task import get_rea
 _FORMAT = 1
 """To be raised when what the files hold changes in a way that no digest below tells."""
 
-_UNUSED_S = 90 * 24 * 3600.0
+_UNUSED_S = 14 * 24 * 3600.0
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -55,6 +55,12 @@ class Prepared:
     new: bool
     """Whether both files were made just now."""
 
+    def mark_used(self) -> None:
+        """Have other workers not take it for forgotten."""
+        for path in (self.module, self.image):
+            with suppress(OSError):
+                os.utime(path)
+
     def remove(self) -> None:
         """Remove what was made for this sandbox alone."""
         if self.temporary:
@@ -69,23 +75,34 @@ async def prepare(guest: Guest, packages: Sequence[str], *, anew: bool, timeout_
         module = folder / f"{_digest(guest.module_sha256, engine_version(), platform.machine())}.module"
         image = folder / f"{_digest(module.name, guest.library_sha256, *packages, bundle)}.image"
         found = {path for path in (module, image) if _is_ours(path) and not anew}
+        prepared = Prepared(module=module, image=image, folder=folder, temporary=temporary, new=not found)
+        prepared.mark_used()
         if len(found) < 2:  # noqa: PLR2004 - both
             guest.check()
             _purge(folder)
             if module not in found:
-                logger.info("compiling Python %s for this machine, once", guest.version)
-                order = {"act": "precompile", "wasm": str(guest.files()[0])}
-                await _make(module, order, "module", timeout_s=timeout_s)
-            await _freeze(guest, packages, bundle, module, image, timeout_s=timeout_s)
-        for path in (module, image):
-            path.touch()
+                await _compile(guest, module, timeout_s=timeout_s)
+            try:
+                await _freeze(guest, packages, bundle, module, image, timeout_s=timeout_s)
+            except SandboxUnavailable as error:
+                if module not in found or isinstance(error, GuestRefused):
+                    raise
+                logger.info("the module that was kept does not serve: %s", error)
+                await _compile(guest, module, timeout_s=timeout_s)
+                await _freeze(guest, packages, bundle, module, image, timeout_s=timeout_s)
     except BaseException as error:
         if temporary:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise SandboxUnavailable(f"the portable sandbox cannot be prepared: {error}") from error
         raise
-    return Prepared(module=module, image=image, folder=folder, temporary=temporary, new=not found)
+    return prepared
+
+
+async def _compile(guest: Guest, module: Path, *, timeout_s: float) -> None:
+    logger.info("compiling Python %s for this machine, once", guest.version)
+    order = {"act": "precompile", "wasm": str(guest.files()[0])}
+    await _make(module, order, "module", timeout_s=timeout_s)
 
 
 async def _freeze(
@@ -163,7 +180,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _purge(folder: Path) -> None:
-    """Remove what no worker has started with for long, and what one has left unfinished."""
+    """Remove what no worker has used for long, and what one has left unfinished."""
     for path in folder.iterdir():
         with suppress(OSError):
             age_s = time.time() - path.stat().st_mtime

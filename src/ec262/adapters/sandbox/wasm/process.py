@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
 from ec262.adapters.sandbox.wasm import frames
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED
 from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded, SandboxUnavailable
@@ -24,9 +25,14 @@ _BOOT = Path(__file__).parent / "host" / "boot.py"
 _TO_START = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 """What some systems need to start an interpreter at all; a guest sees nothing of it."""
 
-_LAST_WORDS_S = 0.2
+_LAST_WORDS_S = 1.0
 _EXIT_S = 1.0
 _MAX_STDERR_BYTES = 4000
+_LAST_PRINT_BYTES = 300
+
+
+class GuestRefused(SandboxUnavailable):
+    """The guest itself says why it cannot be prepared: there is nothing wrong with its files."""
 
 
 class Host:
@@ -78,28 +84,26 @@ class Host:
             self._input.write(_task(work, limits))
             await self._input.drain()
         try:
-            kind, first, second = await self._answer()
-            if kind != frames.RESULT:
-                refusal = await self._refusal(kind, first, limits)
-                self._ends = True
-                raise refusal
-            if first > limits.output_bytes or second > limits.log_bytes:
-                raise SandboxCrashed("the sandbox's process broke its protocol")
-            outcome, log = await self._output.readexactly(first), await self._output.readexactly(second)
+            kind, first, second = frames.ANSWER.unpack(await self._output.readexactly(frames.ANSWER.size))
+            if kind == frames.RESULT:
+                return await self._result(first, second, limits)
             self._ends = True
-            return Computed(outcome=outcome, log=log)
+            if kind == frames.OUTPUT:
+                told = f"a result of {first} bytes where {limits.output_bytes} are allowed"
+                raise SandboxLimitExceeded("output", told)
+            raise _refusal(kind, *await self._text_and_notes(first, second), limits)
         except asyncio.IncompleteReadError as error:
             self._ends = True
             raise SandboxCrashed(f"the sandbox's process ended: {await self._complaint()}") from error
 
     async def last_words(self) -> str:
-        """Ask what the task is at; return " " and what it says, or nothing."""
+        """Ask what the task is at; return " " and what it has noted, or nothing."""
         with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 self._input.write(frames.LAST_WORDS)
-                kind, first, _ = await self._answer()
+                kind, first, second = frames.ANSWER.unpack(await self._output.readexactly(frames.ANSWER.size))
                 if kind == frames.WALL:
-                    return " " + await self._text(first)
+                    return f" {_noted((await self._text_and_notes(first, second))[1])}"
         return ""
 
     def end(self) -> None:
@@ -121,24 +125,17 @@ class Host:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def _answer(self) -> tuple[bytes, int, int]:
-        kind, first, second = frames.ANSWER.unpack(await self._output.readexactly(frames.ANSWER.size))
-        return kind, first, second
+    async def _result(self, first: int, second: int, limits: Limits) -> Computed:
+        if first > limits.output_bytes or second > limits.log_bytes:
+            raise SandboxCrashed("the sandbox's process broke its protocol")
+        outcome, log = await self._output.readexactly(first), await self._output.readexactly(second)
+        self._ends = True
+        return Computed(outcome=outcome, log=log)
 
-    async def _text(self, size: int) -> str:
-        text = await self._output.readexactly(min(size, frames.MAX_TEXT_BYTES))
-        return printable(text.decode(errors="replace"))
-
-    async def _refusal(self, kind: bytes, size: int, limits: Limits) -> SandboxError:
-        if kind == frames.OUTPUT:
-            told = f"a result of {size} bytes where {limits.output_bytes} are allowed"
-            return SandboxLimitExceeded("output", told)
-        text = await self._text(size)
-        if kind == frames.MEMORY:
-            return SandboxLimitExceeded("memory", f"{limits.memory_bytes / 2**20:.4g} MiB of memory {text}")
-        if kind == frames.CPU:
-            return SandboxLimitExceeded("cpu", f"{limits.cpu_s:g} s of processor time {text}")
-        return SandboxCrashed(f"the job did not come to an end: {text}")
+    async def _text_and_notes(self, first: int, second: int) -> tuple[str, bytes]:
+        text = await self._output.readexactly(min(first, frames.MAX_TEXT_BYTES))
+        notes = await self._output.readexactly(min(second, NOTE_BYTES + frames.LOG_BYTES))
+        return printable(text.decode(errors="replace")), notes
 
     async def _complaint(self) -> str:
         assert self._process.stderr is not None  # noqa: S101 - for the type checker
@@ -146,7 +143,7 @@ class Host:
 
 
 async def order_done(order: Mapping[str, Any], *, timeout_s: float) -> None:
-    """Have a process do what is ordered, and end. Raises SandboxUnavailable saying what went wrong."""
+    """Have a process do what is ordered, and end. Raises GuestRefused, SandboxUnavailable, saying what went wrong."""
     try:
         process = await _spawn(order)
     except OSError as error:
@@ -161,7 +158,8 @@ async def order_done(order: Mapping[str, Any], *, timeout_s: float) -> None:
             process.kill()
         await process.wait()
     if process.returncode:
-        raise SandboxUnavailable(f"the portable sandbox cannot be prepared: {_told(complaint[:_MAX_STDERR_BYTES])}")
+        kind = GuestRefused if process.returncode == frames.GUEST_REFUSED else SandboxUnavailable
+        raise kind(f"the portable sandbox cannot be prepared: {_told(complaint[:_MAX_STDERR_BYTES])}")
 
 
 async def _spawn(order: Mapping[str, Any]) -> asyncio.subprocess.Process:
@@ -205,6 +203,21 @@ def _task(work: Work, limits: Limits) -> bytes:
     }
     text = json.dumps(about).encode()
     return b"".join([frames.TASK.pack(len(text)), text, work.functions, work.rows])
+
+
+def _refusal(kind: bytes, text: str, notes: bytes, limits: Limits) -> SandboxError:
+    if kind == frames.MEMORY:
+        return SandboxLimitExceeded("memory", f"{limits.memory_bytes / 2**20:.4g} MiB of memory {_noted(notes)}")
+    if kind == frames.CPU:
+        return SandboxLimitExceeded("cpu", f"{limits.cpu_s:g} s of processor time {_noted(notes)}")
+    return SandboxCrashed(f"the job did not come to an end: {text}, {_noted(notes)}")
+
+
+def _noted(notes: bytes) -> str:
+    """Return what the job was at, and what it printed last: its log is lost with it."""
+    where = read_note(notes[:NOTE_BYTES].ljust(NOTE_BYTES, b"\0"))
+    printed = printable(notes[NOTE_BYTES:][-_LAST_PRINT_BYTES:].decode(errors="replace")).strip()
+    return printable(where) + (f'; it last printed "{printed}"' if printed else "")
 
 
 def _told(complaint: bytes) -> str:

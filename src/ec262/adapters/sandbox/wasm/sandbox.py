@@ -152,6 +152,7 @@ class WasmSandbox:
         if self._prepared is None:
             raise SandboxCrashed("the sandbox is not open")
         prepared = self._prepared
+        prepared.mark_used()
         host = await Host.start(prepared.module, prepared.image, nice=self._nice, program=self._program)
         self._hosts.add(host)
         return host

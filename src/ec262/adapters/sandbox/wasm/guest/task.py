@@ -12,15 +12,15 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import NoReturn
 
 import cloudpickle
 
-from ec262.adapters.sandbox import randomness
 from ec262.adapters.sandbox.log import Log, printing_to
+from ec262.adapters.sandbox.note import NOTE_BYTES, note_in
 from ec262.adapters.sandbox.runner import Run
 from ec262.adapters.sandbox.wasm import frames
 from ec262.adapters.sandbox.wasm.guest import witness
@@ -36,7 +36,6 @@ _OURS = ("attr", "attrs")
 """What this code needs, and jobs may import only where the volunteer allows it."""
 
 _READ_BYTES = 1 << 20
-_NOTE_BYTES = 256
 _RESERVE_BYTES = 1 << 20
 """Freed when memory has run out, to have room to say so."""
 
@@ -58,14 +57,16 @@ class _Refusal:
 
 
 def get_ready(packages: Sequence[str]) -> NoReturn:
-    """Load what jobs may want, tell the host where to call in, and end. Raises ImportError naming a package."""
+    """Load what jobs may want, tell the host where to call in, and end; with exit status 1, and having said which
+    package it was, if one cannot be imported."""
     for name in _LOADED.split():
         importlib.import_module(name)
     for name in packages:
         try:
             importlib.import_module(name)
-        except Exception as error:
-            raise ImportError(f"the allowed package {name!r} cannot be imported: {error!r}") from error
+        except Exception as error:  # noqa: BLE001 - a package may raise anything
+            os.write(2, f"the allowed package {name!r} cannot be imported: {error}".encode(errors="replace"))
+            os._exit(1)
     for name in list(sys.modules):
         if name.partition(".")[0] in _OURS and name.partition(".")[0] not in packages:
             del sys.modules[name]
@@ -81,7 +82,7 @@ def get_ready(packages: Sequence[str]) -> NoReturn:
         os.environ.pop(name, None)
     gc.collect()
     gc.freeze()
-    place, size = _notes.buffer_info()
+    place, size = _place.buffer_info()
     os.write(1, frames.WAITING.pack(id(serve), id(_NO_ARGUMENTS), place, size))
     os._exit(0)
 
@@ -89,27 +90,27 @@ def get_ready(packages: Sequence[str]) -> NoReturn:
 def serve() -> None:
     """Read one task, compute it, answer, and end."""
     global _reserve  # noqa: PLW0603 - there is one task in all of the interpreter's life
-    run: Run | None = None
     try:
         (size,) = frames.TASK.unpack(_read(frames.TASK.size))
         about = json.loads(_read(size))
         functions, rows = _read(about["functions"]), _read(about["rows"])
-        log = Log(about["log_bytes"])
-        run = Run(phase=about["phase"], seed=about["seed"], log=log, round_floats=about["round_floats"])
+        copy = _notes[NOTE_BYTES:] if about["log_bytes"] <= frames.LOG_BYTES else None
+        log = Log(about["log_bytes"], copy=copy)
+        note = note_in(_notes[:NOTE_BYTES])
+        run = Run(phase=about["phase"], seed=about["seed"], log=log, round_floats=about["round_floats"], note=note)
         with printing_to(log):
             outcome = run.compute(functions, rows)
         content = log.content()
     except MemoryError:
         _reserve = b""
-        where = (run.where if run else "while the task was read").encode(errors="backslashreplace")
-        _answer(frames.MEMORY, where[: frames.MAX_TEXT_BYTES], b"")
+        _answer(frames.MEMORY)
     else:
         _answer(frames.RESULT, outcome, content)
     finally:
         os._exit(0)
 
 
-def _answer(kind: bytes, first: bytes, second: bytes) -> None:
+def _answer(kind: bytes, first: bytes = b"", second: bytes = b"") -> None:
     for part in (frames.ANSWER.pack(kind, len(first), len(second)), first, second):
         _write(part)
 
@@ -131,20 +132,6 @@ def _write(data: bytes) -> None:
         view = view[os.write(1, view) :]
 
 
-def _noting(seed_row: Callable[[bytes], None], notes: memoryview) -> Callable[[bytes], None]:
-    """Have each row's name noted where the host can read it after it has stopped this interpreter for good."""
-    start = frames.NOTE.size
-    room = len(notes) - start
-
-    def seed_and_note(material: bytes) -> None:
-        note = material[:room]
-        frames.NOTE.pack_into(notes, 0, len(note))
-        notes[start : start + len(note)] = note
-        seed_row(material)
-
-    return seed_and_note
-
-
 def _warm_up() -> None:
     """Have everything done once that loads something at its first use."""
     rows = b'[["a",1]]'
@@ -153,7 +140,5 @@ def _warm_up() -> None:
 
 
 _reserve = bytes(_RESERVE_BYTES)
-_notes = array.array("B", bytes(_NOTE_BYTES))
-randomness.seed_row = _noting(  # type: ignore[assignment]  # the runner calls it by this name
-    randomness.seed_row, memoryview(_notes)
-)
+_place = array.array("B", bytes(NOTE_BYTES + frames.LOG_BYTES))
+_notes = memoryview(_place)

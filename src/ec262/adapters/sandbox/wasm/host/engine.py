@@ -38,6 +38,7 @@ _TYPE, _TP_CALL = 4, 64
 """Where an object keeps its type, and a type its ``tp_call``: CPython 3.11 to 3.13 on 32 bits."""
 
 _MAX_FUEL = (1 << 63) - 1
+_MAX_MEMORY_BYTES = 1 << 32
 
 
 def make_engine() -> wasmtime.Engine:
@@ -119,7 +120,7 @@ class Guest:
 
     def serve(self, image: Image, task: bytes, *, cpu_s: float, memory_bytes: int) -> None:
         """Run a task. ``memory_bytes`` are beyond what the image has. Raises Stopped, OutOfFuel."""
-        self._store.set_limits(memory_size=len(image.memory) + memory_bytes)
+        self._store.set_limits(memory_size=min(len(image.memory) + memory_bytes, _MAX_MEMORY_BYTES))
         self.system.give(task, salt=hashlib.sha256(task).digest())
         self._call(image, cpu_s=cpu_s)
 

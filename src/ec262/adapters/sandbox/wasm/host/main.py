@@ -51,7 +51,8 @@ def freeze(order: Mapping[str, Any]) -> None:
     _in_a_thread(start).join()
     if problems:
         told = guest.system.errors.decode(errors="replace").strip()
-        raise RuntimeError(f"the guest did not start: {told or repr(problems[0])}")
+        sys.stderr.write(told or f"the guest did not start: {problems[0]!r}")
+        sys.exit(frames.GUEST_REFUSED if told else 1)
     image.save(guest.image(bytes(said), files), Path(order["image"]))
 
 
@@ -100,7 +101,7 @@ class Host:
             self._about = json.loads(head[frames.TASK.size :])
             task.put(head + _read(self._about["functions"] + self._about["rows"]))
             if _read(len(frames.LAST_WORDS)) == frames.LAST_WORDS:
-                self._answer(frames.WALL, self._where())
+                self._tell(frames.WALL)
         finally:  # the worker is gone, or has heard all there is to hear
             os._exit(0)
 
@@ -109,13 +110,13 @@ class Host:
             memory_bytes, cpu_s = self._about["memory_bytes"], self._about["cpu_s"]
             self._guest.serve(self._image, task, cpu_s=cpu_s, memory_bytes=memory_bytes)
         except OutOfFuel:
-            self._answer(frames.CPU, self._where())
+            self._tell(frames.CPU)
         except Stopped as error:
             errors = self._guest.system.errors.decode(errors="replace").strip()
-            self._answer(frames.ENDED, f"{error}{': ' if errors else ''}{errors}")
+            self._tell(frames.ENDED, f"{error}{': ' if errors else ''}{errors}")
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would tell the worker
-            self._answer(frames.ENDED, f"it brought the sandbox into disorder ({error!r})")
-        self._answer(frames.ENDED, "it ended its process, with no result")
+            self._tell(frames.ENDED, f"it brought the sandbox into disorder ({error!r})")
+        self._tell(frames.ENDED, "it ended its process, with no result")
 
     def _on_output(self, data: bytes) -> None:
         """Take what the guest writes; an answer that is complete is the end."""
@@ -124,28 +125,21 @@ class Host:
             return
         kind, first, second = frames.ANSWER.unpack_from(self._said)
         if kind == frames.MEMORY:
-            first, second = min(first, frames.MAX_TEXT_BYTES), 0
-        elif kind != frames.RESULT or second > self._about["log_bytes"]:
-            self._answer(frames.ENDED, f"it broke the sandbox's protocol: {bytes(self._said[: frames.ANSWER.size])!r}")
-        elif first > self._about["output_bytes"]:
+            self._tell(frames.MEMORY)
+        if kind != frames.RESULT or second > self._about["log_bytes"]:
+            self._tell(frames.ENDED, f"it broke the sandbox's protocol: {bytes(self._said[: frames.ANSWER.size])!r}")
+        if first > self._about["output_bytes"]:
             self._send(frames.ANSWER.pack(frames.OUTPUT, first, 0))
         size = frames.ANSWER.size + first + second
         if len(self._said) >= size:
-            self._send(frames.ANSWER.pack(kind, first, second), self._said[frames.ANSWER.size : size])
+            self._send(self._said[:size])
 
-    def _where(self) -> str:
-        """Say what the task is at, from the guest's notes. They are in its hands: this may be any text."""
-        notes = ctypes.string_at(self._memory + self._image.places.notes, self._image.places.notes_bytes)
-        (size,) = frames.NOTE.unpack_from(notes)
-        _, _, row = notes[frames.NOTE.size :][:size].partition(b":")
-        function, colon, key = row.partition(b":")
-        if not colon:
-            return "while the job was loaded"
-        return f"in the {function.decode(errors='replace')} at the row with key {key.decode(errors='replace')}"
-
-    def _answer(self, kind: bytes, text: str) -> NoReturn:
+    def _tell(self, kind: bytes, text: str = "") -> NoReturn:
+        """Say that there is no result, and what the guest has noted. It is in its hands: it may be anything."""
         data = text.encode(errors="replace")[: frames.MAX_TEXT_BYTES]
-        self._send(frames.ANSWER.pack(kind, len(data), 0), data)
+        places = self._image.places
+        notes = ctypes.string_at(self._memory + places.notes, places.notes_bytes).rstrip(b"\0")
+        self._send(frames.ANSWER.pack(kind, len(data), len(notes)), data, notes)
 
     def _send(self, *parts: bytes | bytearray) -> NoReturn:
         with self._answering:  # never let go: there is one answer
@@ -183,9 +177,9 @@ def _write(data: bytes | bytearray) -> None:
 
 
 def main() -> None:
-    """Do what the first argument orders. What goes wrong is told on standard error, with exit status 1."""
+    """Do what the first argument orders. What goes wrong is told on standard error."""
     order = json.loads(sys.argv[1])
     try:
         {"precompile": precompile, "freeze": freeze, "serve": serve}[order["act"]](order)
-    except (OSError, ValueError, RuntimeError, wasmtime.WasmtimeError) as error:
+    except (OSError, ValueError, wasmtime.WasmtimeError) as error:
         sys.exit(str(error))

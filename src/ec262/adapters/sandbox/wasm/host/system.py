@@ -175,7 +175,7 @@ class System:
         self._memory.write(out, b"/")
         return SUCCESS
 
-    def path_open(
+    def path_open(  # noqa: PLR0917 - what it takes is not ours to say
         self, folder: int, _look: int, path: int, size: int, how: int, rights: int, _more: int, _flags: int, out: int
     ) -> int:
         name = self._path(folder, path, size)

@@ -1,0 +1,54 @@
+"""How often discovery is called for a whole job, by its foreman and by its workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import attrs
+import pytest
+
+import tests.system
+from ec262.adapters.memory.discovery import MemoryDiscovery
+from ec262.services.discovery import DiscoveryService
+from ec262.services.worker_link import LinkPolicy
+from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system
+
+TRIP_S = 0.005
+WORKERS, SLOTS = 20, 6
+POLICY = attrs.evolve(FOREMAN_POLICY, link=LinkPolicy(release="test"), deadline_s=60)
+
+
+async def test_calls_are_far_fewer_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[tuple[str, str]] = Counter()
+
+    class Counting:
+        """A client whose calls take a moment, and are counted."""
+
+        def __init__(self, service: DiscoveryService, *, token: str) -> None:
+            self._client = MemoryDiscovery(service, token=token)
+            self._who = "foreman" if token == FOREMAN else "worker"
+
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(self._client, name)
+
+            async def call(*arguments: object) -> object:
+                calls[self._who, name] += 1
+                await asyncio.sleep(TRIP_S)
+                return await method(*arguments)
+
+            return call
+
+    monkeypatch.setattr(tests.system, "MemoryDiscovery", Counting)
+    async with memory_system(workers=WORKERS, slots=SLOTS, credits=10_000) as system:
+        words = " ".join(f"word{number}" for number in range(100))
+        assert len(await system.foreman(POLICY).run(make_job(dict.fromkeys(range(1000), words)))) == 100
+        tasks = (10_000 - system.credits_of(FOREMAN)) // 3
+    assert tasks == WORKERS * SLOTS // 3 * (3 + 1)  # three waves of map tasks, and one of reduce tasks
+    of_foreman = sum(count for (who, _), count in calls.items() if who == "foreman")
+    assert of_foreman < tasks / 2
+    of_a_worker = sum(count for (who, _), count in calls.items() if who == "worker") / WORKERS
+    replicas_of_a_worker = tasks * 3 / WORKERS
+    assert of_a_worker < 2 * replicas_of_a_worker
+    print(calls, of_foreman, of_a_worker, tasks, replicas_of_a_worker)
