@@ -242,3 +242,8 @@ async def test_a_trailing_slash_makes_no_difference() -> None:
     with Script([reply(STATUS)]).running() as script:
         await HttpDiscovery(script.url + "/", token=TOKEN).open_account()
     assert script.requests[0].startswith(b"POST /v1/account ")
+
+
+def test_certificates_that_are_not_there_are_told() -> None:
+    with pytest.raises(ConfigurationError, match=r"no file of certificates /nowhere\.pem"):
+        HttpDiscovery("https://host", token=TOKEN, ca="/nowhere.pem")

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.process import lower_priority
+from ec262.adapters.process import Priority
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from tests.sandbox_jobs import LIMITS, map_work, pairs_of, zygote_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Linux sandbox needs Linux")
 
 SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
-AUTOGROUP = Path("/proc/self/autogroup")
+HAS_AUTOGROUP = Path("/proc/self/autogroup").exists()
 
 
 @pytest.fixture
@@ -33,18 +33,24 @@ def autogroup_nice(pid: int) -> int:
 
 
 def test_a_process_and_its_session_give_way(sleeper: int) -> None:
-    lower_priority(sleeper, 7)
+    priority = Priority(sleeper)
+    priority.lower(7)
     assert os.getpriority(os.PRIO_PROCESS, sleeper) == 7
-    assert not AUTOGROUP.exists() or autogroup_nice(sleeper) == 7
-    lower_priority(sleeper, 3)
+    assert not HAS_AUTOGROUP or autogroup_nice(sleeper) == 7
+    priority.lower(3)
     assert os.getpriority(os.PRIO_PROCESS, sleeper) == 7
+    priority.close()
+    priority.close()
+    priority.lower(8)  # the process still, its session no more
+    assert os.getpriority(os.PRIO_PROCESS, sleeper) == 8
+    assert not HAS_AUTOGROUP or autogroup_nice(sleeper) == 7
 
 
 def test_a_process_that_is_gone_is_an_os_error() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
         with pytest.raises(ProcessLookupError):
-            lower_priority(process.pid, 5)
+            Priority(process.pid).lower(5)
 
 
 def test_many_at_once_are_each_heard() -> None:
@@ -52,8 +58,10 @@ def test_many_at_once_are_each_heard() -> None:
     started = [subprocess.Popen(SLEEP, start_new_session=True) for _ in range(3)]
     try:
         for process in started:
-            lower_priority(process.pid, 9)
-        assert {autogroup_nice(process.pid) for process in started if AUTOGROUP.exists()} <= {9}
+            priority = Priority(process.pid)
+            priority.lower(9)
+            priority.close()
+        assert {autogroup_nice(process.pid) for process in started if HAS_AUTOGROUP} <= {9}
     finally:
         for process in started:
             process.kill()
@@ -69,6 +77,7 @@ async def test_zygote_and_children_give_way_and_the_worker_does_not() -> None:
     await box.start()
     try:
         assert os.getpriority(os.PRIO_PROCESS, zygote_of(box)) == 11
+        assert not HAS_AUTOGROUP or autogroup_nice(zygote_of(box)) == 11
         os.kill(zygote_of(box), 9)  # another one takes its place
         assert pairs_of(await box.run(map_work(tell), LIMITS)) == [("row", 1)]
         assert os.getpriority(os.PRIO_PROCESS, zygote_of(box)) == 11

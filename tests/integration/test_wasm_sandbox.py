@@ -178,7 +178,9 @@ async def test_clock_and_chance_are_the_same_each_time(sandbox: WasmSandbox) -> 
         yield "hash", [hash(None), hash("x"), id(object())]
 
     works = [map_work(look, seed=seed) for seed in (1, 1, 2)]
-    same, again, other = [(await sandbox.run(work, LIMITS)).outcome for work in works]
+    more = Limits(cpu_s=1234.5, wall_s=4321, memory_bytes=999 << 20, output_bytes=12345)  # another volunteer's
+    limits = (LIMITS, more, LIMITS)
+    same, again, other = [(await sandbox.run(*each)).outcome for each in zip(works, limits, strict=True)]
     assert same == again != other
     (_, seen) = pairs_of(await sandbox.run(works[0], LIMITS))[1]
     assert 946_684_800 <= seen[0] < 946_684_801

@@ -67,6 +67,7 @@ class ForemanRules(WorkerRules):
         crash=crashes,
     )
     def add(self, names: list[int], index: int, mine: int, replicas: int, crash: Crash) -> None:
+        names = self.likely(names, lambda job: job.state is TaskState.OPEN) if mine else names
         owner = self.owner_of(names[0]) if mine else None
         token = owner or self.token(index)
         tasks = sorted({self.task(name) for name in names})
@@ -177,6 +178,7 @@ class ForemanRules(WorkerRules):
 
     @rule(index=indices, names=batches, mine=st.integers(0, 3), crash=crashes)
     def dispute(self, index: int, names: list[int], mine: int, crash: Crash) -> None:
+        names = self.likely(names, lambda job: job.lost) if mine else names
         tasks = [self.task(name) for name in names]
         owner = self.owner_of(names[0]) if mine and names else None
         token = owner or self.token(index)
@@ -191,8 +193,10 @@ class ForemanRules(WorkerRules):
 
     @rule(index=indices, items=st.lists(st.tuples(indices, indices), max_size=4), mine=st.integers(0, 3), crash=crashes)
     def report(self, index: int, items: list[tuple[int, int]], mine: int, crash: Crash) -> None:
-        named = [(self.task(name), self.worker_of(name, position)) for name, position in items]
-        owner = self.owner_of(items[0][0]) if mine and items else None
+        names, positions = [name for name, _ in items], [position for _, position in items]
+        names = self.likely(names, lambda job: bool(job.winners)) if mine else names
+        named = [(self.task(name), self.worker_of(name, at)) for name, at in zip(names, positions, strict=True)]
+        owner = self.owner_of(names[0]) if mine and names else None
         token = owner or self.token(index)
         reports = tuple(DeliveryReport(task=task, worker=worker) for task, worker in named)
         self.compare(

@@ -37,7 +37,7 @@ UNKNOWN = "0" * 32
 LEASES_S = (60.0, 1000.0, 80_000.0)
 """By the number of slots, less one."""
 MOST_PEOPLE = 14
-POLICY = Policy(grant=2, max_open_tasks=7, max_escrow=20, retention_s=90)
+POLICY = Policy(grant=2, max_open_tasks=7, max_escrow=15, retention_s=90)
 TEXTS = ("right", "lie", "junk")
 
 T = TypeVar("T")
@@ -124,6 +124,14 @@ class DiscoveryGround(RuleBasedStateMachine):
 
     def job(self, index: int) -> Job | None:
         return self.model.jobs.get(self.task(index))
+
+    def likely(self, names: list[int], promising: Callable[[Job], bool]) -> list[int]:
+        """The same indices, but the first is likely that of a promising task."""
+        found = [name for name, task in enumerate(self.tasks) if self.promises(task, promising)]
+        return [found[names[0] % len(found)], *names[1:]] if names and found else names
+
+    def promises(self, task: str, promising: Callable[[Job], bool]) -> bool:
+        return task in self.model.jobs and promising(self.model.jobs[task])
 
     def token_of(self, account: str) -> str | None:
         return next((token for token, holder in self.model.holders.items() if holder.account == account), None)

@@ -86,6 +86,11 @@ class Job:
         return sum(part.outstanding for part in self.parts) if self.running else 0
 
     @property
+    def lost(self) -> bool:
+        """Whether its dispute can be bought."""
+        return self.state is TaskState.OPEN and not self.outstanding and bool(self.committed)
+
+    @property
     def decided(self) -> bool:
         return self.state is not TaskState.OPEN or self.outstanding == 0
 
@@ -408,7 +413,7 @@ class Model:
     def dispute(self, token: str, names: Sequence[str]) -> list[Job]:
         jobs = self.own(self.active(token).account, names)
         for job in jobs:
-            if job.state is not TaskState.OPEN or job.outstanding or not job.committed:
+            if not job.lost:
                 continue
             left = len(job.parts) - len(job.committed)
             job.state = TaskState.DISPUTED

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, repeat
+from pathlib import Path
 from typing import TypeVar, overload
 from urllib.parse import urlsplit
 
@@ -82,7 +83,9 @@ class HttpDiscovery:
 
     def __init__(self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None) -> None:
         """Connects to nobody yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM).
-        Raises ConfigurationError if the URL is not an http or https one."""
+        Raises ConfigurationError if the URL is not an http or https one, or there is no such file."""
+        if ca is not None and not Path(ca).is_file():
+            raise errors.ConfigurationError(f"there is no file of certificates {ca}")
         self._url = _checked(url)
         self._token = token
         self._patience_s = patience_s

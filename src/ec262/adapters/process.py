@@ -7,14 +7,13 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 """Both from <linux/prctl.h>."""
 
-_AUTOGROUP_TRIES = 5
-_AUTOGROUP_PAUSE_S = 0.1
+_SESSION_TRIES = 5
+_SESSION_PAUSE_S = 0.1
 
 
 def _prctl(option: int, argument: int) -> None:
@@ -37,19 +36,38 @@ def reap_orphans() -> None:
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def lower_priority(pid: int, nice: int) -> None:
-    """Have a process that leads a session, and all that it starts later, give way to others: ``nice`` is up to 19 (only
-    what nobody else wants). One that gives way as much already is left alone. Raises OSError."""
-    if nice <= os.getpriority(os.PRIO_PROCESS, pid):
-        return
-    os.setpriority(os.PRIO_PROCESS, pid, nice)
-    # Where the scheduler weighs sessions against each other, niceness counts within one only, and the session has its
-    # own (sched(7), "The autogroup feature"). An ordinary user may change one in a tenth of a second.
-    for _ in range(_AUTOGROUP_TRIES):
-        with suppress(FileNotFoundError, PermissionError):
+class Priority:
+    """How much a process that leads a session, and all that it starts later, gives way to others.
+
+    To be made while the process can be looked into: one that hides its memory hides this from its own user, too.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        # Where the scheduler weighs sessions against each other, niceness counts within one only, and the session has
+        # its own (sched(7), "The autogroup feature").
+        self._session: int | None = None
+        with suppress(OSError):
+            self._session = os.open(f"/proc/{pid}/autogroup", os.O_WRONLY)
+
+    def lower(self, nice: int) -> None:
+        """Have it give way: ``nice`` is up to 19 (only what nobody else wants). One that does so already is left alone.
+        Raises OSError."""
+        if nice <= os.getpriority(os.PRIO_PROCESS, self._pid):
+            return
+        os.setpriority(os.PRIO_PROCESS, self._pid, nice)
+        if self._session is None:
+            return
+        for _ in range(_SESSION_TRIES):
             try:
-                Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
-            except BlockingIOError:
-                time.sleep(_AUTOGROUP_PAUSE_S)
-                continue
-        return
+                os.write(self._session, str(nice).encode())
+            except BlockingIOError:  # an ordinary user may change one in a tenth of a second
+                time.sleep(_SESSION_PAUSE_S)
+            else:
+                return
+
+    def close(self) -> None:
+        """Leave it as it is. May be called twice."""
+        if self._session is not None:
+            os.close(self._session)
+            self._session = None

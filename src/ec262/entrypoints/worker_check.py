@@ -113,7 +113,7 @@ async def _check_times(settings: Settings) -> None:
 
 async def _check_sandbox(settings: Settings) -> None:
     """Start the sandbox, have it tell of itself, and compute. Raises SandboxUnavailable, ConfigurationError."""
-    sandbox = build_sandbox(settings)
+    sandbox = build_sandbox(attrs.evolve(settings, nice=0))  # a check is not to wait until nobody wants the machine
     try:
         await sandbox.start()
         runtime = sandbox.runtime

@@ -18,6 +18,9 @@ from ec262.domain.messages import printable
 from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.services.batching import Batcher
 
+PAUSE_S = 0.01
+"""Between two calls of a kind; in that time a worker with many slots has more to ask."""
+
 NO_ANSWER = "discovery's reply says nothing about this task"
 
 
@@ -26,9 +29,9 @@ class WorkerBatches:
 
     def __init__(self, discovery: WorkerDiscovery) -> None:
         self._discovery = discovery
-        self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH)
-        self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH)
-        self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH)
+        self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH, pause_s=_pause_s)
+        self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH, pause_s=_pause_s)
+        self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH, pause_s=_pause_s)
 
     async def _assignments(self, tasks: Sequence[str]) -> list[Assignment | Exception]:
         reply = await self._discovery.assignments(AssignmentQuery(tasks=_each_once(tasks)))
@@ -43,6 +46,10 @@ class WorkerBatches:
     async def _give_up(self, tasks: Sequence[str]) -> list[Exception | None]:
         reply = await self._discovery.give_up(GiveUp(tasks=_each_once(tasks)))
         return _settled(tasks, reply.tasks, reply.refused)
+
+
+def _pause_s() -> float:
+    return PAUSE_S
 
 
 def _each_once(tasks: Sequence[str]) -> tuple[str, ...]:

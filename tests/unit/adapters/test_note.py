@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ec262.adapters.sandbox.note import NOTE_BYTES, note_in, read_note
@@ -37,6 +37,7 @@ def test_a_long_key_is_told_as_far_as_it_was_kept() -> None:
     assert told == 'in the mapper at the row with key "' + "x" * 242 + "..."
 
 
+@settings(max_examples=40)
 @given(hashables)
 def test_any_key(key: object) -> None:
     assert noted("reducer", canonical.encode(key)).startswith("in the reducer at the row with key ")

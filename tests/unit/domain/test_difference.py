@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from ec262.domain import canonical
 from ec262.domain.difference import LAST_DIGITS, REORDERED, Difference, first_difference
@@ -94,6 +94,7 @@ def test_equal_outcomes_have_none() -> None:
     assert first_difference(pairs(), pairs()) is None
 
 
+@settings(max_examples=40)
 @given(values, values)
 def test_there_is_one_exactly_if_the_bytes_differ(first: Any, second: Any) -> None:
     try:

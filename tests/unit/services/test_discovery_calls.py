@@ -16,7 +16,7 @@ from ec262.services.worker_link import LinkPolicy
 from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system
 
 TRIP_S = 0.005
-WORKERS, SLOTS = 20, 6
+WORKERS, SLOTS = 10, 6
 POLICY = attrs.evolve(FOREMAN_POLICY, link=LinkPolicy(release="test"), deadline_s=60)
 
 
@@ -48,7 +48,5 @@ async def test_calls_are_far_fewer_than_tasks(monkeypatch: pytest.MonkeyPatch) -
     assert tasks == WORKERS * SLOTS // 3 * (3 + 1)  # three waves of map tasks, and one of reduce tasks
     of_foreman = sum(count for (who, _), count in calls.items() if who == "foreman")
     assert of_foreman < tasks / 2
-    of_a_worker = sum(count for (who, _), count in calls.items() if who == "worker") / WORKERS
-    replicas_of_a_worker = tasks * 3 / WORKERS
-    assert of_a_worker < 2 * replicas_of_a_worker
-    print(calls, of_foreman, of_a_worker, tasks, replicas_of_a_worker)
+    for asked in ("assignments", "commit"):
+        assert calls["worker", asked] < 3 * tasks  # one call for each replica

@@ -14,10 +14,11 @@ from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.account_commands import AccountStatus
 from ec262.domain.commands import (
     BuyTasks,
-    PoolQuery,
-    PoolStatus,
+    DeliveryReports,
     Purchase,
     Requirement,
+    VerdictQuery,
+    Verdicts,
     WorkerAddress,
 )
 from ec262.domain.errors import (
@@ -31,6 +32,7 @@ from ec262.domain.errors import (
     UserCodeFailed,
 )
 from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.messages import Committed, Failed, Message
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.result_store import StoredResult
@@ -63,6 +65,16 @@ class Recorder:
 
     def close(self) -> None:
         self.closed = True
+
+
+class Relay:
+    """A discovery that passes all calls on."""
+
+    def __init__(self, discovery: ForemanDiscovery) -> None:
+        self._discovery = discovery
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._discovery, name)
 
 
 def hasty(**run: Any) -> ForemanPolicy:
@@ -180,11 +192,36 @@ async def test_winners_that_do_not_deliver_are_passed_over(caplog: pytest.LogCap
         assert await system.foreman().run(make_job(TEXT)) == COUNTS
 
 
-async def test_a_task_that_nobody_delivers_is_given_up() -> None:
+async def test_a_task_that_nobody_delivers_is_given_up_and_they_are_reported() -> None:
     forgetful = {number: ForgetfulStore(capacity_bytes=1 << 24) for number in range(3)}
     async with memory_system(workers=3, results=forgetful) as system:
         with pytest.raises(TaskAbandoned, match="no winner delivered"):
             await system.foreman().run(make_job({1: "a"}))
+        reports = [system.service.accounts.open(worker_token(number)).reports for number in range(3)]
+    assert sum(reports) >= 2  # it was bought three times: two winners each, perhaps the same
+
+
+class DeafToReports(Relay):
+    """A discovery that does not take reports."""
+
+    async def report(self, command: DeliveryReports) -> None:
+        raise DiscoveryUnavailable("away")
+
+
+class SlowToReport(Relay):
+    """A discovery that takes its time with reports."""
+
+    async def report(self, command: DeliveryReports) -> None:
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("kind", [DeafToReports, SlowToReport])
+async def test_a_report_that_fails_is_no_matter(kind: type[Relay], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ec262.services.job_execution.LAST_REPORT_S", 0.05)
+    async with memory_system(workers=3, results={0: ForgetfulStore(capacity_bytes=1 << 24)}) as system:
+        discovery = kind(system.foreman_discovery)
+        assert await system.foreman(discovery=discovery).run(make_job(TEXT)) == COUNTS
+        assert system.service.accounts.open(worker_token(0)).reports == 0
 
 
 class Corrupt(MemoryResultStore):
@@ -283,20 +320,8 @@ async def test_progress_goes_from_nothing_to_all() -> None:
     assert recorder.closed
 
 
-class Unlucky:
+class Unlucky(Relay):
     """A discovery that fails in one of its calls."""
-
-    def __init__(self, discovery: ForemanDiscovery) -> None:
-        self._discovery = discovery
-
-    async def open_account(self, invitation: str | None = None) -> AccountStatus:
-        return await self._discovery.open_account(invitation)
-
-    async def pool(self, query: PoolQuery) -> PoolStatus:
-        return await self._discovery.pool(query)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._discovery, name)
 
     async def buy(self, command: BuyTasks) -> Purchase:
         raise DiscoveryUnavailable("discovery is away")
@@ -311,7 +336,7 @@ async def test_discovery_that_stays_away_ends_the_job() -> None:
 async def test_credits_that_vanish_meanwhile_are_told() -> None:
     class Thief(Unlucky):
         async def open_account(self, invitation: str | None = None) -> AccountStatus:
-            status = await super().open_account(invitation)
+            status = await self._discovery.open_account(invitation)
             return attrs.evolve(status, credits=status.credits + 100)
 
         async def buy(self, command: BuyTasks) -> Purchase:
@@ -345,6 +370,60 @@ async def test_a_connection_that_failed_is_made_again_for_the_next_task() -> Non
         dialer = FlakyDialer(system.network.dialer())
         assert await system.foreman(dialer=dialer).run(make_job(TEXT)) == COUNTS
         assert dialer.first_was_dialed_again
+
+
+class Mute:
+    """A connection on which workers never say what became of a task."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+        while True:
+            message = await self._connection.receive(max_payload_bytes=max_payload_bytes, timeout_s=timeout_s)
+            if not isinstance(message, Committed | Failed):
+                return message
+
+
+class MutingDialer:
+    """Dials as another does."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
+
+    async def connect(self, address: WorkerAddress, *, timeout_s: float) -> Mute:
+        return Mute(await self._dialer.connect(address, timeout_s=timeout_s))
+
+
+async def test_wins_are_heard_of_from_discovery_where_workers_say_nothing() -> None:
+    waits: list[float] = []
+
+    class Watched(Relay):
+        async def verdicts(self, query: VerdictQuery) -> Verdicts:
+            waits.append(query.wait_s)
+            return await self._discovery.verdicts(query)
+
+    async with memory_system() as system:
+        foreman = system.foreman(
+            dialer=MutingDialer(system.network.dialer()), discovery=Watched(system.foreman_discovery)
+        )
+        assert await foreman.run(make_job(TEXT)) == COUNTS
+    assert set(waits) == {FOREMAN_POLICY.watch_s}
+
+
+async def test_a_watch_does_not_hold_up_the_end_of_a_job() -> None:
+    class Attentive(Relay):
+        async def verdicts(self, query: VerdictQuery) -> Verdicts:
+            if query.wait_s:
+                await asyncio.sleep(60)
+            return await self._discovery.verdicts(query)
+
+    async with memory_system() as system, asyncio.timeout(10):
+        foreman = system.foreman(hasty(poll_s=0.0), discovery=Attentive(system.foreman_discovery))
+        assert await foreman.run(make_job(TEXT)) == COUNTS
 
 
 async def test_a_cancelled_job_leaves_nothing_running() -> None:

@@ -53,9 +53,8 @@ class LinuxSandbox:
         if not DEPTH.issuperset(without):
             raise ValueError(f"layers that can be left out are {', '.join(sorted(DEPTH))}, not {', '.join(without)}")
         self._packages = tuple(packages)
-        self._start = partial(
-            Zygote.start, timeout_s=start_timeout_s, nice=nice, hash_seed=hash_seed, without=frozenset(without)
-        )
+        self._start = partial(Zygote.start, timeout_s=start_timeout_s, hash_seed=hash_seed, without=frozenset(without))
+        self._nice = nice
         self._zygote: Zygote | None = None
         self._folders: list[bytes] = []
         self._starting = asyncio.Lock()
@@ -82,6 +81,7 @@ class LinuxSandbox:
         self._folders = sorted((os.fsencode(folder) + b"/" for folder in self._zygote.folders), key=len, reverse=True)
         try:
             await check_witness(self)
+            self._give_way(self._zygote)  # from now on: on a busy machine it would not get ready
         except BaseException:
             await self.close()
             raise
@@ -130,11 +130,18 @@ class LinuxSandbox:
                 await self._zygote.close()
                 try:
                     self._zygote = await self._start(self._packages)
+                    self._give_way(self._zygote)
                 except SandboxUnavailable as error:
                     raise SandboxCrashed(
                         f"the sandbox's own process died and cannot be started again: {error}"
                     ) from error
             return self._zygote
+
+    def _give_way(self, zygote: Zygote) -> None:
+        try:
+            zygote.priority.lower(self._nice)
+        except OSError as error:
+            raise SandboxUnavailable(f"tasks cannot be made to give way to other processes: {error}") from error
 
     def _last_print(self, child: Child | None) -> str:
         """Return what a job that gives no result has printed last: its log is lost with it."""

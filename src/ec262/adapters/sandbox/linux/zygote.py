@@ -16,7 +16,7 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ec262.adapters.process import lower_priority
+from ec262.adapters.process import Priority
 from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child, Exit
 from ec262.adapters.sandbox.linux.policy import seccomp_program
@@ -45,6 +45,7 @@ class Zygote:
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, folders: Sequence[str]) -> None:
         self._process = process
+        self.priority = Priority(process.pid)
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._problem: asyncio.Future[str] = self._loop.create_future()
@@ -63,7 +64,6 @@ class Zygote:
         packages: Sequence[str],
         *,
         timeout_s: float,
-        nice: int = 0,
         hash_seed: int = 0,
         without: Collection[str] = (),
     ) -> Zygote:
@@ -84,7 +84,6 @@ class Zygote:
         try:
             with theirs:
                 process = _spawn(json.dumps(order), theirs.fileno(), hash_seed)
-                lower_priority(process.pid, nice)
         except OSError as error:
             control.close()
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
@@ -143,6 +142,7 @@ class Zygote:
 
     async def close(self) -> None:
         """Kill it and all its children, and wait until it is gone. May be called twice."""
+        self.priority.close()
         self._on_end()
         try:
             await asyncio.to_thread(self._process.wait, _PATIENCE_S)

@@ -11,9 +11,10 @@ import struct
 # --- worker to host, and host to guest --------------------------------------------------------------------------------
 
 TASK = struct.Struct(">I")
-"""Size of a JSON object that follows: ``phase``, ``seed``, ``round_floats``, the bytes ``memory_bytes``,
-``output_bytes`` and ``log_bytes``, the seconds ``cpu_s``, and the sizes ``functions`` and ``rows`` of what comes behind
-it. The host passes all of it on."""
+"""Size of a JSON object that follows. The worker's has the limits, the seconds ``cpu_s`` and the bytes
+``memory_bytes``, ``output_bytes`` and ``log_bytes``, and ``guest``, which is what the host passes on: ``phase``,
+``seed``, ``round_floats``, ``log_bytes``, and the sizes ``functions`` and ``rows`` of what comes behind it. What a
+guest gets has nothing of the worker in it, so that it does the same on all of them."""
 
 LAST_WORDS = b"?"
 """The time is over: say what the task is at."""

@@ -190,16 +190,20 @@ def _paths() -> list[str]:
 
 
 def _task(work: Work, limits: Limits) -> bytes:
-    about = {
+    guest = {
         "phase": work.phase.value,
         "seed": work.seed,
         "round_floats": work.round_floats,
+        "log_bytes": limits.log_bytes,
+        "functions": len(work.functions),
+        "rows": len(work.rows),
+    }
+    about = {
         "cpu_s": limits.cpu_s,
         "memory_bytes": limits.memory_bytes,
         "output_bytes": limits.output_bytes,
         "log_bytes": limits.log_bytes,
-        "functions": len(work.functions),
-        "rows": len(work.rows),
+        "guest": guest,
     }
     text = json.dumps(about).encode()
     return b"".join([frames.TASK.pack(len(text)), text, work.functions, work.rows])

@@ -85,8 +85,13 @@ class Host:
         confined = threading.Event()
 
         def run() -> None:
-            self._guest.visit(self._image)
-            filter_system_calls(program)
+            try:
+                self._guest.visit(self._image)
+                filter_system_calls(program)
+            except (OSError, Stopped) as error:
+                sys.stderr.write(str(error))
+                sys.stderr.flush()
+                os._exit(1)
             confined.set()
             self._run(task.get())
 
@@ -96,10 +101,10 @@ class Host:
         filter_system_calls(program)
         _write(frames.READY)
         try:
-            head = _read(frames.TASK.size)
-            head += _read(*frames.TASK.unpack(head))
-            self._about = json.loads(head[frames.TASK.size :])
-            task.put(head + _read(self._about["functions"] + self._about["rows"]))
+            self._about = json.loads(_read(*frames.TASK.unpack(_read(frames.TASK.size))))
+            guest = self._about["guest"]
+            text = json.dumps(guest).encode()
+            task.put(frames.TASK.pack(len(text)) + text + _read(guest["functions"] + guest["rows"]))
             if _read(len(frames.LAST_WORDS)) == frames.LAST_WORDS:
                 self._tell(frames.WALL)
         finally:  # the worker is gone, or has heard all there is to hear
