@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -25,6 +26,15 @@ STATUS = {"account": "account-1", "credits": 12, "escrow": 0, "open_tasks": 0, "
 def reply(body: bytes | dict[str, object], status: str = "200 OK", headers: str = "") -> bytes:
     content = json.dumps(body).encode() if isinstance(body, dict) else body
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
+
+
+def whole_request(connection: socket.socket) -> bytes:
+    """Read a request with its body: to hang up on the rest of it would reset the connection."""
+    request = connection.recv(65536)
+    size = re.search(rb"Content-Length: (\d+)", request)
+    while size and len(request.partition(b"\r\n\r\n")[2]) < int(size[1]):
+        request += connection.recv(65536)
+    return request
 
 
 class Script:
@@ -55,7 +65,7 @@ class Script:
             except OSError:
                 return
             with connection, suppress(OSError):
-                self.requests.append(connection.recv(65536))
+                self.requests.append(whole_request(connection))
                 answer = self.replies.pop(0) if self.replies else b""
                 if not self._drip_s:
                     connection.sendall(answer)

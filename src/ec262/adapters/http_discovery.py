@@ -77,8 +77,8 @@ class HttpDiscovery:
     """The AccountDiscovery, ForemanDiscovery and WorkerDiscovery ports. Calls may overlap; each runs in a thread.
 
     A call that gets no answer, or a status of 500 or more, or 429, is repeated for up to ``patience_s`` seconds: the
-    service takes every call twice without harm. ``url`` is where the service listens, without ``/v1``; the bearer ``token``
-    goes nowhere else: redirects are not followed, proxies and .netrc are not asked.
+    service takes every call twice without harm. ``url`` is where the service listens, without ``/v1``; the bearer
+    ``token`` goes nowhere else: redirects are not followed, proxies and .netrc are not asked.
     """
 
     def __init__(self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None) -> None:
