@@ -17,10 +17,10 @@ from ec262.adapters.sql import tasks as sql_tasks
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain.commands import TaskState
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, LedgerError
-from ec262.domain.tasks import Task, expire
+from ec262.domain.tasks import Task, expire, fetch
 from tests.discovery_town import build_town, digest, order
 from tests.postgres import PostgresServer
-from tests.stored import account, member, replica, task, token, transfer, with_accounts
+from tests.stored import account, after, member, replica, task, token, transfer, with_accounts
 
 
 @pytest.fixture
@@ -261,6 +261,29 @@ def test_a_server_that_restarts_is_found_again(postgres_server: PostgresServer, 
     database.close()
 
 
+def test_tasks_are_read_at_one_moment(postgres_url: str) -> None:
+    """Somebody else decides the task as soon as the first question of a reader is answered."""
+    reader, writer = SqlDatabase(postgres_url), SqlDatabase(postgres_url)
+    open_task, won = task(), after(task(), "work1", "work2")
+    with writer.unit_of_work() as uow:
+        with_accounts(uow)
+        uow.tasks.add([open_task])
+        uow.commit()
+
+    def decide(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM tasks" in statement:
+            with writer.unit_of_work() as uow:
+                uow.tasks.save([attrs.evolve(won) for _ in uow.tasks.locked(["task1"])])
+                uow.commit()
+
+    event.listen(reader.engine, "after_cursor_execute", decide)
+    with reader.unit_of_work() as uow:
+        assert uow.tasks.find(["task1"]) == [open_task]
+        assert uow.tasks.of_purchase("p1") == [won]
+    for database in (reader, writer):
+        database.close()
+
+
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
@@ -289,6 +312,23 @@ def test_the_driver_of_postgresql_is_named_where_it_is_missing(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'ec262\[postgres\]'"):
         SqlDatabase("postgresql://me:hunter2@127.0.0.1/db")
+
+
+# --- units of work --------------------------------------------------------------------------------------------------
+
+
+def test_what_others_did_after_a_commit_is_not_overlooked(database: SqlDatabase) -> None:
+    other = SqlDatabase(database.engine.url.render_as_string(hide_password=False))
+    with database.unit_of_work() as uow:
+        uow.tasks.save([fetch(each, worker="work1") for each in uow.tasks.locked(["task1"])])
+        uow.commit()
+        with other.unit_of_work() as meanwhile:
+            meanwhile.tasks.save([fetch(each, worker="work2") for each in meanwhile.tasks.locked(["task1"])])
+            meanwhile.commit()
+        uow.tasks.save([task()])
+        uow.commit()
+        assert uow.tasks.find(["task1"]) == [task()]
+    other.close()
 
 
 # --- upkeep ---------------------------------------------------------------------------------------------------------
