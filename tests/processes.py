@@ -48,14 +48,22 @@ def orphans(known: Collection[int], within_s: float = GONE_S) -> list[str]:
     This process must be their subreaper, so that they are its children; ``known`` are those it started itself.
     """
     strangers = [pid for pid in children(os.getpid()) if pid not in known]
+    return [f"{pid}: {_command(pid)}" for pid in unburied(strangers, within_s)]
+
+
+def unburied(pids: Collection[int], within_s: float = GONE_S) -> list[int]:
+    """Those that still run after a while, in which this process reaps what has become its child.
+
+    The first process of a pid namespace ends when all others in it are reaped. Not for what ``subprocess`` waits for.
+    """
     deadline = time.monotonic() + within_s
     while True:
-        for pid in strangers:  # also before the others have ended: the first of a pid namespace waits for all in it
+        for pid in pids:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        left = alive(strangers)
+        left = alive(pids)
         if not left or time.monotonic() > deadline:
-            return [f"{pid}: {_command(pid)}" for pid in left]
+            return left
         time.sleep(0.02)
 
 

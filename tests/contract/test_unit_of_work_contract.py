@@ -319,6 +319,7 @@ def test_statements_explain_a_balance(unit_of_work: UnitOfWorkFactory) -> None:
         assert first.position < middle.position < last.position
         assert uow.ledger.statement("user:boss1", before=None, limit=1) == [last]
         assert uow.ledger.statement("user:boss1", before=last.position, limit=1) == [middle]
+        assert uow.ledger.statement("user:boss1", before=middle.position, limit=9) == [first]
         assert uow.ledger.statement("user:boss1", before=first.position, limit=9) == []
         assert uow.ledger.statement("user:nobody", before=None, limit=9) == []
         assert [each.balance for each in uow.ledger.statement("escrow:task1", before=None, limit=9)] == [0, 2, 3]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.processes import family, still_alive
+from tests.processes import family, unburied
 from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
 
 SQUARES_JOB = """
@@ -109,7 +109,7 @@ def test_a_worker_is_killed_in_the_middle(shell: Shell, town: Network) -> None:
     victim.kill()
     assert squares_of(shell.wait(foreman)) == SQUARES
     victim.wait()
-    assert still_alive(relatives) == []
+    assert unburied(relatives) == []
     for results in town.shell.temporary.glob("ec262-results-*"):
         shutil.rmtree(results)  # nobody is left to do it
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from ec262.adapters.sandbox.linux import policy
-from ec262.adapters.sandbox.linux import sandbox as sandbox_module
 from ec262.adapters.sandbox.linux.child import kernel
 from ec262.adapters.sandbox.linux.child.namespaces import Namespaces
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.adapters.sandbox.linux.tier import Layer
+from ec262.adapters.sandbox.tier import Layer
+from ec262.adapters.sandbox.witness import Trial
 from tests.canaries import Scene, has, session_of
 from tests.hostile_jobs import Target
 from tests.sandbox_jobs import LIMITS, assert_serves, environment, map_work, pairs_of, zygote_of
@@ -111,11 +111,11 @@ def try_holes(_key: str, target: Target) -> Iterator[tuple[str, str]]:
 async def test_behind_a_filter_with_holes(
     monkeypatch: pytest.MonkeyPatch, scene: Scene, without: list[str], needs: str, expected: dict[str, str]
 ) -> None:
-    async def see_nothing(_box: LinuxSandbox) -> None: ...
+    async def see_nothing(_trial: Trial, _box: LinuxSandbox) -> None: ...
 
     holes = dict.fromkeys(("unlink", "unlinkat", "openat", "kill"), "a hole")
     monkeypatch.setattr(policy, "ALLOWED", {**policy.ALLOWED, **holes})
-    monkeypatch.setattr(sandbox_module, "check_witness", see_nothing)
+    monkeypatch.setattr(Trial, "check", see_nothing)
     async with started(without) as box:
         if not layer(box, needs).in_force or " no " in layer(box, needs).detail:
             pytest.skip(f"this machine: {layer(box, needs)}")

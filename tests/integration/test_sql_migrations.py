@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,19 +131,28 @@ def test_an_upgrade_that_fails_changes_nothing(old_file: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", ["sqlite, first release", "sqlite, empty", "postgresql, empty"])
-def test_processes_that_open_it_at_once_change_it_once(
-    request: pytest.FixtureRequest, tmp_path: Path, kind: str
-) -> None:
+def test_those_who_open_it_at_once_change_it_once(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
     url = f"sqlite:///{tmp_path / 'discovery.sqlite'}"
     if kind == "sqlite, first release":
         request.getfixturevalue("old_file")
     elif kind == "postgresql, empty":
         url = request.getfixturevalue("postgres_server").fresh_url(tables=False)
-    program = "import sys; from ec262.adapters.sql.unit_of_work import SqlDatabase; SqlDatabase(sys.argv[1]).close()"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program, url], stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    assert [process.communicate()[1] for process in processes] == ["", ""]
+    failures: list[Exception] = []
+    together = threading.Barrier(4)
+
+    def open_and_close() -> None:
+        together.wait()
+        try:
+            SqlDatabase(url).close()
+        except ConfigurationError as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=open_and_close) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
     engine = open_engine(url)
     with engine.connect() as connection:
         assert connection.scalars(text("SELECT version_num FROM alembic_version")).all() == [PRESENT]
@@ -163,17 +173,17 @@ def test_migrations_lead_to_the_tables_that_are_made_at_once(empty_url: str) -> 
         migrations.upgrade(connection, "base")
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, schema_2012.clients.metadata) == []
-        by_migrations = constraints_and_options(connection)
+        by_migrations = constraints_and_indexes(connection)
         schema_2012.clients.metadata.drop_all(connection)
         schema_2012.clients.metadata.create_all(connection)
-        assert by_migrations == constraints_and_options(connection)
+        assert by_migrations == constraints_and_indexes(connection)
     migrated.dispose()
 
 
-def constraints_and_options(connection: Connection) -> dict[str, object]:
+def constraints_and_indexes(connection: Connection) -> dict[str, object]:
     """What Alembic does not compare."""
     inspector = inspect(connection)
-    return {
+    found: dict[str, object] = {
         name: (
             {check["name"]: check["sqltext"] for check in inspector.get_check_constraints(name)},
             {column["name"]: str(column["type"]) for column in inspector.get_columns(name)},
@@ -181,10 +191,14 @@ def constraints_and_options(connection: Connection) -> dict[str, object]:
                 index["name"]: {key: str(value) for key, value in index.get("dialect_options", {}).items()}
                 for index in inspector.get_indexes(name)
             },
-            inspector.get_table_options(name),
         )
         for name in inspector.get_table_names()
     }
+    if connection.dialect.name == "sqlite":
+        clustered = text("SELECT name FROM sqlite_master WHERE sql LIKE '%WITHOUT ROWID%' ORDER BY name")
+        found["clustered"] = connection.scalars(clustered).all()
+        assert len(connection.scalars(clustered).all()) > 3
+    return found
 
 
 def test_a_fresh_database_spares_alembic(empty_url: str) -> None:

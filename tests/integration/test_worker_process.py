@@ -31,7 +31,7 @@ from ec262.entrypoints.settings import Settings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.live_discovery import served
-from tests.processes import alive, family, still_alive
+from tests.processes import alive, family, unburied
 
 FOREMAN = "foreman-" + "f" * 40
 REQUIREMENT = Requirement(python=local_python())
@@ -219,7 +219,7 @@ def test_a_worker_that_is_killed_leaves_no_process(start: Start) -> None:
     members = worker.family()
     worker.process.kill()
     worker.process.wait()
-    assert still_alive(members) == []
+    assert unburied(members) == []
 
 
 def test_a_taken_port_is_told(start: Start) -> None:

@@ -316,10 +316,14 @@ class JobRun:
             return "discovery has forgotten it"
         if verdict.state is TaskState.REFUNDED or now >= attempt.deadline:
             return "the deadline passed"
-        if verdict.outstanding == 0 or (up_to_date and not attempt.outstanding):
+        if not up_to_date:
+            # An answer to an older question knows nothing of what was committed since. That nobody can commit any more
+            # is believed the second time: workers tell why, and that may be on its way.
+            doomed, attempt.doomed = attempt.doomed, verdict.outstanding == 0
+            return NO_QUORUM if doomed else ""
+        if not attempt.outstanding:
             return NO_QUORUM
-        # An answer to an older question knows nothing of what was committed since.
-        if up_to_date and not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
+        if not self._policy.rule.winnable([b""] * verdict.committed, attempt.outstanding):
             return "too few replicas left"
         return ""
 

@@ -53,6 +53,8 @@ class Attempt:
     limits: dict[str, tuple[str, str]] = attrs.Factory(dict)
     untried: list[str] = attrs.Factory(list)
     verdict: Verdict | None = None
+    doomed: bool = False
+    """Whether discovery has said that nobody will commit any more."""
 
     @property
     def began(self) -> float:

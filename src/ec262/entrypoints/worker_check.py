@@ -16,7 +16,7 @@ import attrs
 from ec262 import __version__
 from ec262.adapters.pickling import pickle_ours
 from ec262.adapters.runtime import local_python
-from ec262.adapters.sandbox.linux.tier import Finding, Layer
+from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.surroundings import LocalSurroundings
 from ec262.domain import canonical
 from ec262.domain.errors import ConfigurationError, Ec262Error, SandboxError

@@ -259,10 +259,15 @@ def test_there_is_one_watch_at_a_time_and_a_pause_after_it() -> None:
     assert wake(answered) == 60 + POLICY.poll_s
 
 
-def test_a_watch_that_tells_of_the_last_commitment_without_a_win_ends_the_purchase() -> None:
-    run = running()
-    lost = Verdict(task="task-1", state=TaskState.OPEN, committed=3, outstanding=0)
-    assert ev.Buy in kinds(run.handle(ev.Judged(now=60, asked=("task-1",), verdicts=(lost,))))
+def test_a_watch_that_tells_of_the_end_without_a_win_ends_the_purchase_unless_the_workers_do_before_the_next() -> None:
+    over = Verdict(task="task-1", state=TaskState.OPEN, committed=1, outstanding=0)
+    watched = ev.Judged(now=60, asked=("task-1",), verdicts=(over,))
+    silent = running()
+    assert kinds(silent.handle(watched)) == [ev.Wake]
+    assert ev.Buy in kinds(silent.handle(watched))
+    late = running()
+    assert kinds(late.handle(watched)) == [ev.Wake]
+    assert isinstance(only(ev.Fail, end(late, "worker-a", "worker-b", limit="cpu")).error, TaskLimitExceeded)
 
 
 def test_nobody_for_too_long_ends_the_job_with_the_reason() -> None:
@@ -396,13 +401,6 @@ def test_the_watch_goes_on_after_its_answer() -> None:
         ev.Wake(at=10 + POLICY.poll_s)
     ]
     assert ev.AskVerdicts in kinds(run.handle(ev.TimerRang(now=10 + POLICY.poll_s)))
-
-
-def test_a_task_to_which_nobody_may_commit_any_more_is_lost_whoever_told() -> None:
-    run = running()
-    run.handle(ev.TimerRang(now=POLICY.poll_s))
-    stuck = Verdict(task="task-1", state=TaskState.OPEN, committed=3, outstanding=0)
-    assert ev.Buy in kinds(run.handle(ev.Judged(now=10, asked=("task-1",), verdicts=(stuck,))))
 
 
 def test_a_limit_that_would_have_won_is_the_jobs_failure() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.adapters.sandbox.linux.tier import Finding, Layer
+from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.surroundings import LocalSurroundings
 from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work

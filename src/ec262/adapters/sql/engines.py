@@ -41,8 +41,8 @@ def open_engine(url: str) -> Engine:
 
 
 def speakable(url: URL) -> str:
-    """Return a URL as an error may name it: without password and options, one of which may be another."""
-    return url.set(query={}).render_as_string(hide_password=True)
+    """Return an engine's URL as an error may name it."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def for_snapshots(engine: Engine) -> Engine:

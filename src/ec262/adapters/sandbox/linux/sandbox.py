@@ -11,11 +11,12 @@ from functools import partial
 import attrs
 
 from ec262.adapters import runtime
+from ec262.adapters.sandbox.linux.child.witness import ACTS, MORE_THAN_ITS_LIMIT_BYTES, REFUSED, attempt
 from ec262.adapters.sandbox.linux.conversation import converse, last_words
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.adapters.sandbox.linux.tier import Finding, Layer
-from ec262.adapters.sandbox.linux.witness import check_witness, examine
 from ec262.adapters.sandbox.linux.zygote import Zygote
+from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.witness import Trial
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import printable
@@ -26,6 +27,14 @@ DEPTH = frozenset({"landlock", "namespaces"})
 
 _START_TIMEOUT_S = 30.0
 _LAST_PRINT_BYTES = 300
+
+
+WITNESS = Trial(
+    attempt=attempt,
+    acts=tuple(ACTS),
+    refused=REFUSED,
+    limits=Limits(cpu_s=10, wall_s=10, memory_bytes=MORE_THAN_ITS_LIMIT_BYTES // 4),
+)
 
 
 class LinuxSandbox:
@@ -71,7 +80,7 @@ class LinuxSandbox:
 
     async def witness(self) -> Sequence[Finding]:
         """Have a job try what no job may do, as each start does. Raises SandboxUnavailable if it cannot even run."""
-        return await examine(self)
+        return await WITNESS.findings(self)
 
     async def start(self) -> None:
         """Start the process that all children come from, and see the sandbox hold. Raises SandboxUnavailable."""
@@ -80,7 +89,7 @@ class LinuxSandbox:
         self._zygote = await self._start(self._packages)
         self._folders = sorted((os.fsencode(folder) + b"/" for folder in self._zygote.folders), key=len, reverse=True)
         try:
-            await check_witness(self)
+            await WITNESS.check(self)
             self._give_way(self._zygote)  # from now on: on a busy machine it would not get ready
         except BaseException:
             await self.close()

@@ -20,7 +20,7 @@ from ec262.adapters.process import Priority
 from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child, Exit
 from ec262.adapters.sandbox.linux.policy import seccomp_program
-from ec262.adapters.sandbox.linux.tier import Layer
+from ec262.adapters.sandbox.tier import Layer
 from ec262.domain.errors import SandboxCrashed, SandboxUnavailable
 from ec262.domain.job import Limits
 

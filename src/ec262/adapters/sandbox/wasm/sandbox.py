@@ -11,11 +11,12 @@ from typing import Any
 
 import cloudpickle
 
-from ec262.adapters.sandbox.linux.tier import Finding, Layer
+from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.wasm.guest.witness import ACTS, REFUSED, attempt
 from ec262.adapters.sandbox.wasm.guests import choose_guest
 from ec262.adapters.sandbox.wasm.image_store import Prepared, engine_version, prepare
 from ec262.adapters.sandbox.wasm.process import Host
-from ec262.adapters.sandbox.wasm.witness import check_witness, examine
+from ec262.adapters.sandbox.witness import Trial
 from ec262.domain import canonical
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
@@ -25,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 _START_TIMEOUT_S = 300.0
 """The first start on a machine compiles the guest: seconds here, minutes on a small machine."""
+
+
+WITNESS = Trial(
+    attempt=attempt, acts=tuple(ACTS), refused=REFUSED, limits=Limits(cpu_s=10, wall_s=30, memory_bytes=16 << 20)
+)
 
 
 class WasmSandbox:
@@ -86,7 +92,7 @@ class WasmSandbox:
 
     async def witness(self) -> Sequence[Finding]:
         """Have a job try what no job may do, as each start does. Raises SandboxUnavailable if it cannot even run."""
-        return await examine(self)
+        return await WITNESS.findings(self)
 
     async def start(self) -> None:
         """Prepare the guest, if that was not done before, and see the sandbox hold. Raises SandboxUnavailable."""
@@ -129,14 +135,14 @@ class WasmSandbox:
     async def _try_out(self) -> None:
         """See the sandbox hold; with files that were found, and do not serve, once more with new ones."""
         try:
-            await check_witness(self)
+            await WITNESS.check(self)
         except SandboxUnavailable as error:
             if self._prepared is None or self._prepared.new:
                 raise
             logger.info("the guest is prepared anew: %s", error)
             self._put_away_spare()
             self._prepared = await self._prepare(anew=True)
-            await check_witness(self)
+            await WITNESS.check(self)
 
     async def _take(self) -> Host:
         """Return a process for a task, the one that waits for it if there is one. Raises SandboxCrashed."""
