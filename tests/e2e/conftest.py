@@ -68,7 +68,7 @@ def found_town(shell: Shell) -> Callable[[str], AbstractContextManager[Network]]
     """Found a network of the test's own, over a database of its choice."""
 
     def found(database: str) -> AbstractContextManager[Network]:
-        lease_and_slots = {"EC262_LEASE": "3", "EC262_SLOTS": "32"}
+        lease_and_slots = {"EC262_LEASE": "3", "EC262_SLOTS": "4"}
         return _network(shell, grant=1000, end_with=signal.SIGTERM, database=database, **lease_and_slots)
 
     return found

@@ -44,7 +44,7 @@ def start(url: str, number: int, way: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), *sys.path])},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n", process.communicate()[1]

@@ -309,13 +309,18 @@ def test_tasks_are_read_at_one_moment(postgres_url: str) -> None:
         ("postgresql+psycopg://me@127.0.0.1:1/db?password=hunter2", "refused"),
         ("postgresql://me:hunter2@127.0.0.1:port/db", "cannot be read"),
         ("sqlite:////no/such/folder/discovery.sqlite", "No such file"),
-        (f"sqlite:///{__file__}", "not a database"),
     ],
 )
 def test_what_cannot_be_opened_is_told_without_the_password(wrong: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         SqlDatabase(wrong)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_told(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "discovery.sqlite").write_text("something else\n" * 100)
+    with pytest.raises(ConfigurationError, match="not a database"):
+        SqlDatabase(sqlite_url)
 
 
 def test_the_driver_of_postgresql_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,14 +335,15 @@ def test_the_driver_of_postgresql_is_named_where_it_is_missing(monkeypatch: pyte
 def test_what_others_did_after_a_commit_is_not_overlooked(database: SqlDatabase, url: str) -> None:
     other = SqlDatabase(url)
     with database.unit_of_work() as uow:
-        uow.tasks.save([fetch(each, worker="work1") for each in uow.tasks.locked(["task1"])])
+        (before,) = uow.tasks.locked(["task1"])
+        uow.tasks.save([fetch(before, worker="work1")])
         uow.commit()
         with other.unit_of_work() as meanwhile:
             meanwhile.tasks.save([fetch(each, worker="work2") for each in meanwhile.tasks.locked(["task1"])])
             meanwhile.commit()
-        uow.tasks.save([task()])
+        uow.tasks.save([before])
         uow.commit()
-        assert uow.tasks.find(["task1"]) == [task()]
+        assert uow.tasks.find(["task1"]) == [before]
     other.close()
 
 

@@ -34,13 +34,28 @@ pytestmark = [needs_guest, pytest.mark.asyncio(loop_scope="module")]
 Pair = tuple[Any, Any]
 
 
+_strangers: set[int] = set()
+"""Children of the tests' process that are none of the sandbox's: a database server, say."""
+
+
+def engines() -> list[int]:
+    """The sandbox's processes."""
+    return [pid for pid in children(os.getpid()) if pid not in _strangers]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strangers() -> None:
+    """Know who was there before."""
+    _strangers.update(children(os.getpid()))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def sandbox() -> AsyncIterator[WasmSandbox]:
+async def sandbox(strangers: None) -> AsyncIterator[WasmSandbox]:
     box = WasmSandbox()
     await box.start()
     yield box
     await box.close()
-    assert still_alive(children(os.getpid())) == []
+    assert still_alive(engines()) == []
 
 
 def spin(_key: Any, _value: Any) -> None:
@@ -79,7 +94,7 @@ async def test_the_witness_finds_that_it_holds(sandbox: WasmSandbox) -> None:
 async def test_the_engines_process_has_no_privileges_and_few_calls(sandbox: WasmSandbox) -> None:
     await assert_serves(sandbox)
     await asyncio.sleep(0.5)
-    (host,) = children(os.getpid())
+    (host,) = engines()
     threads = list(Path(f"/proc/{host}/task").iterdir())  # noqa: ASYNC240 - nothing else goes on
     assert len(threads) == 2
     for thread in threads:
@@ -160,7 +175,7 @@ async def test_many_tasks_leave_nothing_behind(sandbox: WasmSandbox) -> None:
         await asyncio.gather(*(assert_serves(sandbox) for _ in range(3)))
     await asyncio.sleep(0.3)
     assert count_descriptors() <= descriptors
-    assert len(children(os.getpid())) == 1
+    assert len(engines()) == 1
 
 
 def count_descriptors() -> int:
@@ -193,11 +208,11 @@ async def test_clock_and_chance_are_the_same_each_time(sandbox: WasmSandbox) -> 
 async def test_whoever_is_cancelled_leaves_no_process(sandbox: WasmSandbox) -> None:
     running = asyncio.create_task(sandbox.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
     await asyncio.sleep(0.3)
-    hosts = children(os.getpid())
+    hosts = engines()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    left = still_alive([pid for pid in hosts if pid not in children(os.getpid())[-1:]], within_s=1)
+    left = still_alive([pid for pid in hosts if pid not in engines()[-1:]], within_s=1)
     assert len(alive(hosts)) <= 1
     assert left == []
     await assert_serves(sandbox)
@@ -205,12 +220,12 @@ async def test_whoever_is_cancelled_leaves_no_process(sandbox: WasmSandbox) -> N
 
 async def test_a_host_that_is_killed_is_a_crash_and_a_dead_spare_is_none(sandbox: WasmSandbox) -> None:
     await asyncio.sleep(0.3)
-    (spare,) = children(os.getpid())
+    (spare,) = engines()
     os.kill(spare, signal.SIGKILL)
     await assert_serves_soon(sandbox)
     running = asyncio.create_task(sandbox.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
     await asyncio.sleep(0.3)
-    for pid in children(os.getpid()):
+    for pid in engines():
         os.kill(pid, signal.SIGKILL)
     with pytest.raises(SandboxCrashed):
         await running

@@ -145,7 +145,7 @@ class AskVerdicts:
 
     ``heard`` is, for each task, how many of its replicas had been heard of at that time: an answer may only end a
     purchase if nothing was heard since the question. It is None for a watch: the answer may be held back until there is
-    news, and the next one is asked for when it has come.
+    news, and a later watch replaces an earlier one.
     """
 
     tasks: tuple[str, ...]

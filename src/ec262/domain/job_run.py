@@ -88,7 +88,6 @@ class JobRun:
         self._ripe: dict[str, Attempt] = {}
         self._pace = Pace()
         self._poll_at: float | None = None
-        self._watching = False
         self._idle_since: float | None = None
         self._over = False
 
@@ -205,8 +204,7 @@ class JobRun:
         task.purchases += 1
         task.attempt = Attempt(bought=bought, deadline=now + bought.deadline_s)
         self._by_id[bought.task] = task
-        if self._poll_at is None and not self._watching:
-            self._poll_at = now + self._policy.poll_s
+        self._watch_soon(now)
         return [Dispatch(name=task.name, task=bought.task, replica=replica) for replica in bought.replicas]
 
     def _on_too_poor(self, event: TooPoor) -> list[Instruction]:
@@ -289,8 +287,7 @@ class JobRun:
         for task_id in event.asked:
             instructions += self._judge(task_id, verdicts.get(task_id), heard.get(task_id), event.now)
         if event.heard is None:
-            self._watching = False
-            self._poll_at = event.now + max(self._policy.poll_s, self._seldom_s)
+            self._watch_soon(event.now)
             instructions += self._wake(event.now)
         return instructions
 
@@ -382,13 +379,17 @@ class JobRun:
             self._poll_at = None
             running = [task.attempt.bought.task for task in self._tasks.at(Step.RUNNING) if task.attempt]
             if running:
-                self._watching = True
                 instructions.append(AskVerdicts(tasks=tuple(running)))
         if self._ripe and now >= self._ask_from:
             instructions += self._ask_soon(now)
         if self._retry_at is not None and now >= self._retry_at:
             return [*instructions, *self._buy_wanted(now)]
         return [*instructions, *self._wake(now)]
+
+    def _watch_soon(self, now: float) -> None:
+        """Watch what runs then: when a watch has answered, and when there is more to watch."""
+        if self._poll_at is None:
+            self._poll_at = now + max(self._policy.poll_s, self._seldom_s)
 
     def _wake(self, now: float) -> list[Instruction]:
         times = [at for at in (self._retry_at, self._poll_at, self._ask_from if self._ripe else None) if at is not None]

@@ -104,6 +104,7 @@ class JobExecution:
         self._dispatches: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._links: dict[str, asyncio.Task[WorkerLink]] = {}
         self._timer: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._report: Batcher[DeliveryReport, None] = Batcher(
             self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
         )
@@ -137,6 +138,10 @@ class JobExecution:
             case ev.Dispatch():
                 operation = self._spawn(self._dispatch, instruction)
                 self._dispatches[instruction.task, instruction.replica.worker] = operation
+            case ev.AskVerdicts(heard=None):
+                if self._watch is not None:
+                    self._watch.cancel()
+                self._watch = self._spawn(self._wait_for_news, instruction)
             case ev.AskVerdicts():
                 self._spawn(self._ask, instruction)
             case ev.Fetch():
@@ -274,17 +279,15 @@ class JobExecution:
         return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
 
     async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
-        if ask.heard is None:
-            return await self._watch(ask.tasks)
         verdicts: list[Verdict] = []
         for start in range(0, len(ask.tasks), MAX_BATCH):
             query = VerdictQuery(tasks=ask.tasks[start : start + MAX_BATCH])
             verdicts += (await self._ports.discovery.verdicts(query)).verdicts
         return ev.Judged(now=self._now(), asked=ask.tasks, heard=ask.heard, verdicts=tuple(verdicts))
 
-    async def _watch(self, tasks: tuple[str, ...]) -> ev.Event:
+    async def _wait_for_news(self, watch: ev.AskVerdicts) -> ev.Event:
         """Wait for news of tasks, the first of them if there are very many: the others' turn comes."""
-        query = VerdictQuery(tasks=tasks[:MAX_BATCH], wait_s=self._policy.watch_s)
+        query = VerdictQuery(tasks=watch.tasks[:MAX_BATCH], wait_s=self._policy.watch_s)
         reply = await self._ports.discovery.verdicts(query)
         return ev.Judged(now=self._now(), asked=query.tasks, verdicts=reply.verdicts)
 

@@ -19,7 +19,7 @@ from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.services.batching import Batcher
 
 PAUSE_S = 0.01
-"""Between two calls of a kind; in that time a worker with many slots has more to ask."""
+"""Between two calls that tell of the end of tasks: in that time a worker with many slots has more to tell."""
 
 NO_ANSWER = "discovery's reply says nothing about this task"
 
@@ -29,7 +29,7 @@ class WorkerBatches:
 
     def __init__(self, discovery: WorkerDiscovery) -> None:
         self._discovery = discovery
-        self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH, pause_s=_pause_s)
+        self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH)
         self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH, pause_s=_pause_s)
         self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH, pause_s=_pause_s)
 

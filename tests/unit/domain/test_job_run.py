@@ -250,13 +250,23 @@ def test_while_tasks_run_slots_of_others_are_looked_for_seldom() -> None:
     assert run._retry_at == 100 + SELDOM * SHARE * 100
 
 
-def test_there_is_one_watch_at_a_time_and_a_pause_after_it() -> None:
+def test_a_watch_follows_another_after_a_pause() -> None:
     run = running()
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).heard is None
     assert ev.AskVerdicts not in kinds(run.handle(ev.TimerRang(now=50)))
     still = Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)
     answered = run.handle(ev.Judged(now=60, asked=("task-1",), verdicts=(still,)))
     assert wake(answered) == 60 + POLICY.poll_s
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=60 + POLICY.poll_s))).heard is None
+
+
+def test_a_watch_is_replaced_when_there_is_more_to_watch() -> None:
+    run = started(2)
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few"))
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-1",)
+    run.handle(ev.Bought(now=5, asked=(name(1),), tasks=(bought("task-2"),), shortfall=""))
+    again = run.handle(ev.TimerRang(now=5 + POLICY.poll_s))
+    assert only(ev.AskVerdicts, again).tasks == ("task-1", "task-2")
 
 
 def test_a_watch_that_tells_of_the_end_without_a_win_ends_the_purchase_unless_the_workers_do_before_the_next() -> None:
