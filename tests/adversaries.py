@@ -49,6 +49,14 @@ class Sleeper(UnconfinedSandbox):
         raise AssertionError
 
 
+class Unhurried(UnconfinedSandbox):
+    """Honest, and slow enough that a foreman has sent all its work before the first of it is done."""
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        await asyncio.sleep(0.2)
+        return await super().run(work, limits)
+
+
 # --- in place of the cipher -----------------------------------------------------------------------------------------
 
 

@@ -105,6 +105,14 @@ def test_why_do_i_have_seven_credits(town: Town, holder: Holder) -> None:
     assert len(holder.asked("history", "--limit", "1")) == 1
 
 
+def test_options_mean_the_same_before_the_command_and_after_it(town: Town, holder: Holder) -> None:
+    for role in ("foreman", "worker-7"):
+        town.service.accounts.open_with_grant(holder.token(role), len(role))
+    after = holder.run("history", "--role", "worker-7", "--json")
+    assert holder.run("--role", "worker-7", "--json", "history") == after
+    assert json.loads(after) != json.loads(holder.run("history", "--json"))
+
+
 def test_a_long_history_is_read_page_by_page(town: Town, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "MAX_HISTORY", 2)
     mine = town.service.accounts.open_with_grant(holder.token(), 1).account

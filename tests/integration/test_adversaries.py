@@ -30,6 +30,7 @@ from tests.adversaries import (
     Replayer,
     Saboteur,
     Sleeper,
+    Unhurried,
     WrongKey,
     announce_huge_header,
     announce_huge_payload,
@@ -135,7 +136,7 @@ async def test_one_of_three_that_never_commits_the_result(make: Maker) -> None:
 @pytest.mark.parametrize("make", COMMIT_AND_THEN.values(), ids=COMMIT_AND_THEN)
 async def test_a_commitment_is_paid_whatever_becomes_of_the_delivery(make: Maker) -> None:
     """The third worker sleeps, so that each task has these two winners, and half of them are first asked of the bad."""
-    async with tcp_system(HONEST, make, lambda: {"sandbox": Sleeper()}) as system:
+    async with tcp_system(HONEST, lambda: {"sandbox": Unhurried(), **make()}, lambda: {"sandbox": Sleeper()}) as system:
         async with bounded():
             assert await system.run(JOB) == COUNTS
         honest, bad, sleeper = system.staff

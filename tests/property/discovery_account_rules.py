@@ -22,7 +22,7 @@ class AccountRules(DiscoveryGround):
     def open_account(self, index: int, offer: int, newcomer: bool, crash: Crash) -> None:  # noqa: FBT001 - drawn
         if len(self.model.offers) < 3:
             self.invite(credits=2 + len(self.model.offers), uses=1 + index % 2)
-        token = self.newcomer("newcomer") if newcomer else self.token(index)
+        token = self.newcomer("newcomer") if newcomer else self.latest_token(index)
         codes = [None, NO_SUCH_CODE, *self.model.offers]
         code = codes[offer % len(codes)]
         reply = self.compare_opening(token, code, crash)

@@ -129,7 +129,7 @@ class ForemanRules(WorkerRules):
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
-    @rule(index=indices, names=batches, everything=st.booleans())
+    @rule(index=st.integers(0, 3), names=batches, everything=st.booleans())
     def look_around(self, index: int, names: list[int], everything: bool) -> None:  # noqa: FBT001 - drawn
         token = self.token(index)
         self.look_at_tasks(token, self.tasks if everything else [self.task(name) for name in names])
@@ -178,7 +178,7 @@ class ForemanRules(WorkerRules):
 
     @rule(index=indices, names=batches, mine=st.integers(0, 3), crash=crashes)
     def dispute(self, index: int, names: list[int], mine: int, crash: Crash) -> None:
-        names = self.likely(names, lambda job: job.lost) if mine else names
+        names = self.likely(names, lambda job: job.state is TaskState.OPEN and job.decided) if mine else names
         tasks = [self.task(name) for name in names]
         owner = self.owner_of(names[0]) if mine and names else None
         token = owner or self.token(index)

@@ -159,11 +159,11 @@ def run(machine: type[DiscoveryMachine], *, examples: int, steps: int) -> None:
 
 
 def test_the_rules_hold_in_memory() -> None:
-    run(DiscoveryMachine, examples=120, steps=80)
+    run(DiscoveryMachine, examples=60, steps=80)
 
 
 def test_the_rules_hold_over_sqlite() -> None:
-    run(SqliteMachine, examples=20, steps=40)
+    run(SqliteMachine, examples=12, steps=40)
 
 
 def test_the_rules_hold_over_postgresql(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ class Holder:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv, argparse.Namespace(json=False, role=""))
     configure_logging(arguments)
     try:
         data, text = asyncio.run(COMMANDS[arguments.command](_holder(arguments), arguments))
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _holder(arguments: argparse.Namespace) -> Holder:
-    settings = load_settings(vars(arguments), os.environ)
+    given = {name: value for name, value in vars(arguments).items() if name != "role"}  # here it may be all of them
+    settings = load_settings(given, os.environ)
     if settings.discovery is None:
         raise ConfigurationError("no discovery service is configured: give --discovery URL")
     return Holder(
@@ -192,7 +193,6 @@ def _parser() -> argparse.ArgumentParser:
         description="See what you have at a discovery service, and why; replace or revoke a token.",
         parents=[common],
     )
-    parser.set_defaults(json=False, role="")
     add_verbosity(parser)
     parser.add_argument("--version", action="version", version=f"ec262 {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

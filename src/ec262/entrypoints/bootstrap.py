@@ -64,7 +64,7 @@ def build_foreman(
     from ec262.services.worker_link import LinkPolicy
 
     ports = ForemanPorts(
-        discovery=discovery or build_discovery_client(settings, role="foreman", token=token),
+        discovery=discovery or build_discovery_client(settings, role=settings.role, token=token),
         dialer=dialer or TcpDialer(),
         cipher=cipher or AesSivCipher(),
         clock=time.monotonic,

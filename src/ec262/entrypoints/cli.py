@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ec262 {__version__}")
         return 0
     wanted = command in {"-h", "--help"}
+    if command and not wanted:
+        print(f"ec262: there is no command {command}", file=sys.stderr)
     lines = "".join(f"\n  {name:15} {purpose}" for name, purpose in COMMANDS.items())
     print(
         f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.",

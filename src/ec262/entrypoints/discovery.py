@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for other machines)")
     add("--port", type=int, dest="discovery_port", metavar="PORT", help="TCP port (default: 26262; 0: any free one)")
-    add("--database", metavar="URL", help="sqlite:///PATH (default: a file in the user's data directory)")
+    add("--database", metavar="URL", help="sqlite:///PATH, postgresql://HOST/NAME (default: a file of this user's)")
     add("--grant", metavar="N", help="credits that a new account starts with (default: 12); or invitation, or none")
     add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may share: owner, block")
     add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")

@@ -42,7 +42,7 @@ class Answer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_args(argv, argparse.Namespace(json=False))
     configure_logging(arguments)
     try:
         settings = load_settings(vars(arguments), os.environ)
@@ -228,7 +228,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Look after a discovery service, directly in its database, also while it runs.",
         parents=[common],
     )
-    parser.set_defaults(json=False)
     add_verbosity(parser)
     parser.add_argument("--version", action="version", version=f"ec262 {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--discovery", metavar="URL", help="the discovery service (default: an embedded system on this machine)")
     add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
     add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
+    add("--role", metavar="NAME", help="whose account pays: foreman, or worker-PORT (default: foreman)")
     add("--credentials", metavar="DIR", help="folder of account tokens")
     add("--verify", metavar="RULE", help="verification rule (default: majority:3)")
     add("--seed", type=int, help="seed of the job's randomness (default: 0)")

@@ -145,7 +145,7 @@ def _print_result(result: dict[Any, Any]) -> None:
 
 def _advice(error: Ec262Error) -> str:
     if isinstance(error, InsufficientCredits):
-        return "\nAccounts earn credits by working; what they start with is discovery's --grant."
+        return "\nWorkers earn credits: --role worker-PORT spends yours. The operator, or an --invitation, gives more."
     if isinstance(error, TaskLimitExceeded):
         return "\n" + ADVICE.get(error.limit, "")
     return ""

@@ -158,7 +158,7 @@ class Session:
             return await self._execute(job, settings, token=token)
 
     async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
-        discovery = build_discovery_client(settings, role="foreman", token=token)
+        discovery = build_discovery_client(settings, role=settings.role, token=token)
         try:
             foreman = build_foreman(settings, discovery=discovery, quiet=self._quiet)
             if self._dry_run:

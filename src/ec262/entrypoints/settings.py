@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import attrs
 import msgspec
 from attrs import validators as v
 
+from ec262.domain.accounts import TOKEN_PATTERN
 from ec262.domain.api2012.constants import Constants2012
 from ec262.domain.availability import Availability, IdleRule, parse_hours
 from ec262.domain.errors import ConfigurationError
@@ -44,6 +46,17 @@ def _hours(_instance: object, _attribute: object, value: tuple[str, ...]) -> Non
         parse_hours(text)
 
 
+def _invitation(_instance: object, _attribute: object, value: str | None) -> None:
+    """Without the code in the error: it is worth credits."""
+    if value is not None and not re.fullmatch(TOKEN_PATTERN, value):
+        raise ValueError("what 'invitation' has is no invitation's code: look for a letter that is missing")
+
+
+def _role(_instance: object, _attribute: object, value: str) -> None:
+    if not re.fullmatch(r"foreman|worker-[0-9]{1,5}", value):
+        raise ValueError(f"'role' must be foreman or worker-PORT, not {value}")
+
+
 def _networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
         ipaddress.ip_network(text, strict=False)
@@ -64,10 +77,12 @@ class Settings:
     """Folder of account tokens; None means ec262's folder in the user's state directory."""
     discovery_ca: str | None = None
     """PEM file of the authorities that vouch for discovery's certificate; None means those of the public web."""
-    invitation: str | None = attrs.field(default=None, repr=False)
+    invitation: str | None = attrs.field(default=None, repr=False, validator=_invitation)
     """Code from discovery's operator that brings an account its credits."""
 
     # Foreman.
+    role: str = attrs.field(default="foreman", validator=_role)
+    """Whose account pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
     seed: int = attrs.field(default=0, validator=[v.ge(0), v.lt(1 << 63)])
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])

@@ -25,7 +25,7 @@ from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, Settings, load_settings
 from ec262.services.worker import Worker
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ec262.entrypoints.worker")  # by -m its __name__ is another
 
 NO_SANDBOX = (
     "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "

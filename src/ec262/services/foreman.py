@@ -50,7 +50,7 @@ class Foreman:
         """Return the pool as soon as a task's replicas could be assigned."""
         query = PoolQuery(requirement=job.requirement)
         patience_s = self._policy.run.patience_s
-        give_up_at, pause_s = self._ports.clock() + patience_s, FIRST_PAUSE_S
+        give_up_at, pause_s, told = self._ports.clock() + patience_s, FIRST_PAUSE_S, ""
         while True:
             pool = await self._ports.discovery.pool(query)
             need = self._policy.run.rule.replicas
@@ -61,7 +61,8 @@ class Foreman:
                 lacking += f" ({pool.explanation})"
             if self._ports.clock() >= give_up_at:
                 raise NoEligibleWorkers(f"no luck for {patience_s:g} s: {lacking}")
-            if pause_s >= LAST_PAUSE_S:
+            if pause_s >= LAST_PAUSE_S and lacking != told:
                 logger.warning("waiting: %s", lacking)
+                told = lacking
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)

@@ -114,3 +114,16 @@ def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) ->
         apart=frozenset({Tie.OWNER, Tie.BLOCK}),
     )
     assert discovery_policy(Settings()) == Policy()
+
+
+@pytest.mark.parametrize("code", ["short", "", "x" * 300, "with space " * 4])
+def test_an_invitation_that_cannot_be_one_is_told_without_it(code: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no invitation's code") as caught:
+        load_settings({"invitation": code}, {})
+    assert not code or code not in str(caught.value)
+
+
+def test_who_pays_is_the_foreman_or_a_worker() -> None:
+    assert load_settings({"role": "worker-11235"}, {}).role == "worker-11235"
+    with pytest.raises(ConfigurationError, match="must be foreman or worker-PORT"):
+        load_settings({"role": "../x"}, {})

@@ -78,6 +78,8 @@ def upsert(table: Table) -> TextClause:
 
 def advisory_lock(connection: Connection, number: int) -> None:
     """Wait until nobody else has the lock of that number, and have it until the transaction ends. On SQLite there is
-    nobody else: transactions exclude each other from their first moment on."""
+    nobody else: transactions exclude each other from their first moment on, which is now at the latest."""
+    if not connection.in_transaction():
+        connection.begin()
     if is_postgresql(connection):
         connection.execute(select(func.pg_advisory_xact_lock(number)))
