@@ -10,7 +10,7 @@ from hypothesis.stateful import rule
 
 from ec262.domain.account_commands import AccountStatus, HistoryEntry, HistoryQuery, OpenAccount, ReplaceToken
 from tests.property.discovery_machine import NO_CRASH, POLICY, Crash, DiscoveryGround, crashes, indices
-from tests.property.discovery_model import Offer
+from tests.property.discovery_records import Offer
 
 NO_SUCH_CODE = "no-such-code-".ljust(40, "x")
 

@@ -32,7 +32,8 @@ from tests.property.discovery_machine import (
     digest_of,
     indices,
 )
-from tests.property.discovery_model import QUORUMS, Job
+from tests.property.discovery_model import QUORUMS
+from tests.property.discovery_records import Job
 from tests.property.discovery_worker_rules import WorkerRules
 
 

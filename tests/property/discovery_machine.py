@@ -25,7 +25,8 @@ from ec262.services.discovery_admin import DiscoveryAdmin
 from ec262.services.discovery_policy import Policy
 from tests.discovery_faults import Died, Faults
 from tests.discovery_town import FOREMAN, OTHER_PYTHON, PYTHON, build_town, registration, worker_token
-from tests.property.discovery_model import Job, Lease, Model
+from tests.property.discovery_model import Model
+from tests.property.discovery_records import Job, Lease
 
 WORKERS = 6
 MISFIT = worker_token(WORKERS - 1)

@@ -6,6 +6,7 @@ import enum
 import ipaddress
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 
@@ -49,12 +50,20 @@ class Tie(enum.Enum):
         return "an owner" if self is Tie.OWNER else "an address block"
 
 
-def address_block(host: str) -> str:
-    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6; a name is a block itself."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower()
+def address_block(host: str, source: str) -> str:
+    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6.
+
+    That of ``host``, or of the address that the request came from where the host is a name: whoever has a domain makes
+    names as many as they like. A source that is no address is a block itself.
+    """
+    for candidate in (host, source):
+        with suppress(ValueError):
+            return _block(candidate)
+    return source.lower()
+
+
+def _block(host: str) -> str:
+    address = ipaddress.ip_address(host)
     address = getattr(address, "ipv4_mapped", None) or address
     bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
     return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))

@@ -49,7 +49,7 @@ class ForemanDesk:
         return PoolStatus(
             workers=len(eligible),
             slots=sum(pool.free_slots(member) for member in eligible),
-            explanation=pool.explanation(query.requirement, foreman=foreman),
+            explanation=pool.explanation(query.requirement, foreman=foreman, apart=self._policy.apart),
         )
 
     # --- buying -----------------------------------------------------------------------------------------------------

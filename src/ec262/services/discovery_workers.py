@@ -53,7 +53,7 @@ class WorkerDesk:
                 slots=command.slots,
                 expires_at=transaction.now + command.ttl_s,
                 owner=account.owner,
-                block=address_block(address.host),
+                block=address_block(address.host, source),
             )
             transaction.uow.pool.put(member)
             transaction.commit()

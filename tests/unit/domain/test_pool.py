@@ -178,13 +178,14 @@ def test_a_look_at_the_pool_tells_whom_the_operator_keeps_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "block"),
+    ("host", "source", "block"),
     [
-        ("192.0.2.77", "192.0.2.0/24"),
-        ("2001:db8:1:2::3", "2001:db8:1::/48"),
-        ("::ffff:192.0.2.77", "192.0.2.0/24"),
-        ("Worker.example", "worker.example"),
+        ("192.0.2.77", "198.51.100.1", "192.0.2.0/24"),
+        ("2001:db8:1:2::3", "198.51.100.1", "2001:db8:1::/48"),
+        ("::ffff:192.0.2.77", "198.51.100.1", "192.0.2.0/24"),
+        ("worker-7.example", "198.51.100.1", "198.51.100.0/24"),
+        ("worker.example", "Unix", "unix"),
     ],
 )
-def test_a_block_is_likely_one_network(host: str, block: str) -> None:
-    assert address_block(host) == block
+def test_a_block_is_likely_one_network(host: str, source: str, block: str) -> None:
+    assert address_block(host, source) == block
