@@ -279,7 +279,8 @@ def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 def _advance(task: Task, event: Event) -> Task:
     if (task.state, event) not in _NEXT:
         raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
-    return attrs.evolve(task, state=_NEXT[task.state, event])
+    state = _NEXT[task.state, event]
+    return task if state is task.state else attrs.evolve(task, state=state)
 
 
 def _with_replica(task: Task, replica: Replica) -> Task:
@@ -306,9 +307,9 @@ def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tu
         )
         for replica in payees
     )
-    for replica in payees:
-        task = _with_replica(task, attrs.evolve(replica, paid=True))
-    return task, transfers
+    paid = {replica.worker for replica in payees}
+    replicas = tuple(attrs.evolve(each, paid=True) if each.worker in paid else each for each in task.replicas)
+    return attrs.evolve(task, replicas=replicas), transfers
 
 
 def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named

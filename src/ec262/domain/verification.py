@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import attrs
@@ -73,6 +74,7 @@ class Majority:
         return best + outstanding >= self.quorum
 
 
+@lru_cache(maxsize=256)
 def parse_rule(spec: str) -> VerificationRule:
     """Read a rule from text: ``majority:3`` (the smallest majority is the quorum) or ``majority:3:2``.
 

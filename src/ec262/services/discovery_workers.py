@@ -60,7 +60,7 @@ class WorkerDesk:
         return Lease(worker=worker, address=address, expires_in_s=command.ttl_s)
 
     def leave(self, token: str) -> None:
-        """Leave the pool; fine also for who is not in it."""
+        """Leave the pool; fine also for who is not in it, and for frozen accounts."""
         with self._transactions.begin() as transaction:
             transaction.uow.pool.remove(transaction.account(token).id)
             transaction.commit()
