@@ -17,6 +17,7 @@ REPLIES = "src/ec262/services/discovery_replies.py"
 MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
 ADDRESS = "src/ec262/entrypoints/client_address.py"
 RATES = "src/ec262/entrypoints/rates.py"
+BELL = "src/ec262/entrypoints/discovery_bell.py"
 
 ACCOUNTS = "tests/unit/services/test_discovery_accounts.py"
 WORKING = "tests/unit/services/test_discovery_workers.py"
@@ -28,6 +29,7 @@ OF_TASKS = "tests/unit/domain/test_tasks.py"
 OF_COMMANDS = "tests/unit/domain/test_commands.py"
 OF_ADDRESS = "tests/unit/entrypoints/test_client_address.py"
 OF_RATES = "tests/unit/entrypoints/test_rates.py"
+OF_BELL = "tests/unit/entrypoints/test_discovery_bell.py"
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
 
 TOKENS = (
@@ -266,6 +268,13 @@ STRANGERS = (
         old="        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s",
         new="        wait_s = 0.0",
         tests=OF_RATES,
+    ),
+    Mutant(
+        rule="what waiting costs is limited per account",
+        file=BELL,
+        old="            yield LOOK_S if self._held[caller] <= MAX_LOOKED_AFTER else MAX_WAIT_S",
+        new="            yield LOOK_S",
+        tests=f"{OF_BELL}::test_for_a_caller_only_so_many_answers_are_looked_after",
     ),
     Mutant(
         rule="only winners are reported, and only by who bought the task",

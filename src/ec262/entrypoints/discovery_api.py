@@ -146,7 +146,7 @@ def _endpoint(
                 return await to_thread.run_sync(route.handle, service, call)
 
             waits = isinstance(call.body, VerdictQuery) and call.body.wait_s > 0
-            reply = await (bell.held_back(call.body, look) if waits else look())
+            reply = await (bell.held_back(call.body, look, caller=call.token) if waits else look())
         except (DiscoveryRefused, DiscoveryUnavailable) as error:
             return _refusal(error)
         except HTTPException:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
-from ec262.domain.commands import VerdictQuery, Verdicts
+from ec262.domain.commands import MAX_WAIT_S, VerdictQuery, Verdicts
 
 LOOK_S = 1.0
 """How often to look at tasks that are waited for: another process of the service may have decided them."""
+
+MAX_LOOKED_AFTER = 10
+"""For how many answers of one caller that is done at a time: a minute of it counts as one request. Further ones wait
+for the bell alone."""
 
 
 class Bell:
@@ -19,6 +23,7 @@ class Bell:
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._held: Counter[str] = Counter()
         self._closed = False
 
     def ring(self, tasks: Collection[str]) -> None:
@@ -32,11 +37,11 @@ class Bell:
         self._closed = True
         self._wake(tuple(self._listeners))
 
-    async def held_back(self, query: VerdictQuery, look: Callable[[], Awaitable[Verdicts]]) -> Verdicts:
+    async def held_back(self, query: VerdictQuery, look: Callable[[], Awaitable[Verdicts]], *, caller: str) -> Verdicts:
         """Return what ``look`` sees as soon as one of the tasks asked after is decided, or ``wait_s`` are over."""
         loop = self._loop = asyncio.get_running_loop()
         give_up_at = loop.time() + query.wait_s
-        with self._listening(query.tasks) as news:
+        with self._look_every(caller) as look_s, self._listening(query.tasks) as news:
             while True:
                 news.clear()
                 reply = await look()
@@ -44,7 +49,17 @@ class Bell:
                 if left_s <= 0 or self._closed or query.has_news(reply):
                     return reply
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(news.wait(), min(left_s, LOOK_S))
+                    await asyncio.wait_for(news.wait(), min(left_s, look_s))
+
+    @contextmanager
+    def _look_every(self, caller: str) -> Iterator[float]:
+        self._held[caller] += 1
+        try:
+            yield LOOK_S if self._held[caller] <= MAX_LOOKED_AFTER else MAX_WAIT_S
+        finally:
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
 
     @contextmanager
     def _listening(self, tasks: Collection[str]) -> Iterator[asyncio.Event]:

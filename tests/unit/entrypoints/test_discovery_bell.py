@@ -8,8 +8,9 @@ import pytest
 
 from ec262.domain.commands import TaskState, Verdict, VerdictQuery, Verdicts
 from ec262.entrypoints import discovery_bell
-from ec262.entrypoints.discovery_bell import Bell
+from ec262.entrypoints.discovery_bell import MAX_LOOKED_AFTER, Bell
 
+CALLER = "caller"
 QUERY = VerdictQuery(tasks=("task-0001", "task-0002", "task-0001"), wait_s=30)
 
 
@@ -44,8 +45,10 @@ def no_looks_but_for_the_bell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_bell, "LOOK_S", 20.0)
 
 
-async def waiting(bell: Bell, service: Service, query: VerdictQuery = QUERY) -> asyncio.Task[Verdicts]:
-    waiter = asyncio.create_task(bell.held_back(query, service.look))
+async def waiting(
+    bell: Bell, service: Service, query: VerdictQuery = QUERY, *, caller: str = CALLER
+) -> asyncio.Task[Verdicts]:
+    waiter = asyncio.create_task(bell.held_back(query, service.look, caller=caller))
     for _ in range(10):
         await asyncio.sleep(0)
     assert service.looks == 1
@@ -56,7 +59,7 @@ async def waiting(bell: Bell, service: Service, query: VerdictQuery = QUERY) -> 
 async def test_news_are_told_at_once() -> None:
     service = Service()
     service.won.add("task-0002")
-    reply = await Bell().held_back(QUERY, service.look)
+    reply = await Bell().held_back(QUERY, service.look, caller=CALLER)
     assert [verdict.state for verdict in reply.verdicts] == [TaskState.OPEN, TaskState.WON]
     assert service.looks == 1
 
@@ -102,7 +105,7 @@ async def test_a_ring_while_somebody_looks_is_not_missed() -> None:
         bell.ring(["task-0001"])
 
     service.before_looking = decided_behind_the_look
-    reply = await asyncio.wait_for(bell.held_back(QUERY, service.look), 1)
+    reply = await asyncio.wait_for(bell.held_back(QUERY, service.look, caller=CALLER), 1)
     assert (reply.verdicts[0].state, service.looks) == (TaskState.WON, 2)
 
 
@@ -116,7 +119,9 @@ async def test_what_another_process_decided_is_seen_too(monkeypatch: pytest.Monk
 
 async def test_the_waiting_ends_when_its_time_is_over() -> None:
     service = Service()
-    reply = await asyncio.wait_for(Bell().held_back(VerdictQuery(tasks=QUERY.tasks, wait_s=0.02), service.look), 1)
+    reply = await asyncio.wait_for(
+        Bell().held_back(VerdictQuery(tasks=QUERY.tasks, wait_s=0.02), service.look, caller=CALLER), 1
+    )
     assert [verdict.state for verdict in reply.verdicts] == [TaskState.OPEN, TaskState.OPEN]
     assert service.looks == 2
 
@@ -126,7 +131,7 @@ async def test_when_the_service_ends_nobody_waits_any_longer() -> None:
     waiter = await waiting(bell, service)
     bell.close()
     await asyncio.wait_for(waiter, 1)
-    await asyncio.wait_for(bell.held_back(QUERY, service.look), 1)
+    await asyncio.wait_for(bell.held_back(QUERY, service.look, caller=CALLER), 1)
     assert service.looks == 3
 
 
@@ -137,13 +142,32 @@ async def test_who_has_gone_is_forgotten() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiter
     service.won.add("task-0001")
-    await bell.held_back(QUERY, service.look)
+    await bell.held_back(QUERY, service.look, caller=CALLER)
     assert not bell._listeners
+    assert not bell._held
+
+
+async def test_for_a_caller_only_so_many_answers_are_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery_bell, "LOOK_S", 0.01)
+    bell, services = Bell(), [Service() for _ in range(MAX_LOOKED_AFTER + 1)]
+    waiters = [asyncio.create_task(bell.held_back(QUERY, service.look, caller=CALLER)) for service in services]
+    await asyncio.sleep(0.1)
+    assert [service.looks > 1 for service in services] == [True] * MAX_LOOKED_AFTER + [False]
+    other = Service()
+    waiters.append(asyncio.create_task(bell.held_back(QUERY, other.look, caller="somebody else")))
+    await asyncio.sleep(0.1)
+    assert other.looks > 1
+    for service in (*services, other):
+        service.won.add("task-0001")
+    bell.ring(["task-0001"])
+    replies = await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    assert {reply.verdicts[0].state for reply in replies} == {TaskState.WON}
+    assert not bell._held
 
 
 def test_a_ring_that_nobody_hears_does_no_harm() -> None:
     bell, service = Bell(), Service()
     bell.ring(["task-0001"])
     service.won.add("task-0001")
-    asyncio.run(bell.held_back(QUERY, service.look))
+    asyncio.run(bell.held_back(QUERY, service.look, caller=CALLER))
     bell.ring(["task-0001"])
