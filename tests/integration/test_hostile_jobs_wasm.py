@@ -80,11 +80,21 @@ def told(result: Result) -> str:
     return text
 
 
+_strangers: set[int] = set()
+"""Children of the tests' process that are none of the sandbox's: a database server, say."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strangers() -> None:
+    """Know who was there before."""
+    _strangers.update(children(os.getpid()))
+
+
 async def children_left(scene: Scene) -> int:
     """How many processes this one has, soon, beside the canaries': one waits for the next task."""
     mine: list[int] = []
     for _ in range(300):
-        mine = [pid for pid in children(os.getpid()) if pid != scene.victim.pid]
+        mine = [pid for pid in children(os.getpid()) if pid not in {scene.victim.pid, *_strangers}]
         if len(mine) == 1:
             break
         await asyncio.sleep(0.01)
