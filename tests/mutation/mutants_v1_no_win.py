@@ -66,9 +66,8 @@ MUTANTS = (
     Mutant(
         rule="one call with one id adds once, however often it is made",
         file=FOREMEN,
-        old="record = transaction.uow.purchases.get(command.purchase)\n"
-        "            if record is None:\n                record = self._added",
-        new="record = None\n            if record is None:\n                record = self._added",
+        old="record = transaction.uow.purchases.get(command.purchase)",
+        new="record = None",
         tests=f"{ADDING}::test_an_addition_is_repeated_under_its_id_and_moves_nothing",
     ),
     Mutant(

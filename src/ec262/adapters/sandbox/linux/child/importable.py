@@ -112,13 +112,13 @@ def _is_current(compiled: bytes, path: str) -> bool:
     flags, modified, size = _HEADER.unpack_from(compiled, 4)
     if flags:
         return bool(flags == _UNCHECKED_HASH)
-    status = os.stat(path)  # noqa: PTH116 - likewise
+    status = os.stat(path)  # noqa: PTH116 - pathlib is not worth its import here
     return bool(modified == int(status.st_mtime) & 0xFFFFFFFF and size == status.st_size & 0xFFFFFFFF)
 
 
 def _contents(path: str) -> bytes | None:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - likewise
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib is not worth its import here
             return file.read()
     except FileNotFoundError:
         return None
