@@ -30,20 +30,19 @@ from ec262.domain.errors import (
     PurchaseTooExpensive,
     UserCodeFailed,
 )
-from ec262.domain.job import Job, Limits, Phase, Row, TaskName
+from ec262.domain.job import Job, Limits, Phase
 from ec262.domain.job_run import JobRun, RunPolicy
 from ec262.domain.job_task import Step
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
 from ec262.domain.outcome import Failure, Pair, decode_outcome
-from ec262.domain.partition import rows_payload, split
 from ec262.domain.plan import Plan, plan_reduce
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.clock import Clock, Entropy
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus, Progress
 from ec262.domain.ports.transport import Dialer
-from ec262.domain.shuffle import merge_results, shuffle
 from ec262.services.batching import Batcher
+from ec262.services.job_data import JobData
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 
 logger = logging.getLogger(__name__)
@@ -92,10 +91,7 @@ class JobExecution:
         self._job = job
         self._plan = plan
         self._machine = JobRun(policy.run)
-        self._rows: Sequence[Row] = job.rows
-        self._partitions: list[range] = []
-        self._payloads: dict[TaskName, bytes] = {}
-        self._results: dict[TaskName, tuple[Pair, ...]] = {}
+        self._data = JobData(job.rows)
         self._credits = plan.purse
         self._note = ""
         self._finished = False
@@ -121,8 +117,7 @@ class JobExecution:
                 self._follow(event)
         finally:
             await self._close()
-        ordered = (self._results[name] for name in sorted(self._results, key=lambda name: name.index))
-        return await asyncio.to_thread(merge_results, list(ordered))
+        return await self._data.result()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -207,31 +202,20 @@ class JobExecution:
         await self._report.close()
         self._ports.progress.close()
 
-    # --- partitions -------------------------------------------------------------------------------------------------
+    # --- phases -----------------------------------------------------------------------------------------------------
 
     def _planned(self, phase: Phase, tasks: int) -> ev.PhasePlanned:
-        self._partitions = split([len(row.data) for row in self._rows], tasks) if tasks else []
-        names = tuple(TaskName(phase=phase, index=index) for index in range(len(self._partitions)))
-        logger.info("%s phase: %d rows in %d tasks", phase.value, len(self._rows), len(names))
+        names = self._data.cut(phase, tasks)
+        logger.info("%s phase: %d tasks", phase.value, len(names))
         return ev.PhasePlanned(now=self._now(), tasks=names)
 
     async def _start_reduce(self) -> ev.Event:
-        ordered = [self._results[name] for name in sorted(self._results, key=lambda name: name.index)]
-        self._results.clear()
-        self._rows = await asyncio.to_thread(shuffle, ordered)
+        await self._data.shuffle()
         status = await self._ports.discovery.open_account()
         self._credits = status.credits
-        sizes = [len(row.data) for row in self._rows]
+        sizes = self._data.sizes
         tasks = plan_reduce(sizes, self._plan, purse=status.credits) if sizes else 0
         return self._planned(Phase.REDUCE, tasks)
-
-    def _payload(self, name: TaskName) -> bytes:
-        payload = self._payloads.get(name)
-        if payload is None:
-            partition = self._partitions[name.index]
-            payload = rows_payload(self._rows[partition.start : partition.stop])
-            self._payloads[name] = payload
-        return payload
 
     # --- instructions -----------------------------------------------------------------------------------------------
 
@@ -262,7 +246,7 @@ class JobExecution:
             limits=self._policy.limits,
             round_floats=self._job.round_floats,
             functions=self._job.functions,
-            rows=self._payload(dispatch.name),
+            rows=await self._data.payload(dispatch.name),
         )
         assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
         reason, limit = "", ""
@@ -325,8 +309,7 @@ class JobExecution:
             return ev.JobFailed(error=user_error(outcome, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log)
-        self._results[fetch.name] = outcome
-        self._payloads.pop(fetch.name, None)
+        await self._data.keep(fetch.name, outcome)
         return ev.Delivered(now=self._now(), task=verdict.task)
 
     def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[tuple[Pair, ...] | Failure, str]:
