@@ -24,7 +24,7 @@ from ec262.adapters.runtime import local_python, runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.commands import Requirement
 from ec262.domain.job import Job, Limits
-from ec262.domain.job_run import RunPolicy
+from ec262.domain.job_policy import RunPolicy
 from ec262.domain.partition import encode_row
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.result_store import ResultStore

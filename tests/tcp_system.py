@@ -26,7 +26,7 @@ from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import Lease
 from ec262.domain.job import Job, Limits
-from ec262.domain.job_run import RunPolicy
+from ec262.domain.job_policy import RunPolicy
 from ec262.domain.verification import Majority
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.discovery_bell import Bell

@@ -170,7 +170,7 @@ class Embedded:
     async def _run(self, job: Job, settings: Settings, *, row_a_task: bool) -> dict[Any, Any]:
         discovery = build_discovery_client(settings, role=settings.role, token=self._token)
         try:
-            foreman = build_foreman(settings, discovery=discovery, quiet=True)
+            foreman = build_foreman(settings, discovery=discovery, quiet=True, one_word=True)
             if row_a_task:
                 foreman = RowATask(foreman._ports, foreman._policy)  # noqa: SLF001 - users have no such wish
             return await foreman.run(job)

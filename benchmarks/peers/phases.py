@@ -27,7 +27,8 @@ from ec262.adapters.sandbox import runner
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain import wire
 from ec262.domain.job import Job, Limits
-from ec262.domain.job_run import JobRun, RunPolicy
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_run import JobRun
 from ec262.domain.verification import Majority
 from ec262.entrypoints import session
 from ec262.services import discovery_foremen, discovery_workers, job_execution

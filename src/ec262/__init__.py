@@ -4,8 +4,51 @@ A job is a mapper and a reducer, marked with ``@ec262.mapper`` and ``@ec262.redu
 and returns a dict. ``ec262.run_worker()`` lends this machine to others.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ec262.entrypoints.api import combiner, mapper, reducer, run_job, run_worker
+
+if TYPE_CHECKING:
+    from ec262.domain.commands import Verdict
+    from ec262.domain.job import Phase, TaskName
+    from ec262.domain.verification import Credibility, Majority, Quorum
+    from ec262.domain.verification_plan import VerificationPlan
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "combiner", "mapper", "reducer", "run_job", "run_worker"]
+__all__ = [
+    "Credibility",
+    "Majority",
+    "Phase",
+    "Quorum",
+    "TaskName",
+    "Verdict",
+    "VerificationPlan",
+    "__version__",
+    "combiner",
+    "mapper",
+    "reducer",
+    "run_job",
+    "run_worker",
+]
+
+_LAZY = {
+    "Credibility": "verification",
+    "Majority": "verification",
+    "Phase": "job",
+    "Quorum": "verification",
+    "TaskName": "job",
+    "Verdict": "commands",
+    "VerificationPlan": "verification_plan",
+}
+"""For rules of the user's own. Not imported before they are asked for: a job's module is also loaded where nothing of
+them is there, or wanted."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"ec262.domain.{_LAZY[name]}"), name)

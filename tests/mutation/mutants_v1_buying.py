@@ -70,8 +70,8 @@ PURCHASE = (
     Mutant(
         rule="only what is assigned is paid (remainder charged)",
         file=FOREMEN,
-        old="price=len(teams) * replicas, tasks=len(teams))",
-        new="price=command.tasks * replicas, tasks=len(teams))",
+        old="price=sum(map(len, selection.teams)), tasks=len(selection.teams))",
+        new="price=command.tasks * rule.team(), tasks=len(selection.teams))",
         tests=f"{BUYING}::test_the_purse_need_not_cover_what_is_not_assigned",
     ),
     Mutant(
@@ -91,7 +91,7 @@ PURCHASE = (
     Mutant(
         rule="the reply says what is missing and why",
         file=FOREMEN,
-        old="        shortfall = pool.shortfall(lot, assigned=len(teams))",
+        old="        shortfall = pool.shortfall(selection.lot, assigned=len(bought))",
         new='        shortfall = ""',
         tests=f"{BUYING}::test_only_what_is_assigned_is_paid",
     ),
@@ -235,8 +235,8 @@ DRAWING = (
     Mutant(
         rule="the operator's condition reaches the draw",
         file=FOREMEN,
-        old="            avoid=frozenset(command.avoid),\n            apart=self._policy.apart,\n        )\n        #",
-        new="            avoid=frozenset(command.avoid),\n        )\n        #",
+        old="            apart=self._policy.apart,\n        )\n        selection",
+        new="        )\n        selection",
         tests=f"{BUYING}::test_the_operator_may_keep_workers_of_one_block_apart",
     ),
     Mutant(
@@ -256,7 +256,7 @@ DRAWING = (
     Mutant(
         rule="the orders of one call share the free slots (double hand-out)",
         file=FOREMEN,
-        old="                pool = pool.taken(team)\n",
+        old="            pool = pool.taken(team)\n",
         new="",
         tests=f"{ADDING}::test_orders_share_the_free_slots",
     ),

@@ -108,8 +108,8 @@ MUTANTS = (
     Mutant(
         rule="a dispute is for who bought the task",
         file=FOREMEN,
-        old="transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]",
-        new="transaction.uow.tasks.locked(command.tasks)]",
+        old="transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]\n            disputed",
+        new="transaction.uow.tasks.locked(command.tasks)]\n            disputed",
         tests=f"{VERDICTS}::test_only_lost_tasks_of_ones_own_are_disputed",
     ),
     Mutant(

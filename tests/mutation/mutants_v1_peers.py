@@ -10,7 +10,7 @@ COMPUTER = "src/ec262/services/computer.py"
 SESSION = "src/ec262/services/worker_session.py"
 CIPHERS = "src/ec262/adapters/ciphers.py"
 RESULTS = "src/ec262/adapters/memory/result_store.py"
-FOREMAN = "src/ec262/services/job_execution.py"
+DELIVERIES = "src/ec262/services/deliveries.py"
 CREDENTIALS = "src/ec262/adapters/credentials.py"
 OUTCOME = "src/ec262/domain/outcome.py"
 
@@ -56,15 +56,15 @@ MUTANTS = (
     Mutant(
         rule="encryption has the task's id as associated data",
         file=CIPHERS,
-        old="    cipher.update(task.encode())\n",
-        new="",
+        old="return AESSIV(key).encrypt(plaintext, [label.encode(), task.encode()])",
+        new="return AESSIV(key).encrypt(plaintext, [label.encode()])",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(
         rule="encryption is deterministic: equal results have equal ciphertexts",
         file=CIPHERS,
-        old="    cipher = AES.new(key, AES.MODE_SIV)",
-        new="    cipher = AES.new(key, AES.MODE_SIV, nonce=__import__('os').urandom(16))",
+        old="return AESSIV(key).encrypt(",
+        new="return AESSIV(__import__('os').urandom(32)).encrypt(",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(
@@ -76,9 +76,9 @@ MUTANTS = (
     ),
     Mutant(
         rule="the foreman checks the digest of what is delivered",
-        file=FOREMAN,
-        old=" or not hmac.compare_digest(digest, verdict.digest):",
-        new=":",
+        file=DELIVERIES,
+        old="    if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):",
+        new="    if digest == b'':",
         tests=f"{OF_FOREMAN}::test_a_delivery_that_was_not_committed_is_refused",
     ),
     Mutant(

@@ -9,7 +9,7 @@ VERIFICATION = "src/ec262/domain/verification.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 REPLIES = "src/ec262/services/discovery_replies.py"
 TRANSACTIONS = "src/ec262/services/discovery_transactions.py"
-MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
+MEMORY = "src/ec262/adapters/memory/tasks.py"
 COMMANDS = "src/ec262/domain/commands.py"
 BELL = "src/ec262/entrypoints/discovery_bell.py"
 
@@ -86,36 +86,38 @@ WINNING = (
     Mutant(
         rule="the digest that satisfies the rule wins, not one short of it",
         file=VERIFICATION,
-        old="            if count >= self.quorum:",
-        new="            if count >= self.quorum - 1:",
+        old="digest=digest if count >= quorum else None",
+        new="digest=digest if count >= quorum - 1 else None",
         tests=OF_RULES,
     ),
     Mutant(
         rule="the digest that satisfies the rule wins at once",
         file=VERIFICATION,
-        old="            if count >= self.quorum:",
-        new="            if count > self.quorum:",
+        old="digest=digest if count >= quorum else None",
+        new="digest=digest if count > quorum else None",
         tests=OF_RULES,
     ),
     Mutant(
         rule="discovery adjudicates at each commit by the task's own rule",
         file=TASKS,
-        old="    winning = parse_rule(task.rule).verdict(committed.commitments())",
-        new='    winning = parse_rule("majority:3").verdict(committed.commitments())',
+        old="        return parse_rule(self.rule).find(",
+        new='        return parse_rule("majority:3").find(',
         tests=f"{OF_TASKS}::test_one_replica_wins_alone",
     ),
     Mutant(
         rule="a win is irrevocable: what comes later is not adjudicated again",
         file=TASKS,
-        old="    if task.won:\n        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
-        new="    if task.won:\n        return _pay_winners(attrs.evolve(committed, digest=digest), at=now)",
+        old="    if task.state is TaskState.WON:\n"
+        "        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
+        new="    if task.state is TaskState.WON:\n"
+        "        return _pay_winners(attrs.evolve(committed, digest=digest), at=now)",
         tests=f"{OF_TASKS}::test_a_loser_is_not_paid",
     ),
     Mutant(
         rule="those who committed the winning digest are paid at that moment",
         file=TASKS,
-        old="    return _pay_winners(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)",
-        new="    return attrs.evolve(_advance(committed, Event.WIN), digest=winning), ()",
+        old="    return (won, ()) if finding.alone else _pay_winners(won, at=now)",
+        new="    return won, ()",
         tests=f"{VERDICTS}::test_after_a_win_key_digest_and_winners_are_told",
     ),
     Mutant(
@@ -135,8 +137,9 @@ WINNING = (
     Mutant(
         rule="an equal digest until the deadline is paid (late equal commitment unpaid)",
         file=TASKS,
-        old="    if task.won:\n        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
-        new="    if task.won:\n        return _advance(committed, Event.COMMITMENT), ()",
+        old="    if task.state is TaskState.WON:\n"
+        "        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
+        new="    if task.state is TaskState.WON:\n        return _advance(committed, Event.COMMITMENT), ()",
         tests=f"{OF_TASKS}::test_a_late_equal_commitment_is_paid_until_the_deadline",
     ),
     Mutant(
@@ -156,29 +159,30 @@ WINNING = (
     Mutant(
         rule="the foreman gets a key only when its payment is fixed (key before payment)",
         file=REPLIES,
-        old="committed=len(task.commitments()), outstanding=task.outstanding)",
-        new="committed=len(task.commitments()), outstanding=task.outstanding, key=task.key)",
+        old="        confidence=task.confidence,\n    )",
+        new="        confidence=task.confidence,\n        key=task.key,\n    )",
         tests=f"{VERDICTS}::test_before_a_win_nothing_is_told_but_the_count",
     ),
     Mutant(
         rule="the delivery secrets are told of winners alone",
         file=REPLIES,
-        old="        for replica in task.replicas\n        if replica.paid\n",
+        old="        for replica in task.replicas\n        if replica.paid or (task.state is TaskState.PROVISIONAL and "
+        "replica.digest == task.digest)\n",
         new="        for replica in task.replicas\n",
         tests=f"{VERDICTS}::test_after_a_win_key_digest_and_winners_are_told",
     ),
     Mutant(
         rule="verdicts are for who bought the task",
         file=FOREMEN,
-        old="task_verdict(task) for task in found if task.foreman == foreman)",
-        new="task_verdict(task) for task in found)",
+        old="for task in found if task.foreman == foreman)",
+        new="for task in found)",
         tests=f"{VERDICTS}::test_verdicts_leave_out_what_was_not_bought_by_the_caller",
     ),
     Mutant(
         rule="key, digest and winners may be read until the task is forgotten",
         file=MEMORY,
-        old="            if task.forgotten_at <= now and task.state not in RUNNING:",
-        new="            if task.deadline <= now and task.state not in RUNNING:",
+        old="    return None if task is None else (task.forgotten_at, task.id)",
+        new="    return None if task is None else (task.deadline, task.id)",
         tests=f"{VERDICTS}::test_tasks_are_forgotten_a_day_after_their_deadline",
     ),
     Mutant(
@@ -217,8 +221,8 @@ DEADLINES = (
     Mutant(
         rule="what a win did not pay is kept by the service (refund after win)",
         file=TASKS,
-        old="    if task.won:\n        return after, (_to_service",
-        new="    if False:\n        return after, (_to_service",
+        old="    if task.won:\n        return _expire_won(task, (), now=now)",
+        new="    if False:\n        return _expire_won(task, (), now=now)",
         tests=f"{OF_TASKS}::test_what_a_win_did_not_pay_is_kept_by_the_service",
     ),
     Mutant(
@@ -238,8 +242,8 @@ DEADLINES = (
     Mutant(
         rule="refund and key exclude each other: the key is destroyed",
         file=TASKS,
-        old="        after = attrs.evolve(after, key=None)",
-        new="        pass",
+        old="    after = attrs.evolve(after, key=None)",
+        new="    pass",
         tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
     ),
     Mutant(
@@ -268,8 +272,8 @@ DEADLINES = (
     Mutant(
         rule="a deadline that was applied stays so, even if the clock is set back",
         file=TRANSACTIONS,
-        old="[move for _, moves in expired for move in moves])\n                transaction.commit()",
-        new="[move for _, moves in expired for move in moves])",
+        old="transaction.now)\n                transaction.commit()",
+        new="transaction.now)",
         tests=f"{VERDICTS}::test_a_refund_stays_a_refund_when_the_clock_is_set_back",
     ),
 )

@@ -7,6 +7,7 @@ from tests.mutation import (
     mutants_v1_buying,
     mutants_v1_no_win,
     mutants_v1_peers,
+    mutants_v1_standings,
     mutants_v1_storage,
     mutants_v1_tasks,
 )
@@ -18,4 +19,5 @@ MUTANTS = (
     *mutants_v1_accounts.MUTANTS,
     *mutants_v1_peers.MUTANTS,
     *mutants_v1_storage.MUTANTS,
+    *mutants_v1_standings.MUTANTS,
 )

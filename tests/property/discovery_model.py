@@ -19,11 +19,11 @@ from ec262.domain.errors import (
     PurchaseTooExpensive,
 )
 from ec262.domain.ledger import MINT, SERVICE, Reason
+from ec262.domain.verification import MAX_REPLICAS
 from ec262.services.discovery_policy import Policy
 from tests.property.discovery_records import Bought, Holder, Job, Lease, Offer, Part
 
-MAX_REPLICAS = 15
-QUORUMS = {"majority:1": (1, 1), "majority:3": (3, 2), "majority:5:4": (5, 4)}
+QUORUMS = {"majority:1": (1, 1), "majority:3": (3, 2), "majority:5:4": (5, 4), "quorum:2": (2, 2)}
 """Replicas and quorum."""
 
 

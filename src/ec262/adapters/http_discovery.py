@@ -20,6 +20,7 @@ import requests
 from ec262.domain import errors
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
+    AcceptResults,
     AddReplicas,
     AssignmentQuery,
     Assignments,
@@ -138,6 +139,10 @@ class HttpDiscovery:
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
         """Tell the state of tasks that this account bought, when one is decided or ``wait_s`` are over."""
         return await self._call("POST", "/v1/verdicts", body=query, reply=Verdicts, wait_s=query.wait_s)
+
+    async def accept(self, command: AcceptResults) -> Verdicts:
+        """Let provisional wins be wins."""
+        return await self._call("POST", "/v1/acceptances", body=command, reply=Verdicts)
 
     async def dispute(self, command: BuyDisputes) -> Verdicts:
         """Pay all who committed to tasks that none won."""

@@ -15,6 +15,7 @@ from ec262.domain.ports.unit_of_work import (
     PoolRepository,
     PurchaseRepository,
     ReportRepository,
+    StandingRepository,
     TaskRepository,
     UnitOfWork,
 )
@@ -102,6 +103,11 @@ class MeteredUnitOfWork:
     def reports(self) -> ReportRepository:
         """Which winners did not deliver."""
         return self._inner.reports
+
+    @property
+    def standings(self) -> StandingRepository:
+        """How far workers are known."""
+        return self._inner.standings
 
     @property
     def ledger(self) -> Ledger:

@@ -108,19 +108,22 @@ class Requirement:
 
 @attrs.frozen(kw_only=True)
 class PoolQuery:
-    """Ask who could be drawn now."""
+    """Ask who could be drawn now, and, with a ``rule``, how many workers a new task under it would need."""
 
     requirement: Requirement
+    rule: str | None = attrs.field(default=None, validator=v.optional(_rule_spec))
 
 
 @attrs.frozen(kw_only=True)
 class PoolStatus:
     """``workers`` eligible workers have ``slots`` free slots between them; ``explanation`` says who else is there and
-    why they cannot be drawn ("2 workers run cpython 3.12, ..."), empty if there is nothing to say."""
+    why they cannot be drawn ("2 workers run cpython 3.12, ..."), empty if there is nothing to say. ``team`` is how many
+    workers would be drawn for a task, a credit each, if a rule was named."""
 
     workers: int
     slots: int
     explanation: str
+    team: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -270,16 +273,22 @@ class GivenUp:
 class TaskState(enum.Enum):
     """States of a task at discovery: open until a digest wins or the deadline passes.
 
+    ``provisional`` is a task that one worker's word has decided: it is won when its foreman accepts it or its deadline
+    passes, and open again if that worker was caught lying before. ``lapsed`` is one that was opened again and that
+    nobody won: since its key is known, its credits are kept by the service.
+
     ``settled`` is a won task after its deadline: unpaid shares have gone to the service. ``refunded`` is a task that
     nobody won: its escrow is back and its key destroyed. ``disputed`` is one whose foreman paid all who committed,
     although no digest won, to see what they committed.
     """
 
     OPEN = "open"
+    PROVISIONAL = "provisional"
     WON = "won"
     SETTLED = "settled"
     DISPUTED = "disputed"
     REFUNDED = "refunded"
+    LAPSED = "lapsed"
 
 
 @attrs.frozen(kw_only=True)
@@ -300,10 +309,26 @@ class DisputedResult:
 
 
 @attrs.frozen(kw_only=True)
+class Vote:
+    """What one worker committed to a task that was decided, and how far its worker was known then: what the verdict
+    was made of (see ``ec262.domain.credibility.Trust``)."""
+
+    worker: str
+    digest: bytes
+    agreed: float
+    recent: float
+
+
+@attrs.frozen(kw_only=True)
 class Verdict:
-    """A task's state as its foreman sees it. The key is there when it is won, settled or disputed; digest and winners
-    in the first two states, ``results`` in the third. ``committed`` counts the commitments so far, whatever they say,
-    and ``outstanding`` the workers who may still commit."""
+    """A task's state as its foreman sees it. The key is there when it is won, provisional, settled or disputed; digest
+    and winners in the first three states, ``results`` in the last. ``committed`` counts the commitments so far,
+    whatever they say, and ``outstanding`` the workers who may still commit.
+
+    ``wanted`` is how many more workers the rule asks for, where replicas can be added; ``confidence`` is the rule's, in
+    what has won or leads. ``votes`` are there once the task is decided, if they were asked for, in order of arrival,
+    and so is ``rule``.
+    """
 
     task: str
     state: TaskState
@@ -313,6 +338,11 @@ class Verdict:
     digest: bytes | None = None
     winners: tuple[Winner, ...] = ()
     results: tuple[DisputedResult, ...] = ()
+    wanted: int = 0
+    confidence: float = 0.0
+    rule: str | None = None
+    audited: bool | None = None
+    votes: tuple[Vote, ...] = ()
 
     @property
     def decided(self) -> bool:
@@ -330,9 +360,10 @@ class Verdicts:
 @attrs.frozen(kw_only=True)
 class VerdictQuery:
     """Ask after tasks that the caller bought. With ``wait_s`` the answer is held back until one of them is decided
-    (it is not open any more, or no worker may still commit), that many seconds at most."""
+    (it is not open any more, or no worker may still commit), that many seconds at most. With ``votes`` it has them."""
 
     tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    votes: bool = False
     wait_s: float = attrs.field(default=0.0, validator=[v.ge(0), v.le(MAX_WAIT_S)])
 
     def has_news(self, reply: Verdicts) -> bool:
@@ -343,6 +374,14 @@ class VerdictQuery:
             or len(reply.verdicts) < len(set(self.tasks))
             or any(verdict.decided for verdict in reply.verdicts)
         )
+
+
+@attrs.frozen(kw_only=True)
+class AcceptResults:
+    """Let provisional wins of the caller's be wins, which pays them; those whose worker was caught lying since are
+    opened again instead."""
+
+    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)

@@ -24,12 +24,14 @@ _NOTHING = "nothing that the other has not"
 @attrs.frozen(kw_only=True)
 class Difference:
     """``where`` names the place ("the value of the key 'a', at [2]"), ``first`` and ``second`` are what the two have
-    there, ``hint`` is what can be said from looking at both, or empty."""
+    there, ``hint`` is what can be said from looking at both, or empty; ``leaves`` are the two values themselves, where
+    it comes down to two."""
 
     where: str
     first: str
     second: str
     hint: str = ""
+    leaves: tuple[Any, Any] | None = attrs.field(default=None, eq=False, repr=False)
 
 
 def first_difference(first: Outcome, second: Outcome) -> Difference | None:
@@ -164,7 +166,7 @@ def _are_reordered(first: Sequence[Any], second: Sequence[Any]) -> bool:
 
 
 def _leaf(where: str, first: Any, second: Any, *, hint: str = "") -> Difference:
-    return Difference(where=where, first=_text(first), second=_text(second), hint=hint)
+    return Difference(where=where, first=_text(first), second=_text(second), hint=hint, leaves=(first, second))
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import attrs
 
-from ec262.domain.commands import BoughtReplica, BoughtTask, Verdict
+from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
+from ec262.domain.diagnosis import Diagnosis
 from ec262.domain.errors import Ec262Error
 from ec262.domain.job import TaskName
 
@@ -34,8 +35,18 @@ class Bought:
 
 
 @attrs.frozen(kw_only=True)
+class Added:
+    """The answer to ``Extend``: ``tasks`` are those of ``asked`` that workers were added to, with these only."""
+
+    now: float
+    asked: tuple[TaskName, ...]
+    tasks: tuple[BoughtTask, ...]
+    shortfall: str
+
+
+@attrs.frozen(kw_only=True)
 class TooPoor:
-    """The answer to ``Buy``: the purse does not cover it."""
+    """The answer to ``Buy`` or ``Extend``: the purse does not cover it."""
 
     now: float
     asked: tuple[TaskName, ...]
@@ -75,8 +86,17 @@ class Judged:
 
 
 @attrs.frozen(kw_only=True)
+class Accepted:
+    """The answer to ``Accept``; a task that discovery no longer knows is missing from ``verdicts``."""
+
+    now: float
+    asked: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Delivered:
-    """A winner gave up the result; it was checked, decrypted and kept."""
+    """A winner gave up the result; it was checked, decrypted and kept, in place of what was delivered before."""
 
     now: float
     task: str
@@ -90,6 +110,17 @@ class Undelivered:
     task: str
     worker: str
     reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Diagnosed:
+    """The answer to ``Dispute``: discovery's word on the task, None if it gave none, and what its workers' results look
+    like, None if no two could be compared."""
+
+    now: float
+    task: str
+    verdict: Verdict | None
+    diagnosis: Diagnosis | None
 
 
 @attrs.frozen(kw_only=True)
@@ -109,12 +140,15 @@ class TimerRang:
 Event = (
     PhasePlanned
     | Bought
+    | Added
     | TooPoor
     | ReplicaCommitted
     | ReplicaEnded
     | Judged
+    | Accepted
     | Delivered
     | Undelivered
+    | Diagnosed
     | JobFailed
     | TimerRang
 )
@@ -124,9 +158,19 @@ Event = (
 
 @attrs.frozen(kw_only=True)
 class Buy:
-    """Buy these tasks; ``avoid`` names workers to draw only if there are not enough others."""
+    """Buy these tasks under this rule; ``avoid`` names workers to draw only if there are not enough others."""
 
     tasks: tuple[TaskName, ...]
+    rule: str
+    avoid: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Extend:
+    """Add workers to these tasks, one order each; ``avoid`` as in ``Buy``."""
+
+    tasks: tuple[TaskName, ...]
+    orders: tuple[ReplicaOrder, ...]
     avoid: tuple[str, ...]
 
 
@@ -143,13 +187,20 @@ class Dispatch:
 class AskVerdicts:
     """Ask discovery how these tasks stand.
 
-    ``heard`` is, for each task, how many of its replicas had been heard of at that time: an answer may only end a
-    purchase if nothing was heard since the question. It is None for a watch: the answer may be held back until there is
-    news, and a later watch replaces an earlier one.
+    ``heard`` is, for each task, how much had been heard of its replicas at that time: an answer may only end or extend
+    a purchase if nothing was heard since the question. It is None for a watch: the answer may be held back until there
+    is news, and a later watch replaces an earlier one.
     """
 
     tasks: tuple[str, ...]
     heard: tuple[int, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Accept:
+    """Let provisional wins of these tasks be wins."""
+
+    tasks: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -159,6 +210,15 @@ class Fetch:
     name: TaskName
     replica: BoughtReplica
     verdict: Verdict
+
+
+@attrs.frozen(kw_only=True)
+class Dispute:
+    """Pay all who committed to a task that none won, have their results delivered, and compare them."""
+
+    name: TaskName
+    task: str
+    replicas: tuple[BoughtReplica, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -185,4 +245,4 @@ class Fail:
     error: Ec262Error
 
 
-Instruction = Buy | Dispatch | AskVerdicts | Fetch | Wake | StartReduce | Finish | Fail
+Instruction = Buy | Extend | Dispatch | AskVerdicts | Accept | Fetch | Dispute | Wake | StartReduce | Finish | Fail

@@ -3,22 +3,30 @@
 ::
 
     WANTED --buy--> BUYING --assigned--> RUNNING --won--> FETCHING --delivered--> DONE
-       ^               |                    |                 |
-       +--unassigned---+                    |                 |
-       +--------------lost------------------+-----------------+
+       ^               |                  |  ^                |                     ^
+       +--unassigned---+                  |  |                +--delivered alone    |
+       |                              lack|  |added                    |        accepted
+       |                                  v  |                         v            |
+       |                LACKING --order--> EXTENDING             PROVISIONAL --accept--> ACCEPTING
+       |                   ^                  |                                     |
+       |                   +----not added-----+          RUNNING <----reopened------+
+       +--lost-- (from RUNNING, LACKING, FETCHING, and DISPUTING, to which RUNNING and LACKING go by "dispute")
 
-Whatever is not in the table is an error of the caller.
+A task that lacks workers can be won as one that runs can: somebody who was given up may commit after all. One that was
+decided by one worker's word waits, with its result, until its win is accepted, and runs again if it is not. Whatever is
+not in the table is an error of the caller.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
-from ec262.domain.commands import BoughtReplica, BoughtTask, Verdict
+from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict
 from ec262.domain.job import TaskName
+from ec262.domain.verification import VerificationRule
 
 
 class Step(enum.Enum):
@@ -27,8 +35,20 @@ class Step(enum.Enum):
     WANTED = "wanted"
     BUYING = "buying"
     RUNNING = "running"
+    LACKING = "lacking"
+    EXTENDING = "extending"
+    DISPUTING = "disputing"
     FETCHING = "fetching"
+    PROVISIONAL = "provisional"
+    ACCEPTING = "accepting"
     DONE = "done"
+
+
+UNDER_WAY = (Step.RUNNING, Step.LACKING, Step.EXTENDING, Step.DISPUTING, Step.FETCHING)
+"""Bought, and the result is not there."""
+
+DELIVERED = (Step.PROVISIONAL, Step.ACCEPTING, Step.DONE)
+"""The result is there."""
 
 
 TRANSITIONS: dict[tuple[Step, str], Step] = {
@@ -37,17 +57,37 @@ TRANSITIONS: dict[tuple[Step, str], Step] = {
     (Step.BUYING, "unassigned"): Step.WANTED,
     (Step.RUNNING, "won"): Step.FETCHING,
     (Step.RUNNING, "lost"): Step.WANTED,
+    (Step.RUNNING, "lack"): Step.LACKING,
+    (Step.LACKING, "order"): Step.EXTENDING,
+    (Step.LACKING, "won"): Step.FETCHING,
+    (Step.LACKING, "lost"): Step.WANTED,
+    (Step.RUNNING, "dispute"): Step.DISPUTING,
+    (Step.LACKING, "dispute"): Step.DISPUTING,
+    (Step.DISPUTING, "lost"): Step.WANTED,
+    (Step.EXTENDING, "added"): Step.RUNNING,
+    (Step.EXTENDING, "not added"): Step.LACKING,
     (Step.FETCHING, "lost"): Step.WANTED,
     (Step.FETCHING, "delivered"): Step.DONE,
+    (Step.FETCHING, "delivered alone"): Step.PROVISIONAL,
+    (Step.PROVISIONAL, "accept"): Step.ACCEPTING,
+    (Step.ACCEPTING, "accepted"): Step.DONE,
+    (Step.ACCEPTING, "reopened"): Step.RUNNING,
 }
 
 
 @attrs.define(kw_only=True)
 class Attempt:
-    """One purchase of a task: what each of its replicas has come to so far."""
+    """One purchase of a task, under a rule, with the workers added to it: what each has come to so far.
 
+    ``lacking`` is how many more are wanted now. ``why_lost`` is empty unless it was given up.
+    """
+
+    rule: VerificationRule
     bought: BoughtTask
     deadline: float
+    additions: int = 0
+    lacking: int = 0
+    why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
     ended: dict[str, str] = attrs.Factory(dict)
     limits: dict[str, tuple[str, str]] = attrs.Factory(dict)
@@ -58,13 +98,26 @@ class Attempt:
 
     @property
     def began(self) -> float:
-        """When it was bought."""
+        """When it was bought, or last added to."""
         return self.deadline - self.bought.deadline_s
 
     @property
     def heard(self) -> int:
-        """How many replicas have committed or ended, as far as is known."""
-        return len(self.committed) + len(self.ended)
+        """How much has been heard of it: commitments and ends of its replicas, and additions."""
+        return len(self.committed) + len(self.ended) + self.additions
+
+    @property
+    def lone(self) -> bool:
+        """Whether it was won by one worker's word."""
+        return self.verdict is not None and self.verdict.state is TaskState.PROVISIONAL
+
+    def extend(self, more: BoughtTask, now: float) -> None:
+        """Take in workers that were added, and the deadline that they have."""
+        self.bought = attrs.evolve(more, replicas=self.bought.replicas + more.replicas)
+        self.deadline = now + more.deadline_s
+        self.additions += 1
+        self.lacking = 0
+        self.doomed = False
 
     def replica(self, worker: str) -> BoughtReplica:
         """Return the replica that this worker was assigned."""
@@ -78,26 +131,58 @@ class Attempt:
             for replica in self.bought.replicas
         )
 
-    def history(self, number: int, why: str) -> list[str]:
-        """Return a line for people about each replica of the ``number``-th purchase, lost because of ``why``."""
+    def fate(self, worker: str) -> str:
+        """Say what a worker's replica has come to, as far as is known."""
+        return self.ended.get(worker) or ("committed a result" if worker in self.committed else "gave no result")
+
+    def history(self, number: int) -> list[str]:
+        """Return a line for people about each replica of the ``number``-th purchase, which was lost."""
         lines = []
         for replica in self.bought.replicas:
-            worker = replica.worker
-            came_to = self.ended.get(worker) or ("committed a result" if worker in self.committed else "gave no result")
             where = f"{replica.address.host}:{replica.address.port}"
-            lines.append(f"purchase {number} ({why}), worker {worker[:8]} at {where}: {came_to}")
+            fate = self.fate(replica.worker)
+            lines.append(f"purchase {number} ({self.why_lost}), worker {replica.worker[:8]} at {where}: {fate}")
         return lines
 
 
 @attrs.define(kw_only=True)
 class RunningTask:
-    """A task, how often it was bought, and what became of its earlier purchases."""
+    """A task, how often it was bought, and what became of its earlier purchases.
+
+    ``rule`` is that of its next or current purchase, once it was chosen. ``kept`` is the digest of the result that was
+    delivered, as long as its purchase is not given up.
+    """
 
     name: TaskName
     step: Step = Step.WANTED
     purchases: int = 0
+    rule: VerificationRule | None = None
     attempt: Attempt | None = None
-    history: list[str] = attrs.Factory(list)
+    past: list[Attempt] = attrs.Factory(list)
+    kept: bytes | None = None
+
+    @property
+    def current(self) -> Attempt:
+        """The current purchase, where the state says that there is one."""
+        if self.attempt is None:
+            raise AssertionError(f"{self.name} is {self.step.value} and not bought")
+        return self.attempt
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """All its purchases, the first in front."""
+        return [*self.past, self.attempt] if self.attempt else self.past
+
+    def give_up(self, why: str) -> None:
+        """Be done with the current purchase."""
+        self.current.why_lost = why
+        self.past.append(self.current)
+        self.attempt = self.rule = self.kept = None
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Lines for people about what became of the purchases that were given up."""
+        return tuple(line for number, attempt in enumerate(self.past, 1) for line in attempt.history(number))
 
 
 class TaskBoard:
@@ -110,6 +195,9 @@ class TaskBoard:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    def __iter__(self) -> Iterator[RunningTask]:
+        return iter(self._tasks.values())
 
     def __getitem__(self, name: TaskName) -> RunningTask:
         return self._tasks[name]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from ec262.domain.errors import InsufficientCredits
+from ec262.domain.verification import Credibility, Majority, Quorum
 
 WAVES = 3
 """Map tasks for each task that the pool can compute at one time: enough to even out stragglers."""
@@ -24,19 +25,26 @@ MAX_PARTITION_BYTES = 128 << 20
 SPARE_TASKS = 1
 """Tasks' worth of credits kept back to buy again one that was lost."""
 
+SPARE_SHARE = 5
+"""One credit in so many is kept back besides, where the rule may ask for more workers than tasks are bought with."""
+
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """``map_tasks`` and ``reduce_tasks`` of ``replicas`` credits each; the reduce phase may turn out smaller."""
+    """``map_tasks`` and ``reduce_tasks`` of ``replicas`` credits each; the reduce phase may turn out smaller.
+
+    ``adds_workers`` says that these are the credits at first: the rule asks for more workers where those differ.
+    """
 
     map_tasks: int
     reduce_tasks: int
     replicas: int
     purse: int
+    adds_workers: bool = False
 
     @property
     def price(self) -> int:
-        """Credits for all tasks, if each is bought once."""
+        """Credits for all tasks, if each is bought once and no worker is added."""
         return (self.map_tasks + self.reduce_tasks) * self.replicas
 
     @property
@@ -45,17 +53,20 @@ class Plan:
         return self.purse - self.price
 
 
-def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int) -> Plan:
+def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int, adds_workers: bool = False) -> Plan:
     """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots.
 
     Raises InsufficientCredits, naming what the smallest possible plan needs.
     """
     least = max(1, -(-sum(row_sizes) // PARTITION_BYTES))
     least = min(least, len(row_sizes))
-    affordable = purse // replicas - SPARE_TASKS
+    affordable = _for_first_replicas(purse, adds_workers=adds_workers) // replicas - SPARE_TASKS
     if affordable < least + 1:
         need = (least + 1 + SPARE_TASKS) * replicas
         why = f"{least} map, 1 reduce and {SPARE_TASKS} spare task at {replicas} credits each"
+        if adds_workers:
+            need += (need - 1) // (SPARE_SHARE - 1)
+            why += ", and a reserve for more workers where these differ"
         raise InsufficientCredits(have=purse, need=need, why=why)
     at_once = max(1, slots // replicas)
     map_tasks = min(len(row_sizes), max(least, at_once * WAVES))
@@ -64,7 +75,13 @@ def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int)
         reduce_tasks = max(1, min(reduce_tasks, affordable // 3))
         map_tasks = max(least, min(map_tasks, affordable - reduce_tasks))
         reduce_tasks = min(reduce_tasks, affordable - map_tasks)
-    return Plan(map_tasks=map_tasks, reduce_tasks=reduce_tasks, replicas=replicas, purse=purse)
+    return Plan(
+        map_tasks=map_tasks, reduce_tasks=reduce_tasks, replicas=replicas, purse=purse, adds_workers=adds_workers
+    )
+
+
+def _for_first_replicas(purse: int, *, adds_workers: bool) -> int:
+    return purse - purse // SPARE_SHARE if adds_workers else purse
 
 
 def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
@@ -79,4 +96,13 @@ def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
     if affordable < least:
         why = f"the map phase yielded {sum(key_sizes) >> 20} MiB; a combiner would make that less"
         raise InsufficientCredits(have=purse, need=least * plan.replicas, why=why)
-    return max(1, min(wished, max(least, affordable - SPARE_TASKS), len(key_sizes)))
+    careful = _for_first_replicas(purse, adds_workers=plan.adds_workers) // plan.replicas - SPARE_TASKS
+    return max(1, min(wished, max(least, careful), len(key_sizes)))
+
+
+def rules_for(workers: int) -> tuple[str, ...]:
+    """Return rules, as text, that so few workers suffice for of whom nothing is known: the least error first."""
+    errors = (Credibility(error=10.0**-digits) for digits in range(9, 0, -1))
+    least = next((rule.spec for rule in errors if rule.team() <= workers), None)
+    counts = (Majority().spec, Majority().replicas), (Quorum().spec, Quorum().count)
+    return tuple(filter(None, (least, *(spec for spec, count in counts if count <= workers))))

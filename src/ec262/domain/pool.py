@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
@@ -105,6 +105,10 @@ class Pool:
         busy = Counter(self.busy)
         busy.update(member.worker for member in team)
         return attrs.evolve(self, busy=busy)
+
+    def without(self, workers: Collection[str]) -> Pool:
+        """Return the pool as it would be if these were not in it."""
+        return attrs.evolve(self, members=tuple(member for member in self.members if member.worker not in workers))
 
     def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
         """Return the members that fit, busy ones included; never the foreman's own."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
 from ec262.domain.commands import TaskState, WorkerAddress
+from ec262.domain.credibility import NOTHING_KNOWN, Trust
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
 from ec262.domain.ledger import SERVICE, Reason, Transfer, escrow_account, user_account
 from ec262.domain.runtime import RuntimeClass
-from ec262.domain.verification import MAX_REPLICAS, parse_rule
+from ec262.domain.verification import MAX_REPLICAS, Ballot, Finding, parse_rule
 
 KEY_BYTES = 32
 """AES-SIV with 128-bit security takes two AES-128 keys (RFC 5297, section 2.2)."""
@@ -33,6 +34,9 @@ class Event(enum.Enum):
     COMMITMENT = "a commitment"
     SURRENDER = "a surrender"
     WIN = "a win"
+    LONE_WIN = "a win by one worker's word"
+    ACCEPTANCE = "an acceptance"
+    DOUBT = "a doubt"
     REPLICAS = "replicas"
     DISPUTE = "a dispute"
     DEADLINE = "a deadline"
@@ -44,7 +48,14 @@ _NEXT = {
     (TaskState.OPEN, Event.WIN): TaskState.WON,
     (TaskState.OPEN, Event.REPLICAS): TaskState.OPEN,
     (TaskState.OPEN, Event.DISPUTE): TaskState.DISPUTED,
+    (TaskState.OPEN, Event.LONE_WIN): TaskState.PROVISIONAL,
     (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,
+    (TaskState.PROVISIONAL, Event.COMMITMENT): TaskState.PROVISIONAL,
+    (TaskState.PROVISIONAL, Event.SURRENDER): TaskState.PROVISIONAL,
+    (TaskState.PROVISIONAL, Event.WIN): TaskState.WON,
+    (TaskState.PROVISIONAL, Event.ACCEPTANCE): TaskState.WON,
+    (TaskState.PROVISIONAL, Event.DOUBT): TaskState.OPEN,
+    (TaskState.PROVISIONAL, Event.DEADLINE): TaskState.SETTLED,
     (TaskState.WON, Event.COMMITMENT): TaskState.WON,
     (TaskState.WON, Event.SURRENDER): TaskState.WON,
     (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,
@@ -60,7 +71,7 @@ class Replica:
     the task's commitments from 0, in the order they came.
 
     ``fetched`` says that its worker has asked for its part; ``given_up`` that it will not commit, which frees the
-    worker's slot and moves no credits.
+    worker's slot and moves no credits. ``trust`` is how far the worker was known when it committed.
     """
 
     worker: str
@@ -74,6 +85,7 @@ class Replica:
     paid: bool = False
     given_up: bool = False
     fetched: bool = False
+    trust: Trust = NOTHING_KNOWN
 
     @property
     def outstanding(self) -> bool:
@@ -95,7 +107,9 @@ class Task:
     """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more. Its workers are all of
     one ``runtime``, and can import ``packages``.
 
-    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline.
+    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline. An ``audited`` task
+    is not decided by one worker alone. ``confidence`` is the rule's, in what has won. ``released`` says that
+    the key was given away by a win that was doubted afterwards: none of its credits go back to the foreman.
     """
 
     id: str
@@ -109,6 +123,9 @@ class Task:
     replicas: tuple[Replica, ...]
     state: TaskState = TaskState.OPEN
     digest: bytes | None = None
+    audited: bool = False
+    confidence: float = 0.0
+    released: bool = False
 
     @property
     def escrow(self) -> int:
@@ -147,10 +164,18 @@ class Task:
             raise TaskClosed(f"the deadline of task {self.id} passed, or its foreman has ended it")
         return self.key
 
+    def ballots(self) -> list[Ballot]:
+        """Return the commitments in order of arrival."""
+        arrived = sorted((r.arrival, r.digest, r.trust) for r in self.replicas if r.arrival is not None and r.digest)
+        return [Ballot(digest=digest, trust=trust) for _, digest, trust in arrived]
+
     def commitments(self) -> list[bytes]:
         """Return the committed digests in order of arrival."""
-        arrived = [(r.arrival, r.digest) for r in self.replicas if r.arrival is not None and r.digest is not None]
-        return [digest for _, digest in sorted(arrived)]
+        return [ballot.digest for ballot in self.ballots()]
+
+    def finding(self) -> Finding:
+        """Return what its rule makes of what was committed."""
+        return parse_rule(self.rule).find(self.ballots(), outstanding=self.outstanding, audited=self.audited)
 
 
 def unknown_task(task: str) -> UnknownTask:
@@ -195,11 +220,21 @@ def fetch(task: Task, *, worker: str) -> Task:
     return task if replica.fetched else _with_replica(task, attrs.evolve(replica, fetched=True))
 
 
-def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Take a worker's commitment and adjudicate.
+def commit(
+    task: Task,
+    *,
+    worker: str,
+    digest: bytes,
+    now: float,
+    trust: Trust = NOTHING_KNOWN,
+    liars: Collection[str] = frozenset(),
+) -> tuple[Task, tuple[Transfer, ...]]:
+    """Take the commitment of a worker that is so far known, and adjudicate. ``liars`` are those of the task's workers
+    who were caught since they were drawn: as long as nothing has won for good, their word is worth nothing.
 
-    The first digest that satisfies the rule wins and is paid, with every equal one that comes before the deadline.
-    Raises UnknownTask (not assigned), CommitmentConflict (another digest before), TaskClosed (too late).
+    The first digest that satisfies the rule wins and is paid, with every equal one that comes before the deadline. What
+    one worker alone decides is provisional: another commitment may confirm it or open the task again. Raises
+    UnknownTask (not assigned), CommitmentConflict (another digest before), TaskClosed (too late).
     """
     replica = task.replica_of(worker)
     if replica.digest == digest:
@@ -210,14 +245,42 @@ def commit(task: Task, *, worker: str, digest: bytes, now: float) -> tuple[Task,
         raise TaskClosed(f"task {task.id} was given up by this worker before")
     if task.is_due(now):
         raise TaskClosed(f"the deadline of task {task.id} passed")
-    arrival = len(task.commitments())
-    committed = _with_replica(task, attrs.evolve(replica, digest=digest, arrival=arrival))
-    if task.won:
+    arrival = sum(each.digest is not None for each in task.replicas)
+    committed = _with_replica(task, attrs.evolve(replica, digest=digest, arrival=arrival, trust=trust))
+    if task.state is TaskState.WON:
         return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
-    winning = parse_rule(task.rule).verdict(committed.commitments())
-    if winning is None:
-        return _advance(committed, Event.COMMITMENT), ()
-    return _pay_winners(attrs.evolve(_advance(committed, Event.WIN), digest=winning), at=now)
+    return _adjudicate(_advance(distrust(committed, liars), Event.COMMITMENT), now)
+
+
+def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    finding = task.finding()
+    if finding.digest is None:
+        return (task if task.state is TaskState.OPEN else _reopened(task)), ()
+    event = Event.LONE_WIN if finding.alone else Event.WIN
+    won = attrs.evolve(_advance(task, event), digest=finding.digest, confidence=finding.confidence)
+    return (won, ()) if finding.alone else _pay_winners(won, at=now)
+
+
+def accept(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Let a provisional win be a win, and pay it. Raises TaskClosed."""
+    return _pay_winners(_advance(task, Event.ACCEPTANCE), at=now)
+
+
+def distrust(task: Task, workers: Collection[str]) -> Task:
+    """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
+    if all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
+        return task
+    replicas = (attrs.evolve(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
+    return attrs.evolve(task, replicas=tuple(replicas))
+
+
+def doubt(task: Task) -> Task:
+    """Open a task again whose only supporter was caught lying: its word is worth nothing now. Raises TaskClosed."""
+    return distrust(_reopened(task), [each.worker for each in task.replicas if each.digest == task.digest])
+
+
+def _reopened(task: Task) -> Task:
+    return attrs.evolve(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
 
 
 def give_up(task: Task, *, worker: str) -> Task:
@@ -232,16 +295,19 @@ def give_up(task: Task, *, worker: str) -> Task:
 
 
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Apply the deadline: what a won task did not pay is kept by the service, what nobody won goes back to the foreman
-    and its key is destroyed. Before the deadline nothing happens. Raises TaskClosed if it was applied already."""
+    """Apply the deadline: a provisional win is accepted; what a won task did not pay is kept by the service; what
+    nobody won goes back to the foreman and its key is destroyed, or is kept, too, if the foreman had the key already.
+    Before the deadline nothing happens. Raises TaskClosed if it was applied already."""
     after = _advance(task, Event.DEADLINE)
     if now < task.deadline:
         return task, ()
-    if not task.won:
-        after = attrs.evolve(after, key=None)
-    if task.escrow == 0:
-        return after, ()
+    if task.state is TaskState.PROVISIONAL:
+        return _expire_won(*accept(task, now=now), now=now)
     if task.won:
+        return _expire_won(task, (), now=now)
+    after = attrs.evolve(after, key=None)
+    if task.released:
+        after = attrs.evolve(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
     refund = Transfer(
         id=f"deadline:{task.id}",
@@ -253,6 +319,13 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
         at=now,
     )
     return after, (refund,)
+
+
+def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    after = _advance(task, Event.DEADLINE)
+    if task.escrow == 0:
+        return after, paid
+    return after, (*paid, _to_service(task, task.escrow, id=f"deadline:{task.id}", at=now))
 
 
 def can_be_disputed(task: Task, *, now: float) -> bool:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ec262.domain.ports.surroundings import Surroundings
     from ec262.domain.ports.transport import Dialer, Listener
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+    from ec262.domain.simulation.population import Scenario
+    from ec262.domain.verification_plan import VerificationPlan
     from ec262.entrypoints.metrics import Meter
     from ec262.services.discovery import DiscoveryService
     from ec262.services.discovery_2012 import Discovery2012
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from ec262.services.discovery_policy import Policy
     from ec262.services.discovery_transactions import OnDecided
     from ec262.services.foreman import Foreman
+    from ec262.services.simulation import SimulatedForeman
     from ec262.services.worker import Worker
 
 
@@ -43,12 +46,15 @@ def build_foreman(
     *,
     token: str | None = None,
     quiet: bool = False,
+    verify: VerificationPlan | None = None,
+    one_word: bool = False,
     discovery: ForemanDiscovery | None = None,
     dialer: Dialer | None = None,
     cipher: Cipher | None = None,
     progress: Progress | None = None,
 ) -> Foreman:
-    """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user."""
+    """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
+    before the settings'; ``one_word`` allows rules by which any single worker decides."""
     import time
 
     from ec262 import __version__
@@ -57,8 +63,7 @@ def build_foreman(
     from ec262.adapters.progress import choose_progress
     from ec262.adapters.tcp.dialer import TcpDialer
     from ec262.domain.commands import MAX_DEADLINE_S
-    from ec262.domain.job_run import RunPolicy
-    from ec262.domain.verification import parse_rule
+    from ec262.domain.job_policy import RunPolicy
     from ec262.services.foreman import Foreman
     from ec262.services.job_execution import ForemanPolicy, ForemanPorts
     from ec262.services.worker_link import LinkPolicy
@@ -72,7 +77,12 @@ def build_foreman(
         progress=progress or choose_progress(quiet=quiet, clock=time.monotonic),
     )
     policy = ForemanPolicy(
-        run=RunPolicy(rule=parse_rule(settings.verify), attempts=settings.attempts, patience_s=settings.patience),
+        run=RunPolicy(
+            rule=verify or settings.verify,
+            one_word=one_word,
+            attempts=settings.attempts,
+            patience_s=settings.patience,
+        ),
         link=LinkPolicy(release=__version__),
         limits=settings.task_limits,
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
@@ -239,6 +249,7 @@ def discovery_policy(settings: Settings) -> Policy:
         retention_s=settings.retention,
         max_open_tasks=settings.max_open_tasks,
         max_escrow=settings.max_escrow,
+        audit_rate=settings.audit_rate,
         apart=frozenset(map(Tie, settings.separate)),
     )
 
@@ -354,6 +365,39 @@ def build_discovery_2012(
         entropy=entropy or SystemEntropy(),
         constants=settings.constants_2012,
     )
+
+
+def build_simulation(scenario: Scenario, *, rule: str, seed: int) -> SimulatedForeman:
+    """Build a discovery service in memory with simulated workers around it, all chance from the seed."""
+    from random import Random
+
+    from ec262.adapters.memory.clock import ManualClock
+    from ec262.adapters.memory.entropy import SeededEntropy
+    from ec262.adapters.memory.prober import MemoryProber
+    from ec262.adapters.memory.unit_of_work import MemoryStore
+    from ec262.domain.simulation.population import Population
+    from ec262.services.discovery import DiscoveryService
+    from ec262.services.discovery_policy import Policy
+    from ec262.services.simulated_workers import SimulatedWorkers
+    from ec262.services.simulation import SimulatedForeman
+
+    clock, entropy = ManualClock(), SeededEntropy(seed)
+    discovery = DiscoveryService(
+        unit_of_work=MemoryStore().unit_of_work,
+        clock=clock,
+        entropy=entropy,
+        prober=MemoryProber(),
+        policy=Policy(retention_s=0.0),
+    )
+    dice = Random(seed)  # noqa: S311 - repeatable is the point
+    workers = SimulatedWorkers(
+        discovery=discovery,
+        clock=clock,
+        entropy=entropy,
+        dice=dice,
+        population=Population(scenario, dice, salt=seed),
+    )
+    return SimulatedForeman(discovery=discovery, workers=workers, entropy=entropy, rule=rule)
 
 
 def _ping(unit_of_work: UnitOfWorkFactory) -> None:

@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may share: owner, block")
     add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")
     add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
+    add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are checked (default: 0.08)")
     add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
     add("--tls-cert", metavar="FILE", help="certificate with its chain (PEM): serve HTTPS")
     add("--tls-key", metavar="FILE", help="its private key (PEM), if it is not in the same file")

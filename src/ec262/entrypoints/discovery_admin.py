@@ -20,6 +20,7 @@ from ec262.adapters.sqlite_backup import back_up, sqlite_file, without_password
 from ec262.domain.accounts import Invitation
 from ec262.domain.api2012.addresses import canonical_addr
 from ec262.domain.errors import ConfigurationError, Ec262Error
+from ec262.domain.standing import Standing
 from ec262.entrypoints.bootstrap import build_discovery_2012, build_discovery_admin, database_url, open_database
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.settings import Settings, load_settings
@@ -84,8 +85,11 @@ def _accounts(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
 
 def _account(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     view, entries = admin.account(arguments.account), admin.history(arguments.account, limit=arguments.limit)
+    standings = admin.standings(arguments.account)
+    parts = [_account_table([view]), *([_standing_table(standings)] if standings else []), history_table(entries)]
     return Answer(
-        data={"account": view, "history": entries}, text=f"{_account_table([view])}\n\n{history_table(entries)}"
+        data={"account": view, "standings": standings, "history": entries},
+        text="\n\n".join(parts),
     )
 
 
@@ -206,6 +210,24 @@ def _account_table(views: Sequence[AccountView]) -> str:
             yes_no(view.frozen),
         )
         for view in views
+    ]
+    return table(heads, rows)
+
+
+def _standing_table(standings: Sequence[Standing]) -> str:
+    """Show what everybody knows of a worker; see docs/operations.md."""
+    heads = ("runtime", "agreed", "dissented", "missed", "audited", "caught", "last task")
+    rows = [
+        (
+            f"{each.runtime.machine} {each.runtime.sandbox}, bytecode {each.runtime.python.magic}",
+            f"{each.agreed:.1f}",
+            each.dissented,
+            each.missed,
+            each.audited,
+            "" if each.caught_at is None else date_time(each.caught_at),
+            date_time(each.as_of),
+        )
+        for each in standings
     ]
     return table(heads, rows)
 

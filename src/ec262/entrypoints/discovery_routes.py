@@ -10,6 +10,7 @@ import attrs
 from ec262.domain import errors
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
+    AcceptResults,
     AddReplicas,
     AssignmentQuery,
     Assignments,
@@ -192,6 +193,15 @@ ROUTES = (
         handle=lambda service, call: service.foremen.verdicts(call.token, call.body),
         request=VerdictQuery,
         reply=Verdicts,
+    ),
+    Route(
+        method="POST",
+        path="/v1/acceptances",
+        summary="Let provisional wins be wins, which pays them.",
+        handle=lambda service, call: service.foremen.accept(call.token, call.body),
+        request=AcceptResults,
+        reply=Verdicts,
+        errors=(errors.AccountFrozen,),
     ),
     Route(
         method="POST",

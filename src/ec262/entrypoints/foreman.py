@@ -54,7 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
     add("--role", metavar="NAME", help="whose account pays: foreman, or worker-PORT (default: foreman)")
     add("--credentials", metavar="DIR", help="folder of account tokens")
-    add("--verify", metavar="RULE", help="verification rule (default: majority:3)")
+    add(
+        "--verify",
+        metavar="RULE",
+        help="majority:3, quorum:2, error:1e-4, or, without a discovery service, none (default: majority:3)",
+    )
+    add("--report", metavar="FILE", help="write what the verdicts were made of: NAME.html with NAME.json, or NAME.json")
     add("--seed", type=int, help="seed of the job's randomness (default: 0)")
     add("--task-timeout", type=float, metavar="S", help="seconds that a task may take (default: 600)")
     add("--round-floats", type=int, metavar="N", help="round floats in results to N significant digits (1 to 15)")

@@ -152,9 +152,12 @@ def _advice(error: Ec262Error) -> str:
 
 
 def _describe(plan: Plan) -> str:
+    tasks = f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each"
+    if not plan.adds_workers:
+        return f"{tasks}: {plan.price} credits of {plan.purse}, {plan.spare} to spare"
     return (
-        f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each: "
-        f"{plan.price} credits of {plan.purse}, {plan.spare} to spare"
+        f"{tasks} at first: {plan.price} credits of {plan.purse}, more where workers differ, fail or are checked; "
+        f"{plan.spare} to spare"
     )
 
 

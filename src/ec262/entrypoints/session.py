@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
@@ -22,11 +22,14 @@ from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Job
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
-from ec262.domain.verification import parse_rule
+from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ec262.entrypoints.report import Report
 
 T = TypeVar("T")
 
@@ -72,6 +75,7 @@ class Session:
         self._quiet = quiet
         self._dry_run = dry_run
         self._check_rows = check_rows
+        self._jobs = 0
         self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
         self._shape: tuple[object, ...] | None = None
         """What the embedded system was told to be like; None while it waits for its order."""
@@ -104,7 +108,8 @@ class Session:
         unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
         if unknown:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
-        settings = load_settings({**given, **self._flags}, self._environ)
+        verify, given = _own_rule({**given, **self._flags})
+        settings = load_settings(given, self._environ)
         job = build_job(data, functions, settings.seed, round_floats=settings.round_floats)
         if self._check_rows:
             raise CheckOnly(self._check(job, settings), len(job.rows))
@@ -114,8 +119,8 @@ class Session:
         if settings.discovery is None:
             packages = _installed(job.requirement.packages)
             job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
-            embedded = self._start_embedded(settings, packages)
-        return _run_to_end(self._run(job, settings, embedded))
+            embedded = self._start_embedded(settings, packages, verify or as_plan(settings.verify))
+        return _run_to_end(self._run(job, settings, embedded, verify))
 
     def _check(self, job: Job, settings: Settings) -> tuple[PhaseCheck, ...]:
         from ec262.entrypoints.determinism import check_job
@@ -125,12 +130,14 @@ class Session:
         packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
         return _run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
-    def _start_embedded(self, settings: Settings, packages: tuple[str, ...]) -> EmbeddedSystem:
+    def _start_embedded(
+        self, settings: Settings, packages: tuple[str, ...], verify: VerificationPlan
+    ) -> EmbeddedSystem:
         """Have a system with workers enough and able to run the job; one that runs already is kept if it suits."""
         settings = attrs.evolve(
             settings,
             allow=tuple(sorted({*settings.allow, *packages})),
-            workers=max(settings.workers, parse_rule(settings.verify).replicas),
+            workers=max(settings.workers, workers_needed(verify)),
             cpu_limit=max(settings.cpu_limit, settings.task_timeout),
             wall_limit=max(settings.wall_limit, settings.task_timeout),
             memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
@@ -148,24 +155,42 @@ class Session:
             self._shape = shape
         return self._embedded
 
-    async def _run(self, job: Job, settings: Settings, embedded: EmbeddedSystem | None) -> dict[Any, Any]:
+    async def _run(
+        self, job: Job, settings: Settings, embedded: EmbeddedSystem | None, verify: VerificationPlan | None
+    ) -> dict[Any, Any]:
         if embedded is None:
-            return await self._execute(job, settings, token=None)
+            return await self._execute(job, settings, verify)
         url, token = await asyncio.to_thread(embedded.address)
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, token=token)
+            return await self._execute(job, settings, verify, token=token)
 
-    async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
+    async def _execute(
+        self, job: Job, settings: Settings, verify: VerificationPlan | None, *, token: str | None = None
+    ) -> dict[Any, Any]:
+        """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
         discovery = build_discovery_client(settings, role=settings.role, token=token)
         try:
-            foreman = build_foreman(settings, discovery=discovery, quiet=self._quiet)
+            foreman = build_foreman(
+                settings, discovery=discovery, quiet=self._quiet, verify=verify, one_word=token is not None
+            )
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job))
-            return await foreman.run(job)
+            report = self._report(settings, verify)
+            return await (report.run(foreman, job) if report else foreman.run(job))
         finally:
             await discovery.close()
+
+    def _report(self, settings: Settings, verify: VerificationPlan | None) -> Report | None:
+        """Return what writes the receipt of the next job, if that is asked for. Raises ConfigurationError."""
+        if settings.report is None:
+            return None
+        from ec262.entrypoints.report import Report
+
+        self._jobs += 1
+        rule = settings.verify if verify is None else type(verify).__name__
+        return Report(settings.report, number=self._jobs, verify=rule)
 
 
 def current_session() -> Session:
@@ -176,6 +201,13 @@ def current_session() -> Session:
         _active.append(session)
         atexit.register(session.close)
     return _active[-1]
+
+
+def _own_rule(given: Mapping[str, Any]) -> tuple[VerificationPlan | None, Mapping[str, Any]]:
+    """Part a rule of the user's own from the settings, which are text. Raises JobDefinitionError if it is none."""
+    if given.get("verify") is None or isinstance(given["verify"], str):
+        return None, given
+    return as_plan(given["verify"]), {name: value for name, value in given.items() if name != "verify"}
 
 
 def _installed(packages: Iterable[str]) -> tuple[str, ...]:

@@ -84,6 +84,8 @@ class Settings:
     role: str = attrs.field(default="foreman", validator=_role)
     """Whose account pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
+    report: str | None = None
+    """File for the receipt of a job: NAME.html, with NAME.json beside it, or NAME.json alone."""
     seed: int = attrs.field(default=0, validator=[v.ge(0), v.lt(1 << 63)])
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])
     task_memory: int = attrs.field(default=1024, validator=v.ge(16))
@@ -133,6 +135,7 @@ class Settings:
     bring any; ``none``: not even these."""
     max_open_tasks: int = attrs.field(default=10_000, validator=v.ge(1))
     max_escrow: int = attrs.field(default=100_000, validator=v.ge(1))
+    audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
     """Tasks that an account may have under way, and credits in their escrow."""
     retention: float = attrs.field(default=24 * 3600.0, validator=v.ge(0))
     """Seconds for which a task is remembered after its deadline."""

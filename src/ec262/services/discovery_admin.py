@@ -14,6 +14,7 @@ from ec262.domain.audit import Audit, audit_books
 from ec262.domain.errors import InvalidRequest, LedgerError
 from ec262.domain.ports.clock import Clock, Entropy
 from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from ec262.domain.standing import Standing
 from ec262.domain.tasks import Task
 from ec262.services.discovery_policy import ID_BYTES
 from ec262.services.discovery_replies import account_status, history_entry
@@ -87,6 +88,12 @@ class DiscoveryAdmin:
         """Tell of one account."""
         with self._unit_of_work() as uow:
             return _view(uow, _known(uow, account))
+
+    def standings(self, account: str) -> list[Standing]:
+        """Tell how far a worker is known by everybody, in each runtime class, as of its last settled task."""
+        with self._unit_of_work() as uow:
+            found = uow.standings.find([_known(uow, account).id], [])
+        return sorted(found, key=lambda standing: standing.as_of, reverse=True)
 
     def history(self, account: str, *, limit: int) -> list[HistoryEntry]:
         """Tell up to ``limit`` movements of an account, newest first."""

@@ -9,6 +9,7 @@ import attrs
 
 from ec262.domain import ledger, tasks
 from ec262.domain.commands import (
+    AcceptResults,
     AddReplicas,
     BuyDisputes,
     BuyTasks,
@@ -18,18 +19,21 @@ from ec262.domain.commands import (
     Purchase,
     ReplicaOrder,
     Requirement,
+    TaskState,
     VerdictQuery,
     Verdicts,
 )
-from ec262.domain.draw import Team, draw
+from ec262.domain.draw import Team
 from ec262.domain.errors import LimitReached, PurchaseTooExpensive
 from ec262.domain.pool import Lot, Pool
 from ec262.domain.ports.clock import Entropy
 from ec262.domain.purchases import PurchaseRecord, command_digest
+from ec262.domain.selection import Company, expected_team, select, select_more
 from ec262.domain.tasks import Task
 from ec262.domain.verification import parse_rule
 from ec262.services.discovery_policy import ID_BYTES, Policy
 from ec262.services.discovery_replies import purchase_reply, task_verdict
+from ec262.services.discovery_standings import company, doubtful
 from ec262.services.discovery_transactions import Transaction, Transactions
 
 First = Callable[..., PurchaseRecord]
@@ -49,12 +53,19 @@ class ForemanDesk:
         with self._transactions.begin() as transaction:
             foreman = transaction.account(token).id
             pool = _pool(transaction)
+            lot = Lot(requirement=query.requirement, foreman=foreman, replicas=1, tasks=1)
+            team = None if query.rule is None else self._expected_team(transaction, pool, lot, query.rule)
         eligible = pool.eligible(query.requirement, foreman=foreman)
         return PoolStatus(
             workers=len(eligible),
             slots=sum(pool.free_slots(member) for member in eligible),
             explanation=pool.explanation(query.requirement, foreman=foreman, apart=self._policy.apart),
+            team=team,
         )
+
+    def _expected_team(self, transaction: Transaction, pool: Pool, lot: Lot, spec: str) -> int:
+        rule = parse_rule(spec)
+        return expected_team(company(transaction.uow, pool, rule, foreman=lot.foreman, now=transaction.now), lot, rule)
 
     # --- buying -----------------------------------------------------------------------------------------------------
 
@@ -86,27 +97,36 @@ class ForemanDesk:
 
     def _bought(self, transaction: Transaction, *, command: BuyTasks, foreman: str) -> PurchaseRecord:
         uow, now = transaction.uow, transaction.now
-        replicas, pool = parse_rule(command.rule).replicas, _pool(transaction)
+        rule, pool = parse_rule(command.rule), _pool(transaction)
         lot = Lot(
             requirement=command.requirement,
             foreman=foreman,
-            replicas=replicas,
+            replicas=rule.team(),
             tasks=command.tasks,
             avoid=frozenset(command.avoid),
             apart=self._policy.apart,
         )
-        # One task more than can be paid is enough to find out that the purse is too small: drawing takes time.
-        affordable = uow.ledger.balance(ledger.user_account(foreman)) // replicas
-        teams = draw(pool, attrs.evolve(lot, tasks=min(lot.tasks, affordable + 1)), self._entropy)
-        self._check_purse(transaction, foreman, price=len(teams) * replicas, tasks=len(teams))
-        bought = [self._new_task(command, team, foreman=foreman, now=now) for team in teams]
+        selection = select(
+            company(uow, pool, rule, foreman=foreman, now=now),
+            lot,
+            rule,
+            self._entropy,
+            audit_rate=self._policy.audit_rate,
+            credits=uow.ledger.balance(ledger.user_account(foreman)),
+        )
+        self._check_purse(transaction, foreman, price=sum(map(len, selection.teams)), tasks=len(selection.teams))
+        bought = [
+            self._new_task(command, team, audited=audited, foreman=foreman, now=now)
+            for team, audited in zip(selection.teams, selection.audited, strict=True)
+        ]
         uow.tasks.add(bought)
-        shortfall = pool.shortfall(lot, assigned=len(teams))
+        shortfall = pool.shortfall(selection.lot, assigned=len(bought))
         return self._recorded(transaction, command, foreman, bought, shortfall=shortfall)
 
     def _added(self, transaction: Transaction, *, command: AddReplicas, foreman: str) -> PurchaseRecord:
         now, pool = transaction.now, _pool(transaction)
         known = {task.id: task for task in transaction.uow.tasks.locked([order.task for order in command.orders])}
+        companies: dict[bool, Company] = {}
         extended: list[Task] = []
         closed = short = ""
         for order in command.orders:
@@ -115,13 +135,17 @@ class ForemanDesk:
                 closed = "some tasks take no replicas any more"
                 continue
             lot = self._lot(task, order, command)
-            for team in draw(pool, lot, self._entropy):
-                pool = pool.taken(team)
-                replicas = self._replicas(team, purchase=command.purchase, now=now)
-                extended.append(tasks.add_replicas(task, replicas, deadline=now + command.deadline_s))
-                break
-            else:
+            rule = parse_rule(task.rule)
+            if rule.weighs_trust not in companies:
+                companies[rule.weighs_trust] = company(transaction.uow, pool, rule, foreman=foreman, now=now)
+            eligible = attrs.evolve(companies[rule.weighs_trust], pool=pool)
+            team = select_more(eligible, lot, task, self._entropy, audit_rate=self._policy.audit_rate)
+            if team is None:
                 short = pool.shortfall(lot, assigned=0)
+                continue
+            pool = pool.taken(team)
+            replicas = self._replicas(team, purchase=command.purchase, now=now)
+            extended.append(tasks.add_replicas(task, replicas, deadline=now + command.deadline_s))
         price = sum(len(task.replicas) - len(known[task.id].replicas) for task in extended)
         self._check_purse(transaction, foreman, price=price, tasks=0)
         transaction.store(extended, ())
@@ -183,7 +207,7 @@ class ForemanDesk:
                 f"an account may have {self._policy.max_escrow}"
             )
 
-    def _new_task(self, command: BuyTasks, team: Team, *, foreman: str, now: float) -> Task:
+    def _new_task(self, command: BuyTasks, team: Team, *, audited: bool, foreman: str, now: float) -> Task:
         deadline = now + command.deadline_s
         return Task(
             id=self._entropy.token(ID_BYTES).hex(),
@@ -193,6 +217,7 @@ class ForemanDesk:
             packages=command.requirement.packages,
             deadline=deadline,
             forgotten_at=deadline + self._policy.retention_s,
+            audited=audited,
             key=self._entropy.token(tasks.KEY_BYTES),
             replicas=self._replicas(team, purchase=command.purchase, now=now),
         )
@@ -217,7 +242,27 @@ class ForemanDesk:
         with self._transactions.begin() as transaction:
             foreman = transaction.account(token).id
             found = transaction.uow.tasks.find(query.tasks)
-        return Verdicts(verdicts=tuple(task_verdict(task) for task in found if task.foreman == foreman))
+        return Verdicts(
+            verdicts=tuple(task_verdict(task, votes=query.votes) for task in found if task.foreman == foreman)
+        )
+
+    def accept(self, token: str, command: AcceptResults) -> Verdicts:
+        """Let provisional wins be wins, or open them again where their worker was caught; tell the tasks' state."""
+        with self._transactions.begin() as transaction:
+            foreman, now = transaction.active(token).id, transaction.now
+            own = [task for task in transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]
+            doubted = doubtful(transaction.uow, own)
+            after = {
+                task.id: (tasks.doubt(task), ()) if task.id in doubted else tasks.accept(task, now=now)
+                for task in own
+                if task.state is TaskState.PROVISIONAL
+            }
+            transaction.store(
+                [task for task, _ in after.values()], [move for _, moves in after.values() for move in moves]
+            )
+            transaction.commit()
+        told = {task.id: task for task in own} | {name: task for name, (task, _) in after.items()}
+        return Verdicts(verdicts=tuple(map(task_verdict, told.values())))
 
     def dispute(self, token: str, command: BuyDisputes) -> Verdicts:
         """Pay all who committed to tasks that none won, where nobody may commit any more; tell the tasks' state."""
@@ -240,7 +285,7 @@ class ForemanDesk:
                 for task in found
                 if task.foreman == foreman and task.won
                 for replica in task.replicas
-                if replica.paid
+                if replica.digest == task.digest
             }
             for report in command.reports:
                 if (report.task, report.worker) in winners:

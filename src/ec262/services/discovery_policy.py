@@ -14,7 +14,7 @@ ID_BYTES = 16
 class Policy:
     """Credits that a new account starts with, and whether invitations bring more; seconds for which a task is
     remembered after its deadline; how many tasks, and credits in their escrow, an account may have under way; what two
-    workers of one task must not have in common."""
+    workers of one task must not have in common; the share of single workers' tasks that others check."""
 
     grant: int = attrs.field(default=12, validator=attrs.validators.ge(0))
     invitations: bool = True
@@ -22,3 +22,4 @@ class Policy:
     max_open_tasks: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
     max_escrow: int = attrs.field(default=100_000, validator=attrs.validators.ge(1))
     apart: frozenset[Tie] = frozenset()
+    audit_rate: float = attrs.field(default=0.08, validator=[attrs.validators.ge(0.01), attrs.validators.le(1)])

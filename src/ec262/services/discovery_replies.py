@@ -17,6 +17,7 @@ from ec262.domain.commands import (
     Purchase,
     TaskState,
     Verdict,
+    Vote,
     Winner,
 )
 from ec262.domain.errors import PurchaseConflict
@@ -24,6 +25,7 @@ from ec262.domain.ledger import Posting, Reason
 from ec262.domain.ports.unit_of_work import UnitOfWork
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.tasks import Task
+from ec262.domain.verification import MAX_REPLICAS
 
 
 def account_status(uow: UnitOfWork, account: Account) -> AccountStatus:
@@ -113,9 +115,22 @@ def purchase_reply(uow: UnitOfWork, record: PurchaseRecord, now: float) -> Purch
     )
 
 
-def task_verdict(task: Task) -> Verdict:
-    """Tell a foreman the state of a task. What opens results is told after a win or a bought dispute alone."""
-    verdict = Verdict(task=task.id, state=task.state, committed=len(task.commitments()), outstanding=task.outstanding)
+def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
+    """Tell a foreman the state of a task. What opens results is told after a win or a bought dispute alone, and so is
+    who committed what, if ``votes`` were asked for."""
+    verdict = Verdict(
+        task=task.id,
+        state=task.state,
+        committed=sum(replica.digest is not None for replica in task.replicas),
+        outstanding=task.outstanding,
+        confidence=task.confidence,
+    )
+    if task.state is TaskState.OPEN:
+        finding = task.finding()
+        wanted = min(finding.wanted, MAX_REPLICAS - len(task.replicas))
+        return attrs.evolve(verdict, wanted=wanted, confidence=finding.confidence)
+    if votes and (task.won or task.state is TaskState.DISPUTED):
+        verdict = attrs.evolve(verdict, rule=task.rule, audited=task.audited, votes=_votes(task))
     if task.state is TaskState.DISPUTED:
         results = tuple(
             DisputedResult(worker=replica.worker, digest=replica.digest, delivery_secret=replica.delivery_secret)
@@ -128,6 +143,18 @@ def task_verdict(task: Task) -> Verdict:
     winners = tuple(
         Winner(worker=replica.worker, delivery_secret=replica.delivery_secret)
         for replica in task.replicas
-        if replica.paid
+        if replica.paid or (task.state is TaskState.PROVISIONAL and replica.digest == task.digest)
     )
     return attrs.evolve(verdict, key=task.key, digest=task.digest, winners=winners)
+
+
+def _votes(task: Task) -> tuple[Vote, ...]:
+    cast = sorted(
+        (replica.arrival, replica.worker, replica.digest, replica.trust)
+        for replica in task.replicas
+        if replica.arrival is not None and replica.digest is not None
+    )
+    return tuple(
+        Vote(worker=worker, digest=digest, agreed=trust.agreed, recent=trust.recent)
+        for _, worker, digest, trust in cast
+    )

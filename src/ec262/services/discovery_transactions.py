@@ -15,6 +15,7 @@ from ec262.domain.ledger import Transfer
 from ec262.domain.ports.clock import Clock
 from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from ec262.domain.tasks import Task
+from ec262.services.discovery_standings import doubtful, learn
 
 EXPIRY_BATCH = 200
 """Most deadlines applied in one go: others wait for it."""
@@ -78,8 +79,12 @@ class Transactions:
         with self._unit_of_work() as uow:
             transaction = Transaction(uow, self._clock(), self._on_decided)
             while due := uow.tasks.due(transaction.now, limit=EXPIRY_BATCH):
-                expired = [tasks.expire(task, now=transaction.now) for task in due]
+                doubted = doubtful(uow, due)
+                expired = [
+                    tasks.expire(tasks.doubt(task) if task.id in doubted else task, now=transaction.now) for task in due
+                ]
                 transaction.store([task for task, _ in expired], [move for _, moves in expired for move in moves])
+                learn(uow, zip(due, (task for task, _ in expired), strict=True), transaction.now)
                 transaction.commit()
             yield transaction
 
@@ -88,6 +93,7 @@ class Transactions:
 class Batch:
     """Locked tasks as they become, one item after the other; what is refused of one leaves the others alone."""
 
+    _before: dict[str, Task]
     _tasks: dict[str, Task]
     _transfers: list[Transfer] = attrs.Factory(list)
     _changed: set[str] = attrs.Factory(set)
@@ -96,7 +102,13 @@ class Batch:
     @classmethod
     def lock(cls, transaction: Transaction, ids: Iterable[str]) -> Batch:
         """Lock those of the tasks that exist."""
-        return cls({task.id: task for task in transaction.uow.tasks.locked(set(ids))})
+        locked = {task.id: task for task in transaction.uow.tasks.locked(set(ids))}
+        return cls(locked, dict(locked))
+
+    @property
+    def locked(self) -> Collection[Task]:
+        """The tasks as they were at first."""
+        return self._before.values()
 
     def apply(self, task: str, change: Callable[[Task], tuple[Task, Sequence[Transfer]]]) -> Task | None:
         """Change a task; return it as it is then, or None if that was refused."""
@@ -116,5 +128,7 @@ class Batch:
     def store(self, transaction: Transaction) -> None:
         """Store what has changed, and commit."""
         if self._changed:
-            transaction.store([self._tasks[task] for task in sorted(self._changed)], self._transfers)
+            changed = sorted(self._changed)
+            transaction.store([self._tasks[task] for task in changed], self._transfers)
+            learn(transaction.uow, [(self._before[task], self._tasks[task]) for task in changed], transaction.now)
             transaction.commit()

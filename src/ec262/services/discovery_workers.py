@@ -16,11 +16,14 @@ from ec262.domain.commands import (
     RegisterWorker,
     WorkerAddress,
 )
+from ec262.domain.credibility import NOTHING_KNOWN
 from ec262.domain.errors import InvalidRequest
 from ec262.domain.pool import Member, address_block
 from ec262.domain.ports.prober import Prober
 from ec262.domain.tasks import Task
+from ec262.domain.verification import parse_rule
 from ec262.services.discovery_replies import worker_assignment
+from ec262.services.discovery_standings import caught_since_drawn, trust_in
 from ec262.services.discovery_transactions import Batch, Transactions
 
 
@@ -82,9 +85,19 @@ class WorkerDesk:
         with self._transactions.begin() as transaction:
             worker, now = transaction.active(token).id, transaction.now
             batch = Batch.lock(transaction, (commitment.task for commitment in command.commitments))
+            weighed = [task for task in batch.locked if parse_rule(task.rule).weighs_trust]
+            trusts = trust_in(transaction.uow, worker, weighed, now)
+            liars = caught_since_drawn(transaction.uow, weighed)
             taken: list[str] = []
             for commitment in command.commitments:
-                taking = partial(tasks.commit, worker=worker, digest=commitment.digest, now=now)
+                taking = partial(
+                    tasks.commit,
+                    worker=worker,
+                    digest=commitment.digest,
+                    now=now,
+                    trust=trusts.get(commitment.task, NOTHING_KNOWN),
+                    liars=liars.get(commitment.task, frozenset()),
+                )
                 if batch.apply(commitment.task, taking):
                     taken.append(commitment.task)
             batch.store(transaction)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from ec262.domain.commands import PoolQuery, PoolStatus
 from ec262.domain.errors import NoEligibleWorkers
-from ec262.domain.job import Job
-from ec262.domain.plan import Plan, plan_job
+from ec262.domain.job import Job, Phase, TaskName
+from ec262.domain.job_history import TaskHistory
+from ec262.domain.job_run import JobRun
+from ec262.domain.plan import Plan, plan_job, rules_for
+from ec262.domain.verification import VerificationRule
+from ec262.domain.verification_plan import adds_workers
 from ec262.services.job_execution import ForemanPolicy, ForemanPorts, JobExecution
+from ec262.services.job_votes import with_votes
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +31,24 @@ class Foreman:
     def __init__(self, ports: ForemanPorts, policy: ForemanPolicy) -> None:
         self._ports = ports
         self._policy = policy
+        self._machine: JobRun | None = None
 
     async def plan(self, job: Job) -> Plan:
         """Say how a job with at least one row would be cut, and what it would cost. Nothing is bought.
 
-        Raises InsufficientCredits, NoEligibleWorkers (after waiting for them), DiscoveryError.
+        Raises InsufficientCredits, NoEligibleWorkers (after waiting for them), DiscoveryError; ConfigurationError if
+        the rule is not for strangers' workers, JobDefinitionError if a rule of the user's own is of no use.
         """
+        rules = self._rules()
         account = await self._ports.discovery.open_account(self._policy.invitation)
-        pool = await self._wait_for_workers(job)
-        replicas = self._policy.run.rule.replicas
-        plan = plan_job([len(row.data) for row in job.rows], slots=pool.slots, purse=account.credits, replicas=replicas)
+        pool, team = await self._wait_for_workers(job, rules)
+        plan = plan_job(
+            [len(row.data) for row in job.rows],
+            slots=pool.slots,
+            purse=account.credits,
+            replicas=team,
+            adds_workers=any(map(adds_workers, rules)),
+        )
         logger.info(
             "plan: %d map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
             plan.map_tasks, plan.reduce_tasks, plan.price, plan.purse, pool.workers, pool.slots,
@@ -44,19 +59,29 @@ class Foreman:
         """Run a job; return its result, ordered by the keys' canonical bytes. Every failure is an Ec262Error."""
         if not job.rows:
             return {}
-        return await JobExecution(self._ports, self._policy, job, await self.plan(job)).run()
+        execution = JobExecution(self._ports, self._policy, job, await self.plan(job))
+        self._machine = execution.machine
+        return await execution.run()
 
-    async def _wait_for_workers(self, job: Job) -> PoolStatus:
-        """Return the pool as soon as a task's replicas could be assigned."""
-        query = PoolQuery(requirement=job.requirement)
+    async def history(self) -> tuple[TaskHistory, ...]:
+        """Tell what became of the tasks of the last job, whether or not it came to an end: each purchase with its
+        workers, and with discovery's last word on it and the votes that it was made of. Raises DiscoveryError."""
+        if self._machine is None:
+            return ()
+        return await with_votes(self._machine.history(), self._ports.discovery)
+
+    def _rules(self) -> tuple[VerificationRule, ...]:
+        """Return the rules by which the first task of each phase would be verified: what a plan goes by."""
+        return tuple(self._policy.run.rule_of(TaskName(phase=phase, index=0)) for phase in Phase)
+
+    async def _wait_for_workers(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int]:
+        """Return the pool as soon as a task's workers could be assigned, and how many these are."""
         patience_s = self._policy.run.patience_s
         give_up_at, pause_s, told = self._ports.clock() + patience_s, FIRST_PAUSE_S, ""
         while True:
-            pool = await self._ports.discovery.pool(query)
-            need = self._policy.run.rule.replicas
-            if pool.workers >= need:
-                return pool
-            lacking = f"{need} workers are needed, {pool.workers} can be had"
+            pool, team, lacking = await self._look(job, rules)
+            if not lacking:
+                return pool, team
             if pool.explanation:
                 lacking += f" ({pool.explanation})"
             if self._ports.clock() >= give_up_at:
@@ -66,3 +91,23 @@ class Foreman:
                 told = lacking
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
+
+    async def _look(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int, str]:
+        """Return the pool, how many workers a task needs, and what it lacks of them, empty if nothing."""
+        teams: dict[VerificationRule, int] = {}
+        for rule in dict.fromkeys(rules):
+            # Only discovery knows how far workers are known.
+            spec = rule.spec if rule.weighs_trust else None
+            pool = await self._ports.discovery.pool(PoolQuery(requirement=job.requirement, rule=spec))
+            teams[rule] = rule.team() if pool.team is None else pool.team
+        rule, team = max(teams.items(), key=itemgetter(1))
+        if pool.workers >= team:
+            return pool, team, ""
+        if not rule.weighs_trust:
+            return pool, team, f"{team} workers are needed, {pool.workers} can be had"
+        lacking = (
+            f"{rule.spec} needs {team} workers who agree as long as they are not known better, "
+            f"{pool.workers} can be had"
+        )
+        others = rules_for(pool.workers)
+        return pool, team, f"{lacking}: use {' or '.join(others)}" if others else lacking

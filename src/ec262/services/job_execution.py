@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -14,6 +12,8 @@ import attrs
 from ec262.domain import job_events as ev
 from ec262.domain.commands import (
     MAX_BATCH,
+    AcceptResults,
+    AddReplicas,
     BoughtReplica,
     BuyTasks,
     DeliveryReport,
@@ -31,10 +31,11 @@ from ec262.domain.errors import (
     UserCodeFailed,
 )
 from ec262.domain.job import Job, Limits, Phase
-from ec262.domain.job_run import JobRun, RunPolicy
-from ec262.domain.job_task import Step
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_run import JobRun
+from ec262.domain.job_task import DELIVERED, UNDER_WAY, Step
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
-from ec262.domain.outcome import Failure, Pair, decode_outcome
+from ec262.domain.outcome import Failure, Outcome
 from ec262.domain.plan import Plan, plan_reduce
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.clock import Clock, Entropy
@@ -42,6 +43,8 @@ from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus, Progress
 from ec262.domain.ports.transport import Dialer
 from ec262.services.batching import Batcher
+from ec262.services.deliveries import open_log, open_result
+from ec262.services.disputes import DisputeDesk
 from ec262.services.job_data import JobData
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 
@@ -52,9 +55,6 @@ REPORT_PAUSE_S = 0.2
 
 LAST_REPORT_S = 1.0
 """How long the end of a job may wait for the last of them."""
-
-MAX_CIPHER_BYTES = 64
-"""The most that any cipher adds to a plaintext."""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,12 +99,18 @@ class JobExecution:
         self._operations: set[asyncio.Task[None]] = set()
         self._dispatches: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._links: dict[str, asyncio.Task[WorkerLink]] = {}
+        self._disputes = DisputeDesk(ports.discovery, ports.cipher, self._link)
         self._timer: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._report: Batcher[DeliveryReport, None] = Batcher(
             self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
         )
         self._reports: set[asyncio.Task[None]] = set()
+
+    @property
+    def machine(self) -> JobRun:
+        """The run's state machine: what became of its tasks."""
+        return self._machine
 
     async def run(self) -> dict[Any, Any]:
         """Run the job to its end; return its result. Raises what ended it otherwise."""
@@ -127,9 +133,8 @@ class JobExecution:
         self._show()
 
     def _carry_out(self, instruction: ev.Instruction) -> None:
+        """Begin what has an end of its own, which is an event; do the rest."""
         match instruction:
-            case ev.Buy():
-                self._spawn(self._buy, instruction)
             case ev.Dispatch():
                 operation = self._spawn(self._dispatch, instruction)
                 self._dispatches[instruction.task, instruction.replica.worker] = operation
@@ -137,18 +142,26 @@ class JobExecution:
                 if self._watch is not None:
                     self._watch.cancel()
                 self._watch = self._spawn(self._wait_for_news, instruction)
-            case ev.AskVerdicts():
-                self._spawn(self._ask, instruction)
-            case ev.Fetch():
-                self._spawn(self._fetch, instruction)
             case ev.Wake():
                 self._wake(instruction.at)
-            case ev.StartReduce():
-                self._spawn(self._start_reduce)
             case ev.Finish():
                 self._finished = True
             case ev.Fail(error=error):
                 raise error
+            case _:
+                self._spawn(self._operation_for(instruction), instruction)
+
+    def _operation_for(self, instruction: ev.Instruction) -> Callable[..., Awaitable[ev.Event]]:
+        operations: dict[type, Callable[..., Awaitable[ev.Event]]] = {
+            ev.Buy: self._purchase,
+            ev.Extend: self._purchase,
+            ev.AskVerdicts: self._ask,
+            ev.Accept: self._accept,
+            ev.Fetch: self._fetch,
+            ev.Dispute: self._diagnose,
+            ev.StartReduce: self._start_reduce,
+        }
+        return operations[type(instruction)]
 
     def _spawn(self, operation: Callable[..., Awaitable[ev.Event]], *arguments: object) -> asyncio.Task[None]:
         """Run an operation beside the loop; its event, or whatever went wrong in it, comes back through the queue."""
@@ -178,11 +191,11 @@ class JobExecution:
 
     def _show(self) -> None:
         links = [link for link in self._links.values() if link.done() and not link.cancelled() and not link.exception()]
-        running = self._machine.count(Step.RUNNING, Step.FETCHING)
+        running = self._machine.count(*UNDER_WAY)
         self._ports.progress.show(
             JobStatus(
                 phase=self._machine.phase,
-                done=self._machine.count(Step.DONE),
+                done=self._machine.count(*DELIVERED),
                 running=running,
                 total=self._machine.count(*Step),
                 workers=sum(not link.result().lost for link in links),
@@ -209,7 +222,7 @@ class JobExecution:
         logger.info("%s phase: %d tasks", phase.value, len(names))
         return ev.PhasePlanned(now=self._now(), tasks=names)
 
-    async def _start_reduce(self) -> ev.Event:
+    async def _start_reduce(self, _start: ev.StartReduce) -> ev.Event:
         await self._data.shuffle()
         status = await self._ports.discovery.open_account()
         self._credits = status.credits
@@ -219,23 +232,45 @@ class JobExecution:
 
     # --- instructions -----------------------------------------------------------------------------------------------
 
+    async def _purchase(self, order: ev.Buy | ev.Extend) -> ev.Event:
+        try:
+            return await (self._buy(order) if isinstance(order, ev.Buy) else self._extend(order))
+        except PurchaseTooExpensive as error:
+            return ev.TooPoor(now=self._now(), asked=order.tasks, have=error.have, need=error.need)
+
     async def _buy(self, buy: ev.Buy) -> ev.Event:
         command = BuyTasks(
             purchase=self._ports.entropy.token(16).hex(),
             tasks=len(buy.tasks),
-            rule=self._policy.run.rule.spec,
+            rule=buy.rule,
             requirement=self._job.requirement,
             deadline_s=self._policy.deadline_s,
             avoid=buy.avoid,
         )
-        try:
-            purchase: Purchase = await self._ports.discovery.buy(command)
-        except PurchaseTooExpensive as error:
-            return ev.TooPoor(now=self._now(), asked=buy.tasks, have=error.have, need=error.need)
-        self._credits = purchase.credits
-        self._note = "" if purchase.tasks else purchase.shortfall
+        purchase = await self._ports.discovery.buy(command)
+        self._note_purchase(purchase)
         logger.debug("bought %d of %d tasks for %d credits", len(purchase.tasks), len(buy.tasks), purchase.price)
         return ev.Bought(now=self._now(), asked=buy.tasks, tasks=purchase.tasks, shortfall=purchase.shortfall)
+
+    async def _extend(self, extend: ev.Extend) -> ev.Event:
+        command = AddReplicas(
+            purchase=self._ports.entropy.token(16).hex(),
+            orders=extend.orders,
+            deadline_s=self._policy.deadline_s,
+            avoid=extend.avoid,
+        )
+        purchase = await self._ports.discovery.add_replicas(command)
+        self._note_purchase(purchase)
+        logger.debug("added %d workers to %d of %d tasks", purchase.price, len(purchase.tasks), len(extend.tasks))
+        return ev.Added(now=self._now(), asked=extend.tasks, tasks=purchase.tasks, shortfall=purchase.shortfall)
+
+    def _note_purchase(self, purchase: Purchase) -> None:
+        self._credits = purchase.credits
+        self._note = "" if purchase.tasks else purchase.shortfall
+
+    async def _accept(self, accept: ev.Accept) -> ev.Event:
+        reply = await self._ports.discovery.accept(AcceptResults(tasks=accept.tasks))
+        return ev.Accepted(now=self._now(), asked=accept.tasks, verdicts=reply.verdicts)
 
     async def _dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
         worker = dispatch.replica.worker
@@ -309,28 +344,22 @@ class JobExecution:
             return ev.JobFailed(error=user_error(outcome, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log)
-        await self._data.keep(fetch.name, outcome)
+        await self._data.keep(fetch.name, outcome.pairs)
         return ev.Delivered(now=self._now(), task=verdict.task)
 
-    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[tuple[Pair, ...] | Failure, str]:
-        """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
-        digest = hashlib.sha256(delivered.ciphertext).digest()
-        if verdict.digest is None or verdict.key is None or not hmac.compare_digest(digest, verdict.digest):
-            raise BadDelivery("the delivered result is not the committed one")
-        plain = self._ports.cipher.decrypt(delivered.ciphertext, key=verdict.key, task=verdict.task, label="result")
-        outcome = decode_outcome(plain)
-        log = self._open_log(delivered, verdict.key)
-        return (outcome if isinstance(outcome, Failure) else outcome.pairs), log
+    async def _diagnose(self, dispute: ev.Dispute) -> ev.Event:
+        verdict, diagnosis = await self._disputes.diagnose(dispute)
+        if diagnosis is not None:
+            logger.info("%s: workers differ in %s", dispute.name, diagnosis)
+        return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=verdict, diagnosis=diagnosis)
 
-    def _open_log(self, delivered: Delivered, key: bytes) -> str:
-        """Return what a task printed. Nobody vouches for it: what is no log is left out, and the result stands."""
-        if len(delivered.log) > self._policy.limits.log_bytes + MAX_CIPHER_BYTES:
-            return ""
-        try:
-            log = self._ports.cipher.decrypt(delivered.log, key=key, task=delivered.task, label="log")
-        except BadDelivery:
-            return ""
-        return printable(log.decode("utf-8", "replace"))
+    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[Outcome, str]:
+        """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
+        if verdict.digest is None or verdict.key is None:
+            raise BadDelivery("discovery told of a win without its key")
+        key, cipher = verdict.key, self._ports.cipher
+        outcome = open_result(delivered, digest=verdict.digest, key=key, cipher=cipher)
+        return outcome, open_log(delivered, key=key, cipher=cipher, most=self._policy.limits.log_bytes)
 
     async def _link(self, replica: BoughtReplica) -> WorkerLink:
         """Return the connection to a worker, made when it is first needed and again when it was lost."""

@@ -37,6 +37,7 @@ from ec262.domain.commands import (
     WorkerAddress,
 )
 from ec262.domain.runtime import PythonTag, RuntimeClass
+from ec262.domain.verification import MAX_REPLICAS
 
 TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.0", version="3.11")
 RUNTIME = RuntimeClass(python=TAG, machine="x86_64", sandbox="linux", canonical_format=1)
@@ -84,7 +85,7 @@ TOKEN = "t" * 32
         *((ADD, {"orders": orders}) for orders in ((), ORDERS, ORDERS[:1] * 2)),
         *((ADD, {"deadline_s": deadline_s}) for deadline_s in (0, MAX_DEADLINE_S + 1)),
         *((ADD, change) for change in ({"purchase": "p"}, {"avoid": ("x",)})),
-        *((ORDERS[0], change) for change in ({"task": "t"}, {"replicas": 0}, {"replicas": 16})),
+        *((ORDERS[0], change) for change in ({"task": "t"}, {"replicas": 0}, {"replicas": MAX_REPLICAS + 1})),
         *((REPORT, change) for change in ({"task": "t"}, {"worker": "w"})),
         (DeliveryReports(reports=()), {"reports": (REPORT,) * (MAX_BATCH + 1)}),
         (OpenAccount(), {"invitation": "t" * 31}),

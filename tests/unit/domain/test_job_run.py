@@ -22,7 +22,9 @@ from ec262.domain.errors import (
     TaskLimitExceeded,
 )
 from ec262.domain.job import Phase, TaskName
-from ec262.domain.job_run import MAX_RETRY_S, SELDOM, JobRun, RunPolicy
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_run import JobRun
+from ec262.domain.job_state import MAX_RETRY_S, SELDOM
 from ec262.domain.job_task import Step, TaskBoard
 from ec262.domain.pace import SHARE
 from ec262.domain.verification import Majority
@@ -81,29 +83,29 @@ def started(tasks: int = 1, policy: RunPolicy = POLICY) -> JobRun:
 
 
 def running(policy: RunPolicy = POLICY) -> JobRun:
-    """Return a run with its one map task "task-1" dispatched at time 0."""
+    """Return a run with its one map task "task-0001" dispatched at time 0."""
     run = started(policy=policy)
-    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-1"),), shortfall=""))
+    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-0001"),), shortfall=""))
     return run
 
 
-def commit(run: JobRun, *workers: str, task: str = "task-1") -> list[ev.Instruction]:
+def commit(run: JobRun, *workers: str, task: str = "task-0001") -> list[ev.Instruction]:
     instructions: list[ev.Instruction] = []
     for worker in workers:
         instructions += run.handle(ev.ReplicaCommitted(now=1, task=task, worker=worker))
     return instructions
 
 
-def end(run: JobRun, *workers: str, limit: str = "", task: str = "task-1") -> list[ev.Instruction]:
+def end(run: JobRun, *workers: str, limit: str = "", task: str = "task-0001") -> list[ev.Instruction]:
     instructions: list[ev.Instruction] = []
     for worker in workers:
         instructions += run.handle(ev.ReplicaEnded(now=1, task=task, worker=worker, reason="gone", limit=limit))
     return instructions
 
 
-def judge(run: JobRun, *verdicts: Verdict, task: str = "task-1", now: float = 2) -> list[ev.Instruction]:
+def judge(run: JobRun, *verdicts: Verdict, task: str = "task-0001", now: float = 2) -> list[ev.Instruction]:
     """Answer a question that was asked with all that the run has heard."""
-    attempt = run._by_id[task].attempt if task in run._by_id else None
+    attempt = run._state.by_id[task].attempt if task in run._state.by_id else None
     heard = attempt.heard if attempt else 0
     return run.handle(ev.Judged(now=now, asked=(task,), heard=(heard,), verdicts=verdicts))
 
@@ -111,20 +113,20 @@ def judge(run: JobRun, *verdicts: Verdict, task: str = "task-1", now: float = 2)
 def test_a_job_from_its_first_purchase_to_its_end() -> None:
     run = JobRun(POLICY)
     buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=0, tasks=(name(0),))))
-    assert buy == ev.Buy(tasks=(name(0),), avoid=())
-    dispatches = run.handle(ev.Bought(now=0, asked=buy.tasks, tasks=(bought("task-1"),), shortfall=""))
+    assert buy == ev.Buy(tasks=(name(0),), rule="majority:3:2", avoid=())
+    dispatches = run.handle(ev.Bought(now=0, asked=buy.tasks, tasks=(bought("task-0001"),), shortfall=""))
     assert kinds(dispatches) == [ev.Dispatch] * 3 + [ev.Wake]
     assert commit(run, "worker-a") == []
-    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-1",), heard=(2,))]
-    fetch = only(ev.Fetch, judge(run, verdict("task-1")))
+    assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-0001",), heard=(2,))]
+    fetch = only(ev.Fetch, judge(run, verdict("task-0001")))
     assert (fetch.name, fetch.replica.worker) == (name(0), "worker-a")
-    assert run.handle(ev.Delivered(now=3, task="task-1")) == [ev.StartReduce()]
+    assert run.handle(ev.Delivered(now=3, task="task-0001")) == [ev.StartReduce()]
     reduce_buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=4, tasks=(name(0, Phase.REDUCE),))))
     assert run.phase is Phase.REDUCE
-    run.handle(ev.Bought(now=4, asked=reduce_buy.tasks, tasks=(bought("task-2"),), shortfall=""))
-    commit(run, "worker-a", "worker-c", task="task-2")
-    judge(run, verdict("task-2"), task="task-2")
-    assert run.handle(ev.Delivered(now=6, task="task-2")) == [ev.Finish()]
+    run.handle(ev.Bought(now=4, asked=reduce_buy.tasks, tasks=(bought("task-0002"),), shortfall=""))
+    commit(run, "worker-a", "worker-c", task="task-0002")
+    judge(run, verdict("task-0002"), task="task-0002")
+    assert run.handle(ev.Delivered(now=6, task="task-0002")) == [ev.Finish()]
     assert run.handle(ev.TimerRang(now=7)) == []
 
 
@@ -134,10 +136,12 @@ def test_a_phase_without_tasks_is_the_end() -> None:
 
 def test_the_map_phase_waits_for_its_last_task() -> None:
     run = started(2)
-    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
+    run.handle(
+        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"), bought("task-0002")), shortfall="")
+    )
     commit(run, "worker-a", "worker-b")
-    judge(run, verdict("task-1"))
-    assert run.handle(ev.Delivered(now=3, task="task-1")) == []
+    judge(run, verdict("task-0001"))
+    assert run.handle(ev.Delivered(now=3, task="task-0001")) == []
     assert run.count(Step.DONE) == 1
 
 
@@ -146,14 +150,14 @@ def test_more_tasks_than_a_call_may_buy_are_bought_in_several() -> None:
     names = tuple(name(index) for index in range(MAX_BATCH + 1))
     buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=0, tasks=names)))
     assert buy.tasks == names[:MAX_BATCH]
-    tasks = tuple(bought(f"task-{index}") for index in range(MAX_BATCH))
+    tasks = tuple(bought(f"task-000{index}") for index in range(MAX_BATCH))
     assert only(ev.Buy, run.handle(ev.Bought(now=1, asked=buy.tasks, tasks=tasks, shortfall=""))).tasks == names[-1:]
 
 
 def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows() -> None:
     run = started(2)
     instructions = run.handle(
-        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few")
+        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"),), shortfall="too few")
     )
     assert only(ev.Wake, instructions).at == pytest.approx(POLICY.retry_s)
     assert run.handle(ev.TimerRang(now=0.1)) == [ev.Wake(at=POLICY.retry_s)]
@@ -162,23 +166,23 @@ def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows(
         now += MAX_RETRY_S
         assert only(ev.Buy, run.handle(ev.TimerRang(now=now))).tasks == (name(1),)
         run.handle(ev.Bought(now=now, asked=(name(1),), tasks=(), shortfall="too few"))
-        pauses.append(run._retry_pause_s)
+        pauses.append(run._state.tasks_retry.pause_s)
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_RETRY_S
 
 
 def test_a_win_frees_slots_and_so_buys_what_is_wanted() -> None:
     run = started(2)
-    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few"))
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"),), shortfall="too few"))
     commit(run, "worker-a", "worker-b")
-    assert kinds(judge(run, verdict("task-1"), now=0.1))[:2] == [ev.Fetch, ev.Buy]
+    assert kinds(judge(run, verdict("task-0001"), now=0.1))[:2] == [ev.Fetch, ev.Buy]
 
 
 def pair_running() -> JobRun:
-    """Return a run of three map tasks, of which "task-1" and "task-2" were dispatched at time 0."""
+    """Return a run of three map tasks, of which "task-0001" and "task-0002" were dispatched at time 0."""
     run = started(3)
     asked = (name(0), name(1), name(2))
-    run.handle(ev.Bought(now=0, asked=asked, tasks=(bought("task-1"), bought("task-2")), shortfall="too few"))
+    run.handle(ev.Bought(now=0, asked=asked, tasks=(bought("task-0001"), bought("task-0002")), shortfall="too few"))
     return run
 
 
@@ -188,7 +192,7 @@ def wake(instructions: list[ev.Instruction]) -> float:
 
 def test_questions_gather_for_a_share_of_the_time_that_tasks_take() -> None:
     run = started(4)
-    tasks = tuple(bought(f"task-{number}") for number in range(4))
+    tasks = tuple(bought(f"task-000{number}") for number in range(4))
     run.handle(ev.Bought(now=0, asked=tuple(map(name, range(4))), tasks=tasks, shortfall=""))
     run.handle(ev.TimerRang(now=9))  # the watch is on
 
@@ -196,29 +200,31 @@ def test_questions_gather_for_a_share_of_the_time_that_tasks_take() -> None:
         run.handle(ev.ReplicaCommitted(now=now, task=task, worker="worker-a"))
         return run.handle(ev.ReplicaCommitted(now=now, task=task, worker="worker-b"))
 
-    assert both("task-0", 10) == [ev.AskVerdicts(tasks=("task-0",), heard=(2,))]
+    assert both("task-0000", 10) == [ev.AskVerdicts(tasks=("task-0000",), heard=(2,))]
     ask_at = 10 + SHARE * 10
-    assert wake(both("task-1", 10.1)) == ask_at
-    assert wake(both("task-2", 10.2)) == ask_at
-    third = run.handle(ev.ReplicaCommitted(now=10.3, task="task-1", worker="worker-c"))
+    assert wake(both("task-0001", 10.1)) == ask_at
+    assert wake(both("task-0002", 10.2)) == ask_at
+    third = run.handle(ev.ReplicaCommitted(now=10.3, task="task-0001", worker="worker-c"))
     assert wake(third) == ask_at
     ask = only(ev.AskVerdicts, run.handle(ev.TimerRang(now=ask_at)))
-    assert ask == ev.AskVerdicts(tasks=("task-1", "task-2"), heard=(3, 2))
+    assert ask == ev.AskVerdicts(tasks=("task-0001", "task-0002"), heard=(3, 2))
 
 
 def test_nothing_is_gathered_for_where_all_tasks_are_ripe() -> None:
     run = started(2)
-    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
+    run.handle(
+        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"), bought("task-0002")), shortfall="")
+    )
     assert kinds(commit(run, "worker-a", "worker-b")) == [ev.AskVerdicts]
-    judge(run, verdict("task-1"), now=1)
-    assert kinds(commit(run, "worker-a", "worker-b", task="task-2")) == [ev.AskVerdicts]
+    judge(run, verdict("task-0001"), now=1)
+    assert kinds(commit(run, "worker-a", "worker-b", task="task-0002")) == [ev.AskVerdicts]
 
 
 def test_a_task_that_won_meanwhile_is_not_asked_after() -> None:
     run = pair_running()
     commit(run, "worker-a", "worker-b")
-    assert kinds(commit(run, "worker-a", "worker-b", task="task-2")) == [ev.Wake]
-    judge(run, verdict("task-2"), task="task-2", now=1)
+    assert kinds(commit(run, "worker-a", "worker-b", task="task-0002")) == [ev.Wake]
+    judge(run, verdict("task-0002"), task="task-0002", now=1)
     run.handle(ev.TimerRang(now=1.2))
     assert kinds(run.handle(ev.TimerRang(now=1.3))) == [ev.Wake]
 
@@ -226,52 +232,52 @@ def test_a_task_that_won_meanwhile_is_not_asked_after() -> None:
 def test_slots_that_become_free_soon_after_each_other_are_bought_together() -> None:
     run = pair_running()
     commit(run, "worker-a", "worker-b")  # a task takes a second
-    assert kinds(judge(run, verdict("task-1"), now=1)) == [ev.Fetch, ev.Buy, ev.Wake]
+    assert kinds(judge(run, verdict("task-0001"), now=1)) == [ev.Fetch, ev.Buy, ev.Wake]
     run.handle(ev.Bought(now=1, asked=(name(2),), tasks=(), shortfall="too few"))
-    again = judge(run, verdict("task-2"), task="task-2", now=1.01)
+    again = judge(run, verdict("task-0002"), task="task-0002", now=1.01)
     assert ev.Buy in kinds(again)  # nobody runs: there is nothing to wait for
 
     run = pair_running()
     commit(run, "worker-a", "worker-b")
-    run._tasks.move(run._tasks[name(2)], "buy")
-    run._buy_from = 1.1
+    run._state.tasks.move(run._state.tasks[name(2)], "buy")
+    run._purchases.buy_from = 1.1
     run.handle(ev.Bought(now=1, asked=(name(2),), tasks=(), shortfall="too few"))
-    assert kinds(judge(run, verdict("task-1"), now=1.01)) == [ev.Fetch, ev.Wake]
-    assert run._retry_at == 1.1
+    assert kinds(judge(run, verdict("task-0001"), now=1.01)) == [ev.Fetch, ev.Wake]
+    assert run._state.tasks_retry.at == 1.1
     assert only(ev.Buy, run.handle(ev.TimerRang(now=1.1))).tasks == (name(2),)
 
 
 def test_while_tasks_run_slots_of_others_are_looked_for_seldom() -> None:
     run = pair_running()
     for worker in WORKERS:
-        run.handle(ev.ReplicaCommitted(now=100, task="task-1", worker=worker))
-    run._tasks.move(run._tasks[name(2)], "buy")
+        run.handle(ev.ReplicaCommitted(now=100, task="task-0001", worker=worker))
+    run._state.tasks.move(run._state.tasks[name(2)], "buy")
     run.handle(ev.Bought(now=100, asked=(name(2),), tasks=(), shortfall="too few"))
-    assert run._retry_at == 100 + SELDOM * SHARE * 100
+    assert run._state.tasks_retry.at == 100 + SELDOM * SHARE * 100
 
 
 def test_a_watch_follows_another_after_a_pause() -> None:
     run = running()
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).heard is None
     assert ev.AskVerdicts not in kinds(run.handle(ev.TimerRang(now=50)))
-    still = Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)
-    answered = run.handle(ev.Judged(now=60, asked=("task-1",), verdicts=(still,)))
+    still = Verdict(task="task-0001", state=TaskState.OPEN, committed=0, outstanding=3)
+    answered = run.handle(ev.Judged(now=60, asked=("task-0001",), verdicts=(still,)))
     assert wake(answered) == 60 + POLICY.poll_s
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=60 + POLICY.poll_s))).heard is None
 
 
 def test_a_watch_is_replaced_when_there_is_more_to_watch() -> None:
     run = started(2)
-    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"),), shortfall="too few"))
-    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-1",)
-    run.handle(ev.Bought(now=5, asked=(name(1),), tasks=(bought("task-2"),), shortfall=""))
+    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"),), shortfall="too few"))
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-0001",)
+    run.handle(ev.Bought(now=5, asked=(name(1),), tasks=(bought("task-0002"),), shortfall=""))
     again = run.handle(ev.TimerRang(now=5 + POLICY.poll_s))
-    assert only(ev.AskVerdicts, again).tasks == ("task-1", "task-2")
+    assert only(ev.AskVerdicts, again).tasks == ("task-0001", "task-0002")
 
 
 def test_a_watch_that_tells_of_the_end_without_a_win_ends_the_purchase_unless_the_workers_do_before_the_next() -> None:
-    over = Verdict(task="task-1", state=TaskState.OPEN, committed=1, outstanding=0)
-    watched = ev.Judged(now=60, asked=("task-1",), verdicts=(over,))
+    over = Verdict(task="task-0001", state=TaskState.OPEN, committed=1, outstanding=0)
+    watched = ev.Judged(now=60, asked=("task-0001",), verdicts=(over,))
     silent = running()
     assert kinds(silent.handle(watched)) == [ev.Wake]
     assert ev.Buy in kinds(silent.handle(watched))
@@ -300,7 +306,7 @@ def test_too_poor_with_nothing_to_come_back_ends_the_job() -> None:
 def test_too_poor_to_buy_again_waits_for_the_refund() -> None:
     run = running()
     end(run, *WORKERS)
-    judge(run, verdict("task-1", TaskState.OPEN))
+    judge(run, verdict("task-0001", TaskState.OPEN))
     instructions = run.handle(ev.TooPoor(now=3, asked=(name(0),), have=0, need=3))
     assert kinds(instructions) == [ev.Wake]
     refund_at = 100 + POLICY.grace_s
@@ -314,23 +320,23 @@ def test_a_lost_worker_is_made_up_for_by_the_others() -> None:
     assert end(run, "worker-a") == []
     assert commit(run, "worker-b") == []
     assert kinds(commit(run, "worker-c")) == [ev.AskVerdicts]
-    assert kinds(judge(run, verdict("task-1", winners=("worker-b", "worker-c"))))[0] is ev.Fetch
+    assert kinds(judge(run, verdict("task-0001", winners=("worker-b", "worker-c"))))[0] is ev.Fetch
 
 
 def test_a_liar_among_three_is_waited_out() -> None:
     run = running()
     commit(run, "worker-a", "worker-b")
-    assert judge(run, verdict("task-1", TaskState.OPEN)) == []
+    assert judge(run, verdict("task-0001", TaskState.OPEN)) == []
     assert kinds(commit(run, "worker-c")) == [ev.AskVerdicts]
-    assert kinds(judge(run, verdict("task-1", winners=("worker-a", "worker-c"))))[0] is ev.Fetch
+    assert kinds(judge(run, verdict("task-0001", winners=("worker-a", "worker-c"))))[0] is ev.Fetch
 
 
 def test_two_lost_workers_lose_the_task_which_is_bought_again_from_others() -> None:
     run = running()
     end(run, "worker-a")
     assert kinds(end(run, "worker-b")) == [ev.AskVerdicts]
-    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)))
-    assert buy == ev.Buy(tasks=(name(0),), avoid=WORKERS)
+    buy = only(ev.Buy, judge(run, Verdict(task="task-0001", state=TaskState.OPEN, committed=0, outstanding=3)))
+    assert buy == ev.Buy(tasks=(name(0),), rule="majority:3:2", avoid=WORKERS)
 
 
 def test_the_one_that_committed_is_not_avoided() -> None:
@@ -338,14 +344,14 @@ def test_the_one_that_committed_is_not_avoided() -> None:
     commit(run, "worker-c")
     end(run, "worker-a")
     end(run, "worker-b")
-    buy = only(ev.Buy, judge(run, Verdict(task="task-1", state=TaskState.OPEN, committed=1, outstanding=2)))
+    buy = only(ev.Buy, judge(run, Verdict(task="task-0001", state=TaskState.OPEN, committed=1, outstanding=2)))
     assert buy.avoid == ("worker-a", "worker-b")
 
 
 def test_three_different_results_are_bought_again_avoiding_all() -> None:
     run = running()
     commit(run, *WORKERS)
-    assert only(ev.Buy, judge(run, verdict("task-1", TaskState.OPEN))).avoid == WORKERS
+    assert only(ev.Buy, judge(run, verdict("task-0001", TaskState.OPEN))).avoid == WORKERS
 
 
 def test_what_a_worker_committed_counts_even_if_it_is_lost_then() -> None:
@@ -358,11 +364,11 @@ def test_what_a_worker_committed_counts_even_if_it_is_lost_then() -> None:
 def test_a_task_is_given_up_after_as_many_purchases_as_allowed_with_every_replicas_fate() -> None:
     run = running()
     end(run, *WORKERS)
-    judge(run, verdict("task-1", TaskState.OPEN))
-    run.handle(ev.Bought(now=3, asked=(name(0),), tasks=(bought("task-2"),), shortfall=""))
-    commit(run, "worker-a", task="task-2")
-    end(run, "worker-b", task="task-2")
-    fail = only(ev.Fail, judge(run, verdict("task-2", TaskState.REFUNDED), task="task-2"))
+    judge(run, verdict("task-0001", TaskState.OPEN))
+    run.handle(ev.Bought(now=3, asked=(name(0),), tasks=(bought("task-0002"),), shortfall=""))
+    commit(run, "worker-a", task="task-0002")
+    end(run, "worker-b", task="task-0002")
+    fail = only(ev.Fail, judge(run, verdict("task-0002", TaskState.REFUNDED), task="task-0002"))
     assert isinstance(fail.error, TaskAbandoned)
     assert fail.error.attempts == 2
     history = "\n".join(fail.error.history)
@@ -374,20 +380,20 @@ def test_a_task_is_given_up_after_as_many_purchases_as_allowed_with_every_replic
 
 def test_silence_until_the_deadline_loses_the_task() -> None:
     run = running()
-    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=99))).tasks == ("task-1",)
-    assert judge(run, verdict("task-1", TaskState.OPEN), now=99) == []
-    assert ev.Buy in kinds(judge(run, verdict("task-1", TaskState.OPEN), now=100))
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=99))).tasks == ("task-0001",)
+    assert judge(run, verdict("task-0001", TaskState.OPEN), now=99) == []
+    assert ev.Buy in kinds(judge(run, verdict("task-0001", TaskState.OPEN), now=100))
 
 
 def test_an_answer_to_an_older_question_does_not_lose_the_task() -> None:
     run = running()
     question = only(ev.AskVerdicts, commit(run, "worker-a", "worker-b"))
     last = only(ev.AskVerdicts, commit(run, "worker-c"))
-    nothing_yet = Verdict(task="task-1", state=TaskState.OPEN, committed=0, outstanding=3)
+    nothing_yet = Verdict(task="task-0001", state=TaskState.OPEN, committed=0, outstanding=3)
     for heard, then in ((None, [ev.Wake]), (question.heard, [])):
-        judged = ev.Judged(now=2, asked=("task-1",), heard=heard, verdicts=(nothing_yet,))
+        judged = ev.Judged(now=2, asked=("task-0001",), heard=heard, verdicts=(nothing_yet,))
         assert kinds(run.handle(judged)) == then
-    won = ev.Judged(now=2, asked=("task-1",), heard=last.heard, verdicts=(verdict("task-1"),))
+    won = ev.Judged(now=2, asked=("task-0001",), heard=last.heard, verdicts=(verdict("task-0001"),))
     assert kinds(run.handle(won))[0] is ev.Fetch
 
 
@@ -397,9 +403,9 @@ def test_a_task_that_discovery_forgot_is_lost() -> None:
 
 def test_a_win_that_no_worker_told_of_is_found_by_watching() -> None:
     run = running()
-    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-1",)
+    assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-0001",)
     assert run.handle(ev.TimerRang(now=9)) == []  # one watch at a time
-    seen = ev.Judged(now=10, asked=("task-1",), verdicts=(verdict("task-1"),))
+    seen = ev.Judged(now=10, asked=("task-0001",), verdicts=(verdict("task-0001"),))
     assert kinds(run.handle(seen)) == [ev.Fetch, ev.Wake]
     assert run.handle(ev.TimerRang(now=10 + POLICY.poll_s)) == []  # nothing is left to watch
 
@@ -407,7 +413,7 @@ def test_a_win_that_no_worker_told_of_is_found_by_watching() -> None:
 def test_the_watch_goes_on_after_its_answer() -> None:
     run = running()
     run.handle(ev.TimerRang(now=POLICY.poll_s))
-    assert run.handle(ev.Judged(now=10, asked=("task-1",), verdicts=(verdict("task-1", TaskState.OPEN),))) == [
+    assert run.handle(ev.Judged(now=10, asked=("task-0001",), verdicts=(verdict("task-0001", TaskState.OPEN),))) == [
         ev.Wake(at=10 + POLICY.poll_s)
     ]
     assert ev.AskVerdicts in kinds(run.handle(ev.TimerRang(now=10 + POLICY.poll_s)))
@@ -431,26 +437,28 @@ def test_different_limits_are_failing_workers() -> None:
 def test_a_winner_that_does_not_deliver_is_replaced_by_another() -> None:
     run = running()
     commit(run, "worker-a", "worker-b")
-    judge(run, verdict("task-1"))
-    again = run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
+    judge(run, verdict("task-0001"))
+    again = run.handle(ev.Undelivered(now=3, task="task-0001", worker="worker-a", reason="refused"))
     assert only(ev.Fetch, again).replica.worker == "worker-b"
-    lost = run.handle(ev.Undelivered(now=4, task="task-1", worker="worker-b", reason="refused"))
+    lost = run.handle(ev.Undelivered(now=4, task="task-0001", worker="worker-b", reason="refused"))
     assert set(only(ev.Buy, lost).avoid) == set(WORKERS)
 
 
 def test_a_winner_that_did_not_deliver_is_asked_last_the_next_time() -> None:
     run = started(2)
-    run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-1"), bought("task-2")), shortfall=""))
-    assert only(ev.Fetch, judge(run, verdict("task-1"))).replica.worker == "worker-a"
-    run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
-    assert only(ev.Fetch, judge(run, verdict("task-2"), task="task-2")).replica.worker == "worker-b"
+    run.handle(
+        ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"), bought("task-0002")), shortfall="")
+    )
+    assert only(ev.Fetch, judge(run, verdict("task-0001"))).replica.worker == "worker-a"
+    run.handle(ev.Undelivered(now=3, task="task-0001", worker="worker-a", reason="refused"))
+    assert only(ev.Fetch, judge(run, verdict("task-0002"), task="task-0002")).replica.worker == "worker-b"
 
 
 def test_a_won_task_that_was_never_delivered_gives_nothing_back_to_wait_for() -> None:
     run = running()
     commit(run, "worker-a", "worker-b")
-    judge(run, verdict("task-1", winners=("worker-a",)))
-    run.handle(ev.Undelivered(now=3, task="task-1", worker="worker-a", reason="refused"))
+    judge(run, verdict("task-0001", winners=("worker-a",)))
+    run.handle(ev.Undelivered(now=3, task="task-0001", worker="worker-a", reason="refused"))
     assert kinds(run.handle(ev.TooPoor(now=4, asked=(name(0),), have=0, need=3))) == [ev.Fail]
 
 
@@ -459,10 +467,10 @@ def test_stale_news_is_ignored() -> None:
     assert commit(run, "worker-a", task="unknown") == []
     assert end(run, "worker-a", task="unknown") == []
     assert judge(run, task="unknown") == []
-    assert run.handle(ev.Delivered(now=1, task="task-1")) == []
-    assert run.handle(ev.Undelivered(now=1, task="task-1", worker="worker-a", reason="")) == []
+    assert run.handle(ev.Delivered(now=1, task="task-0001")) == []
+    assert run.handle(ev.Undelivered(now=1, task="task-0001", worker="worker-a", reason="")) == []
     end(run, *WORKERS)
-    judge(run, verdict("task-1", TaskState.OPEN))
+    judge(run, verdict("task-0001", TaskState.OPEN))
     assert commit(run, "worker-a") == []
 
 
@@ -484,9 +492,9 @@ def test_one_sequence_of_events_gives_one_trace() -> None:
         run = JobRun(POLICY)
         return [
             run.handle(ev.PhasePlanned(now=0, tasks=(name(0),))),
-            run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-1"),), shortfall="")),
+            run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought("task-0001"),), shortfall="")),
             end(run, *WORKERS),
-            judge(run, verdict("task-1", TaskState.OPEN)),
+            judge(run, verdict("task-0001", TaskState.OPEN)),
         ]
 
     assert trace() == trace()

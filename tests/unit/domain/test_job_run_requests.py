@@ -16,7 +16,8 @@ from ec262.domain import job_events as ev
 from ec262.domain import pace
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict, Winner, WorkerAddress
 from ec262.domain.job import Phase, TaskName
-from ec262.domain.job_run import JobRun, RunPolicy
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_run import JobRun
 from ec262.domain.verification import Majority
 
 REPLICAS, QUORUM = 3, 2

@@ -1,11 +1,13 @@
 """The credit-aware plan."""
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.errors import InsufficientCredits
-from ec262.domain.plan import MAX_PARTITION_BYTES, PARTITION_BYTES, Plan, plan_job, plan_reduce
+from ec262.domain.plan import MAX_PARTITION_BYTES, PARTITION_BYTES, Plan, plan_job, plan_reduce, rules_for
+from ec262.domain.verification import parse_rule
 
 
 def test_humpty_dumpty_fits_a_newcomers_twelve_credits() -> None:
@@ -75,3 +77,20 @@ def test_a_plan_never_spends_the_reserve(sizes: list[int], slots: int, purse: in
     assert 1 <= plan.map_tasks <= len(sizes)
     assert plan.reduce_tasks >= 1
     assert plan.spare >= replicas
+
+
+def test_a_rule_that_adds_workers_keeps_a_reserve_for_them() -> None:
+    plan = plan_job([30] * 40, slots=100, purse=100, replicas=2, adds_workers=True)
+    assert plan.price <= 80
+    assert plan_reduce([10] * 500, attrs.evolve(plan, reduce_tasks=500), purse=50) == 19
+    with pytest.raises(InsufficientCredits, match="and a reserve for more workers") as caught:
+        plan_job([30] * 4, slots=9, purse=13, replicas=4, adds_workers=True)
+    assert caught.value.need == 14
+    assert plan_job([30] * 4, slots=9, purse=14, replicas=4, adds_workers=True).map_tasks == 1
+
+
+@given(workers=st.integers(0, 40))
+def test_rules_that_so_few_workers_suffice_for(workers: int) -> None:
+    rules = [parse_rule(spec) for spec in rules_for(workers)]
+    assert all(rule.team() <= workers for rule in rules)
+    assert bool(rules) == (workers >= 2)

@@ -97,6 +97,33 @@ def test_flags_go_before_the_callers_settings() -> None:
         ec262.run_job({}, mapper=mapper, reducer=reducer, verify="majority:3")
 
 
+class Pairs:
+    def rule_for(self, name: ec262.TaskName, purchases: int) -> ec262.Quorum:
+        return ec262.Quorum(count=2)
+
+    def replicas_to_add(self, name: ec262.TaskName, verdict: ec262.Verdict) -> int:
+        return verdict.wanted
+
+
+def test_a_rule_of_the_users_own_is_no_text() -> None:
+    own: ec262.VerificationPlan = Pairs()
+    with Session({}, {"EC262_VERIFY": "faith"}) as session:
+        with pytest.raises(ConfigurationError, match="faith"):
+            session.run_job({}, FUNCTIONS, {})
+        with pytest.raises(JobDefinitionError, match="rule_for and replicas_to_add"):
+            session.run_job({}, FUNCTIONS, {"verify": 3})
+    with Session({}, {}) as session:
+        assert session.run_job({}, FUNCTIONS, {"verify": own}) == {}
+    with Session({"verify": "majority:3"}, {}) as session:  # a flag goes before what the caller gave
+        assert session.run_job({}, FUNCTIONS, {"verify": own}) == {}
+
+
+def test_a_name_that_the_package_does_not_have_is_an_error() -> None:
+    assert ec262.Majority(replicas=3, quorum=2).spec == "majority:3:2"
+    with pytest.raises(AttributeError, match="no attribute 'Minority'"):
+        _ = ec262.Minority
+
+
 def test_marked_functions_are_used_unless_given() -> None:
     api.declared.clear()
     assert ec262.mapper(mapper) is mapper

@@ -7,6 +7,7 @@ import pytest
 from ec262.domain.commands import BoughtTask, TaskState
 from ec262.domain.errors import LimitReached, PurchaseConflict, PurchaseTooExpensive
 from ec262.domain.pool import Tie
+from ec262.domain.verification import MAX_REPLICAS
 from ec262.services.discovery_policy import Policy
 from tests.discovery_town import (
     DAY_S,
@@ -133,7 +134,7 @@ def test_nothing_is_added_after_a_win_a_dispute_or_a_deadline_or_for_others() ->
     for number, task in enumerate([won.task, disputed.task, refunded.task, UNKNOWN]):
         purchase = town.add_replicas(more_replicas(task, purchase=f"purchase-more-{number}"))
         assert (purchase.tasks, purchase.price, purchase.shortfall) == ((), 0, CLOSED)
-    too_many = town.add_replicas(more_replicas(full.task, purchase="purchase-more-9", replicas=13))
+    too_many = town.add_replicas(more_replicas(full.task, purchase="purchase-more-9", replicas=MAX_REPLICAS - 2))
     assert (too_many.tasks, too_many.shortfall) == ((), CLOSED)
     assert town.credits() == before
     town.service.accounts.open_with_grant(NEWCOMER, 12)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
+    AcceptResults,
     AddReplicas,
     AssignmentQuery,
     Assignments,
@@ -47,6 +48,7 @@ class Foremen(Protocol):
     def buy(self, token: str, command: BuyTasks) -> Purchase: ...
     def add_replicas(self, token: str, command: AddReplicas) -> Purchase: ...
     def verdicts(self, token: str, query: VerdictQuery) -> Verdicts: ...
+    def accept(self, token: str, command: AcceptResults) -> Verdicts: ...
     def dispute(self, token: str, command: BuyDisputes) -> Verdicts: ...
     def report(self, token: str, command: DeliveryReports) -> None: ...
 
@@ -128,6 +130,10 @@ class MemoryDiscovery:
                 return reply
             await asyncio.sleep(LOOK_S)
             waited_s += LOOK_S
+
+    async def accept(self, command: AcceptResults) -> Verdicts:
+        """Let provisional wins be wins."""
+        return self._service.foremen.accept(self._token, command)
 
     async def dispute(self, command: BuyDisputes) -> Verdicts:
         """Pay all who committed to tasks that none won."""

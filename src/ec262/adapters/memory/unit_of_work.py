@@ -3,46 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
+from ec262.adapters.memory.table import Journal, Table
+from ec262.adapters.memory.tasks import MemoryTasks
 from ec262.domain.accounts import Account, Invitation
-from ec262.domain.commands import TaskState
 from ec262.domain.errors import LedgerError
 from ec262.domain.ledger import Posting, Transfer, change, moved
 from ec262.domain.pool import Member
-from ec262.domain.ports.unit_of_work import Holdings
 from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.tasks import RUNNING, Task
-
-Row = TypeVar("Row")
-Journal = list[Callable[[], None]]
-
-
-class Table(Generic[Row]):
-    """Rows by key; every change leaves its undoing in the journal."""
-
-    def __init__(self, journal: Journal) -> None:
-        self.rows: dict[str, Row] = {}
-        self._journal = journal
-
-    def put(self, key: str, row: Row) -> None:
-        """Add or replace a row."""
-        self._journal.append(partial(self._restore, key, self.rows.get(key)))
-        self.rows[key] = row
-
-    def drop(self, key: str) -> None:
-        """Remove a row, if it is there."""
-        self._journal.append(partial(self._restore, key, self.rows.pop(key, None)))
-
-    def _restore(self, key: str, row: Row | None) -> None:
-        if row is None:
-            self.rows.pop(key, None)
-        else:
-            self.rows[key] = row
+from ec262.domain.runtime import RuntimeClass
+from ec262.domain.standing import EVERYBODY, Standing
 
 
 class MemoryAccounts:
@@ -123,6 +96,50 @@ class MemoryReports:
     def count(self, worker: str) -> int:
         """Return how many foremen have reported a worker."""
         return sum(pair.startswith(f"{worker}/") for pair in self._table.rows)
+
+
+class MemoryStandings:
+    """Standings by worker, and of each by foreman and runtime."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._table: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
+        self._caught: Table[Mapping[RuntimeClass, Standing]] = Table(journal)
+        self._alarm: Table[float] = Table(journal)
+
+    def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the general standings of these workers and the foremen's own."""
+        asked = {EVERYBODY, *foremen}
+        return [
+            standing
+            for worker in set(workers)
+            for (known_by, _), standing in self._table.rows.get(worker, {}).items()
+            if known_by in asked
+        ]
+
+    def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the same of workers in a runtime each."""
+        found = self.find([worker for worker, _ in known], foremen)
+        return [standing for standing in found if (standing.worker, standing.runtime) in known]
+
+    def save(self, standings: Collection[Standing]) -> None:
+        """Store standings as they are now."""
+        for standing in standings:
+            place = standing.foreman, standing.runtime
+            self._table.put(standing.worker, {**self._table.rows.get(standing.worker, {}), place: standing})
+            if standing.caught_at is not None:
+                lies = {**self._caught.rows.get(standing.worker, {}), standing.runtime: standing}
+                self._caught.put(standing.worker, lies)
+            if standing.alarmed_at is not None and standing.alarmed_at > self.alarm():
+                self._alarm.put("", standing.alarmed_at)
+
+    def caught_since(self, at: float) -> Sequence[Standing]:
+        """Return the general standings of those who were caught lying at that time or later."""
+        lies = [standing for by_runtime in self._caught.rows.values() for standing in by_runtime.values()]
+        return [each for each in lies if each.caught_at is not None and each.caught_at >= at]
+
+    def alarm(self) -> float:
+        """Return the time of the last alarm, or 0."""
+        return self._alarm.rows.get("", 0.0)
 
 
 class MemoryLedger:
@@ -208,68 +225,6 @@ class MemoryPool:
             self._table.drop(worker)
 
 
-class MemoryTasks:
-    """All tasks, and beside them those whose deadline is still to come, which most questions are about."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._table: Table[Task] = Table(journal)
-        self._running: Table[Task] = Table(journal)
-
-    def add(self, tasks: Collection[Task]) -> None:
-        """Store new tasks."""
-        self.save(tasks)
-
-    def save(self, tasks: Collection[Task]) -> None:
-        """Store tasks as they are now."""
-        for task in tasks:
-            self._table.put(task.id, task)
-            if task.state in RUNNING:
-                self._running.put(task.id, task)
-            else:
-                self._running.drop(task.id)
-
-    def find(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Return those of the tasks that exist, in the order of their ids."""
-        return [self._table.rows[task] for task in sorted(set(tasks)) if task in self._table.rows]
-
-    def locked(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Return those of the tasks that exist, in the order of their ids."""
-        return self.find(tasks)
-
-    def of_purchase(self, purchase: str) -> Sequence[Task]:
-        """Return the tasks that have replicas of a purchase, in the order of their ids."""
-        return [
-            task
-            for _, task in sorted(self._table.rows.items())
-            if any(replica.purchase == purchase for replica in task.replicas)
-        ]
-
-    def due(self, now: float, *, limit: int) -> Sequence[Task]:
-        """Return up to ``limit`` tasks whose deadline passed without having been applied."""
-        return [task for task in self._running.rows.values() if task.is_due(now)][:limit]
-
-    def busy(self, now: float) -> Mapping[str, int]:
-        """Return, for each worker, how many replicas of open tasks take its slots."""
-        return Counter(
-            replica.worker
-            for task in self._running.rows.values()
-            if task.state is TaskState.OPEN
-            for replica in task.replicas
-            if replica.takes_slot(now)
-        )
-
-    def holdings(self, foreman: str) -> Holdings:
-        """Return what a foreman has under way."""
-        held = [task.escrow for task in self._running.rows.values() if task.foreman == foreman and task.escrow > 0]
-        return Holdings(tasks=len(held), credits=sum(held))
-
-    def forget(self, now: float) -> None:
-        """Drop the tasks to be forgotten whose deadline was applied."""
-        for task in list(self._table.rows.values()):
-            if task.forgotten_at <= now and task.state not in RUNNING:
-                self._table.drop(task.id)
-
-
 class MemoryPurchases:
     """The ids that foremen made."""
 
@@ -300,6 +255,7 @@ class MemoryStore:
         self.accounts = MemoryAccounts(self.journal)
         self.invitations = MemoryInvitations(self.journal)
         self.reports = MemoryReports(self.journal)
+        self.standings = MemoryStandings(self.journal)
         self.ledger = MemoryLedger(self.journal)
         self.pool = MemoryPool(self.journal)
         self.tasks = MemoryTasks(self.journal)
@@ -318,6 +274,7 @@ class MemoryUnitOfWork:
         self.accounts = store.accounts
         self.invitations = store.invitations
         self.reports = store.reports
+        self.standings = store.standings
         self.ledger = store.ledger
         self.pool = store.pool
         self.tasks = store.tasks

@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from ec262.adapters.memory.unit_of_work import Journal, Table
+from ec262.adapters.memory.table import Journal, Table
 from ec262.domain.api2012.addresses import Endpoint
 from ec262.domain.api2012.clients import Client
 from ec262.domain.api2012.ledger import Entry, Reason, Totals

@@ -1,5 +1,6 @@
 """The tables. Constraints repeat the rules that a defect must not be able to break: nobody but the mint owes credits,
-a transfer is posted once, a refunded task has no key, and a winning digest is there exactly when a task is won.
+a transfer is posted once, a refunded task has no key and never gave it away, and a winning digest is there exactly
+when a task is won, for good or for the time being.
 
 What was released is made, and changed, by ``migrations``: a change here is a new revision there.
 """
@@ -27,10 +28,12 @@ from sqlalchemy import (
 
 from ec262.domain.commands import TaskState
 from ec262.domain.ledger import MINT
+from ec262.domain.standing import EVERYBODY
 
 metadata = MetaData()
 
-WON, SETTLED, REFUNDED = TaskState.WON.value, TaskState.SETTLED.value, TaskState.REFUNDED.value
+PROVISIONAL, WON, SETTLED = TaskState.PROVISIONAL.value, TaskState.WON.value, TaskState.SETTLED.value
+REFUNDED, LAPSED = TaskState.REFUNDED.value, TaskState.LAPSED.value
 
 CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
 """SQLite keeps such a table in the tree of its primary key, and spares a tree beside it."""
@@ -170,10 +173,17 @@ tasks = Table(
     Column("key", LargeBinary(64)),
     Column("state", String(16), nullable=False),
     Column("digest", LargeBinary(32)),
+    Column("audited", Boolean, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("released", Boolean, nullable=False),
     Index("tasks_due", "state", "deadline"),
     Index("tasks_held", "foreman", "state"),
-    CheckConstraint(f"(state IN ('{WON}', '{SETTLED}')) = (digest IS NOT NULL)", name="digest_of_win"),
-    CheckConstraint(f"(state = '{REFUNDED}') = (key IS NULL)", name="key"),
+    CheckConstraint(
+        f"(state IN ('{PROVISIONAL}', '{WON}', '{SETTLED}')) = (digest IS NOT NULL)",
+        name="digest_of_win",
+    ),
+    CheckConstraint(f"(state IN ('{REFUNDED}', '{LAPSED}')) = (key IS NULL)", name="key"),
+    CheckConstraint(f"NOT released OR state <> '{REFUNDED}'", name="refund_or_key"),
     **CLUSTERED,
 )
 replicas = Table(
@@ -195,8 +205,34 @@ replicas = Table(
     Column("paid", Boolean, nullable=False),
     Column("given_up", Boolean, nullable=False),
     Column("fetched", Boolean, nullable=False),
+    Column("trust_agreed", Double, nullable=False),
+    Column("trust_recent", Double, nullable=False),
     CheckConstraint("(digest IS NULL) = (arrival IS NULL)", name="arrival_of_digest"),
     CheckConstraint("digest IS NOT NULL OR NOT paid", name="paid_for_digest"),
     CheckConstraint("digest IS NULL OR NOT given_up", name="given_up_without_digest"),
     **CLUSTERED,
 )
+
+standings = Table(
+    "standings",
+    metadata,
+    # No foreign keys, as for replicas; and nobody in particular is in the general standings' place of a foreman.
+    Column("worker", name_type(64), primary_key=True),
+    Column("runtime", name_type(512), primary_key=True),
+    Column("foreman", name_type(64), primary_key=True),
+    Column("agreed", Double, nullable=False),
+    Column("recent", Double, nullable=False),
+    Column("alarm", Double, nullable=False),
+    Column("contributed", Double, nullable=False),
+    Column("as_of", Double, nullable=False),
+    Column("dissented", BigInteger, nullable=False),
+    Column("missed", BigInteger, nullable=False),
+    Column("audited", BigInteger, nullable=False),
+    Column("caught_at", Double),
+    Column("alarmed_at", Double),
+    CheckConstraint(f"foreman = '{EVERYBODY}' OR (caught_at IS NULL AND alarmed_at IS NULL)", name="lies_are_general"),
+    **CLUSTERED,
+)
+CAUGHT, ALARMED = text("caught_at IS NOT NULL"), text("alarmed_at IS NOT NULL")
+Index("standings_caught_at", standings.c.caught_at, sqlite_where=CAUGHT, postgresql_where=CAUGHT)
+Index("standings_alarmed_at", standings.c.alarmed_at, sqlite_where=ALARMED, postgresql_where=ALARMED)

@@ -9,6 +9,7 @@ from typing import Any
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.values import address_of, names_of, names_text, runtime_of, runtime_text
 from ec262.domain.commands import TaskState
+from ec262.domain.credibility import NOTHING_KNOWN, Trust
 from ec262.domain.tasks import Replica, Task
 
 Values = dict[str, Any]
@@ -16,10 +17,10 @@ Values = dict[str, Any]
 _tasks, _replicas = schema.tasks, schema.replicas
 _STATES = {state.value: state for state in TaskState}
 
-CHANGING_TASK = ("state", "key", "digest", "deadline", "forgotten_at")
+CHANGING_TASK = ("state", "key", "digest", "deadline", "forgotten_at", "audited", "confidence", "released")
 """What may change in a task once it is there."""
 
-CHANGING_REPLICA = ("digest", "arrival", "paid", "given_up", "fetched")
+CHANGING_REPLICA = ("digest", "arrival", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
 """What may change in a replica once it is there."""
 
 TASK_COLUMNS = (
@@ -33,6 +34,9 @@ TASK_COLUMNS = (
     _tasks.c.key,
     _tasks.c.state,
     _tasks.c.digest,
+    _tasks.c.audited,
+    _tasks.c.confidence,
+    _tasks.c.released,
 )
 REPLICA_COLUMNS = (
     _replicas.c.task,
@@ -49,6 +53,8 @@ REPLICA_COLUMNS = (
     _replicas.c.paid,
     _replicas.c.given_up,
     _replicas.c.fetched,
+    _replicas.c.trust_agreed,
+    _replicas.c.trust_recent,
 )
 
 
@@ -67,7 +73,8 @@ def tasks_of_joined(rows: Iterable[Sequence[Any]]) -> list[Task]:
 
 
 def _task(row: Sequence[Any], replicas: tuple[Replica, ...]) -> Task:
-    name, foreman, rule, runtime, packages, deadline, forgotten_at, key, state, digest = row
+    name, foreman, rule, runtime, packages, deadline, forgotten_at, key, state, *verdict = row
+    digest, audited, confidence, released = verdict
     return Task(
         id=name,
         foreman=foreman,
@@ -80,12 +87,15 @@ def _task(row: Sequence[Any], replicas: tuple[Replica, ...]) -> Task:
         replicas=replicas,
         state=_STATES[state],
         digest=digest,
+        audited=bool(audited),
+        confidence=confidence,
+        released=bool(released),
     )
 
 
 def _replica(row: Sequence[Any]) -> Replica:
     _, worker, host, port, fingerprint, purchase, drawn_at, secret, delivery_secret, *progress = row
-    digest, arrival, paid, given_up, fetched = progress
+    digest, arrival, paid, given_up, fetched, agreed, recent = progress
     return Replica(
         worker=worker,
         address=address_of(host, port, fingerprint),
@@ -98,6 +108,7 @@ def _replica(row: Sequence[Any]) -> Replica:
         paid=bool(paid),
         given_up=bool(given_up),
         fetched=bool(fetched),
+        trust=Trust(agreed=agreed, recent=recent) if agreed or recent else NOTHING_KNOWN,
     )
 
 
@@ -114,6 +125,9 @@ def task_values(task: Task) -> Values:
         "key": task.key,
         "state": task.state.value,
         "digest": task.digest,
+        "audited": task.audited,
+        "confidence": task.confidence,
+        "released": task.released,
     }
 
 
@@ -136,6 +150,8 @@ def replica_values(task: Task, *, since: int = 0) -> Iterator[Values]:
             "paid": replica.paid,
             "given_up": replica.given_up,
             "fetched": replica.fetched,
+            "trust_agreed": replica.trust.agreed,
+            "trust_recent": replica.trust.recent,
         }
 
 
@@ -149,6 +165,9 @@ def task_changes(before: Task, after: Task) -> Iterator[Values]:
             "digest": after.digest,
             "deadline": after.deadline,
             "forgotten_at": after.forgotten_at,
+            "audited": after.audited,
+            "confidence": after.confidence,
+            "released": after.released,
         }
 
 
@@ -164,4 +183,6 @@ def replica_changes(before: Task, after: Task) -> Iterator[Values]:
                 "paid": new.paid,
                 "given_up": new.given_up,
                 "fetched": new.fetched,
+                "trust_agreed": new.trust.agreed,
+                "trust_recent": new.trust.recent,
             }

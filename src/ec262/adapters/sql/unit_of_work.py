@@ -16,6 +16,7 @@ from ec262.adapters.sql.engines import for_snapshots, open_engine, speakable
 from ec262.adapters.sql.ledger import SqlLedger
 from ec262.adapters.sql.repositories import SqlAccounts, SqlInvitations, SqlPool, SqlPurchases, SqlReports
 from ec262.adapters.sql.revisions import bring_up_to_date
+from ec262.adapters.sql.standings import SqlStandings
 from ec262.adapters.sql.statements import Statements, translated
 from ec262.adapters.sql.tasks import SqlTasks
 from ec262.domain.errors import ConfigurationError
@@ -29,6 +30,7 @@ class SqlUnitOfWork:
     accounts: SqlAccounts
     invitations: SqlInvitations
     reports: SqlReports
+    standings: SqlStandings
     ledger: SqlLedger
     pool: SqlPool
     tasks: SqlTasks
@@ -51,6 +53,7 @@ class SqlUnitOfWork:
         self.accounts = SqlAccounts(statements)
         self.invitations = SqlInvitations(statements)
         self.reports = SqlReports(statements)
+        self.standings = SqlStandings(statements)
         self.ledger = SqlLedger(statements)
         self.pool = SqlPool(statements)
         self.tasks = SqlTasks(statements)

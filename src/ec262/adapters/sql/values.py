@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import attrs
 import msgspec
 
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.runtime import RuntimeClass
+
+ANY = "any"
+"""In the place of a Python's version, which is for people."""
 
 
 def runtime_text(runtime: RuntimeClass) -> str:
@@ -19,6 +23,12 @@ def runtime_text(runtime: RuntimeClass) -> str:
 def runtime_of(text: str) -> RuntimeClass:
     """Read a runtime class."""
     return msgspec.json.decode(text, type=RuntimeClass)
+
+
+@lru_cache(maxsize=256)
+def runtime_key(runtime: RuntimeClass) -> str:
+    """Write a runtime class so that equal ones have the same text: without what they tell people."""
+    return runtime_text(attrs.evolve(runtime, python=attrs.evolve(runtime.python, version=ANY)))
 
 
 @lru_cache(maxsize=256)

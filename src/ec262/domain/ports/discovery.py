@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery
 from ec262.domain.commands import (
+    AcceptResults,
     AddReplicas,
     AssignmentQuery,
     Assignments,
@@ -74,6 +75,10 @@ class ForemanDiscovery(Accounts, Protocol):
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
         """Tell the state of tasks that this account bought; what it did not buy is left out. Returns when one of them
         is decided, or ``wait_s`` are over."""
+        ...
+
+    async def accept(self, command: AcceptResults) -> Verdicts:
+        """Let provisional wins be wins; tell the tasks' state. Those whose worker was caught are open again."""
         ...
 
     async def dispute(self, command: BuyDisputes) -> Verdicts:

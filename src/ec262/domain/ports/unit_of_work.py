@@ -2,8 +2,8 @@
 
 Units of work may run side by side, in several processes. What one has locked, or changed, nobody else locks or changes
 until it ends; what was only read may be old. Locks are taken in one order, so that nobody waits in a circle: the pool,
-then tasks (by id), then whatever else. Every method raises DiscoveryUnavailable when the storage does not answer, or
-two units of work stood in each other's way; to repeat the whole unit of work then is safe.
+then tasks (by id), then standings (by worker), then whatever else. Every method raises DiscoveryUnavailable when the
+storage does not answer, or two units of work stood in each other's way; to repeat the whole unit of work then is safe.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ec262.domain.accounts import Account, Invitation
 from ec262.domain.ledger import Posting, Transfer
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
+from ec262.domain.runtime import RuntimeClass
+from ec262.domain.standing import Standing
 from ec262.domain.tasks import Task
 
 
@@ -94,6 +96,31 @@ class ReportRepository(Protocol):
 
     def count(self, worker: str) -> int:
         """Return how many foremen have reported a worker."""
+        ...
+
+
+class StandingRepository(Protocol):
+    """How far workers are known."""
+
+    def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return what there is about these workers: the general standings and the foremen's own, of every runtime."""
+        ...
+
+    def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the same of workers in a runtime each, and let nobody else return it so until this unit of work ends,
+        even where there is nothing yet. To be asked once in a unit of work, for all that it will save."""
+        ...
+
+    def save(self, standings: Collection[Standing]) -> None:
+        """Store locked or new standings as they are now."""
+        ...
+
+    def caught_since(self, at: float) -> Sequence[Standing]:
+        """Return the general standings of those who were caught lying at that time or later."""
+        ...
+
+    def alarm(self) -> float:
+        """Return the time of the last alarm (Unix seconds), or 0."""
         ...
 
 
@@ -229,6 +256,11 @@ class UnitOfWork(Protocol):
     @property
     def reports(self) -> ReportRepository:
         """Which winners did not deliver."""
+        ...
+
+    @property
+    def standings(self) -> StandingRepository:
+        """How far workers are known."""
         ...
 
     @property

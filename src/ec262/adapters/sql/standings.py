@@ -1,0 +1,76 @@
+"""What is known of workers over one open transaction: a few statements for all workers of a batch of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, text
+
+from ec262.adapters.sql import schema
+from ec262.adapters.sql.dialects import one_of, upsert
+from ec262.adapters.sql.statements import Statements
+from ec262.adapters.sql.values import runtime_key, runtime_of
+from ec262.domain.runtime import RuntimeClass
+from ec262.domain.standing import EVERYBODY, Standing
+
+Values = dict[str, Any]
+
+_standings = schema.standings
+_NAMES = [column.name for column in _standings.columns]
+
+_FIND = select(_standings).where(one_of(_standings.c.worker, "workers"), one_of(_standings.c.foreman, "foremen"))
+_LOCK = _FIND.order_by(*_standings.primary_key.columns).with_for_update()
+_MAKE = text(str(insert(_standings).compile()) + " ON CONFLICT DO NOTHING")
+_SAVE = upsert(_standings)
+_CAUGHT = select(_standings).where(_standings.c.caught_at >= bindparam("since"))
+_ALARM = select(func.max(_standings.c.alarmed_at)).where(schema.ALARMED)
+
+
+class SqlStandings:
+    """Standings; what one foreman knows of a worker is locked with the general standing, which is made for that."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the general standings of these workers and the foremen's own."""
+        names = {"workers": sorted(set(workers)), "foremen": [EVERYBODY, *foremen]}
+        return list(map(_standing, self._statements.fetch(_FIND, names)))
+
+    def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the same of workers in a runtime each, and lock it. General standings that are not there are made
+        first, in order, and then all are locked in the same order: so nobody waits in a circle."""
+        if not known:
+            return []
+        blank = {(worker, runtime_key(runtime)): Standing(worker=worker, runtime=runtime) for worker, runtime in known}
+        self._statements.change_each(_MAKE, [_values(blank[key]) for key in sorted(blank)])
+        names = {"workers": sorted({worker for worker, _ in blank}), "foremen": [EVERYBODY, *foremen]}
+        rows = self._statements.fetch(_LOCK, names)
+        return [_standing(row) for row in rows if (row[0], row[1]) in blank]
+
+    def save(self, standings: Collection[Standing]) -> None:
+        """Store standings as they are now."""
+        self._statements.change_each(_SAVE, _in_order(map(_values, standings)))
+
+    def caught_since(self, at: float) -> Sequence[Standing]:
+        """Return the general standings of those who were caught lying at that time or later."""
+        return list(map(_standing, self._statements.fetch(_CAUGHT, {"since": at})))
+
+    def alarm(self) -> float:
+        """Return the time of the last alarm, or 0."""
+        (last,) = self._statements.column(_ALARM)
+        return float(last or 0.0)
+
+
+def _in_order(rows: Iterable[Values]) -> list[Values]:
+    return sorted(rows, key=lambda row: (row["worker"], row["runtime"], row["foreman"]))
+
+
+def _standing(row: Sequence[Any]) -> Standing:
+    values = dict(zip(_NAMES, row, strict=True))
+    return Standing(**values | {"runtime": runtime_of(values["runtime"])})
+
+
+def _values(standing: Standing) -> Values:
+    return {name: getattr(standing, name) for name in _NAMES} | {"runtime": runtime_key(standing.runtime)}

@@ -1,0 +1,81 @@
+"""How likely a worker, or workers who say the same, are wrong: an estimate from how often they were right before.
+
+The reasoning is Sarmenta's (L. F. G. Sarmenta, "Sabotage-tolerance mechanisms for volunteer computing systems", Future
+Generation Computer Systems 18(4), 2002): a worker that passed ``n`` checks and failed none lies with a probability that
+falls with ``n``, whatever its rate of lying, because who lies often is soon caught. Two things are taken more
+strictly. Saboteurs may collude, all lying in the same tasks, so that the word of two is not two words; and the rate
+may be small, in which case its damage is, so that rates below ``LEAST_RATE`` are left to the audits that never stop.
+
+With prior odds ``ODDS`` that a worker is a saboteur, and saboteurs who lie in a share ``s`` of all tasks, ``m`` workers
+that were right ``n`` times in all are wrong together with odds of at most
+
+    max over s of  ODDS ** m * s * (1 - s) ** n
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import attrs
+
+SABOTEURS = 0.2
+"""The share of saboteurs among workers of whom nothing is known: Sarmenta's and iExec's assumption, too."""
+
+ODDS = SABOTEURS / (1 - SABOTEURS)
+
+LEAST_RATE = 0.1
+"""Saboteurs are taken to lie at least in so many of their tasks."""
+
+MOST_AGREED = 200.0
+"""What is known of a worker does not grow beyond so many tasks."""
+
+RECENT = 10.0
+"""After an alarm nobody's word suffices alone who was not right beside others so often since."""
+
+Digest = TypeVar("Digest", bound=Hashable)
+
+
+@attrs.frozen(kw_only=True)
+class Trust:
+    """How far a worker is known: in how many tasks it was right beside others (older ones count for less), and in how
+    many of them since the last alarm. Without an alarm these are the same."""
+
+    agreed: float = 0.0
+    recent: float = 0.0
+
+
+NOTHING_KNOWN = Trust()
+
+
+def alone_suffices(trust: Trust) -> bool:
+    """Tell whether an alarm does not stand against believing a worker alone."""
+    return trust.recent >= RECENT
+
+
+def weight(group: Sequence[Trust]) -> float:
+    """Return the logarithm of the odds that workers who say the same are right, at least."""
+    agreed = sum(min(trust.agreed, MOST_AGREED) for trust in group)
+    rate = max(LEAST_RATE, 1 / (agreed + 1))
+    caught = agreed * math.log1p(-rate) if agreed else 0.0
+    return -len(group) * math.log(ODDS) - math.log(rate) - caught
+
+
+def confidences(groups: Mapping[Digest, Sequence[Trust]]) -> dict[Digest, float]:
+    """Return the probability of each digest to be right, given who supports it: one of them is, or none."""
+    weights = {digest: weight(group) for digest, group in groups.items()}
+    total = _sum_of_exponentials([0.0, *weights.values()])
+    return {digest: math.exp(each - total) for digest, each in weights.items()}
+
+
+def error_bound(group: Sequence[Trust], rivals: Sequence[Sequence[Trust]] = ()) -> float:
+    """Return the probability that workers who say the same are wrong, beside rivals who say other things."""
+    others = [0.0, *(weight(rival) for rival in rivals)]
+    return math.exp(_sum_of_exponentials(others) - _sum_of_exponentials([*others, weight(group)]))
+
+
+def _sum_of_exponentials(logarithms: Sequence[float]) -> float:
+    """Return the logarithm of the sum."""
+    most = max(logarithms)
+    return most + math.log(math.fsum(math.exp(each - most) for each in logarithms))

@@ -1,0 +1,217 @@
+"""The part of a job's state machine that buys: tasks, workers for tasks that lack them, and lost tasks anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import islice
+
+from ec262.domain.commands import MAX_BATCH, MAX_ORDERS, BoughtReplica, BoughtTask, ReplicaOrder
+from ec262.domain.errors import Ec262Error, InsufficientCredits, NoEligibleWorkers, TaskAbandoned
+from ec262.domain.job_events import Added, Bought, Buy, Dispatch, Extend, Fail, Instruction, TooPoor
+from ec262.domain.job_state import JobState, Retry
+from ec262.domain.job_task import Attempt, RunningTask, Step
+from ec262.domain.verification import VerificationRule
+
+NO_QUORUM = "no quorum of equal results"
+NOBODY_TO_ADD = "no quorum of equal results, and nobody else to ask"
+DIFFERENT = (
+    "if nobody lied, the functions give different results on different machines: look for time, id(), os.urandom, "
+    "the order of sets, random generators of your own"
+)
+
+
+class Purchases:
+    """Buys what is wanted, one purchase at a time; workers for tasks that lack them go before new tasks."""
+
+    def __init__(self, state: JobState) -> None:
+        self._state = state
+        self._refunds: list[float] = []
+        self._idle_since: float | None = None
+        self.buy_from = -math.inf
+        """What becomes wanted before is bought then, together."""
+
+    # --- when -------------------------------------------------------------------------------------------------------
+
+    def buy_soon(self, now: float) -> list[Instruction]:
+        """Buy what is wanted, with what else will be by then: slots become free one by one."""
+        count = self._state.count
+        may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(Step.BUYING, Step.EXTENDING)
+        if now >= self.buy_from or not may_wait:
+            return self.buy_wanted(now, slots_may_be_free=True)
+        for retry, step in self._retries():
+            if count(step):
+                retry.no_later_than(self.buy_from)
+        return self._state.wake(now)
+
+    def buy_wanted(self, now: float, *, slots_may_be_free: bool = False) -> list[Instruction]:
+        """Buy what is wanted, unless a purchase is under way. What nobody was to be had for waits for its next try."""
+        if self._state.count(Step.BUYING, Step.EXTENDING):
+            return self._state.wake(now)
+        due = [(retry, step) for retry, step in self._retries() if slots_may_be_free or retry.is_due(now)]
+        for retry, _ in due:
+            retry.at = None
+        wanted = next((step for _, step in due if self._state.count(step)), None)
+        if wanted is None:
+            return self._state.wake(now)
+        self.buy_from = now + self._state.pace.pause_s
+        return [self._extend() if wanted is Step.LACKING else self._buy(), *self._state.wake(now)]
+
+    def _retries(self) -> Iterable[tuple[Retry, Step]]:
+        return (self._state.replicas_retry, Step.LACKING), (self._state.tasks_retry, Step.WANTED)
+
+    # --- what -------------------------------------------------------------------------------------------------------
+
+    def _buy(self) -> Instruction:
+        """Buy the tasks that have waited longest, as many as have the same rule."""
+        tasks = self._state.tasks
+        rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
+        alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
+        batch = list(islice(alike, MAX_BATCH))
+        for task in batch:
+            tasks.move(task, "buy")
+        return Buy(tasks=tuple(task.name for task in batch), rule=rule.spec, avoid=self._avoid())
+
+    def _rule_of(self, task: RunningTask) -> VerificationRule:
+        if task.rule is None:
+            task.rule = self._state.policy.rule_of(task.name, task.purchases)
+        return task.rule
+
+    def _extend(self) -> Instruction:
+        batch = list(islice(self._state.tasks.at(Step.LACKING), MAX_ORDERS))
+        for task in batch:
+            self._state.tasks.move(task, "order")
+        attempts = [task.current for task in batch]
+        orders = tuple(ReplicaOrder(task=attempt.bought.task, replicas=attempt.lacking) for attempt in attempts)
+        return Extend(tasks=tuple(task.name for task in batch), orders=orders, avoid=self._avoid())
+
+    def _avoid(self) -> tuple[str, ...]:
+        return tuple(self._state.avoid)[:MAX_BATCH]
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Bought | Added | TooPoor) -> list[Instruction]:
+        """Take in discovery's answer to a purchase."""
+        match event:
+            case Bought():
+                return self._on_bought(event)
+            case Added():
+                return self._on_added(event)
+            case TooPoor():
+                return self._on_too_poor(event)
+
+    def _on_bought(self, event: Bought) -> list[Instruction]:
+        """Send out the work; try again for what was not assigned."""
+        dispatches: list[Instruction] = []
+        for name, bought in zip(event.asked, event.tasks, strict=False):
+            dispatches += self._assigned(self._state.tasks[name], bought, event.now)
+        short = event.asked[len(event.tasks) :]
+        for name in short:
+            self._state.tasks.move(self._state.tasks[name], "unassigned")
+        self._try_again(self._state.tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
+        if self._out_of_luck(event.now, got_some=bool(event.tasks)):
+            waited = f"no worker could be had for {self._state.policy.patience_s:g} s"
+            return [Fail(error=NoEligibleWorkers(f"{waited}: {event.shortfall}"))]
+        return [*dispatches, *self.buy_wanted(event.now)]
+
+    def _assigned(self, task: RunningTask, bought: BoughtTask, now: float) -> Iterable[Instruction]:
+        self._state.tasks.move(task, "assigned")
+        task.purchases += 1
+        task.attempt = Attempt(rule=self._rule_of(task), bought=bought, deadline=now + bought.deadline_s)
+        self._state.by_id[bought.task] = task
+        return self._dispatched(task, bought.task, bought.replicas, now)
+
+    def _dispatched(
+        self, task: RunningTask, task_id: str, replicas: Iterable[BoughtReplica], now: float
+    ) -> Iterable[Instruction]:
+        self._state.watch_soon(now)
+        return [Dispatch(name=task.name, task=task_id, replica=replica) for replica in replicas]
+
+    def _on_added(self, event: Added) -> list[Instruction]:
+        """Send the work to the workers that were added. What none were added to may have been decided meanwhile: it is
+        asked after, and else tried again until its deadline, or until nothing runs and patience is at its end."""
+        state = self._state
+        added = {bought.task: bought for bought in event.tasks}
+        instructions: list[Instruction] = []
+        short: list[tuple[RunningTask, Attempt]] = []
+        for name in event.asked:
+            task, attempt = state.tasks[name], state.tasks[name].current
+            more = added.get(attempt.bought.task)
+            state.tasks.move(task, "not added" if more is None else "added")
+            if more is None:
+                short.append((task, attempt))
+                state.ripe[attempt.bought.task] = attempt
+            else:
+                attempt.extend(more, event.now)
+                instructions += self._dispatched(task, more.task, more.replicas, event.now)
+        self._try_again(state.replicas_retry, event.now, got_some=bool(added), short=bool(short))
+        if self._out_of_luck(event.now, got_some=bool(added)):
+            self._idle_since = None
+            instructions += [each for task, attempt in short for each in self._lost(task, attempt, NOBODY_TO_ADD)]
+        return [*instructions, *self.buy_wanted(event.now)]
+
+    def _on_too_poor(self, event: TooPoor) -> list[Instruction]:
+        """Wait for the refund of a lost task, if one is to come; else give up."""
+        state = self._state
+        extending = any(state.tasks[name].step is Step.EXTENDING for name in event.asked)
+        for name in event.asked:
+            state.tasks.move(state.tasks[name], "not added" if extending else "unassigned")
+        self._refunds = [at for at in self._refunds if at > event.now]
+        if not self._refunds:
+            again = any(state.tasks[name].purchases for name in event.asked)
+            why = "for a task that has to be bought again" if again else "to go on"
+            if extending:
+                why = "for more workers, where those asked differ or gave no result"
+            return [Fail(error=InsufficientCredits(have=event.have, need=event.need, why=why))]
+        (state.replicas_retry if extending else state.tasks_retry).at = min(self._refunds)
+        return state.wake(event.now)
+
+    def _try_again(self, retry: Retry, now: float, *, got_some: bool, short: bool) -> None:
+        if got_some:
+            retry.pause_s = retry.first_s
+        if short:
+            # While tasks run, the slots that they free are heard of: only what others free has to be asked for.
+            hears = self._state.count(Step.RUNNING) > 0
+            retry.later(now, least_s=self._state.seldom_s if hears else 0.0)
+
+    def _out_of_luck(self, now: float, *, got_some: bool) -> bool:
+        """Tell whether nobody could be had for too long while nothing ran."""
+        if got_some or self._state.count(Step.RUNNING, Step.FETCHING):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        else:
+            return now - self._idle_since >= self._state.policy.patience_s
+        return False
+
+    # --- what was lost ----------------------------------------------------------------------------------------------
+
+    def lose(
+        self, task: RunningTask, attempt: Attempt, why: str, now: float, *, again: bool = True
+    ) -> list[Instruction]:
+        """Give this purchase of a task up and want it again, from others, as often as the policy allows; or, if
+        ``again`` would be of no use, give up the job."""
+        return self._lost(task, attempt, why, again=again) or self.buy_soon(now)
+
+    def _lost(self, task: RunningTask, attempt: Attempt, why: str, *, again: bool = True) -> list[Instruction]:
+        workers = [replica.worker for replica in attempt.bought.replicas]
+        silent = [worker for worker in workers if worker in attempt.ended or worker not in attempt.committed]
+        # Where all committed and still none won, who lied is not known: others are to try.
+        self._state.avoid |= dict.fromkeys(silent or workers)
+        if attempt.verdict is None:
+            self._refunds.append(attempt.deadline + self._state.policy.grace_s)
+        task.give_up(why)
+        self._state.ripe.pop(attempt.bought.task, None)
+        if task.purchases >= self._state.policy.attempts or not again:
+            hint = self._hint() if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
+            error: Ec262Error = TaskAbandoned(
+                task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
+            )
+            return [Fail(error=error)]
+        self._state.tasks.move(task, "lost")
+        return []
+
+    def _hint(self) -> str:
+        """Say why workers may differ; what was found in one task goes for the others."""
+        found = self._state.diagnosis
+        return DIFFERENT if found is None else f"workers differ in {found}"

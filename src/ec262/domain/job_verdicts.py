@@ -1,0 +1,147 @@
+"""The part of a job's state machine that asks discovery for verdicts, and does what they call for."""
+
+from __future__ import annotations
+
+import attrs
+
+from ec262.domain.commands import TaskState, Verdict
+from ec262.domain.job_disputes import Disputes
+from ec262.domain.job_events import AskVerdicts, Fetch, Instruction, Judged
+from ec262.domain.job_purchases import NO_QUORUM, Purchases
+from ec262.domain.job_state import JobState
+from ec262.domain.job_task import Attempt, RunningTask, Step
+from ec262.domain.verification import MAX_REPLICAS
+from ec262.domain.verification_plan import adds_workers, replicas_to_add
+
+WINS = frozenset({TaskState.WON, TaskState.SETTLED, TaskState.PROVISIONAL})
+"""Key, digest and winners are there; by one worker's word in the last of these."""
+
+
+class Verdicts:
+    """Asks together after what is ripe; fetches what won, extends what lacks workers, gives up what cannot win."""
+
+    def __init__(self, state: JobState, purchases: Purchases, disputes: Disputes) -> None:
+        self._state = state
+        self._purchases = purchases
+        self._disputes = disputes
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def ask(self, attempt: Attempt, now: float) -> list[Instruction]:
+        """Ask after a task, at once or with others."""
+        self._state.ripe[attempt.bought.task] = attempt
+        return self._ask_soon(now)
+
+    def ask_if_due(self, now: float) -> list[Instruction]:
+        """Ask after what is ripe, if it has waited long enough."""
+        return self._ask_soon(now) if self._state.ripe and now >= self._state.ask_from else []
+
+    def _ask_soon(self, now: float) -> list[Instruction]:
+        """Ask after the ripe tasks, with those that are ripe by then; at once if there is no other to wait for."""
+        state = self._state
+        if now < state.ask_from and len(state.ripe) < state.count(Step.RUNNING):
+            return state.wake(now)
+        state.ask_from = now + state.pace.pause_s
+        ripe, state.ripe = state.ripe, {}
+        return [AskVerdicts(tasks=tuple(ripe), heard=tuple(attempt.heard for attempt in ripe.values()))]
+
+    def watch_if_due(self, now: float) -> list[Instruction]:
+        """Watch what runs, if the time has come."""
+        state = self._state
+        if state.poll_at is None or now < state.poll_at:
+            return []
+        state.poll_at = None
+        running = [task.current.bought.task for task in state.tasks.at(Step.RUNNING)]
+        return [AskVerdicts(tasks=tuple(running))] if running else []
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def on_judged(self, event: Judged) -> list[Instruction]:
+        """Take in discovery's answer."""
+        verdicts = {verdict.task: verdict for verdict in event.verdicts}
+        heard = dict(zip(event.asked, event.heard or (), strict=False))
+        instructions: list[Instruction] = []
+        for task_id in event.asked:
+            current = self._state.current(task_id, Step.RUNNING, Step.LACKING)
+            if current is not None:
+                task, attempt = current
+                up_to_date = heard.get(task_id) == attempt.heard
+                instructions += self.judge(task, attempt, verdicts.get(task_id), event.now, up_to_date=up_to_date)
+        if event.heard is None:
+            self._state.watch_soon(event.now)
+            instructions += self._state.wake(event.now)
+        return instructions
+
+    def judge(
+        self, task: RunningTask, attempt: Attempt, verdict: Verdict | None, now: float, *, up_to_date: bool
+    ) -> list[Instruction]:
+        """Do what a verdict on a task that runs, or lacks workers, calls for."""
+        if verdict is None:
+            return self._purchases.lose(task, attempt, "discovery has forgotten it", now)
+        if verdict.state in WINS:
+            return self._win(task, attempt, verdict, now)
+        if verdict.state in {TaskState.REFUNDED, TaskState.LAPSED} or now >= attempt.deadline:
+            return self._purchases.lose(task, attempt, "the deadline passed", now)
+        why = self._why_stuck(attempt, verdict, up_to_date=up_to_date)
+        return self._unstick(task, attempt, verdict, why, now) if why else []
+
+    def _win(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
+        self._state.tasks.move(task, "won")
+        self._state.ripe.pop(attempt.bought.task, None)
+        attempt.verdict = verdict
+        winners = [winner.worker for winner in verdict.winners]
+        attempt.committed.update(winners)
+        if task.kept is not None and task.kept == verdict.digest:
+            self.keep(task, attempt)
+            return self._purchases.buy_soon(now)
+        # Last whoever failed us before: it may take its time to fail us again.
+        attempt.untried = sorted(winners, key=self._state.avoid.__contains__)
+        # The committed replicas have freed their slots: what is still wanted may fit now.
+        return [*self.fetch(task, attempt, now), *self._purchases.buy_soon(now)]
+
+    def fetch(self, task: RunningTask, attempt: Attempt, now: float) -> list[Instruction]:
+        """Ask the next winner for the result."""
+        if attempt.verdict is None or not attempt.untried:
+            return self._purchases.lose(task, attempt, "no winner delivered", now)
+        replica = attempt.replica(attempt.untried.pop(0))
+        return [Fetch(name=task.name, replica=replica, verdict=attempt.verdict)]
+
+    def keep(self, task: RunningTask, attempt: Attempt) -> None:
+        """The result that won is there."""
+        self._state.tasks.move(task, "delivered alone" if attempt.lone else "delivered")
+        task.kept = attempt.verdict.digest if attempt.verdict else None
+
+    def _why_stuck(self, attempt: Attempt, verdict: Verdict, *, up_to_date: bool) -> str:
+        """Return why a purchase cannot win with the workers that it has, or an empty string if it still may."""
+        if not up_to_date:
+            # An answer to an older question knows nothing of what was committed since. That nobody can commit any more
+            # is believed the second time: workers tell why, and that may be on its way.
+            before, attempt.doomed = attempt.doomed, verdict.outstanding == 0
+            return NO_QUORUM if before and attempt.doomed else ""
+        if not attempt.outstanding:
+            return NO_QUORUM
+        if not attempt.rule.enough(verdict.committed + attempt.outstanding):
+            return "too few replicas left"
+        return ""
+
+    def _unstick(
+        self, task: RunningTask, attempt: Attempt, verdict: Verdict, why: str, now: float
+    ) -> list[Instruction]:
+        """Want more workers for it, if its rule does and it has room; else give it up."""
+        coming = min(attempt.outstanding, verdict.outstanding)
+        if adds_workers(attempt.rule):
+            # Discovery counts on everybody who has not given up; the foreman knows who was lost.
+            verdict = attrs.evolve(verdict, wanted=verdict.wanted + verdict.outstanding - coming)
+            if coming and not verdict.wanted:
+                return []  # what they commit decides how many more there must be
+        lacking = replicas_to_add(self._state.policy.rule, task.name, verdict)
+        if verdict.state is not TaskState.OPEN or not 0 < lacking <= MAX_REPLICAS - len(attempt.bought.replicas):
+            if why == NO_QUORUM and self._disputes.is_worthwhile(verdict):
+                return self._disputes.buy(task)
+            return self._purchases.lose(task, attempt, why, now)
+        attempt.lacking = lacking
+        if task.step is Step.LACKING:
+            return []  # it is ordered when there is a chance to get them
+        self._state.tasks.move(task, "lack")
+        self._state.avoid |= dict.fromkeys(worker for worker in attempt.ended if worker not in attempt.committed)
+        return self._purchases.buy_soon(now)

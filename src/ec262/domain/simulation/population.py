@@ -1,0 +1,182 @@
+"""Simulated workers: honest ones, saboteurs of several kinds, and machines that are slow or vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+import attrs
+from attrs import validators as v
+
+TRUTH = 0
+"""The answer to every task; all others are wrong."""
+
+LIE = 1
+"""What colluding saboteurs say alike. Answers beyond it are one worker's own."""
+
+SLOWNESS = 8.0
+"""How much longer a slow machine takes."""
+
+VANISHING = 0.1
+"""The share of its tasks that a vanishing machine never ends."""
+
+_MASK = (1 << 64) - 1
+_share = [v.ge(0.0), v.le(1.0)]
+
+
+class Dice(Protocol):
+    """Where all chance comes from: Python's ``random.Random`` is one."""
+
+    def random(self) -> float:
+        """Return a number from 0 up to, not including, 1."""
+        ...
+
+    def randrange(self, stop: int, /) -> int:
+        """Return a whole number from 0 up to, not including, ``stop``."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """Who the ``workers`` are.
+
+    The share ``saboteurs`` of them lies in a share ``lie_rate`` of all tasks: in the same ones if they toss a
+    ``common_coin``. ``colluding`` ones say all the same then, others each something else. In its first ``sleep`` tasks
+    a saboteur is honest. With ``renames`` it takes a new name when a lie of its is found. ``lazies`` never compute and
+    commit something old instead; ``slow`` and ``vanishing`` are shares, too.
+    """
+
+    name: str
+    title: str = ""
+    workers: int = attrs.field(default=200, validator=v.ge(1))
+    saboteurs: float = attrs.field(default=0.0, validator=_share)
+    lie_rate: float = attrs.field(default=1.0, validator=_share)
+    colluding: bool = True
+    common_coin: bool = True
+    sleep: int = attrs.field(default=0, validator=v.ge(0))
+    renames: bool = False
+    lazies: float = attrs.field(default=0.0, validator=_share)
+    slow: float = attrs.field(default=0.0, validator=_share)
+    vanishing: float = attrs.field(default=0.0, validator=_share)
+
+
+SCENARIOS = (
+    Scenario(name="always", title="f = 0.20, always lie", saboteurs=0.2),
+    Scenario(name="tenth", title="f = 0.20, lie in one of ten", saboteurs=0.2, lie_rate=0.1),
+    Scenario(
+        name="tenth-apart",
+        title="f = 0.20, lie in one of ten, each by its own coin",
+        saboteurs=0.2,
+        lie_rate=0.1,
+        common_coin=False,
+    ),
+    Scenario(name="sleepers", title="f = 0.20, honest for 500 tasks each", saboteurs=0.2, sleep=500),
+    Scenario(name="naps", title="f = 0.20, honest for 100 tasks each", saboteurs=0.2, sleep=100),
+    Scenario(name="few", title="f = 0.05, always lie", saboteurs=0.05),
+    Scenario(name="renamed", title="f = 0.20, a new name after each lie found", saboteurs=0.2, renames=True),
+    Scenario(name="nobody", title="nobody lies"),
+    Scenario(
+        name="loners", title="f = 0.20, always lie, each otherwise", saboteurs=0.2, colluding=False, common_coin=False
+    ),
+    Scenario(name="lazy", title="one in five commits old results", lazies=0.2),
+    Scenario(
+        name="machines",
+        title="f = 0.20, always lie; others slow or vanishing",
+        saboteurs=0.2,
+        slow=0.2,
+        vanishing=0.2,
+    ),
+)
+
+
+@attrs.define(eq=False, kw_only=True)
+class Actor:
+    """A simulated worker. ``name`` counts the names that were ever taken; ``pace`` is how many times the usual time it
+    takes; ``done`` is how many tasks it has had."""
+
+    name: int
+    place: int
+    saboteur: bool
+    lazy: bool
+    vanishes: bool
+    pace: float
+    done: int = 0
+    lied: bool = False
+
+
+class Population:
+    """The workers of a scenario. All chance is the dice's, but for the saboteurs' common coin, which is the same for
+    every policy that is tried with the same ``salt``."""
+
+    def __init__(self, scenario: Scenario, dice: Dice, *, salt: int) -> None:
+        self.scenario = scenario
+        self._dice = dice
+        self._salt = salt
+        count = scenario.workers
+        places = list(range(count))
+        for at in range(count - 1, 0, -1):
+            other = dice.randrange(at + 1)
+            places[at], places[other] = places[other], places[at]
+        saboteurs = round(scenario.saboteurs * count)
+        lazies = saboteurs + round(scenario.lazies * count)
+        slow = {place for place in range(count) if dice.random() < scenario.slow}
+        self.actors = [
+            Actor(
+                name=place,
+                place=place,
+                saboteur=rank < saboteurs,
+                lazy=saboteurs <= rank < lazies,
+                vanishes=dice.random() < scenario.vanishing,
+                pace=(0.5 + dice.random()) * (SLOWNESS if place in slow else 1.0),
+            )
+            for place, rank in enumerate(places)
+        ]
+        self.names = count
+
+    @property
+    def woken(self) -> int:
+        """How many saboteurs have lied."""
+        return sum(actor.lied for actor in self.actors)
+
+    def draw(self, without: Collection[int] = ()) -> Actor | None:
+        """Return any worker but those at these places, or None if there is no other."""
+        if len(without) >= len(self.actors):
+            return None
+        while True:
+            place = self._dice.randrange(len(self.actors))
+            if place not in without:
+                return self.actors[place]
+
+    def answer(self, actor: Actor, task: int) -> int | None:
+        """Let a worker do a task; return what it says, or None if it never says anything."""
+        done, actor.done = actor.done, actor.done + 1
+        if actor.vanishes and self._dice.random() < VANISHING:
+            return None
+        if actor.lazy:
+            return LIE + 1 + actor.name
+        if actor.saboteur and done >= self.scenario.sleep and self._lies(task):
+            actor.lied = True
+            return LIE if self.scenario.colluding else LIE + 1 + actor.name
+        return TRUTH
+
+    def _lies(self, task: int) -> bool:
+        chance = _coin(task, self._salt) if self.scenario.common_coin else self._dice.random()
+        return chance < self.scenario.lie_rate
+
+    def found_out(self, actor: Actor) -> Actor:
+        """Tell that a wrong answer of an actor's was found; return who is in its place then."""
+        if not (self.scenario.renames and actor.saboteur) or self.actors[actor.place] is not actor:
+            return self.actors[actor.place]
+        heir = attrs.evolve(actor, name=self.names, done=0)
+        self.names += 1
+        self.actors[actor.place] = heir
+        return heir
+
+
+def _coin(task: int, salt: int) -> float:
+    """Return a number from 0 to 1 that looks random and is the task's: splitmix64 (Steele, Lea and Flood, "Fast
+    splittable pseudorandom number generators", OOPSLA 2014)."""
+    bits = (task * 0x9E3779B97F4A7C15 + salt * 0xD1B54A32D192ED03 + 0x9E3779B97F4A7C15) & _MASK
+    bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK
+    return (bits ^ (bits >> 31)) / (1 << 64)

@@ -1,0 +1,39 @@
+"""``python -m ec262.entrypoints.recheck REPORT.json``: do a job's verdicts follow from its workers' votes?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ec262.adapters.receipt_files import read_report, summary_lines
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.messages import printable
+from ec262.domain.receipts import recheck
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check a report again; the exit status is 0 if every verdict follows, 1 if not, 2 if it cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ec262.entrypoints.recheck",
+        description="Adjudicate every task of a job's report again, from its workers' votes.",
+    )
+    parser.add_argument("report", type=Path, metavar="REPORT.json", help="what foreman --report wrote")
+    arguments = parser.parse_args(argv)
+    try:
+        receipt = read_report(arguments.report)
+    except ConfigurationError as error:
+        print(f"ec262: {error}", file=sys.stderr)
+        return 2
+    doubts = recheck(receipt)
+    for doubt in doubts:
+        print(printable(doubt))
+    for name, value in summary_lines(receipt.summary):
+        print(f"{name + ':':24}{value}")
+    print(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
+    return 1 if doubts else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Opening what workers deliver: bytes of strangers, checked against what they committed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from ec262.domain.errors import BadDelivery
+from ec262.domain.messages import Delivered, printable
+from ec262.domain.outcome import Outcome, decode_outcome
+from ec262.domain.ports.cipher import Cipher
+
+MAX_CIPHER_BYTES = 64
+"""The most that any cipher adds to a plaintext."""
+
+
+def open_result(delivered: Delivered, *, digest: bytes, key: bytes, cipher: Cipher) -> Outcome:
+    """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
+    if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):
+        raise BadDelivery("the delivered result is not the committed one")
+    return decode_outcome(cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result"))
+
+
+def open_log(delivered: Delivered, *, key: bytes, cipher: Cipher, most: int) -> str:
+    """Return what a task printed, at most so many bytes. Nobody vouches for it: what is no log is left out, and the
+    result stands."""
+    if len(delivered.log) > most + MAX_CIPHER_BYTES:
+        return ""
+    try:
+        log = cipher.decrypt(delivered.log, key=key, task=delivered.task, label="log")
+    except BadDelivery:
+        return ""
+    return printable(log.decode("utf-8", "replace"))

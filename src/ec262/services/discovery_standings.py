@@ -1,0 +1,119 @@
+"""What discovery knows of workers, inside a transaction: looked up before it matters, written when tasks have shown
+something."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import attrs
+
+from ec262.domain.commands import TaskState
+from ec262.domain.credibility import Trust
+from ec262.domain.pool import Pool
+from ec262.domain.ports.unit_of_work import UnitOfWork
+from ec262.domain.runtime import RuntimeClass
+from ec262.domain.selection import Company
+from ec262.domain.standing import EVERYBODY, PROBATION_S, Lesson, Record, Standing, lessons, news, trust_now
+from ec262.domain.tasks import Task
+from ec262.domain.verification import VerificationRule
+
+
+def company(uow: UnitOfWork, pool: Pool, rule: VerificationRule, *, foreman: str, now: float) -> Company:
+    """Look up what matters of a pool under a rule."""
+    caught = uow.standings.caught_since(now - PROBATION_S)
+    trusts: dict[str, Trust] = {}
+    if rule.weighs_trust:
+        known = _Records.of(uow, uow.standings.find([member.worker for member in pool.members], [foreman]), now)
+        trusts = {member.worker: known.trust(member.worker, member.runtime, foreman) for member in pool.members}
+    return Company(pool=pool, trusts=trusts, probation=frozenset(standing.worker for standing in caught))
+
+
+def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) -> dict[str, Trust]:
+    """Return how far the foremen of tasks may trust a worker, by task."""
+    if not tasks:
+        return {}
+    known = _Records.of(uow, uow.standings.find([worker], sorted({task.foreman for task in tasks})), now)
+    return {task.id: known.trust(worker, task.runtime, task.foreman) for task in tasks}
+
+
+def caught_since_drawn(uow: UnitOfWork, tasks: Collection[Task]) -> dict[str, frozenset[str]]:
+    """Return, for each of these tasks that is not won for good, which of its workers were caught since they were
+    drawn; nothing for a task that has none."""
+    drawn = {
+        task.id: {replica.worker: replica.drawn_at for replica in task.replicas}
+        for task in tasks
+        if task.state in {TaskState.OPEN, TaskState.PROVISIONAL}
+    }
+    if not drawn:
+        return {}
+    first = min(at for workers in drawn.values() for at in workers.values())
+    caught = [(each.worker, each.caught_at or 0.0) for each in uow.standings.caught_since(first)]
+    liars = {
+        task: frozenset(worker for worker, at in caught if worker in workers and at >= workers[worker])
+        for task, workers in drawn.items()
+    }
+    return {task: workers for task, workers in liars.items() if workers}
+
+
+def doubtful(uow: UnitOfWork, tasks: Iterable[Task]) -> set[str]:
+    """Return which of these tasks are won by the word of one worker alone that was caught since it was drawn."""
+    lone = {task.id: task for task in tasks if task.state is TaskState.PROVISIONAL}
+    return {
+        name
+        for name, liars in caught_since_drawn(uow, lone.values()).items()
+        if any(each.worker in liars for each in lone[name].replicas if each.digest == lone[name].digest)
+    }
+
+
+def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> None:
+    """Write down what changed tasks, (before, after), show of their workers. It is asked once in a transaction.
+
+    Whether what won is right is judged by what was known before all of it. Lies come last: what was right in the same
+    moment does not outlive them.
+    """
+    telling = [(before, after) for before, after in changes if news(before, after)]
+    if not telling:
+        return
+    workers = {(replica.worker, after.runtime) for _, after in telling for replica in after.replicas}
+    foremen = sorted({after.foreman for _, after in telling})
+    known = _Records.of(uow, uow.standings.locked(workers, foremen), now)
+    told: list[tuple[Lesson, str, Task]] = []
+    for before, after in telling:
+        trusts = {each.worker: known.trust(each.worker, after.runtime, after.foreman) for each in after.replicas}
+        told += [(lesson, worker, after) for worker, lesson in lessons(before, after, trusts)]
+    for lesson, worker, task in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
+        known.put(known.get(worker, task.runtime, task.foreman).taught(lesson, now))
+    uow.standings.save(known.changed())
+
+
+@attrs.define
+class _Records:
+    """Aged standings, as they become."""
+
+    _now: float
+    _alarm: float
+    _standings: dict[tuple[str, RuntimeClass, str], Standing]
+    _changed: dict[tuple[str, RuntimeClass, str], Standing] = attrs.Factory(dict)
+
+    @classmethod
+    def of(cls, uow: UnitOfWork, found: Sequence[Standing], now: float) -> _Records:
+        standings = {(each.worker, each.runtime, each.foreman): each for each in found}
+        return cls(now, uow.standings.alarm() if found else 0.0, standings)
+
+    def get(self, worker: str, runtime: RuntimeClass, foreman: str) -> Record:
+        new = Record.new(worker, runtime, foreman)
+        general = self._standings.get((worker, runtime, EVERYBODY), new.general)
+        own = self._standings.get((worker, runtime, foreman), new.own)
+        return Record(general=general, own=own).aged(self._now, self._alarm)
+
+    def trust(self, worker: str, runtime: RuntimeClass, foreman: str) -> Trust:
+        general = self._standings.get((worker, runtime, EVERYBODY))
+        return trust_now(general, self._standings.get((worker, runtime, foreman)), self._now, self._alarm)
+
+    def put(self, record: Record) -> None:
+        for standing in (record.general, record.own):
+            key = standing.worker, standing.runtime, standing.foreman
+            self._standings[key] = self._changed[key] = standing
+
+    def changed(self) -> list[Standing]:
+        return list(self._changed.values())

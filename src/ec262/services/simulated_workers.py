@@ -1,0 +1,127 @@
+"""Simulated workers at the real discovery service: accounts, leases, and commitments that come after a while."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+import attrs
+
+from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, RegisterWorker
+from ec262.domain.ports.clock import Entropy
+from ec262.domain.runtime import PythonTag, RuntimeClass
+from ec262.domain.simulation.population import Actor, Dice, Population
+from ec262.domain.tasks import CLAIM_S
+from ec262.services.discovery import DiscoveryService
+
+PYTHON = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11")
+RUNTIME = RuntimeClass(python=PYTHON, machine="x86_64", sandbox="linux", canonical_format=1)
+
+TASK_S = 10.0
+"""How long a task takes on the average."""
+
+LOST_S = 60.0
+"""After so long a foreman gives up a machine that vanished."""
+
+LEASE_S = 24 * 3600.0
+
+
+class VirtualClock(Protocol):
+    """A clock that goes when it is told to."""
+
+    now: float
+
+    def __call__(self) -> float:
+        """Return Unix seconds."""
+        ...
+
+
+@attrs.frozen(order=True)
+class _End:
+    """What a worker will have said of a task then; None: nothing."""
+
+    at: float
+    number: int
+    actor: Actor = attrs.field(eq=False)
+    worker: str = attrs.field(eq=False)
+    task: str = attrs.field(eq=False)
+    answer: int | None = attrs.field(eq=False)
+
+
+class SimulatedWorkers:
+    """A population at a discovery service."""
+
+    def __init__(
+        self,
+        *,
+        discovery: DiscoveryService,
+        clock: VirtualClock,
+        entropy: Entropy,
+        dice: Dice,
+        population: Population,
+    ) -> None:
+        self.clock = clock
+        self.population = population
+        self._discovery = discovery
+        self._entropy = entropy
+        self._dice = dice
+        self._tokens: dict[int, str] = {}
+        self._actors: dict[str, Actor] = {}
+        self._ends: list[_End] = []
+        self._begun = 0
+        self._said: dict[str, list[tuple[Actor, int]]] = {}
+        self._renew_at = clock()
+
+    def keep_leases(self) -> None:
+        """Renew every lease, if the time has come."""
+        if self.clock() >= self._renew_at:
+            self._renew_at = self.clock() + LEASE_S / 4
+            for actor in self.population.actors:
+                self._register(actor)
+
+    def _register(self, actor: Actor) -> None:
+        if actor.name not in self._tokens:
+            self._tokens[actor.name] = self._entropy.token(32).hex()
+            self._discovery.accounts.open(self._tokens[actor.name])
+        # A block of addresses each: who lives next to whom is not what is simulated.
+        place = actor.place
+        host = f"{10 + (place >> 16)}.{place >> 8 & 255}.{place & 255}.1"
+        command = RegisterWorker(port=4000, fingerprint="00" * 32, runtime=RUNTIME, ttl_s=LEASE_S)
+        lease = self._discovery.workers.register(self._tokens[actor.name], command, source=host)
+        self._actors[lease.worker] = actor
+
+    # --- computing --------------------------------------------------------------------------------------------------
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next of those at work will be done."""
+        return self._ends[0].at if self._ends else None
+
+    def begin(self, worker: str, task: str, number: int) -> None:
+        """Let a worker begin a task, which is the ``number``-th of all."""
+        actor = self._actors[worker]
+        answer = self.population.answer(actor, number)
+        took_s = LOST_S if answer is None else TASK_S * actor.pace * (0.5 + self._dice.random())
+        if took_s >= CLAIM_S:  # that a faster one has asked for its part makes no difference
+            self._discovery.workers.assignments(self._tokens[actor.name], AssignmentQuery(tasks=(task,)))
+        self._begun += 1
+        heapq.heappush(self._ends, _End(self.clock() + took_s, self._begun, actor, worker, task, answer))
+
+    def finish_next(self) -> tuple[str, str, bool]:
+        """Let the next one commit; return the worker, the task, and whether there was anything to commit."""
+        end = heapq.heappop(self._ends)
+        if end.answer is None:
+            return end.worker, end.task, False
+        commitment = Commitment(task=end.task, digest=end.answer.to_bytes(32, "big"))
+        self._discovery.workers.commit(self._tokens[end.actor.name], CommitResults(commitments=(commitment,)))
+        self._said.setdefault(end.task, []).append((end.actor, end.answer))
+        return end.worker, end.task, True
+
+    def won(self, task: str, answer: int) -> None:
+        """Tell which answer to a task has won: those who said another go unpaid, which tells them."""
+        for actor, said in self._said.pop(task, ()):
+            if said != answer:
+                heir = self.population.found_out(actor)
+                if heir.name not in self._tokens:
+                    self._discovery.workers.leave(self._tokens[actor.name])
+                    self._register(heir)

@@ -1,0 +1,137 @@
+"""What every storage of the discovery service has to do with what it knows of workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from ec262.domain.standing import Standing
+from tests.discovery_town import OTHER_PYTHON, PYTHON, runtime
+from tests.stored import at_once
+
+RUNTIME = runtime()
+OTHER = runtime(python=OTHER_PYTHON)
+SAME_WITH_ANOTHER_NAME = runtime(python=attrs.evolve(PYTHON, version="3.11.9"))
+
+
+def standing(worker: str, **known: Any) -> Standing:
+    return attrs.evolve(Standing(worker=worker, runtime=RUNTIME), **known)
+
+
+GENERAL = standing("work1", agreed=12.3, recent=0.1, alarm=7.5, as_of=1e9 + 0.25, dissented=2, missed=3, audited=4)
+OWN = standing("work1", foreman="boss1", agreed=1 / 3, contributed=20.0, as_of=1e9)
+
+
+def test_what_is_known_is_kept_as_it_is(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        assert uow.standings.find(["work1"], ["boss1"]) == []
+        uow.standings.save([GENERAL, OWN])
+        uow.commit()
+    with unit_of_work() as uow:
+        assert sorted(uow.standings.find(["work1"], ["boss1"]), key=repr) == sorted([GENERAL, OWN], key=repr)
+        changed = attrs.evolve(GENERAL, agreed=0.0, dissented=3, caught_at=1e9 + 1)
+        uow.standings.save([changed])
+        assert uow.standings.find(["work1"], []) == [changed]
+
+
+def test_what_was_not_committed_was_never_known(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        uow.standings.save([GENERAL])
+        uow.commit()
+        uow.standings.save([attrs.evolve(GENERAL, agreed=99.0, caught_at=5.0, alarmed_at=5.0), OWN])
+    with unit_of_work() as uow:
+        assert uow.standings.find(["work1"], ["boss1"]) == [GENERAL]
+        assert uow.standings.caught_since(0) == []
+        assert uow.standings.alarm() == 0.0
+
+
+def test_other_foremens_knowledge_is_not_told(unit_of_work: UnitOfWorkFactory) -> None:
+    others = attrs.evolve(OWN, foreman="boss2")
+    with unit_of_work() as uow:
+        uow.standings.save([GENERAL, OWN, others, standing("work2")])
+        assert uow.standings.find(["work1", "work1"], []) == [GENERAL]
+        for look in (uow.standings.find(["work1"], ["boss2"]), uow.standings.locked([("work1", RUNTIME)], ["boss2"])):
+            assert {each.foreman for each in look} == {"", "boss2"}
+        both = uow.standings.find(["work1", "work2", "nobody"], ["boss1", "boss2"])
+        assert len(both) == 4
+
+
+def test_a_runtime_is_the_same_whatever_people_call_it(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        uow.standings.save([attrs.evolve(GENERAL, caught_at=1.0), standing("work1", runtime=OTHER, agreed=5.0)])
+        uow.standings.save([standing("work1", runtime=SAME_WITH_ANOTHER_NAME, agreed=6.0, caught_at=2.0)])
+        uow.commit()
+    with unit_of_work() as uow:
+        known = {each.runtime: each.agreed for each in uow.standings.find(["work1"], [])}
+        assert known == {RUNTIME: 6.0, OTHER: 5.0}
+        (locked,) = uow.standings.locked([("work1", SAME_WITH_ANOTHER_NAME)], [])
+        assert locked.agreed == 6.0
+        assert [each.caught_at for each in uow.standings.caught_since(0)] == [2.0]
+
+
+def test_the_caught_are_found_by_when_it_was(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        uow.standings.save([standing("work1", caught_at=5.0), standing("work2", caught_at=6.0), standing("work3")])
+        uow.standings.save([standing("work1", runtime=OTHER, caught_at=7.0)])
+        assert {(each.worker, each.caught_at) for each in uow.standings.caught_since(6.0)} == {
+            ("work2", 6.0),
+            ("work1", 7.0),
+        }
+        assert uow.standings.caught_since(7.5) == []
+
+
+def test_the_last_alarm_is_told(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        assert uow.standings.alarm() == 0.0
+        uow.standings.save([standing("work1", alarmed_at=9.0), standing("work2", alarmed_at=8.0), standing("work3")])
+        uow.commit()
+        assert uow.standings.alarm() == 9.0
+
+
+def test_nothing_is_locked_for_nobody(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        assert list(uow.standings.locked([], ["boss1"])) == []
+        uow.standings.save([])
+
+
+@pytest.mark.parametrize("order", ["the same", "opposite"])
+def test_no_lesson_is_lost_by_those_who_learn_at_once(ways_in: list[UnitOfWorkFactory], order: str) -> None:
+    """Of workers nobody knew anything of before; each learns of the same ones, named in whatever order."""
+    names = [f"work{number}" for number in range(4)]
+
+    def learn(uow: UnitOfWork, step: str) -> None:
+        turned = order == "opposite" and int(step[7]) % 2
+        known = [(name, RUNTIME) for name in (names[::-1] if turned else names)]
+        found = {each.worker: each for each in uow.standings.locked(known, ["boss1"])}
+        before = [found.get(name, standing(name)) for name in names]
+        uow.standings.save([attrs.evolve(each, missed=each.missed + 1) for each in before])
+
+    at_once(ways_in, learn)
+    with ways_in[0]() as uow:
+        assert [each.missed for each in uow.standings.find(names, [])] == [20] * 4
+
+
+def test_who_learns_of_new_and_of_known_workers_at_once_waits_in_no_circle(ways_in: list[UnitOfWorkFactory]) -> None:
+    """Every unit of work brings workers of its own beside those that all know, before and after them in order."""
+    with ways_in[0]() as uow:
+        uow.standings.save([standing("m-known")])
+        uow.commit()
+
+    def learn(uow: UnitOfWork, step: str) -> None:
+        turn = step.rpartition("-")[2]
+        names = ["m-known", f"a-{turn}", f"z-{turn}"]
+        found = uow.standings.locked([(name, RUNTIME) for name in names], [])
+        uow.standings.save([attrs.evolve(each, missed=each.missed + 1) for each in found])
+        if len(found) < len(names):
+            new = set(names) - {each.worker for each in found}
+            uow.standings.save([standing(name, missed=1) for name in new])
+
+    at_once(ways_in, learn)
+    with ways_in[0]() as uow:
+        workers = ["m-known", *(f"{letter}-{turn}" for letter in "az" for turn in range(5))]
+        assert {each.worker: each.missed for each in uow.standings.find(workers, [])} == {
+            worker: 20 if worker == "m-known" else 4 for worker in workers
+        }

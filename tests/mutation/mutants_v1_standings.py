@@ -1,0 +1,148 @@
+"""What discovery knows of workers, and what is won by one worker's word alone, as trust.md has it."""
+
+from __future__ import annotations
+
+from tests.mutation.mutant import Mutant
+
+TASKS = "src/ec262/domain/tasks.py"
+STANDING = "src/ec262/domain/standing.py"
+SELECTION = "src/ec262/domain/selection.py"
+VERIFICATION = "src/ec262/domain/verification.py"
+STANDINGS = "src/ec262/services/discovery_standings.py"
+FOREMEN = "src/ec262/services/discovery_foremen.py"
+SQL = "src/ec262/adapters/sql/standings.py"
+
+OF_STANDING = "tests/unit/domain/test_standing.py"
+OF_SELECTION = "tests/unit/domain/test_selection.py"
+OF_RULES = "tests/unit/domain/test_verification.py"
+SERVICE = "tests/unit/services/test_discovery_standings.py"
+STORED = "tests/contract/test_standing_repository_contract.py"
+
+MUTANTS = (
+    Mutant(
+        rule="audits never stop",
+        file=SELECTION,
+        old="    audited = [_chance(audit, entropy) for _ in teams]",
+        new="    audited = [False for _ in teams]",
+        tests=f"{OF_SELECTION}::test_audits_never_stop",
+    ),
+    Mutant(
+        rule="newcomers are trained by audits",
+        file=SELECTION,
+        old="    training = checks and ",
+        new="    training = False and ",
+        tests=f"{OF_SELECTION}::test_audits_are_for_newcomers_mostly",
+    ),
+    Mutant(
+        rule="an audited task is not decided by one worker alone",
+        file=VERIFICATION,
+        old="        doubted = audited or len(ballots) > 1",
+        new="        doubted = len(ballots) > 1",
+        tests=f"{OF_RULES}::test_an_audited_task_is_not_decided_by_one_worker_alone",
+    ),
+    Mutant(
+        rule="against a contradiction one worker's word does not suffice",
+        file=VERIFICATION,
+        old="        doubted = audited or len(ballots) > 1",
+        new="        doubted = (audited and len(ballots) == 1)",
+        tests=f"{OF_RULES}::test_against_a_contradiction_one_workers_word_does_not_suffice_however_well_it_is_known",
+    ),
+    Mutant(
+        rule="one proven lie resets credibility",
+        file=STANDING,
+        old="                agreed=0.0,\n                recent=0.0,\n                dissented",
+        new="                dissented",
+        tests=f"{OF_STANDING}::test_one_lie_resets_it",
+    ),
+    Mutant(
+        rule="a lie voids what other foremen knew",
+        file=STANDING,
+        old="general.caught_at is not None and own.as_of <= general.caught_at",
+        new="False",
+        tests=f"{OF_STANDING}::test_a_lie_voids_what_other_foremen_knew",
+    ),
+    Mutant(
+        rule="what one foreman can contribute is capped",
+        file=STANDING,
+        old="        if own.contributed < FOREMAN_CAP:",
+        new="        if True:",
+        tests=f"{OF_STANDING}::test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own",
+    ),
+    Mutant(
+        rule="credibility decays",
+        file=STANDING,
+        old="        return float(0.5 ** (max(0.0, now - self.as_of) / HALF_LIFE_S))",
+        new="        return 1.0",
+        tests=f"{OF_STANDING}::test_what_was_right_long_ago_counts_for_less",
+    ),
+    Mutant(
+        rule="a lie of one that was known well raises an alarm",
+        file=STANDING,
+        old="alarmed_at=now if alarming else",
+        new="alarmed_at=now if False else",
+        tests=f"{OF_STANDING}::test_the_lie_of_one_that_was_known_well_raises_an_alarm",
+    ),
+    Mutant(
+        rule="two whom nobody knows prove no lie",
+        file=STANDING,
+        old="    if not replicas or _certainty(after, trusts) < SURE:",
+        new="    if not replicas:",
+        tests=f"{OF_STANDING}::test_two_whom_nobody_knows_prove_no_lie_of_a_third",
+    ),
+    Mutant(
+        rule="of a batch, lies are learned last",
+        file=STANDINGS,
+        old="sorted(told, key=lambda item: item[0] is Lesson.DISSENTED)",
+        new="sorted(told, key=lambda item: item[0] is not Lesson.DISSENTED)",
+        tests=f"{SERVICE}::test_lies_come_last_in_what_a_batch_shows",
+    ),
+    Mutant(
+        rule="the pay of a lone win is held",
+        file=TASKS,
+        old="    return (won, ()) if finding.alone else _pay_winners(won, at=now)",
+        new="    return _pay_winners(won, at=now)",
+        tests=f"{SERVICE}::test_a_lone_win_is_provisional_its_result_is_there_and_its_pay_is_held",
+    ),
+    Mutant(
+        rule="what a worker won alone is opened again when it is caught",
+        file=FOREMEN,
+        old="            doubted = doubtful(transaction.uow, own)",
+        new="            doubted = set[str]()",
+        tests=f"{SERVICE}::test_what_one_won_that_was_caught_since_it_was_drawn_is_opened_again",
+    ),
+    Mutant(
+        rule="whose key was told gives no credits back",
+        file=TASKS,
+        old="    if task.released:",
+        new="    if False:",
+        tests=f"{SERVICE}::test_whose_key_was_told_gives_no_credits_back",
+    ),
+    Mutant(
+        rule="a lone win that nobody accepted is accepted by its deadline",
+        file=TASKS,
+        old="    if task.state is TaskState.PROVISIONAL:\n",
+        new="    if False:\n",
+        tests=f"{SERVICE}::test_without_an_acceptance_the_deadline_accepts",
+    ),
+    Mutant(
+        rule="only one's own wins are accepted",
+        file=FOREMEN,
+        old="if task.foreman == foreman]\n            doubted",
+        new="]\n            doubted",
+        tests=f"{SERVICE}::test_only_ones_own_provisional_wins_are_accepted",
+    ),
+    Mutant(
+        rule="who was caught is not believed in what is open",
+        file=TASKS,
+        old="distrust(committed, liars)",
+        new="committed",
+        tests=f"{SERVICE}::test_who_was_caught_is_not_believed_in_what_is_still_open",
+    ),
+    Mutant(
+        rule="no lesson is lost by those who learn at once",
+        file=SQL,
+        old="        self._statements.change_each(_MAKE, [_values(blank[key]) for key in sorted(blank)])\n",
+        new="",
+        tests=f"{STORED}::test_no_lesson_is_lost_by_those_who_learn_at_once",
+    ),
+)

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from ec262.adapters.receipt_files import check_report_path, read_report, write_report
+from ec262.domain.commands import TaskState, Vote
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.receipts import JobReceipt, TaskReceipt
+from ec262.entrypoints.recheck import main
+
+RIGHT, WRONG = b"r" * 32, b"w" * 32
+
+RECEIPT = JobReceipt(
+    verify="majority:3",
+    seed=7,
+    tasks=(
+        TaskReceipt(
+            name="map task 1",
+            task="task-0001",
+            rule="majority:3:2",
+            replicas=3,
+            state=TaskState.WON,
+            confidence=0.94,
+            digest=RIGHT,
+            votes=tuple(
+                Vote(worker=worker, digest=digest, agreed=0.0, recent=0.0)
+                for worker, digest in [("worker-a", RIGHT), ("worker-<b>", WRONG), ("worker-c", RIGHT)]
+            ),
+        ),
+        TaskReceipt(name="map task 2", task="task-0002", rule="majority:3:2", replicas=3, state=TaskState.REFUNDED),
+    ),
+)
+
+
+def test_a_page_has_its_json_beside_it(tmp_path: Path) -> None:
+    assert write_report(RECEIPT, tmp_path / "out.html") == (tmp_path / "out.html", tmp_path / "out.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.html", "out.json"]
+    assert read_report(tmp_path / "out.json") == RECEIPT
+    page = (tmp_path / "out.html").read_text()
+    assert "6, 6.00 a task" in page
+    assert "&lt;b&gt;" in page
+    assert "<b>" not in page
+    assert "recheck out.json" in page
+
+
+def test_json_alone(tmp_path: Path) -> None:
+    write_report(RECEIPT, tmp_path / "out.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize("name", ["report", "report.txt", "nowhere/report.html", "taken.json"])
+def test_where_no_report_can_be_written_is_said_at_once(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken.json").mkdir()
+    with pytest.raises(ConfigurationError, match="report"):
+        check_report_path(tmp_path / name)
+    check_report_path(tmp_path / "out.html")
+
+
+def test_a_full_disk_leaves_no_half_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_self: Path, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConfigurationError, match="No space left"):
+        write_report(RECEIPT, tmp_path / "out.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recheck_says_that_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report(RECEIPT, tmp_path / "out.json")
+    assert main([str(tmp_path / "out.json")]) == 0
+    assert "1 verdicts checked again, 0 do not follow" in capsys.readouterr().out
+
+
+def test_recheck_finds_a_forged_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_report(RECEIPT, tmp_path / "out.json")
+    forged = (tmp_path / "out.json").read_text().replace('"rule": "majority:3:2"', '"rule": "quorum:3"')
+    (tmp_path / "out.json").write_text(forged)
+    assert main([str(tmp_path / "out.json")]) == 1
+    assert "map task 1: its votes do not satisfy quorum:3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1, 2", '{"verify": "x", "seed": 0, "tasks": [{"name": 1}]}'])
+def test_what_is_no_report_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    (tmp_path / "out.json").write_text(content)
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_report_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert "No such file" in capsys.readouterr().err

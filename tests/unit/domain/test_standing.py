@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from ec262.domain.commands import TaskState
+from ec262.domain.credibility import NOTHING_KNOWN, Trust
+from ec262.domain.standing import (
+    ALARMING,
+    FOREMAN_CAP,
+    HALF_LIFE_S,
+    PROBATION_S,
+    Lesson,
+    Record,
+    Standing,
+    lessons,
+    news,
+    trust_now,
+)
+from ec262.domain.tasks import Task, accept, commit, dispute, expire, give_up
+from tests.discovery_town import digest, runtime
+from tests.task_cases import DEADLINE, EARLY, after, open_task
+
+NOW = 1e9
+KNOWN = Trust(agreed=200.0, recent=200.0)
+
+
+def record(**general: Any) -> Record:
+    new = Record.new("w0", runtime(), "boss")
+    return attrs.evolve(new, general=attrs.evolve(new.general, as_of=NOW, **general)).aged(NOW, 0.0)
+
+
+def taught(given: Record, lesson: Lesson, times: int = 1) -> Record:
+    for _ in range(times):
+        given = given.taught(lesson, NOW)
+    return given
+
+
+# --- standings and records ------------------------------------------------------------------------------------------
+
+
+def test_newcomers_start_without() -> None:
+    new = Record.new("w0", runtime(), "boss").aged(NOW, 0.0)
+    assert new.trust == NOTHING_KNOWN == trust_now(None, None, NOW, 0.0)
+    assert not new.general.on_probation(NOW)
+
+
+def test_what_was_right_long_ago_counts_for_less() -> None:
+    known = record(agreed=8.0, recent=8.0, contributed=4.0)
+    later = known.aged(NOW + HALF_LIFE_S, 0.0)
+    assert (later.general.agreed, later.general.recent, later.general.contributed) == (4.0, 4.0, 2.0)
+    assert later.general.as_of == NOW + HALF_LIFE_S
+    assert later.aged(NOW, 0.0) == later, "the clock was set back"
+
+
+def test_after_an_alarm_nothing_is_recent_any_more() -> None:
+    known = record(agreed=8.0, recent=8.0)
+    assert known.aged(NOW, 5.0).trust == Trust(agreed=8.0, recent=0.0)
+    assert known.aged(NOW, 5.0).aged(NOW, 5.0).taught(Lesson.AGREED, NOW).trust == Trust(agreed=9.0, recent=1.0)
+
+
+def test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own() -> None:
+    after_many = taught(record(), Lesson.AGREED, 30)
+    assert after_many.general.agreed == after_many.own.contributed == FOREMAN_CAP
+    assert after_many.own.agreed == 30 - FOREMAN_CAP
+    assert after_many.trust == Trust(agreed=30.0, recent=30.0)
+    others = Record(general=after_many.general, own=Record.new("w0", runtime(), "other").own)
+    assert others.trust.agreed == FOREMAN_CAP
+
+
+def test_audits_and_misses_are_counted() -> None:
+    known = taught(taught(record(), Lesson.AUDITED, 2), Lesson.MISSED)
+    assert (known.general.audited, known.general.missed, known.general.dissented) == (2, 1, 0)
+    assert known.trust.agreed == 2
+
+
+def test_one_lie_resets_it() -> None:
+    liar = taught(taught(record(), Lesson.AGREED, 25), Lesson.DISSENTED)
+    assert liar.trust == NOTHING_KNOWN
+    assert (liar.general.dissented, liar.general.caught_at, liar.own.contributed) == (1, NOW, 0.0)
+    assert liar.general.on_probation(NOW + PROBATION_S - 1)
+    assert not liar.general.on_probation(NOW + PROBATION_S)
+
+
+def test_a_lie_voids_what_other_foremen_knew() -> None:
+    other = taught(record(), Lesson.AGREED, 30)
+    general = attrs.evolve(other.general, agreed=0.0, caught_at=NOW)
+    voided = Record(general=general, own=other.own)
+    assert voided.aged(NOW + 1, 0.0).trust == NOTHING_KNOWN == trust_now(general, other.own, NOW + 1, 0.0)
+    assert voided.aged(NOW + 1, 0.0).own.contributed == 0.0
+    since = Record(general=general, own=attrs.evolve(other.own, as_of=NOW + 1))
+    assert since.aged(NOW + 1, 0.0).trust.agreed == 10.0
+
+
+@pytest.mark.parametrize(("agreed", "alarmed_at"), [(ALARMING, NOW), (ALARMING - 1, 3.0)])
+def test_the_lie_of_one_that_was_known_well_raises_an_alarm(agreed: float, alarmed_at: float) -> None:
+    assert taught(record(agreed=agreed, alarmed_at=3.0), Lesson.DISSENTED).general.alarmed_at == alarmed_at
+
+
+@pytest.mark.parametrize("alarm", [0.0, 5.0])
+@pytest.mark.parametrize("caught_at", [None, 1.0, NOW + 5])
+@pytest.mark.parametrize("later_s", [0.0, HALF_LIFE_S / 3])
+def test_the_short_way_to_trust_leads_to_the_same(alarm: float, caught_at: float | None, later_s: float) -> None:
+    known = taught(record(), Lesson.AGREED, 30)
+    general = attrs.evolve(known.general, caught_at=caught_at)
+    aged = Record(general=general, own=known.own).aged(NOW + later_s, alarm).trust
+    assert attrs.astuple(trust_now(general, known.own, NOW + later_s, alarm)) == pytest.approx(attrs.astuple(aged))
+
+
+# --- lessons --------------------------------------------------------------------------------------------------------
+
+
+def shown(before: Task, then: Task, **trusts: Trust) -> dict[str, Lesson]:
+    known = {each.worker: NOTHING_KNOWN for each in then.replicas} | trusts
+    told = lessons(before, then, known)
+    assert len(dict(told)) == len(told)
+    return dict(told)
+
+
+def test_a_win_shows_who_agreed_and_who_did_not() -> None:
+    task = open_task(replicas=5, rule="majority:5")
+    before = after(task, ("w0", "a"), ("w1", "b"), ("w2", "a"))
+    won = after(before, ("w3", "a"))
+    assert won.state is TaskState.WON
+    assert shown(before, won, w0=KNOWN) == {
+        "w0": Lesson.AGREED,
+        "w1": Lesson.DISSENTED,
+        "w2": Lesson.AGREED,
+        "w3": Lesson.AGREED,
+    }
+
+
+def test_what_comes_after_the_win_is_shown_once() -> None:
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    late = after(won, ("w2", "b"))
+    assert shown(won, late, w0=KNOWN) == {"w2": Lesson.DISSENTED}
+    assert shown(late, late, w0=KNOWN) == {}
+
+
+def test_two_whom_nobody_knows_prove_no_lie_of_a_third() -> None:
+    """An owner of many names would else take an honest worker's standing by a task of its own."""
+    before = after(open_task(), ("w0", "honest"), ("w1", "lie"))
+    won = after(before, ("w2", "lie"))
+    assert won.digest == digest("lie")
+    assert shown(before, won) == {}
+    assert shown(before, won, w0=KNOWN) == {}
+    assert shown(before, won, w1=KNOWN, w2=KNOWN)["w0"] is Lesson.DISSENTED
+
+
+def test_the_win_of_one_alone_shows_nothing() -> None:
+    won = after(open_task(replicas=1, rule="none"), ("w0", "a"))
+    assert shown(open_task(replicas=1, rule="none"), won, w0=KNOWN) == {}
+
+
+def test_a_check_that_was_drawn_is_shown_of_the_first() -> None:
+    task = attrs.evolve(open_task(replicas=2, rule="error:1e-4"), audited=True)
+    first, _ = commit(task, worker="w0", digest=digest("a"), now=EARLY, trust=KNOWN)
+    assert first.state is TaskState.OPEN
+    won, _ = commit(first, worker="w1", digest=digest("a"), now=EARLY, trust=KNOWN)
+    assert shown(first, won) == {"w0": Lesson.AUDITED, "w1": Lesson.AGREED}
+
+
+def test_a_provisional_win_shows_nothing_and_its_confirmation_both() -> None:
+    task = open_task(replicas=2, rule="error:1e-4")
+    lone, _ = commit(task, worker="w0", digest=digest("a"), now=EARLY, trust=KNOWN)
+    assert lone.state is TaskState.PROVISIONAL
+    assert shown(task, lone) == {}
+    accepted, _ = accept(lone, now=EARLY)
+    assert shown(lone, accepted) == {}
+    confirmed, _ = commit(lone, worker="w1", digest=digest("a"), now=EARLY)
+    assert shown(lone, confirmed) == {"w0": Lesson.AGREED, "w1": Lesson.AGREED}
+
+
+def test_silence_until_the_deadline_is_shown_and_a_surrender_is_not() -> None:
+    before = give_up(after(open_task(), ("w0", "a")), worker="w1")
+    over, _ = expire(before, now=DEADLINE)
+    assert shown(before, over) == {"w2": Lesson.MISSED}
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    settled, _ = expire(won, now=DEADLINE)
+    assert shown(won, settled) == {"w2": Lesson.MISSED}
+    assert news(settled, settled) == ()
+
+
+def test_a_dispute_changes_nobodys_credibility() -> None:
+    lost = after(open_task(), ("w0", "a"), ("w1", "b"), ("w2", "c"))
+    assert shown(lost, dispute(lost, now=EARLY)[0]) == {}
+
+
+def test_standings_say_whose_they_are() -> None:
+    assert Standing(worker="w0", runtime=runtime()).foreman == ""

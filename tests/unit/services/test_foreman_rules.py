@@ -1,0 +1,147 @@
+"""Whole jobs under the rules that add workers or weigh trust, in one process, over in-memory adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.domain.commands import AcceptResults, AddReplicas, Purchase, TaskState, Verdict, Verdicts
+from ec262.domain.errors import (
+    ConfigurationError,
+    InsufficientCredits,
+    NoEligibleWorkers,
+    PurchaseTooExpensive,
+    TaskAbandoned,
+)
+from ec262.domain.job import Phase, TaskName
+from ec262.services.job_execution import ForemanPolicy
+from tests.adversaries import Crasher, Liar
+from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system, worker_token
+from tests.unit.services.test_foreman import COUNTS, TEXT, Relay
+
+JOB = make_job(TEXT)
+
+
+def under(rule: Any, **run: Any) -> ForemanPolicy:
+    return attrs.evolve(FOREMAN_POLICY, run=attrs.evolve(FOREMAN_POLICY.run, rule=rule, **run), deadline_s=30)
+
+
+@pytest.mark.parametrize("rule", ["quorum:2", "quorum:3", "error:0.1", "error:0.01"])
+async def test_a_job_with_a_liar_and_a_crashing_worker_among_honest_ones(rule: str) -> None:
+    sandboxes = {0: Liar("lie"), 1: Crasher()}
+    async with memory_system(workers=8, sandboxes=sandboxes, slots=4) as system:
+        foreman = system.foreman(under(rule))
+        assert await foreman.run(JOB) == COUNTS
+        history = await foreman.history()
+        assert system.service.audit() == 1000
+        assert [system.credits_of(worker_token(bad)) for bad in (0, 1)] == [0, 0]
+    assert {task.name.phase for task in history} == set(Phase)
+    for task in history:
+        purchase = task.purchases[-1]
+        assert purchase.rule == rule
+        assert purchase.verdict is not None
+        assert purchase.verdict.state is TaskState.WON
+        assert {vote.worker for vote in purchase.verdict.votes} <= {each.worker for each in purchase.replicas}
+        assert purchase.verdict.votes
+
+
+async def test_what_could_not_be_told_has_no_history() -> None:
+    async with memory_system() as system:
+        assert await system.foreman().history() == ()
+
+
+async def test_without_a_difference_a_quorum_of_two_costs_two() -> None:
+    async with memory_system(workers=4) as system:
+        plan = await system.foreman(under("quorum:2")).plan(JOB)
+        assert (plan.replicas, plan.adds_workers) == (2, True)
+        assert await system.foreman(under("quorum:2")).run(JOB) == COUNTS
+        assert 1000 - system.credits_of(FOREMAN) == plan.price
+
+
+async def test_one_word_is_enough_where_the_workers_are_ones_own() -> None:
+    async with memory_system(workers=3) as system:
+        plan = await system.foreman(under("none", one_word=True)).plan(JOB)
+        assert plan.replicas == 1
+        assert await system.foreman(under("none", one_word=True)).run(JOB) == COUNTS
+        assert 1000 - system.credits_of(FOREMAN) == plan.price
+        with pytest.raises(ConfigurationError, match="embedded system alone"):
+            await system.foreman(under("none")).run(JOB)
+
+
+async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None:
+    accepted: list[str] = []
+
+    class Accepting(Relay):
+        async def accept(self, command: AcceptResults) -> Verdicts:
+            accepted.extend(command.tasks)
+            reply: Verdicts = await self._discovery.accept(command)
+            return reply
+
+    rows = make_job(dict.fromkeys(range(60), "a b c"))
+    async with memory_system(workers=4, slots=20, credits=100_000) as system:
+        foreman = system.foreman(under("error:0.1"), discovery=Accepting(system.foreman_discovery))
+        executions = []
+        for _ in range(6):
+            before = system.credits_of(FOREMAN)
+            assert await foreman.run(rows) == dict.fromkeys("abc", 60)
+            tasks = len(await foreman.history())
+            executions.append((before - system.credits_of(FOREMAN)) / tasks)
+        assert system.service.audit() == 100_000
+    assert accepted
+    assert executions[-1] < executions[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "workers", "advice"),
+    [
+        (
+            "error:1e-05",
+            4,
+            r"error:1e-05 needs 9 workers .* 4 can be had.*: use error:0.01 or majority:3:2 or quorum:2",
+        ),
+        ("error:1e-05", 1, r"error:1e-05 needs 9 workers .* 1 can be had$"),
+        ("quorum:5", 4, "5 workers are needed, 4 can be had"),
+    ],
+)
+async def test_a_pool_that_cannot_give_the_error_is_told_with_what_it_can(rule: str, workers: int, advice: str) -> None:
+    async with memory_system(workers=workers) as system:
+        with pytest.raises(NoEligibleWorkers, match=advice):
+            await system.foreman(under(rule, patience_s=0.1)).plan(JOB)
+
+
+async def test_results_that_differ_everywhere_end_the_job_with_a_hint() -> None:
+    sandboxes: Mapping[int, UnconfinedSandbox] = {number: Liar(f"lie {number}") for number in range(3)}
+    async with memory_system(workers=3, sandboxes=sandboxes) as system:
+        with pytest.raises(TaskAbandoned, match="nobody else to ask"):
+            await system.foreman(under("quorum:2", attempts=1, patience_s=0.3)).run(JOB)
+
+
+async def test_too_poor_for_the_workers_that_a_rule_wants_ends_the_job() -> None:
+    class Expensive(Relay):
+        async def add_replicas(self, command: AddReplicas) -> Purchase:
+            raise PurchaseTooExpensive(have=0, need=1)
+
+    async with memory_system(workers=3, sandboxes={0: Liar("lie")}) as system:
+        foreman = system.foreman(under("quorum:2"), discovery=Expensive(system.foreman_discovery))
+        with pytest.raises(InsufficientCredits, match="for more workers"):
+            await foreman.run(JOB)
+
+
+async def test_a_rule_of_the_users_own_chooses_by_task() -> None:
+    class Careful:
+        def rule_for(self, name: TaskName, purchases: int) -> str:
+            return "majority:3" if name.phase is Phase.REDUCE else "quorum:2"
+
+        def replicas_to_add(self, name: TaskName, verdict: Verdict) -> int:
+            return verdict.wanted
+
+    async with memory_system(workers=5, sandboxes={0: Liar("lie")}) as system:
+        foreman = system.foreman(under(Careful()))
+        assert (await foreman.plan(JOB)).replicas == 3
+        assert await foreman.run(JOB) == COUNTS
+        rules = {(task.name.phase, task.purchases[0].rule) for task in await foreman.history()}
+    assert rules == {(Phase.MAP, "quorum:2"), (Phase.REDUCE, "majority:3:2")}
