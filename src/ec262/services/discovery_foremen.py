@@ -80,9 +80,10 @@ class ForemanDesk:
             record = transaction.uow.purchases.get(command.purchase)
             if record is None:
                 record = first(transaction, foreman=foreman)
-                transaction.commit()
             record.check_repeat(command, foreman=foreman)
-            return purchase_reply(transaction.uow, record, transaction.now)
+            reply = purchase_reply(transaction.uow, record, transaction.now)
+            transaction.commit()
+            return reply
 
     def _bought(self, transaction: Transaction, *, command: BuyTasks, foreman: str) -> PurchaseRecord:
         uow, now = transaction.uow, transaction.now
