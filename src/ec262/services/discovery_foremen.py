@@ -32,6 +32,9 @@ from ec262.services.discovery_policy import ID_BYTES, Policy
 from ec262.services.discovery_replies import purchase_reply, task_verdict
 from ec262.services.discovery_transactions import Transaction, Transactions
 
+TIME_BYTES = 6
+"""Of a task's id, for milliseconds."""
+
 First = Callable[..., PurchaseRecord]
 """Does a purchase for the first time, given the transaction and the foreman."""
 
@@ -187,7 +190,7 @@ class ForemanDesk:
     def _new_task(self, command: BuyTasks, team: Team, *, foreman: str, now: float) -> Task:
         deadline = now + command.deadline_s
         return Task(
-            id=self._entropy.token(ID_BYTES).hex(),
+            id=task_id(now, self._entropy.token(ID_BYTES - TIME_BYTES)),
             foreman=foreman,
             rule=command.rule,
             runtime=team[0].runtime,
@@ -247,6 +250,12 @@ class ForemanDesk:
                 if (report.task, report.worker) in winners:
                     transaction.uow.reports.add(worker=report.worker, foreman=foreman, at=transaction.now)
             transaction.commit()
+
+
+def task_id(now: float, lot: bytes) -> str:
+    """Make an id out of the time and random bytes. Tasks bought together are neighbors in every index, which has the
+    database write a few pages for a batch, not one for each row."""
+    return (int(now * 1000) % (1 << 8 * TIME_BYTES)).to_bytes(TIME_BYTES, "big").hex() + lot.hex()
 
 
 def _pool(transaction: Transaction) -> Pool:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select
 
 from ec262.adapters.sql import schema
-from ec262.adapters.sql.dialects import one_of
+from ec262.adapters.sql.dialects import RowChange, one_of
 from ec262.adapters.sql.known_tasks import KnownTasks
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.task_rows import (
@@ -75,14 +75,8 @@ _HOLDINGS = (
     .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid)
 )
 _ADD_TASKS, _ADD_REPLICAS = insert(_tasks), insert(_replicas)
-_SAVE_TASKS = (
-    update(_tasks).where(_tasks.c.id == bindparam("known")).values({name: bindparam(name) for name in CHANGING_TASK})
-)
-_SAVE_REPLICAS = (
-    update(_replicas)
-    .where(_replicas.c.task == bindparam("of"), _replicas.c.worker == bindparam("by"))
-    .values({name: bindparam(name) for name in CHANGING_REPLICA})
-)
+_SAVE_TASKS = RowChange(table=_tasks, keys=("id",), values=CHANGING_TASK)
+_SAVE_REPLICAS = RowChange(table=_replicas, keys=("task", "worker"), values=CHANGING_REPLICA)
 
 
 class SqlTasks:
