@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -170,15 +171,21 @@ def _new_name(value: str, names: dict[str, str], mark: str) -> str:
     return f"{head}:{':'.join(_new_name(part, names, mark) for part in rest.split(':'))}"
 
 
-def tasks_per_second(url: str, *, seconds: float) -> float:
-    """Write what is in the database (one batch of tasks of a service that has ended) for so long; return the rate."""
+@contextmanager
+def bare_rate(url: str) -> Iterator[Callable[[float], float]]:
+    """Yield what writes, for so many seconds, the batch of tasks that a service has left in its database, again and
+    again, and returns the tasks a second."""
     bare = Bare(url)
     try:
         lifecycle = Lifecycle(bare)
-        batches = 0
-        while bare.busy_s < seconds:
-            lifecycle.write()
-            batches += 1
-        return batches * lifecycle.tasks / bare.busy_s
+
+        def rate(seconds: float) -> float:
+            batches, began_s = 0, bare.busy_s
+            while bare.busy_s - began_s < seconds:
+                lifecycle.write()
+                batches += 1
+            return batches * lifecycle.tasks / (bare.busy_s - began_s)
+
+        yield rate
     finally:
         bare.close()
