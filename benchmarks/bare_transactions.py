@@ -2,6 +2,7 @@
 
 The rows are those that the service itself has written, under new names; so are the transactions: one for a purchase,
 one for each worker's look at its assignments, and one for each worker's commitments, with the win and its payments.
+They are as durable. What is measured is the driver and the database alone: to make the rows takes no time here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +19,8 @@ Row = tuple[Any, ...]
 
 TABLES = ("tasks", "replicas", "transfers", "purchases")
 FETCH = "UPDATE replicas SET fetched = {true} WHERE task = {v} AND worker = {v}"
-COMMIT = "UPDATE replicas SET digest = {v}, arrival = {v}, paid = {true} WHERE task = {v} AND worker = {v}"
+COMMIT = "UPDATE replicas SET digest = {v}, arrival = {v}, paid = {v} WHERE task = {v} AND worker = {v}"
+PAY = "UPDATE replicas SET paid = {true} WHERE task = {v} AND worker = {v}"
 WIN = "UPDATE tasks SET state = 'won', digest = {v} WHERE id = {v}"
 MOVE = "UPDATE balances SET balance = balance + {v} WHERE account = {v}"
 ESCROW = "INSERT INTO balances (account, balance) VALUES ({v}, {v})"
@@ -39,6 +42,8 @@ class Bare:
             self._connection = psycopg.connect(url, autocommit=True)
             self._mark, self._true, self._begin = "%s", "true", "BEGIN"
         self._cursor = self._connection.cursor()
+        self.busy_s = 0.0
+        """What all transactions took."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -51,12 +56,15 @@ class Bare:
 
     def transaction(self, steps: Iterable[tuple[str, Sequence[Row]]]) -> None:
         """Run statements, each for all of its rows, and commit."""
+        spelt = [(self._spelt(statement), rows) for statement, rows in steps]
+        began = time.perf_counter()
         self._cursor.execute(self._begin)
-        for statement, rows in steps:
-            self._cursor.executemany(self.spelt(statement), rows)
+        for statement, rows in spelt:
+            self._cursor.executemany(statement, rows)
         self._cursor.execute("COMMIT")
+        self.busy_s += time.perf_counter() - began
 
-    def spelt(self, statement: str) -> str:
+    def _spelt(self, statement: str) -> str:
         """Write placeholders and truth as this database does."""
         return statement.format(v=self._mark, true=self._true)
 
@@ -103,8 +111,11 @@ class Lifecycle:
             self._bare.transaction([(FETCH, [(task, worker) for task in tasks])])
         digest = b"d" * 32
         for arrival, worker in enumerate(self._workers):
-            steps: list[tuple[str, Sequence[Row]]] = [(COMMIT, [(digest, arrival, task, worker) for task in tasks])]
+            steps: list[tuple[str, Sequence[Row]]] = [
+                (COMMIT, [(digest, arrival, arrival > 0, task, worker) for task in tasks])
+            ]
             if arrival == 1:
+                steps += [(PAY, [(task, self._workers[0]) for task in tasks])]
                 steps += [(WIN, [(digest, task) for task in tasks])]
                 steps += self._payment(self._workers[:2], names, mark)
                 steps += [(MOVE, [(-2, f"escrow:{task}") for task in tasks])]
@@ -160,15 +171,21 @@ def _new_name(value: str, names: dict[str, str], mark: str) -> str:
     return f"{head}:{':'.join(_new_name(part, names, mark) for part in rest.split(':'))}"
 
 
-def tasks_per_second(url: str, *, seconds: float) -> float:
-    """Write what is in the database (one batch of tasks of a service that has ended) for so long; return the rate."""
+@contextmanager
+def bare_rate(url: str) -> Iterator[Callable[[float], float]]:
+    """Yield what writes, for so many seconds, the batch of tasks that a service has left in its database, again and
+    again, and returns the tasks a second."""
     bare = Bare(url)
     try:
         lifecycle = Lifecycle(bare)
-        began, batches = time.perf_counter(), 0
-        while time.perf_counter() - began < seconds:
-            lifecycle.write()
-            batches += 1
-        return batches * lifecycle.tasks / (time.perf_counter() - began)
+
+        def rate(seconds: float) -> float:
+            batches, began_s = 0, bare.busy_s
+            while bare.busy_s - began_s < seconds:
+                lifecycle.write()
+                batches += 1
+            return batches * lifecycle.tasks / (bare.busy_s - began_s)
+
+        yield rate
     finally:
         bare.close()

@@ -6,9 +6,11 @@ from tests.mutation.mutant import Mutant
 
 REPOSITORIES = "src/ec262/adapters/sql/repositories.py"
 TASKS = "src/ec262/adapters/sql/tasks.py"
+KNOWN = "src/ec262/adapters/sql/known_tasks.py"
 LEDGER = "src/ec262/adapters/sql/ledger.py"
 
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
+OF_KNOWN = "tests/integration/test_known_tasks.py"
 OF_TASKS = "tests/contract/test_task_repository_contract.py"
 
 MUTANTS = (
@@ -67,5 +69,19 @@ MUTANTS = (
         old='            for row in self._statements.fetch(_POSTED, {"ids": self._unchecked}):',
         new="            for row in []:",
         tests=f"{STORAGE}::test_an_id_is_one_movement",
+    ),
+    Mutant(
+        rule="several processes over one SQLite file decide by what is stored, not by what one of them remembers",
+        file=KNOWN,
+        old="    if connection.info.get(_VERSION) != version:",
+        new="    if connection.info.setdefault(_VERSION, version) is None:",
+        tests=f"{OF_KNOWN}::test_what_another_has_written_is_read_again",
+    ),
+    Mutant(
+        rule="what was not committed is as if it had never been, in memory too",
+        file=KNOWN,
+        old="        self._keep(MOST if self._is_durable else 0)",
+        new="        self._keep(MOST)",
+        tests=f"{OF_KNOWN}::test_what_was_undone_is_not_known",
     ),
 )

@@ -119,7 +119,7 @@ class Crew:
     def _add_to(self, team: list[Member], *, mark: Foresight | None = None) -> bool:
         for ties in self._preferences:
             met = common((*self._company, *team), ties)
-            for avoided in (False, True):
+            for avoided in (False, True) if self._lot.avoid else (False,):
                 member = self._urns.draw(met, avoided=avoided, mark=mark)
                 if member is not None:
                     team.append(member)

@@ -36,6 +36,9 @@ from ec262.services.discovery_replies import purchase_reply, task_verdict
 from ec262.services.discovery_standings import company, doubtful
 from ec262.services.discovery_transactions import Transaction, Transactions
 
+TIME_BYTES = 6
+"""Of a task's id, for milliseconds."""
+
 First = Callable[..., PurchaseRecord]
 """Does a purchase for the first time, given the transaction and the foreman."""
 
@@ -91,9 +94,10 @@ class ForemanDesk:
             record = transaction.uow.purchases.get(command.purchase)
             if record is None:
                 record = first(transaction, foreman=foreman)
-                transaction.commit()
             record.check_repeat(command, foreman=foreman)
-            return purchase_reply(transaction.uow, record, transaction.now)
+            reply = purchase_reply(transaction.uow, record, transaction.now)
+            transaction.commit()
+            return reply
 
     def _bought(self, transaction: Transaction, *, command: BuyTasks, foreman: str) -> PurchaseRecord:
         uow, now = transaction.uow, transaction.now
@@ -210,7 +214,7 @@ class ForemanDesk:
     def _new_task(self, command: BuyTasks, team: Team, *, audited: bool, foreman: str, now: float) -> Task:
         deadline = now + command.deadline_s
         return Task(
-            id=self._entropy.token(ID_BYTES).hex(),
+            id=task_id(now, self._entropy.token(ID_BYTES - TIME_BYTES)),
             foreman=foreman,
             rule=command.rule,
             runtime=team[0].runtime,
@@ -291,6 +295,12 @@ class ForemanDesk:
                 if (report.task, report.worker) in winners:
                     transaction.uow.reports.add(worker=report.worker, foreman=foreman, at=transaction.now)
             transaction.commit()
+
+
+def task_id(now: float, lot: bytes) -> str:
+    """Make an id out of the time and random bytes. Tasks bought together are neighbors in every index, which has the
+    database write a few pages for a batch, not one for each row."""
+    return (int(now * 1000) % (1 << 8 * TIME_BYTES)).to_bytes(TIME_BYTES, "big").hex() + lot.hex()
 
 
 def _pool(transaction: Transaction) -> Pool:

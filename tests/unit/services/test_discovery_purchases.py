@@ -8,6 +8,7 @@ import pytest
 from ec262.domain.commands import Requirement
 from ec262.domain.errors import LimitReached, PurchaseConflict, PurchaseTooExpensive, UnknownTask
 from ec262.domain.pool import Tie
+from ec262.services.discovery_foremen import task_id
 from ec262.services.discovery_policy import Policy
 from tests.discovery_town import (
     DAY_S,
@@ -80,6 +81,12 @@ def test_buying_draws_workers_and_moves_their_credits_into_escrow() -> None:
     assert all(len(replica.secret) == 32 for replica in task.replicas)
     status = town.service.accounts.open(FOREMAN)
     assert (status.credits, status.escrow) == (9, 3)
+
+
+def test_ids_of_tasks_that_are_bought_later_come_later() -> None:
+    assert task_id(1.5, b"\xff") == "0000000005dcff"
+    assert task_id(1.499, b"\xff") < task_id(1.5, b"\x00") < task_id(1e10, b"\x00")
+    assert len(task_id(-1e20, b"")) == 12
 
 
 def test_only_what_is_assigned_is_paid() -> None:

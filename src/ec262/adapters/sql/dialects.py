@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import msgspec
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
     Table,
+    TableClause,
     Text,
     TextClause,
     bindparam,
@@ -74,6 +77,64 @@ def upsert(table: Table) -> TextClause:
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET "
         + ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
     )
+
+
+@attrs.frozen(kw_only=True)
+class RowChange:
+    """Changing the ``values`` of one row, the one with these ``keys``; the parameters are the columns' names."""
+
+    table: Table
+    keys: tuple[str, ...]
+    values: tuple[str, ...]
+
+    def one_by_one(self) -> TextClause:
+        """Return the statement for one row."""
+        changes = ", ".join(f"{name} = :{name}" for name in self.values)
+        found = " AND ".join(f"{key} = :{key}" for key in self.keys)
+        return text(f"UPDATE {self.table.name} SET {changes} WHERE {found}")  # noqa: S608 - the schema's own names
+
+
+_ARRAYS = {str: "text[]", bytes: "bytea[]", int: "bigint[]", float: "float8[]", bool: "boolean[]"}
+
+
+@attrs.frozen
+class Bulk:
+    """One statement of PostgreSQL for many rows, whose columns are its parameters: arrays. A statement for each row
+    takes it twice as long."""
+
+    sql: str
+    arrange: Callable[[Sequence[Mapping[str, Any]]], tuple[list[Any], ...]]
+
+
+def bulk_insert(table: TableClause, names: tuple[str, ...]) -> Bulk:
+    """Insert rows that have these columns, in their order."""
+    return _bulk(table, names, f"INSERT INTO {table.name} ({_listed(names)}) SELECT {_listed(names)} FROM {{given}}")  # noqa: S608 - the schema's own names
+
+
+def bulk_change(change: RowChange) -> Bulk:
+    """Change rows."""
+    name = change.table.name
+    values = ", ".join(f"{value} = given.{value}" for value in change.values)
+    found = " AND ".join(f"{name}.{key} = given.{key}" for key in change.keys)
+    return _bulk(change.table, change.keys + change.values, f"UPDATE {name} SET {values} FROM {{given}} WHERE {found}")  # noqa: S608 - the schema's own names
+
+
+def _bulk(table: TableClause, names: tuple[str, ...], sql: str) -> Bulk:
+    kinds = [table.c[name].type.python_type for name in names]
+    arrays = ", ".join(f"%b::{_ARRAYS[kind]}" for kind in kinds)
+
+    def arrange(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
+        # The driver wants the elements of an array to be of one type, and an int is a float, too.
+        return tuple(
+            [float(row[name]) for row in rows] if kind is float else [row[name] for row in rows]
+            for name, kind in zip(names, kinds, strict=True)
+        )
+
+    return Bulk(sql.format(given=f"unnest({arrays}) AS given ({_listed(names)})"), arrange)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def advisory_lock(connection: Connection, number: int) -> None:

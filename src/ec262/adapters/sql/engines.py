@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from ec262.adapters.sql.dialects import POSTGRESQL
+from ec262.adapters.sql.known_tasks import forget_if_others_wrote
 from ec262.domain.errors import ConfigurationError
 
 WAIT_S = 10
@@ -57,6 +58,11 @@ def for_snapshots(engine: Engine) -> Engine:
     return engine.execution_options(**{SNAPSHOT: True})
 
 
+def reads_only(connection: Connection) -> bool:
+    """Tell whether a connection's transactions are snapshots."""
+    return bool(connection.get_execution_options().get(SNAPSHOT, False))
+
+
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
@@ -86,7 +92,8 @@ def _open_sqlite(url: URL) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise ConfigurationError("the database must be a file: sqlite:///PATH")
     _create_private(Path(str(url.database)), url)
-    engine = create_engine(url, connect_args={"timeout": WAIT_S}, hide_parameters=True)
+    # The connection that was used last is used next: it knows most.
+    engine = create_engine(url, connect_args={"timeout": WAIT_S}, hide_parameters=True, pool_use_lifo=True)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
@@ -125,5 +132,8 @@ def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get(SNAPSHOT, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    if reads_only(connection):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        forget_if_others_wrote(connection)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy import bindparam, delete, insert, select, text
 
 from ec262.adapters.sql import schema
-from ec262.adapters.sql.dialects import one_of
+from ec262.adapters.sql.dialects import RowChange, one_of
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.transfers import TRANSFER_COLUMNS, statement_of, transfer_of, values_of
 from ec262.domain.errors import LedgerError
@@ -26,10 +26,10 @@ _LOCKED_BALANCES = (
     .with_for_update()
 )
 _CLOSE_BALANCES = delete(_balances).where(one_of(_balances.c.account, "accounts"))
-_SET_BALANCE = update(_balances).where(_balances.c.account == bindparam("known")).values(balance=bindparam("is"))
+_SET_BALANCE = RowChange(table=_balances, keys=("account",), values=("balance",))
 # Where there was no row to lock, somebody else may have made one since: added, not set.
 _ADD_BALANCE = text(
-    "INSERT INTO balances (account, balance) VALUES (:known, :is) "
+    "INSERT INTO balances (account, balance) VALUES (:account, :balance) "
     "ON CONFLICT (account) DO UPDATE SET balance = balances.balance + excluded.balance"
 )
 
@@ -111,9 +111,9 @@ class SqlLedger:
         empty = [account for account in before if after[account] == 0]
         if empty:
             self._statements.change(_CLOSE_BALANCES, {"accounts": empty})
-        kept = [{"known": account, "is": after[account]} for account in accounts if after[account] != 0]
-        self._statements.change_each(_SET_BALANCE, [row for row in kept if row["known"] in before])
-        self._statements.change_each(_ADD_BALANCE, [row for row in kept if row["known"] not in before])
+        kept = [{"account": account, "balance": after[account]} for account in accounts if after[account] != 0]
+        self._statements.change_each(_SET_BALANCE, [row for row in kept if row["account"] in before])
+        self._statements.change_each(_ADD_BALANCE, [row for row in kept if row["account"] not in before])
         self._statements.change_each(_POST, [values_of(transfer) for transfer in transfers])
 
 

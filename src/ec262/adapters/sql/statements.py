@@ -9,10 +9,20 @@ from operator import itemgetter
 from typing import Any
 
 import attrs
-from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, RowMapping
+from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, RowMapping, TextClause
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from ec262.adapters.sql.dialects import IN_EACH_OTHERS_WAY, UNIQUE_VIOLATION, advisory_lock, texts
+from ec262.adapters.sql.dialects import (
+    IN_EACH_OTHERS_WAY,
+    UNIQUE_VIOLATION,
+    Bulk,
+    RowChange,
+    advisory_lock,
+    bulk_change,
+    bulk_insert,
+    is_postgresql,
+    texts,
+)
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
 
 Values = Mapping[str, Any]
@@ -79,11 +89,17 @@ class Statements:
         with translated():
             self._connection.exec_driver_sql(prepared.sql, self._arranged(prepared, parameters))
 
-    def change_each(self, statement: ClauseElement, rows: Sequence[Values]) -> None:
+    def change_each(self, statement: Insert | TextClause | RowChange, rows: Sequence[Values]) -> None:
         """Run a statement once for each row; they all have the same names, and no lists, in them."""
-        if rows:
-            prepared = _prepared(statement, self._connection.dialect, tuple(rows[0]))
-            with translated():
+        if not rows:
+            return
+        names = tuple(rows[0])
+        with translated():
+            if is_postgresql(self._connection) and not isinstance(statement, TextClause):
+                bulk = _in_bulk(statement, names)
+                self._connection.exec_driver_sql(bulk.sql, bulk.arrange(rows))
+            else:
+                prepared = _prepared(statement, self._connection.dialect, names)
                 self._connection.exec_driver_sql(prepared.sql, list(map(prepared.arrange, rows)))
 
     def _arranged(self, prepared: _Prepared, parameters: Values) -> tuple[Any, ...]:
@@ -109,9 +125,18 @@ class _Prepared:
 
 
 @lru_cache(maxsize=512)
-def _prepared(statement: ClauseElement, dialect: Dialect, columns: tuple[str, ...] = ()) -> _Prepared:
+def _in_bulk(statement: Insert | RowChange, names: tuple[str, ...]) -> Bulk:
+    if isinstance(statement, RowChange):
+        return bulk_change(statement)
+    return bulk_insert(statement.table, names)
+
+
+@lru_cache(maxsize=512)
+def _prepared(statement: ClauseElement | RowChange, dialect: Dialect, columns: tuple[str, ...] = ()) -> _Prepared:
     """Compile a statement. It is done once, and its parameters go to the driver as they are: at thousands of rows, what
     SQLAlchemy does for each takes as long as the database."""
+    if isinstance(statement, RowChange):
+        statement = statement.one_by_one()
     names = list(columns) if isinstance(statement, Insert) else None
     compiled: Any = statement.compile(dialect=dialect, column_keys=names)
     fixed = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}

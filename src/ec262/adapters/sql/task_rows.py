@@ -156,10 +156,10 @@ def replica_values(task: Task, *, since: int = 0) -> Iterator[Values]:
 
 
 def task_changes(before: Task, after: Task) -> Iterator[Values]:
-    """Make the changes of a task's own row, if there are any; ``known`` is the task."""
+    """Make the changes of a task's own row, if there are any."""
     if any(getattr(before, name) != getattr(after, name) for name in CHANGING_TASK):
         yield {
-            "known": after.id,
+            "id": after.id,
             "state": after.state.value,
             "key": after.key,
             "digest": after.digest,
@@ -172,12 +172,12 @@ def task_changes(before: Task, after: Task) -> Iterator[Values]:
 
 
 def replica_changes(before: Task, after: Task) -> Iterator[Values]:
-    """Make the changes of the rows of the replicas that a task had; ``by`` is the worker, ``of`` the task."""
+    """Make the changes of the rows of the replicas that a task had."""
     for old, new in zip(before.replicas, after.replicas, strict=False):
         if old is not new:
             yield {
-                "of": after.id,
-                "by": new.worker,
+                "task": after.id,
+                "worker": new.worker,
                 "digest": new.digest,
                 "arrival": new.arrival,
                 "paid": new.paid,

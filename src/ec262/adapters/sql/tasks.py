@@ -4,11 +4,13 @@ asks for tasks; of a task that was there before, only what has changed."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select
 
 from ec262.adapters.sql import schema
-from ec262.adapters.sql.dialects import one_of
+from ec262.adapters.sql.dialects import RowChange, one_of
+from ec262.adapters.sql.known_tasks import KnownTasks
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.task_rows import (
     CHANGING_REPLICA,
@@ -42,9 +44,7 @@ _JOINED = (
     select(*TASK_COLUMNS, *REPLICA_COLUMNS).join_from(_tasks, _replicas).order_by(_tasks.c.id, _replicas.c.position)
 )
 _BY_ID = _JOINED.where(one_of(_tasks.c.id, "ids"))
-_OF_PURCHASE = _JOINED.where(
-    _tasks.c.id.in_(select(_replicas.c.task).where(_replicas.c.purchase == bindparam("purchase")))
-)
+_OF_PURCHASE = select(_replicas.c.task).where(_replicas.c.purchase == bindparam("purchase")).distinct()
 _DUE = (
     select(_tasks.c.id)
     .where(_tasks.c.state.in_(_RUNNING), _tasks.c.deadline <= bindparam("now"))
@@ -75,22 +75,16 @@ _HOLDINGS = (
     .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid)
 )
 _ADD_TASKS, _ADD_REPLICAS = insert(_tasks), insert(_replicas)
-_SAVE_TASKS = (
-    update(_tasks).where(_tasks.c.id == bindparam("known")).values({name: bindparam(name) for name in CHANGING_TASK})
-)
-_SAVE_REPLICAS = (
-    update(_replicas)
-    .where(_replicas.c.task == bindparam("of"), _replicas.c.worker == bindparam("by"))
-    .values({name: bindparam(name) for name in CHANGING_REPLICA})
-)
+_SAVE_TASKS = RowChange(table=_tasks, keys=("id",), values=CHANGING_TASK)
+_SAVE_REPLICAS = RowChange(table=_replicas, keys=("task", "worker"), values=CHANGING_REPLICA)
 
 
 class SqlTasks:
     """Tasks with their replicas."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, stored: KnownTasks) -> None:
         self._statements = statements
-        self._stored: dict[str, Task] = {}
+        self._stored = stored
         self._pending: dict[str, Task] = {}
         self._new: set[str] = set()
 
@@ -106,7 +100,11 @@ class SqlTasks:
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
         self.flush()
-        return tasks_of_joined(self._statements.fetch(_BY_ID, {"ids": list(tasks)}))
+        if self._stored.lasting:
+            return self._lock(tasks)
+        unknown = self._unknown(tasks)
+        read = tasks_of_joined(self._statements.fetch(_BY_ID, {"ids": unknown})) if unknown else []
+        return sorted((*read, *self._stored.among(tasks)), key=attrgetter("id"))
 
     def locked(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids, and lock them."""
@@ -116,7 +114,7 @@ class SqlTasks:
     def of_purchase(self, purchase: str) -> Sequence[Task]:
         """Return the tasks that have replicas of a purchase, in the order of their ids."""
         self.flush()
-        return tasks_of_joined(self._statements.fetch(_OF_PURCHASE, {"purchase": purchase}))
+        return self.find(self._statements.column(_OF_PURCHASE, {"purchase": purchase}))
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
         """Return up to ``limit`` tasks whose deadline passed without having been applied, and lock them."""
@@ -139,22 +137,26 @@ class SqlTasks:
         self.flush()
         over = self._statements.column(_OVER, {"now": now, "most": FORGET_LIMIT})
         if over:
+            self._stored.dropped(over)
             self._statements.change(_FORGET, {"ids": over})
 
     def flush(self) -> None:
         """Write what is new or has changed."""
         if self._pending:
-            unknown = self._pending.keys() - self._stored.keys() - self._new
-            self._lock(unknown)
-            self._write_new([self._pending[name] for name in sorted(self._new)])
             known = sorted(self._pending.keys() - self._new)
+            self._lock(known)
+            self._write_new([self._pending[name] for name in sorted(self._new)])
             self._write_changes([(self._stored[name], self._pending[name]) for name in known])
-            self._keep(self._pending.values())
+            self._stored.wrote(self._pending.values())
             self._pending, self._new = {}, set()
 
     def release(self) -> None:
-        """Know no more what is stored: the locks are gone."""
-        self._stored = {}
+        """Be told that all is durable, and that the locks are gone."""
+        self._stored.committed()
+
+    def end(self) -> None:
+        """Be told that what was not committed is undone."""
+        self._stored.ended()
 
     def _write_new(self, tasks: Sequence[Task]) -> None:
         self._statements.change_each(_ADD_TASKS, [task_values(task) for task in tasks])
@@ -168,13 +170,12 @@ class SqlTasks:
         run(_ADD_REPLICAS, added)
 
     def _lock(self, tasks: Collection[str]) -> list[Task]:
-        if not tasks:
-            return []
-        ids = {"ids": list(tasks)}
-        locked = self._statements.fetch(_LOCK, ids)
-        found = tasks_of(locked, self._statements.fetch(_REPLICAS, ids))
-        self._keep(found)
-        return found
+        unknown = self._unknown(tasks)
+        if unknown:
+            ids = {"ids": unknown}
+            locked = self._statements.fetch(_LOCK, ids)
+            self._stored.read(tasks_of(locked, self._statements.fetch(_REPLICAS, ids)))
+        return list(self._stored.among(tasks))
 
-    def _keep(self, tasks: Iterable[Task]) -> None:
-        self._stored.update((task.id, task) for task in tasks)
+    def _unknown(self, tasks: Iterable[str]) -> list[str]:
+        return [task for task in tasks if task not in self._stored]

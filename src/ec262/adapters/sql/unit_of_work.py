@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ec262.adapters.sql.dialects import POSTGRESQL
-from ec262.adapters.sql.engines import for_snapshots, open_engine, speakable
+from ec262.adapters.sql.engines import for_snapshots, open_engine, reads_only, speakable
+from ec262.adapters.sql.known_tasks import known_tasks
 from ec262.adapters.sql.ledger import SqlLedger
 from ec262.adapters.sql.repositories import SqlAccounts, SqlInvitations, SqlPool, SqlPurchases, SqlReports
 from ec262.adapters.sql.revisions import bring_up_to_date
@@ -56,13 +57,14 @@ class SqlUnitOfWork:
         self.standings = SqlStandings(statements)
         self.ledger = SqlLedger(statements)
         self.pool = SqlPool(statements)
-        self.tasks = SqlTasks(statements)
+        self.tasks = SqlTasks(statements, known_tasks(self._connection, exclusive=not reads_only(self._connection)))
         self.purchases = SqlPurchases(statements)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.tasks.end()
         with translated():
             self._end.close()
 
