@@ -1,0 +1,209 @@
+"""Who computes: each column of the table as a class that is started once and then runs workloads."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+
+from benchmarks.peers.floor import Floor
+from benchmarks.peers.workloads import Function, Pair, Workload
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.job import Job
+from ec262.domain.plan import Plan
+from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
+from ec262.entrypoints.embedded import EmbeddedSystem
+from ec262.entrypoints.launch import launch_supervisor
+from ec262.entrypoints.session import build_job
+from ec262.entrypoints.settings import Settings, load_settings
+from ec262.services.foreman import Foreman
+
+RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2"), "none": ("none", "majority:1:1")}
+"""ec262's columns, and the verification rule of each: the first that this release knows."""
+
+PROCESSES = 2
+
+
+class Contender(Protocol):
+    """A column of the table."""
+
+    name: str
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job, warm; return its result."""
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+# --- MapReduce for those who have only a parallel map -----------------------------------------------------------------
+
+
+def map_part(mapper: Function, combiner: Function | None, rows: Sequence[Pair]) -> list[Pair]:
+    """Map a part of the rows, combined if the job has a combiner."""
+    pairs = [pair for row in rows for pair in mapper(*row)]
+    return pairs if combiner is None else reduce_all(combiner, [pairs])
+
+
+def reduce_all(reducer: Function, parts: Iterable[Sequence[Pair]]) -> list[Pair]:
+    """Group all pairs by key, and reduce."""
+    groups: defaultdict[Any, list[Any]] = defaultdict(list)
+    for pairs in parts:
+        for key, value in pairs:
+            groups[key].append(value)
+    return [pair for key, values in groups.items() for pair in reducer(key, values)]
+
+
+def with_map(workload: Workload, parallel_map: Callable[..., Iterable[Sequence[Pair]]]) -> dict[Any, Any]:
+    """Run a job by a parallel map; the reducer's part is done here, as programs with such a map do."""
+    function = partial(map_part, workload.mapper, workload.combiner)
+    return dict(reduce_all(workload.reducer, parallel_map(function, workload.cut())))
+
+
+# --- the columns ------------------------------------------------------------------------------------------------------
+
+
+class PlainLoop:
+    """The loop that one writes first."""
+
+    name = "plain loop"
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job."""
+        return workload.plain(workload.rows)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class ProcessPool:
+    """``multiprocessing``'s own."""
+
+    name = f"Pool({PROCESSES})"
+
+    def __init__(self) -> None:
+        self._pool = multiprocessing.get_context("spawn").Pool(PROCESSES)
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job."""
+        return with_map(workload, partial(self._pool.imap, chunksize=1))
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.terminate()
+        self._pool.join()
+
+
+class Dask:
+    """Futures of Dask's distributed scheduler, rows packed into a few."""
+
+    name = "Dask"
+
+    def __init__(self) -> None:
+        from distributed import Client, LocalCluster
+
+        self._cluster = LocalCluster(n_workers=PROCESSES, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+        self._client = Client(self._cluster)
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job."""
+        return with_map(workload, self._map)
+
+    def _map(self, function: Callable[..., Any], parts: Sequence[Any]) -> Iterable[Sequence[Pair]]:
+        futures = self._client.map(function, parts, pure=False)
+        gathered: list[Sequence[Pair]] = self._client.gather(futures)
+        return gathered
+
+    def close(self) -> None:
+        """End the cluster."""
+        self._client.close()
+        self._cluster.close()
+
+
+class MincemeatFloor:
+    """Our own floor: see ``floor``."""
+
+    name = "TCP floor"
+
+    def __init__(self) -> None:
+        self._floor = Floor(PROCESSES)
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job."""
+        return with_map(workload, self._floor.map)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._floor.close()
+
+
+class RowATask(Foreman):
+    """A foreman that packs nothing."""
+
+    async def plan(self, job: Job) -> Plan:
+        """Plan a map task for each row."""
+        return attrs.evolve(await super().plan(job), map_tasks=len(job.rows))
+
+
+class Embedded:
+    """A running embedded system, with which ec262's columns take turns."""
+
+    def __init__(self) -> None:
+        settings = load_settings({}, os.environ)
+        self._system = EmbeddedSystem(launch_supervisor())
+        self._system.order(settings)
+        url, self._token = self._system.address()
+        self._settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
+
+    def run(self, workload: Workload, rule: str) -> dict[Any, Any]:
+        """Run a job, as ``ec262.run_job`` does."""
+        job = build_job(workload.rows, workload.functions, seed=0)
+        settings = attrs.evolve(self._settings, verify=rule)
+        return asyncio.run(self._run(job, settings, row_a_task=workload.row_a_task))
+
+    async def _run(self, job: Job, settings: Settings, *, row_a_task: bool) -> dict[Any, Any]:
+        discovery = build_discovery_client(settings, role=settings.role, token=self._token)
+        try:
+            foreman = build_foreman(settings, discovery=discovery, quiet=True)
+            if row_a_task:
+                foreman = RowATask(foreman._ports, foreman._policy)  # noqa: SLF001 - users have no such wish
+            return await foreman.run(job)
+        finally:
+            await discovery.close()
+
+    def close(self) -> None:
+        """End the system."""
+        self._system.close()
+
+
+class Ec262:
+    """ec262 under one verification rule."""
+
+    def __init__(self, name: str, system: Embedded) -> None:
+        self.name = name
+        self.rule = known_rule(RULES[name])
+        self._system = system
+
+    def run(self, workload: Workload) -> dict[Any, Any]:
+        """Compute a job."""
+        return self._system.run(workload, self.rule)
+
+    def close(self) -> None:
+        """Nothing of its own to end."""
+
+
+def known_rule(specs: Sequence[str]) -> str:
+    """Return the first rule that this release knows."""
+    for spec in specs:
+        try:
+            load_settings({"verify": spec}, {})
+        except ConfigurationError:
+            continue
+        return spec
+    raise ConfigurationError(f"none of these rules is known: {', '.join(specs)}")

@@ -1,0 +1,167 @@
+"""Where the time goes: processor time of one job by what it is spent on.
+
+The whole of ec262 runs in this process, over real sockets and with real bytes, and the functions that do the work of a
+phase are timed by the clock of the thread that they run in; a function inside another counts for itself only. What the
+sandbox's processes take beyond the work in them is told by a second run with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import threading
+import time
+from asyncio import sslproto
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import Any
+from unittest import mock
+
+import attrs
+
+from benchmarks.peers.workloads import Workload
+from ec262.adapters import ciphers, http_discovery
+from ec262.adapters.sandbox import runner
+from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.domain import wire
+from ec262.domain.job import Job, Limits
+from ec262.domain.job_run import JobRun, RunPolicy
+from ec262.domain.verification import Majority
+from ec262.entrypoints import session
+from ec262.services import discovery_foremen, discovery_workers, job_execution
+from ec262.services.foreman import Foreman
+from ec262.services.job_execution import ForemanPolicy
+from ec262.services.worker_link import LinkPolicy
+from tests.tcp_system import TcpSystem, tcp_system
+
+WORKERS = 4
+
+TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
+    ("encode rows", session, ["encode_row"]),
+    ("encode rows", job_execution, ["rows_payload"]),
+    ("read rows", runner, ["_read_rows"]),
+    ("compute", runner.Run, ["_apply"]),
+    ("group", runner.Run, ["_grouped"]),
+    ("encode results", runner, ["encode_outcome"]),
+    ("encrypt", ciphers.AesSivCipher, ["encrypt"]),
+    ("wire", wire.Decoder, ["feed", "next_message"]),
+    ("wire", sslproto.SSLProtocol, ["buffer_updated", "_do_write", "_do_read"]),
+    ("discovery, clients", http_discovery.HttpDiscovery, ["_attempt"]),
+    ("discovery, service", discovery_foremen.ForemanDesk, ["buy", "verdicts", "pool"]),
+    ("discovery, service", discovery_workers.WorkerDesk, ["assignments", "commit", "give_up"]),
+    ("compare and decrypt", job_execution.JobExecution, ["_open"]),
+    ("decode results", job_execution, ["decode_outcome"]),
+    ("shuffle", job_execution, ["shuffle"]),
+    ("merge", job_execution, ["merge_results"]),
+    ("state machine", JobRun, ["handle"]),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """Processor seconds of a job under majority:3, by phase; ``children_s`` are those of the sandbox's processes."""
+
+    workload: str
+    title: str
+    phases_s: dict[str, float]
+    rest_s: float
+    children_s: float
+
+    @property
+    def text(self) -> str:
+        """The profile as lines for people."""
+        total_s = sum(self.phases_s.values()) + self.rest_s
+        lines = [f"\n{self.title}, majority:3: {total_s:.3f} s of processor time in one process"]
+        rows = [
+            *sorted(self.phases_s.items(), key=lambda item: -item[1]),
+            ("event loop, HTTP and the rest", self.rest_s),
+        ]
+        lines += [f"  {name:32} {seconds:8.3f} s {seconds / total_s:6.1%}" for name, seconds in rows]
+        inside = sum(self.phases_s.get(name, 0.0) for name in ("read rows", "compute", "group", "encode results"))
+        lines.append(
+            f"  {'sandboxes, beyond the work':32} {self.children_s - inside:8.3f} s  (zygotes' start included)"
+        )
+        return "\n".join(lines)
+
+
+class _Clock:
+    """Adds up, by phase, what timed functions take of their threads; one inside another is taken off the outer."""
+
+    def __init__(self) -> None:
+        self.phases_s: defaultdict[str, float] = defaultdict(float)
+        self._local = threading.local()
+
+    def timed(self, function: Callable[..., Any], phase: str) -> Callable[..., Any]:
+        """Return the function, timed."""
+
+        @wraps(function)
+        def call(*arguments: Any, **named: Any) -> Any:
+            inner: list[float] = self._local.__dict__.setdefault("inner", [])
+            inner.append(0.0)
+            began = time.thread_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                took_s = time.thread_time() - began
+                self.phases_s[phase] += took_s - inner.pop()
+                if inner:
+                    inner[-1] += took_s
+
+        return call
+
+
+def profile(workload: Workload) -> Profile:
+    """Run a job twice: once all in this process, and once with sandboxes."""
+    clock = _Clock()
+    with _patched(clock):
+        job = session.build_job(workload.rows, workload.functions, seed=0)
+        in_process_s = asyncio.run(_processor_s(job, workload, sandboxed=False)) + clock.phases_s["encode rows"]
+    before = _children_s()
+    asyncio.run(_processor_s(job, workload, sandboxed=True))
+    phases_s = dict(clock.phases_s)
+    return Profile(
+        workload=workload.name,
+        title=workload.title,
+        phases_s=phases_s,
+        rest_s=max(0.0, in_process_s - sum(phases_s.values())),
+        children_s=_children_s() - before,
+    )
+
+
+@contextmanager
+def _patched(clock: _Clock) -> Iterator[None]:
+    with ExitStack() as stack:
+        for phase, owner, names in TIMED:
+            for name in names:
+                stack.enter_context(mock.patch.object(owner, name, clock.timed(getattr(owner, name), phase)))
+        yield
+
+
+async def _processor_s(job: Job, workload: Workload, *, sandboxed: bool) -> float:
+    policy = ForemanPolicy(run=RunPolicy(rule=Majority()), link=LinkPolicy(release="benchmark"), limits=Limits())
+    makers = [(lambda: {"sandbox": LinuxSandbox()}) if sandboxed else dict] * WORKERS
+    name = LinuxSandbox.name if sandboxed else "unconfined"
+    async with tcp_system(*makers, credits=1_000_000, slots=2, sandbox=name) as system:
+        began = time.process_time()
+        await _run(system, job, policy, row_a_task=workload.row_a_task)
+        return time.process_time() - began
+
+
+async def _run(system: TcpSystem, job: Job, policy: ForemanPolicy, *, row_a_task: bool) -> None:
+    if not row_a_task:
+        await system.run(job, policy)
+        return
+    plan = Foreman.plan
+
+    async def plan_rows(self: Foreman, job: Job) -> Any:
+        return attrs.evolve(await plan(self, job), map_tasks=len(job.rows))
+
+    with mock.patch.object(Foreman, "plan", plan_rows):
+        await system.run(job, policy)
+
+
+def _children_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
