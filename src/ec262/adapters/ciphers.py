@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from Crypto.Cipher import AES
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from ec262.domain.errors import BadDelivery, ConfigurationError
 
@@ -28,23 +27,13 @@ class AesSivCipher:
                 f"the task's key has {len(key)} bytes and this cipher needs {self.key_bytes}: "
                 "the discovery service is set up for another one"
             )
-        body, tag = _siv(key, task=task, label=label).encrypt_and_digest(plaintext)
-        return b"".join((tag, body))
+        return AESSIV(key).encrypt(plaintext, [label.encode(), task.encode()])
 
     def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:
         """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
         if len(key) != self.key_bytes or len(ciphertext) < TAG_BYTES:
             raise BadDelivery(f"the {label} is too short, or the key of the wrong size")
-        tag, body = ciphertext[:TAG_BYTES], memoryview(ciphertext)[TAG_BYTES:]
         try:
-            plaintext: bytes = _siv(key, task=task, label=label).decrypt_and_verify(body, tag)
-        except ValueError as error:
+            return AESSIV(key).decrypt(ciphertext, [label.encode(), task.encode()])
+        except InvalidTag as error:
             raise BadDelivery(f"the {label} cannot be opened with the task's key") from error
-        return plaintext
-
-
-def _siv(key: bytes, *, task: str, label: str) -> Any:
-    cipher = AES.new(key, AES.MODE_SIV)
-    cipher.update(label.encode())
-    cipher.update(task.encode())
-    return cipher
