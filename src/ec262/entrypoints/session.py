@@ -30,6 +30,10 @@ from ec262.entrypoints.settings import Settings, load_settings
 
 T = TypeVar("T")
 
+EMBEDDED_AHEAD = 7
+"""Tasks that may wait for each slot of the embedded system. Its workers share one machine: none of them waits while
+another has too much to do, so tasks may as well be sent early."""
+
 _active: list[Session] = []
 
 
@@ -134,6 +138,7 @@ class Session:
             cpu_limit=max(settings.cpu_limit, settings.task_timeout),
             wall_limit=max(settings.wall_limit, settings.task_timeout),
             memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
+            ahead=max(settings.ahead, EMBEDDED_AHEAD),
             # Whoever runs a job here wants this machine to work on it.
             hours=(),
             when_idle=False,
@@ -155,12 +160,14 @@ class Session:
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, token=token)
+            return await self._execute(job, settings, token=token, slots=os.cpu_count())
 
-    async def _execute(self, job: Job, settings: Settings, *, token: str | None) -> dict[Any, Any]:
+    async def _execute(
+        self, job: Job, settings: Settings, *, token: str | None, slots: int | None = None
+    ) -> dict[Any, Any]:
         discovery = build_discovery_client(settings, role=settings.role, token=token)
         try:
-            foreman = build_foreman(settings, discovery=discovery, quiet=self._quiet)
+            foreman = build_foreman(settings, discovery=discovery, quiet=self._quiet, slots=slots)
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job))
             return await foreman.run(job)

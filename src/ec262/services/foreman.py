@@ -33,7 +33,8 @@ class Foreman:
         account = await self._ports.discovery.open_account(self._policy.invitation)
         pool = await self._wait_for_workers(job)
         replicas = self._policy.run.rule.replicas
-        plan = plan_job([len(row.data) for row in job.rows], slots=pool.slots, purse=account.credits, replicas=replicas)
+        slots = pool.slots if self._policy.slots is None else min(pool.slots, self._policy.slots)
+        plan = plan_job([len(row.data) for row in job.rows], slots=slots, purse=account.credits, replicas=replicas)
         logger.info(
             "plan: %d map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
             plan.map_tasks, plan.reduce_tasks, plan.price, plan.purse, pool.workers, pool.slots,
