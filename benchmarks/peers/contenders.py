@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,9 @@ RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2")
 """ec262's columns, and the verification rule of each: the first that this release knows."""
 
 PROCESSES = 2
+
+MANY = 100
+"""From so many parts on they are small, and not worth a message of their own."""
 
 
 class Contender(Protocol):
@@ -98,6 +102,11 @@ class ProcessPool:
         self._pool.join()
 
 
+def unpacked(function: Callable[[Any], Any], part: bytes) -> bytes:
+    """Apply a function to what is in pickled bytes."""
+    return pickle.dumps(function(pickle.loads(part)), pickle.HIGHEST_PROTOCOL)  # noqa: S301 - our own
+
+
 class Dask:
     """Futures of Dask's distributed scheduler, rows packed into a few."""
 
@@ -114,9 +123,11 @@ class Dask:
         return with_map(workload, self._map)
 
     def _map(self, function: Callable[..., Any], parts: Sequence[Any]) -> Iterable[Sequence[Pair]]:
-        futures = self._client.map(function, parts, pure=False)
-        gathered: list[Sequence[Pair]] = self._client.gather(futures)
-        return gathered
+        # As bytes: Dask looks into containers, object by object.
+        packed = [pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts]
+        sent = packed if len(packed) > MANY else self._client.scatter(packed, hash=False)
+        results = self._client.gather(self._client.map(partial(unpacked, function), sent, pure=False))
+        return map(pickle.loads, results)
 
     def close(self) -> None:
         """End the cluster."""

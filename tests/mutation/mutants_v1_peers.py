@@ -102,7 +102,7 @@ MUTANTS = (
         file=PAIRS,
         old="return sorted(named, key=itemgetter(0))",
         new="return named",
-        tests=f"{OF_OUTCOME}::test_pairs_are_sorted_by_key_and_those_of_one_key_stay_in_order",
+        tests=f"{OF_PLAIN_PAIRS}::test_the_short_cut_is_taken_for_what_most_jobs_yield",
     ),
     Mutant(
         rule="only what honest workers write is taken for a result",
