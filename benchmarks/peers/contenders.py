@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 import os
+import pickle
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, Protocol
+from unittest import mock
 
 import attrs
 
@@ -17,17 +19,17 @@ from benchmarks.peers.workloads import Function, Pair, Workload
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Job
 from ec262.domain.plan import Plan
-from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
-from ec262.entrypoints.embedded import EmbeddedSystem
-from ec262.entrypoints.launch import launch_supervisor
-from ec262.entrypoints.session import build_job
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.session import Session
+from ec262.entrypoints.settings import load_settings
 from ec262.services.foreman import Foreman
 
 RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2"), "none": ("none", "majority:1:1")}
 """ec262's columns, and the verification rule of each: the first that this release knows."""
 
 PROCESSES = 2
+
+MANY = 100
+"""From so many parts on they are small, and not worth a message of their own."""
 
 
 class Contender(Protocol):
@@ -100,6 +102,11 @@ class ProcessPool:
         self._pool.join()
 
 
+def unpacked(function: Callable[[Any], Any], part: bytes) -> bytes:
+    """Apply a function to what is in pickled bytes."""
+    return pickle.dumps(function(pickle.loads(part)), pickle.HIGHEST_PROTOCOL)  # noqa: S301 - our own
+
+
 class Dask:
     """Futures of Dask's distributed scheduler, rows packed into a few."""
 
@@ -116,9 +123,11 @@ class Dask:
         return with_map(workload, self._map)
 
     def _map(self, function: Callable[..., Any], parts: Sequence[Any]) -> Iterable[Sequence[Pair]]:
-        futures = self._client.map(function, parts, pure=False)
-        gathered: list[Sequence[Pair]] = self._client.gather(futures)
-        return gathered
+        # As bytes: Dask looks into containers, object by object.
+        packed = [pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts]
+        sent = packed if len(packed) > MANY else self._client.scatter(packed, hash=False)
+        results = self._client.gather(self._client.map(partial(unpacked, function), sent, pure=False))
+        return map(pickle.loads, results)
 
     def close(self) -> None:
         """End the cluster."""
@@ -143,43 +152,32 @@ class MincemeatFloor:
         self._floor.close()
 
 
-class RowATask(Foreman):
-    """A foreman that packs nothing."""
+@contextmanager
+def one_row_a_task() -> Iterator[None]:
+    """Have foremen pack nothing: users have no such wish."""
+    plan = Foreman.plan
 
-    async def plan(self, job: Job) -> Plan:
-        """Plan a map task for each row."""
-        return attrs.evolve(await super().plan(job), map_tasks=len(job.rows))
+    async def plan_rows(foreman: Foreman, job: Job) -> Plan:
+        return attrs.evolve(await plan(foreman, job), map_tasks=len(job.rows))
+
+    with mock.patch.object(Foreman, "plan", plan_rows):
+        yield
 
 
 class Embedded:
     """A running embedded system, with which ec262's columns take turns."""
 
     def __init__(self) -> None:
-        settings = load_settings({}, os.environ)
-        self._system = EmbeddedSystem(launch_supervisor())
-        self._system.order(settings)
-        url, self._token = self._system.address()
-        self._settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
+        self._session = Session({}, os.environ, quiet=True)
 
     def run(self, workload: Workload, rule: str) -> dict[Any, Any]:
         """Run a job, as ``ec262.run_job`` does."""
-        job = build_job(workload.rows, workload.functions, seed=0)
-        settings = attrs.evolve(self._settings, verify=rule)
-        return asyncio.run(self._run(job, settings, row_a_task=workload.row_a_task))
-
-    async def _run(self, job: Job, settings: Settings, *, row_a_task: bool) -> dict[Any, Any]:
-        discovery = build_discovery_client(settings, role=settings.role, token=self._token)
-        try:
-            foreman = build_foreman(settings, discovery=discovery, quiet=True, one_word=True)
-            if row_a_task:
-                foreman = RowATask(foreman._ports, foreman._policy)  # noqa: SLF001 - users have no such wish
-            return await foreman.run(job)
-        finally:
-            await discovery.close()
+        with one_row_a_task() if workload.row_a_task else nullcontext():
+            return self._session.run_job(workload.rows, workload.functions, {"verify": rule})
 
     def close(self) -> None:
         """End the system."""
-        self._system.close()
+        self._session.close()
 
 
 class Ec262:

@@ -14,13 +14,14 @@ import time
 from asyncio import sslproto
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import wraps
 from typing import Any
 from unittest import mock
 
 import attrs
 
+from benchmarks.peers.contenders import one_row_a_task
 from benchmarks.peers.workloads import Workload
 from ec262.adapters import ciphers, http_discovery
 from ec262.adapters.sandbox import runner
@@ -32,10 +33,9 @@ from ec262.domain.job_run import JobRun
 from ec262.domain.verification import Majority
 from ec262.entrypoints import session
 from ec262.services import discovery_foremen, discovery_workers, job_execution
-from ec262.services.foreman import Foreman
 from ec262.services.job_execution import ForemanPolicy
 from ec262.services.worker_link import LinkPolicy
-from tests.tcp_system import TcpSystem, tcp_system
+from tests.tcp_system import tcp_system
 
 WORKERS = 4
 
@@ -144,23 +144,11 @@ async def _processor_s(job: Job, workload: Workload, *, sandboxed: bool) -> floa
     policy = ForemanPolicy(run=RunPolicy(rule=Majority()), link=LinkPolicy(release="benchmark"), limits=Limits())
     makers = [(lambda: {"sandbox": LinuxSandbox()}) if sandboxed else dict] * WORKERS
     name = LinuxSandbox.name if sandboxed else "unconfined"
-    async with tcp_system(*makers, credits=1_000_000, slots=2, sandbox=name) as system:
+    async with tcp_system(*makers, credits=1_000_000, slots=16, sandbox=name) as system:
         began = time.process_time()
-        await _run(system, job, policy, row_a_task=workload.row_a_task)
+        with one_row_a_task() if workload.row_a_task else nullcontext():
+            await system.run(job, policy)
         return time.process_time() - began
-
-
-async def _run(system: TcpSystem, job: Job, policy: ForemanPolicy, *, row_a_task: bool) -> None:
-    if not row_a_task:
-        await system.run(job, policy)
-        return
-    plan = Foreman.plan
-
-    async def plan_rows(self: Foreman, job: Job) -> Any:
-        return attrs.evolve(await plan(self, job), map_tasks=len(job.rows))
-
-    with mock.patch.object(Foreman, "plan", plan_rows):
-        await system.run(job, policy)
 
 
 def _children_s() -> float:

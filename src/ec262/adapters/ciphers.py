@@ -27,13 +27,17 @@ class AesSivCipher:
                 f"the task's key has {len(key)} bytes and this cipher needs {self.key_bytes}: "
                 "the discovery service is set up for another one"
             )
-        return AESSIV(key).encrypt(plaintext, [label.encode(), task.encode()])
+        return AESSIV(key).encrypt(plaintext, _associated(task=task, label=label))
 
     def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:
         """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
         if len(key) != self.key_bytes or len(ciphertext) < TAG_BYTES:
             raise BadDelivery(f"the {label} is too short, or the key of the wrong size")
         try:
-            return AESSIV(key).decrypt(ciphertext, [label.encode(), task.encode()])
+            return AESSIV(key).decrypt(ciphertext, _associated(task=task, label=label))
         except InvalidTag as error:
             raise BadDelivery(f"the {label} cannot be opened with the task's key") from error
+
+
+def _associated(*, task: str, label: str) -> list[bytes]:
+    return [label.encode(), task.encode()]

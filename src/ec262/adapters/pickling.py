@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -134,6 +135,11 @@ def _is_installed(name: str | None) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return not hasattr(module, "__path__")  # built in; a namespace package is the job's own
+    return _is_file_installed(file)
+
+
+@lru_cache(maxsize=4096)
+def _is_file_installed(file: str) -> bool:
     path = Path(file).resolve()
     return any(path.is_relative_to(folder) for folder in _INSTALLED)
 

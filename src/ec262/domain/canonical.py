@@ -38,7 +38,7 @@ from typing import Any
 
 from ec262.domain.canonical_text import MAX_DEPTH, MAX_EQUAL_HASHES, canonical_text, check_hashes
 from ec262.domain.errors import NotCanonical, ValueNotEncodable
-from ec262.domain.plain_json import MAX_NUMBER, scalar_texts
+from ec262.domain.plain_json import MAX_NUMBER, scalar_lines
 
 __all__ = [
     "FORMAT",
@@ -50,6 +50,7 @@ __all__ = [
     "encode",
     "encode_each",
     "encode_list",
+    "parse",
 ]
 
 FORMAT = 1
@@ -66,10 +67,10 @@ def encode(value: Any, *, around: int = 0) -> bytes:
 
 def encode_each(values: Sequence[Any], *, around: int = 0) -> list[bytes]:
     """Return the canonical bytes of each value: ``encode`` for many, several times as fast if all are scalars."""
-    texts = scalar_texts(values)
-    if texts is None:
-        texts = [canonical_text(value, around) for value in values]
-    return [text.encode() for text in texts]
+    lines = scalar_lines(values)
+    if lines is not None:
+        return lines.encode().split(b"\n")
+    return [canonical_text(value, around).encode() for value in values]
 
 
 def encode_list(items: Iterable[bytes]) -> bytes:
@@ -83,18 +84,27 @@ def decode(data: bytes) -> Any:
     Raises NotCanonical for anything else: what is accepted is exactly what ``encode`` writes. Made for bytes from a
     stranger; the value may take 30 times their memory, so limit their size first.
     """
+    value = parse(data)
     try:
-        value = _decoder(data).decode(data.decode())
         canonical = encode(value)
     except RecursionError:
         raise NotCanonical("nested too deep") from None
-    except ValueError as error:
-        raise NotCanonical(f"not canonical JSON: {error}") from error
     except ValueNotEncodable as error:
         raise NotCanonical(f"not a canonical value: {error}") from error
     if canonical != data:
         raise NotCanonical("a value, but not in its canonical form")
     return value
+
+
+def parse(data: bytes) -> Any:
+    """Return the value of canonical bytes, without the check that these are: whoever calls it does that, before the
+    value is used. Raises NotCanonical for what has no value at all."""
+    try:
+        return _decoder(data).decode(data.decode())
+    except RecursionError:
+        raise NotCanonical("nested too deep") from None
+    except ValueError as error:
+        raise NotCanonical(f"not canonical JSON: {error}") from error
 
 
 # --- JSON to values -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import attrs
 SHARE = 0.1
 """A pause is this share of the time that a task takes: what has to wait for it waits half of that on average."""
 
-MIN_PAUSE_S, MAX_PAUSE_S = 0.02, 10.0
+MIN_PAUSE_S, MAX_PAUSE_S = 0.005, 10.0
 
 
 @attrs.define

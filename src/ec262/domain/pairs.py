@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain, islice
+from operator import itemgetter
 from typing import Any
 
 from ec262.domain import canonical
 from ec262.domain.errors import ValueNotEncodable, key_text
+from ec262.domain.plain_json import scalar_lines
 
 Pair = tuple[Any, Any]
 
@@ -34,9 +38,34 @@ def encode_pairs(pairs: Sequence[Pair]) -> tuple[list[bytes], list[bytes]]:
         raise next(filter(None, map(_refusal, pairs))) from None
 
 
+def plain_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
+    """Return the canonical text of each key, sorted by its bytes, with those of its values in their order, if all keys
+    are text and all values plain scalars, as most are; else None. Keys that are there often are encoded once."""
+    groups: defaultdict[Any, list[Any]] = defaultdict(list)
+    if set(map(type, map(itemgetter(0), pairs))) != {str}:
+        return None
+    for key, value in pairs:
+        groups[key].append(value)
+    names = scalar_lines(list(groups))
+    texts = scalar_lines(list(chain.from_iterable(groups.values())))
+    if names is None or texts is None:
+        return None
+    each = iter(texts.split("\n"))
+    named = [
+        (name, list(islice(each, len(group)))) for name, group in zip(names.split("\n"), groups.values(), strict=True)
+    ]
+    return sorted(named, key=itemgetter(0))  # code points are in the order of their UTF-8
+
+
 def encode_keys(pairs: Sequence[Pair]) -> list[bytes]:
     """Return the canonical bytes of all keys. Raises ValueNotEncodable."""
-    return canonical.encode_each([key for key, _ in pairs], around=AROUND)
+    keys = [key for key, _ in pairs]
+    if set(map(type, keys)) != {str}:
+        return canonical.encode_each(keys, around=AROUND)
+    # Texts are equal exactly if their canonical bytes are: one that is there often is encoded once.
+    different = list(dict.fromkeys(keys))
+    names = dict(zip(different, canonical.encode_each(different, around=AROUND), strict=True))
+    return list(map(names.__getitem__, keys))
 
 
 def _refusal(pair: Pair) -> ValueNotEncodable | None:

@@ -44,15 +44,17 @@ def plain_text(value: list[Any] | dict[Any, Any], max_levels: int) -> str | None
     return text if text is not None and is_unicode(text) else None
 
 
-def scalar_texts(values: Sequence[Any]) -> list[str] | None:
-    """Return the canonical form of each value if a quick look tells that each is a scalar and its JSON, else None."""
+def scalar_lines(values: Sequence[Any]) -> str | None:
+    """Return the canonical form of each value if a quick look tells that each is a scalar and its JSON, else None.
+
+    There is a line for each; no scalar's JSON holds a line end.
+    """
     if not values or not _is_plain(values, 0):
         return None
     lines = None
     with suppress(ValueError):
         lines = _dump_lines(values)
-    # No scalar's JSON holds a line end, so one can stand between them.
-    return lines[1:-1].split("\n") if lines is not None and is_unicode(lines) else None
+    return lines[1:-1] if lines is not None and is_unicode(lines) else None
 
 
 def is_unicode(text: str) -> bool:

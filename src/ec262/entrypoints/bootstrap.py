@@ -48,13 +48,15 @@ def build_foreman(
     quiet: bool = False,
     verify: VerificationPlan | None = None,
     one_word: bool = False,
+    slots: int | None = None,
     discovery: ForemanDiscovery | None = None,
     dialer: Dialer | None = None,
     cipher: Cipher | None = None,
     progress: Progress | None = None,
 ) -> Foreman:
     """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
-    before the settings'; ``one_word`` allows rules by which any single worker decides."""
+    before the settings'; ``one_word`` allows rules by which any single worker decides; ``slots`` is the most that jobs
+    are planned for, where the pool's slots share fewer processors."""
     import time
 
     from ec262 import __version__
@@ -88,6 +90,7 @@ def build_foreman(
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
         invitation=settings.invitation,
+        slots=slots,
     )
     return Foreman(ports, policy)
 
@@ -186,6 +189,7 @@ def build_worker(
         host=settings.advertise,
         packages=settings.allow,
         slots=settings.slots,
+        ahead=settings.ahead,
         limits=settings.limits,
         availability=settings.availability,
         invitation=settings.invitation,
@@ -254,11 +258,12 @@ def discovery_policy(settings: Settings) -> Policy:
     )
 
 
-def open_database(settings: Settings) -> SqlDatabase:
-    """Open ``settings.database``, or the one of this user. Raises ConfigurationError."""
+def open_database(settings: Settings, *, lasting: bool = True) -> SqlDatabase:
+    """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
+    failure. Raises ConfigurationError."""
     from ec262.adapters.sql.unit_of_work import SqlDatabase
 
-    return SqlDatabase(database_url(settings))
+    return SqlDatabase(database_url(settings), lasting=lasting)
 
 
 def database_url(settings: Settings) -> str:
@@ -297,12 +302,15 @@ def build_discovery_app(
     settings: Settings,
     *,
     accounts: Mapping[str, int] | None = None,
+    lasting: bool = True,
     prober: Prober | None = None,
     meter: Meter | None = None,
 ) -> Starlette:
-    """Build the discovery service's application over ``settings.database``. ``accounts`` (token to credits) are opened
-    before anybody can ask. Raises ConfigurationError if the database cannot be opened, LedgerError if its books do not
-    balance."""
+    """Build the discovery service's application over ``settings.database``, see ``open_database`` for ``lasting``.
+
+    ``accounts`` (token to credits) are opened before anybody can ask. Raises ConfigurationError if the database cannot
+    be opened, LedgerError if its books do not balance.
+    """
     import time
 
     from ec262.entrypoints.client_address import ClientAddresses
@@ -312,7 +320,7 @@ def build_discovery_app(
     from ec262.entrypoints.rates import rate_limits
 
     meter = meter or Meter()
-    database = open_database(settings)
+    database = open_database(settings, lasting=lasting)
     bell = Bell()
     service = build_discovery_service(
         unit_of_work=meter.metered(database.unit_of_work),

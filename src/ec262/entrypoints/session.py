@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EMBEDDED_AHEAD = 7
+"""Tasks that may wait for each slot of the embedded system. Its workers share one machine: none of them waits while
+another has too much to do, so tasks may as well be sent early."""
+
 _active: list[Session] = []
 
 
@@ -141,6 +145,7 @@ class Session:
             cpu_limit=max(settings.cpu_limit, settings.task_timeout),
             wall_limit=max(settings.wall_limit, settings.task_timeout),
             memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
+            ahead=max(settings.ahead, EMBEDDED_AHEAD),
             # Whoever runs a job here wants this machine to work on it.
             hours=(),
             when_idle=False,
@@ -164,16 +169,27 @@ class Session:
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, verify, token=token)
+            return await self._execute(job, settings, verify, token=token, slots=os.cpu_count())
 
     async def _execute(
-        self, job: Job, settings: Settings, verify: VerificationPlan | None, *, token: str | None = None
+        self,
+        job: Job,
+        settings: Settings,
+        verify: VerificationPlan | None,
+        *,
+        token: str | None = None,
+        slots: int | None = None,
     ) -> dict[Any, Any]:
         """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
         discovery = build_discovery_client(settings, role=settings.role, token=token)
         try:
             foreman = build_foreman(
-                settings, discovery=discovery, quiet=self._quiet, verify=verify, one_word=token is not None
+                settings,
+                discovery=discovery,
+                quiet=self._quiet,
+                verify=verify,
+                one_word=token is not None,
+                slots=slots,
             )
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job))

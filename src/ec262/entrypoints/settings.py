@@ -104,6 +104,8 @@ class Settings:
     listen: str = "0.0.0.0"  # noqa: S104 - a worker is there to be reached; TLS and secrets guard it
     advertise: str | None = None
     slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
+    ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(1024)])
+    """Tasks that may wait for each slot."""
     allow: tuple[str, ...] = ()
     """Packages that jobs may import, beside the harmless part of the standard library."""
     sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))

@@ -169,7 +169,7 @@ def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
     order = msgspec.json.decode(content, type=DiscoveryOrder)
     # Everybody here is this user's own, on this machine: nobody need be slowed down.
     settings = attrs.evolve(order.settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0, rate=0)
-    serve_on_socket(build_discovery_app(settings, accounts=order.grants), listening)
+    serve_on_socket(build_discovery_app(settings, accounts=order.grants, lasting=False), listening)
     return 0
 
 

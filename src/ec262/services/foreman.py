@@ -44,7 +44,7 @@ class Foreman:
         pool, team = await self._wait_for_workers(job, rules)
         plan = plan_job(
             [len(row.data) for row in job.rows],
-            slots=pool.slots,
+            slots=pool.slots if self._policy.slots is None else min(pool.slots, self._policy.slots),
             purse=account.credits,
             replicas=team,
             adds_workers=any(map(adds_workers, rules)),

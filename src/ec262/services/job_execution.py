@@ -80,6 +80,8 @@ class ForemanPolicy:
     deadline_s: float = 600.0
     watch_s: float = 10.0
     invitation: str | None = attrs.field(default=None, repr=False)
+    slots: int | None = None
+    """The most that a job is planned for: where workers share a machine, its processors are what counts."""
 
 
 class JobExecution:

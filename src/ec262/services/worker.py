@@ -70,7 +70,7 @@ class Worker:
             fingerprint=endpoint.fingerprint,
             runtime=policy.runtime,
             packages=policy.packages,
-            slots=policy.slots,
+            slots=policy.capacity,
             ttl_s=policy.lease_s,
         )
 

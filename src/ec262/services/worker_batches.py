@@ -18,7 +18,7 @@ from ec262.domain.messages import printable
 from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.services.batching import Batcher
 
-PAUSE_S = 0.01
+PAUSE_S = 0.003
 """Between two calls that tell of the end of tasks: in that time a worker with many slots has more to tell."""
 
 NO_ANSWER = "discovery's reply says nothing about this task"

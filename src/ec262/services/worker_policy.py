@@ -25,6 +25,8 @@ class WorkerPolicy:
     packages: tuple[str, ...] = ()
     slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that are computed at the same time."""
+    ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_SLOTS)])
+    """Tasks that may wait for each slot, sent while it computes another: foremen may then be assigned so many more."""
     limits: Limits = attrs.field(factory=Limits)
     availability: Availability = attrs.field(factory=Availability)
     """When it is lent. At other times it is out of the pool, and finishes what was assigned to it before."""
@@ -66,3 +68,8 @@ class WorkerPolicy:
     """On leaving: how long committed results are still delivered to foremen that stay connected."""
     housekeeping_s: float = 60.0
     """Between two looks for forgotten tasks."""
+
+    @property
+    def capacity(self) -> int:
+        """Tasks that may be assigned at the same time, as discovery is told."""
+        return min(self.slots * (1 + self.ahead), MAX_SLOTS)

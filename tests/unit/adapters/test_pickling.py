@@ -79,7 +79,7 @@ def test_installed_packages_travel_by_name_and_are_told() -> None:
 
 def test_packages_imported_inside_functions_are_told() -> None:
     def mapper(_key: int, _text: str) -> Iterator[tuple[str, float]]:
-        from numpy import linalg  # need not be installed here
+        from numpy import linalg
 
         yield "norm", float(linalg.norm([1, 2]))
 

@@ -102,7 +102,7 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
 
     seen: list[Settings] = []
 
-    async def execute(_job: Job, settings: Settings, _verify: None, *, token: str) -> dict[str, str]:
+    async def execute(_job: Job, settings: Settings, _verify: None, *, token: str, slots: int | None) -> dict[str, str]:
         seen.append(settings)
         return {"token": token}
 

@@ -6,6 +6,7 @@ Kept apart from the adapters: the Linux sandbox loads it when a worker starts, b
 from __future__ import annotations
 
 import pickle
+from collections import defaultdict
 from collections.abc import Callable
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -117,12 +118,9 @@ class Run:
     def _grouped_by_text(self, yielded: Yielded) -> list[Pair]:
         """Do the same where all keys are text, which is equal exactly if its canonical bytes are: only one key of each
         group has to be encoded."""
-        groups: dict[str, list[Any]] = {}
+        groups: defaultdict[str, list[Any]] = defaultdict(list)
         for key, value in yielded.pairs:
-            if key in groups:
-                groups[key].append(value)
-            else:
-                groups[key] = [value]
+            groups[key].append(value)
         named = zip(canonical.encode_each(list(groups)), groups.items(), strict=True)
         return [(key, tuple(values)) for _, (key, values) in sorted(named, key=itemgetter(0))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,17 @@ SNAPSHOT = "ec262_snapshot"
 USAGE = "use sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
 
-def open_engine(url: str) -> Engine:
-    """Make an engine; a SQLite file is made where there is none. Raises ConfigurationError, which never has the URL's
-    password in its text."""
+def open_engine(url: str, *, lasting: bool = True) -> Engine:
+    """Make an engine; a SQLite file is made where there is none, and waits for the disk unless it is not ``lasting``.
+
+    Raises ConfigurationError, which never has the URL's password in its text.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigurationError(f"the database's URL cannot be read: {USAGE}") from None  # the cause quotes it
     if parsed.get_backend_name() == "sqlite":
-        return _open_sqlite(parsed)
+        return _open_sqlite(parsed, lasting=lasting)
     if parsed.get_backend_name() == POSTGRESQL:
         return _open_postgresql(parsed)
     raise ConfigurationError(f"the database {parsed.get_backend_name()} is not supported: {USAGE}")
@@ -88,13 +91,13 @@ def _open_postgresql(url: URL) -> Engine:
 # --- SQLite ---------------------------------------------------------------------------------------------------------
 
 
-def _open_sqlite(url: URL) -> Engine:
+def _open_sqlite(url: URL, *, lasting: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise ConfigurationError("the database must be a file: sqlite:///PATH")
     _create_private(Path(str(url.database)), url)
     # The connection that was used last is used next: it knows most.
     engine = create_engine(url, connect_args={"timeout": WAIT_S}, hide_parameters=True, pool_use_lifo=True)
-    event.listen(engine, "connect", _configure)
+    event.listen(engine, "connect", partial(_configure, synchronous="FULL" if lasting else "OFF"))
     event.listen(engine, "begin", _begin)
     return engine
 
@@ -107,11 +110,11 @@ def _create_private(path: Path, url: URL) -> None:
         raise ConfigurationError(f"cannot open the database {speakable(url)}: {error}") from error
 
 
-def _configure(connection: Any, _record: object) -> None:
+def _configure(connection: Any, _record: object, *, synchronous: str) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself: _begin does
     cursor = connection.cursor()
     _use_write_ahead_log(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+    for pragma in (f"synchronous={synchronous}", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -24,6 +24,9 @@ from ec262.adapters.sandbox.linux.child.namespaces import PID
 from ec262.adapters.sandbox.linux.child.preload import preload
 from ec262.adapters.sandbox.linux.child.task import Child
 
+GARBAGE_THRESHOLD = 20_000
+"""Objects between two looks for garbage in a task: it makes pairs by the million, of which none is garbage."""
+
 
 class _Init(NamedTuple):
     """The first process of the tasks' pid namespace: when its stream closes it ends, and all there with it."""
@@ -78,6 +81,7 @@ class Zygote:
         os.dup2(null, 2)  # until now, whoever started this wanted to know what went wrong
         os.close(null)
         gc.freeze()  # a child's collector shall not touch, and so copy, what all share
+        gc.set_threshold(GARBAGE_THRESHOLD, 10, 10)
         gc.enable()
         self._mould = self._mould._replace(address_space=space, landlock=depth.landlock, program=program)
         if PID in depth.namespaces.left:

@@ -1,0 +1,97 @@
+"""The short cut for pairs of text and scalars gives the bytes that going through them one by one gives, and takes
+nothing from strangers that this does not take."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from ec262.domain import canonical
+from ec262.domain.errors import NotCanonical
+from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
+from ec262.domain.pairs import encode_keys, encode_pairs, plain_groups
+
+texts = st.text(st.characters() | st.sampled_from('$"\\\n\x7f\u2028\ud800é'), max_size=4)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
+odd = st.lists(scalars, max_size=2) | st.binary(max_size=3) | st.tuples(scalars)
+keys = st.sampled_from(["a", "b", "é", "\U0001f600", "\uffff", "z\n", ""]) | texts
+
+
+def one_by_one(pairs: list[tuple[Any, Any]]) -> bytes:
+    rows = [(canonical.encode(key), canonical.encode(value)) for key, value in pairs]
+    written = [b"[%b,%b]" % row for row in sorted(rows, key=itemgetter(0))]
+    return b'["pairs",[%b]]' % b",".join(written)
+
+
+@given(st.lists(st.tuples(keys, scalars), max_size=12))
+@example([("a", 1), ("b", 2.0), ("a", True), ("a", None), ("b", "x")])
+def test_plain_pairs_have_the_bytes_of_all_pairs(pairs: list[tuple[Any, Any]]) -> None:
+    data = encode_outcome(Pairs(pairs=tuple(pairs)))
+    assert data == one_by_one(pairs)
+    decoded = decode_outcome(data)
+    assert isinstance(decoded, Pairs)
+    assert encode_outcome(decoded) == data
+
+
+@given(st.lists(st.tuples(keys | scalars, scalars | odd), max_size=6))
+def test_so_have_those_that_are_no_plain_ones(pairs: list[tuple[Any, Any]]) -> None:
+    assert encode_outcome(Pairs(pairs=tuple(pairs))) == one_by_one(pairs)
+
+
+@given(st.lists(st.tuples(keys, scalars), max_size=12))
+def test_keys_and_values_are_encoded_as_each_alone(pairs: list[tuple[Any, Any]]) -> None:
+    assert encode_keys(pairs) == [canonical.encode(key) for key, _ in pairs]
+    assert encode_pairs(pairs)[1] == [canonical.encode(value) for _, value in pairs]
+
+
+def test_the_short_cut_is_taken_for_what_most_jobs_yield() -> None:
+    assert plain_groups([("b", 1), ("a", 2.5), ("b", None)]) == [('"a"', ["2.5"]), ('"b"', ["1", "null"])]
+
+
+@pytest.mark.parametrize("pairs", [[], [(1, 1)], [("a", [1])], [("a", float("nan"))], [("\ud800", 1)], [("a", 2**60)]])
+def test_and_for_nothing_else(pairs: list[tuple[Any, Any]]) -> None:
+    assert plain_groups(pairs) is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), min_size=1, max_size=5),
+    st.integers(0, 60),
+    st.sampled_from([b"", b" ", b"0", b"1", b"a", b"]", b"[", b",", b'"', b"\\u0061", b"1.0", b"[]", b"\xff", b"-0"]),
+    st.integers(0, 3),
+)
+def test_changed_bytes_are_taken_exactly_if_they_are_canonical(
+    pairs: list[tuple[str, int]], place: int, put: bytes, cut: int
+) -> None:
+    whole = encode_outcome(Pairs(pairs=tuple(pairs)))
+    data = whole[:place] + put + whole[place + cut :]
+    try:
+        value = canonical.decode(data)
+        rows = value[1] if isinstance(value, list) and len(value) == 2 and value[0] == "pairs" else None
+        expected = (
+            tuple(map(tuple, rows))
+            if isinstance(rows, list) and all(type(row) is list and len(row) == 2 for row in rows)
+            else None
+        )
+    except NotCanonical:
+        expected = None
+    if expected is None:
+        with pytest.raises(NotCanonical):
+            decode_outcome(data)
+    else:
+        assert decode_outcome(data) == Pairs(pairs=expected)
+
+
+@pytest.mark.parametrize(
+    "data", [b'["pairs",[["', b'["pairs",[["a",1]],1]', b'["pairs",[["a"]]]', b'["pairs",[["a",1],2]]']
+)
+def test_what_only_begins_like_pairs_is_refused(data: bytes) -> None:
+    with pytest.raises(NotCanonical):
+        decode_outcome(data)
+
+
+def test_pairs_out_of_order_are_pairs() -> None:
+    assert decode_outcome(b'["pairs",[["b",1],["a",2]]]') == Pairs(pairs=(("b", 1), ("a", 2)))

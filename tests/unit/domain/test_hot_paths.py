@@ -1,0 +1,57 @@
+"""What is done for every pair costs a bounded number of calls: counted, not timed, so no noise can trip these tests.
+
+A call of a Python or a C function counts as one. Whoever makes one of these paths slower by a call a pair is told.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ec262.domain import canonical
+from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
+from ec262.domain.pairs import encode_pairs
+from ec262.domain.partition import encode_row
+
+COUNT = 2000
+REPEATED = tuple((f"word {number % 50}", number) for number in range(COUNT))
+DIFFERENT = tuple((f"word {number}", 1.5) for number in range(COUNT))
+TUPLES = tuple(((number, "x"), number) for number in range(COUNT))
+ROWS = [[f"line {number}", "text " * 5] for number in range(COUNT)]
+
+
+def calls_of(function: Callable[..., Any], *arguments: Any) -> int:
+    """Count the calls that a call makes."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        function(*arguments)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("most", "function", "arguments"),
+    [
+        pytest.param(1.2, encode_outcome, [Pairs(pairs=REPEATED)], id="encode repeated keys"),
+        pytest.param(3.2, encode_outcome, [Pairs(pairs=DIFFERENT)], id="encode different keys"),
+        pytest.param(28, encode_outcome, [Pairs(pairs=TUPLES)], id="encode keys that are tuples"),
+        pytest.param(1.2, decode_outcome, [encode_outcome(Pairs(pairs=REPEATED))], id="decode repeated keys"),
+        pytest.param(3.2, decode_outcome, [encode_outcome(Pairs(pairs=DIFFERENT))], id="decode different keys"),
+        pytest.param(0.05, encode_pairs, [REPEATED], id="encode for the shuffle"),
+        pytest.param(0.03, canonical.encode_each, [list(range(COUNT))], id="encode scalars"),
+        pytest.param(0.06, canonical.decode, [canonical.encode(ROWS)], id="read rows"),
+        pytest.param(30, lambda rows: [encode_row(*row) for row in rows], [ROWS], id="encode rows"),
+    ],
+)
+def test_the_calls_for_a_pair_are_bounded(most: float, function: Callable[..., Any], arguments: list[Any]) -> None:
+    assert calls_of(function, *arguments) / COUNT <= most
