@@ -4,8 +4,8 @@ A job is a mapper and a reducer, marked with ``@ec262.mapper`` and ``@ec262.redu
 and returns a dict. ``ec262.run_worker()`` lends this machine to others.
 """
 
-from ec262.entrypoints.api import combiner, mapper, reducer, run_job, run_worker
+from ec262.entrypoints.api import combiner, mapper, partitioner, reducer, run_job, run_worker
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "combiner", "mapper", "reducer", "run_job", "run_worker"]
+__all__ = ["__version__", "combiner", "mapper", "partitioner", "reducer", "run_job", "run_worker"]

@@ -46,7 +46,7 @@ data = {1: "a"}
 def test_the_last_of_each_role_wins_and_data_is_found(tmp_path: Path) -> None:
     job = run_job_file(write(tmp_path, DECLARED))
     names = {role: function and function.__name__ for role, function in job.functions.items()}
-    assert names == {"mapper": "second", "reducer": "add_up", "combiner": "add_up"}
+    assert names == {"mapper": "second", "reducer": "add_up", "combiner": "add_up", "partitioner": None}
     assert job.data == {1: "a"}
     assert not job.ran_itself
 
