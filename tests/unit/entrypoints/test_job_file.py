@@ -62,7 +62,7 @@ def test_it_runs_as_main_with_its_folder_importable(tmp_path: Path) -> None:
 def test_nothing_of_an_earlier_file_is_left(tmp_path: Path) -> None:
     run_job_file(write(tmp_path, DECLARED))
     job = run_job_file(write(tmp_path, "x = 1\n"))
-    assert job.functions == {"mapper": None, "reducer": None, "combiner": None}
+    assert job.functions == {"mapper": None, "reducer": None, "combiner": None, "partitioner": None}
     assert job.data is None
 
 
