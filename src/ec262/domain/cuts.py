@@ -30,7 +30,7 @@ class Cuts(Generic[Place]):
         return self._sizes
 
     def add(self, size: int, end: Place) -> None:
-        """Take in the next piece: it takes so many bytes, and ends there."""
+        """Take in the next piece: it takes so many bytes, at least one, and ends there."""
         if self._sizes and self._sizes[-1] + size <= self._grain:
             self.extend(size, end)
             return

@@ -18,7 +18,7 @@ UNITS = {
 """As people write them, in capitals: ``256MB`` is 256 million bytes, ``256MiB`` and ``256M`` are 256 times 2**20."""
 
 LEAST_BYTES = 16 << 20
-"""Below this, a single portion of a result may already be too much."""
+"""Nobody should ask for less: a single portion of a result may already take more."""
 
 
 def parse_bytes(text: str) -> int:
@@ -36,7 +36,7 @@ class MemoryBudget:
     They leave room: values take several times their canonical bytes while they are looked at.
     """
 
-    total_bytes: int = attrs.field(default=512 * 1000**2, validator=attrs.validators.ge(LEAST_BYTES))
+    total_bytes: int = attrs.field(default=512 * 1000**2, validator=attrs.validators.gt(0))
 
     @property
     def groups_bytes(self) -> int:
@@ -61,7 +61,7 @@ class MemoryBudget:
     @property
     def partition_bytes(self) -> int:
         """The rows of one task, unless a single one is larger."""
-        return min(PARTITION_BYTES, self.total_bytes // 16)
+        return max(1, min(PARTITION_BYTES, self.total_bytes // 16))
 
 
 DEFAULT_BUDGET = MemoryBudget()
