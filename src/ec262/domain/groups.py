@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
+from operator import lt
 
 import attrs
 
@@ -97,9 +98,7 @@ class Groups:
         """Take in all that a task yielded, or nothing of it if the portions raise. Raises SpillFailed."""
         staged: list[tuple[Order, list[tuple[_Range, bytes]]]] = []
         for number, portion in enumerate(portions):
-            folded = self._fold([portion])
-            names = sorted(folded)
-            staged.append(((task, number), self._cut((names, list(map(folded.__getitem__, names))))))
+            staged.append(((task, number), self._cut(_sorted(self._fold, portion))))
         for order, segments in staged:
             self._keep(order, segments)
         if self._held_bytes > self._memory_bytes and self._spills is not None:
@@ -195,12 +194,12 @@ class Groups:
     def _loaded(self, part: _Range) -> Table:
         if self._most_bytes is not None and part.is_one_key and part.size > self._most_bytes:
             raise GroupTooLarge(part.low, part.size)
-        segments = sorted(self._segments(part))
+        segments = sorted(self._segments(part), reverse=True)
         if len(segments) == 1:
             return _unpacked(segments[0][1])
-        folded = self._fold(_unpacked(data) for _, data in segments)
+        folded = self._fold(_unpacked(segments.pop()[1]) for _ in range(len(segments)))
         names = sorted(folded)
-        return names, list(map(folded.__getitem__, names))
+        return names, list(map(folded.pop, names))
 
     def _distributed(self, part: _Range) -> Iterator[Table]:
         """Group a range that is too large to be loaded: by ranges inside of it."""
@@ -250,6 +249,15 @@ def _bounds(segments: Iterable[bytes], step: int) -> list[bytes]:
             due += step
         due -= ends[-1]
     return sorted({*met, *(_after(name) for name, times in met.items() if times > 1 or len(met) == 1)})
+
+
+def _sorted(fold: Fold, table: Table) -> Table:
+    """Fold a table, and sort it by its keys, unless it is as it should be: each key once, in order."""
+    if all(map(lt, table[0], table[0][1:])):
+        return table
+    folded = fold([table])
+    names = sorted(folded)
+    return names, list(map(folded.__getitem__, names))
 
 
 def _packed(table: Table) -> bytes:

@@ -76,8 +76,16 @@ class RowSpool:
 
     def _put_away(self, spill: Spill) -> None:
         self._memory_bytes = min(self._memory_bytes, WRITE_BYTES)  # what follows is written nearly as it comes
-        self._held.append(b"")
-        spill.append(b",".join(self._held))
+        portion: list[bytes] = []
+        size = 0
+        for row in self._held:
+            portion.append(row)
+            size += len(row) + 1
+            if size > WRITE_BYTES:
+                spill.append(b",".join((*portion, b"")))
+                portion, size = [], 0
+        if portion:
+            spill.append(b",".join((*portion, b"")))
         self._held.clear()
         self._held_bytes = 0
 

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import attrs
 
 from ec262.adapters.file_rows import InputFiles
+from ec262.adapters.process import give_memory_back
 from ec262.domain.errors import (
     ConfigurationError,
     Ec262Error,
@@ -42,6 +43,7 @@ MAX_LINES_SHOWN = 40
 
 def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
     """Run the job that the command line asks for; tell what went wrong on standard error; return the exit status."""
+    give_memory_back()
     try:
         session = Session(
             vars(arguments),
