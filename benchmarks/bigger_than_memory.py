@@ -183,7 +183,7 @@ def main() -> int:
         Job("group", GROUP, grouped, 2 if arguments.quick else 8, group_blocks),
     ]
     fine = True
-    with tempfile.TemporaryDirectory(prefix="ec262-benchmark-", dir="/var/tmp") as folder:  # noqa: S108 - its own folder
+    with tempfile.TemporaryDirectory(prefix="ec262-benchmark-", dir="/var/tmp") as folder:
         for job in jobs:
             if arguments.only in {None, job.name}:
                 small, small_fine = run(job, job.small, budget_mb, arguments.verify, Path(folder))

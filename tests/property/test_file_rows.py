@@ -120,7 +120,7 @@ def test_a_file_that_changes_during_the_run_ends_the_job(tmp_path: Path, change:
             path.unlink()
         case "truncate":
             path.write_bytes(b"")
-    with pytest.raises(JobDefinitionError, match="has changed since the job began|cannot read"):
+    with pytest.raises(JobDefinitionError, match=r"has changed since the job began|cannot read"):
         every_row(rows)
 
 

@@ -50,7 +50,7 @@ def test_rows_are_the_same_in_memory_and_out_of_it(texts: list[str], memory_byte
 
 
 def test_what_goes_beyond_memory_goes_to_a_spill() -> None:
-    made: list[Any] = []
+    made: list[MemorySpill] = []
 
     def spills() -> MemorySpill:
         made.append(MemorySpill())

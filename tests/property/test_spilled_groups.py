@@ -224,7 +224,7 @@ def test_numbered_keys_come_by_their_numbers_and_a_number_is_never_cut(tasks: li
 @pytest.mark.parametrize("key", ["k", 1, None, (1, 2)])
 def test_a_key_with_two_numbers_is_the_partitioners_mistake(key: Any) -> None:
     for outputs in ([[((1, key), "v")], [((2, key), "v")]], [[((1, key), "v"), ((2, key), "v")]]):
-        with pytest.raises(JobDefinitionError, match="the partitioner gave the key .* depend on the key alone"):
+        with pytest.raises(JobDefinitionError, match=r"the partitioner gave the key .* depend on the key alone"):
             shuffle(outputs, numbered=True)
 
 
