@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -70,3 +71,12 @@ def test_rows_that_belong_together_are_not_cut_apart() -> None:
         spool.append(b"[%d,0]" % number, with_last=number % 4 > 0)
     assert len(spool.sizes) == 3
     assert canonical.decode(spool.payload(range(1, 2))) == [[number, 0] for number in range(4, 8)]
+
+
+@pytest.mark.parametrize("write_bytes", [1, 13, 1000])
+def test_rows_are_put_away_in_portions(write_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ec262.domain.row_spool.WRITE_BYTES", write_bytes)
+    spool = RowSpool(MemorySpill, memory_bytes=400)
+    for number in range(100):
+        spool.append(b"[%d,0]" % number)
+    assert canonical.decode(spool.payload(range(len(spool.sizes)))) == [[number, 0] for number in range(100)]
