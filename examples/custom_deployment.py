@@ -139,7 +139,8 @@ async def run(job: Job) -> dict[str, int]:
 
 def main() -> None:
     """Count the words of a rhyme."""
-    job = build_job(dict(enumerate(RHYME)), {"mapper": split_words, "reducer": add_up, "combiner": None}, seed=0)
+    functions = {"mapper": split_words, "reducer": add_up, "combiner": None}
+    job = build_job(dict(enumerate(RHYME)), functions, Settings())
     counts = asyncio.run(run(job))
     for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         print(f"{count}  {word}")

@@ -29,6 +29,7 @@ from ec262.domain.partition import encode_row
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.row_spool import held
 from ec262.domain.verification import Majority
 from ec262.services.computer import WorkerPorts
 from ec262.services.discovery import DiscoveryService
@@ -61,7 +62,7 @@ def make_job(
 ) -> Job:
     return Job(
         functions=pickle_functions(functions).data,
-        rows=tuple(encode_row(key, value) for key, value in data.items()),
+        rows=held(encode_row(key, value) for key, value in data.items()),
         requirement=requirement or Requirement(python=local_python()),
     )
 

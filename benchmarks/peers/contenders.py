@@ -158,7 +158,7 @@ def one_row_a_task() -> Iterator[None]:
     plan = Foreman.plan
 
     async def plan_rows(foreman: Foreman, job: Job) -> Plan:
-        return attrs.evolve(await plan(foreman, job), map_tasks=len(job.rows))
+        return attrs.evolve(await plan(foreman, job), map_tasks=job.rows.count)
 
     with mock.patch.object(Foreman, "plan", plan_rows):
         yield

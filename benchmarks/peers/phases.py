@@ -32,6 +32,7 @@ from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
 from ec262.domain.verification import Majority
 from ec262.entrypoints import session
+from ec262.entrypoints.settings import Settings
 from ec262.services import discovery_foremen, discovery_workers, job_execution
 from ec262.services.job_execution import ForemanPolicy
 from ec262.services.worker_link import LinkPolicy
@@ -117,7 +118,7 @@ def profile(workload: Workload) -> Profile:
     """Run a job twice: once all in this process, and once with sandboxes."""
     clock = _Clock()
     with _patched(clock):
-        job = session.build_job(workload.rows, workload.functions, seed=0)
+        job = session.build_job(workload.rows, workload.functions, Settings())
         in_process_s = asyncio.run(_processor_s(job, workload, sandboxed=False)) + clock.phases_s["encode rows"]
     before = _children_s()
     asyncio.run(_processor_s(job, workload, sandboxed=True))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ec262.entrypoints.api import combiner, mapper, reducer, run_job, run_worker
+from ec262.entrypoints.api import combiner, mapper, partitioner, reducer, run_job, run_worker
 
 if TYPE_CHECKING:
     from ec262.domain.commands import Verdict
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "combiner",
     "mapper",
+    "partitioner",
     "reducer",
     "run_job",
     "run_worker",

@@ -25,6 +25,7 @@ from ec262.domain.commands import Requirement
 from ec262.domain.determinism import ADDRESSES, CAUSES, CLOCK_SHIFT_S, Circumstances, PhaseCheck
 from ec262.domain.job import Job, Limits
 from ec262.domain.partition import encode_row
+from ec262.domain.row_spool import held
 from ec262.services.determinism import DeterminismCheck
 from tests.sandbox_jobs import LIMITS, map_work, pairs_of, pickled
 
@@ -61,12 +62,13 @@ def collect(key: Any, values: tuple[Any, ...]) -> Iterable[Pair]:
 async def checked(
     boxes: dict[int, LinuxSandbox], mapper: Callable[..., Any], reducer: Callable[..., Any] = collect, rows: int = 12
 ) -> tuple[PhaseCheck, PhaseCheck]:
+    data = [encode_row(number, number % 5) for number in range(rows)]
     job = Job(
         functions=pickled(mapper=mapper, reducer=reducer, combiner=None),
-        rows=tuple(encode_row(number, number % 5) for number in range(rows)),
+        rows=held(data),
         requirement=Requirement(python=local_python()),
     )
-    mapped, reduced = await DeterminismCheck(boxes, vary, Limits(cpu_s=20, wall_s=20)).run(job, job.rows)
+    mapped, reduced = await DeterminismCheck(boxes, vary, Limits(cpu_s=20, wall_s=20)).run(job, data)
     return mapped, reduced
 
 

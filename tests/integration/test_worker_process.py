@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -131,7 +131,8 @@ class Foreman:
             functions=functions.data,
             rows=rows_payload([encode_row("row", rounds)]),
         )
-        return await self.link.compute(Assign(task=self.task, secret=self.replica.secret), work, deadline_s=30)
+        assign = Assign(task=self.task, secret=self.replica.secret)
+        return await self.link.compute(assign, nullcontext(work), deadline_s=30)
 
     async def verdict(self) -> Verdict:
         [verdict] = (await self.discovery.verdicts(VerdictQuery(tasks=(self.task,)))).verdicts

@@ -135,7 +135,8 @@ def _pytest() -> list[str]:
 
 
 def _run(cage: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(cage / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    given = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment = {**given, "PYTHONPATH": str(cage / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cage,

@@ -1,4 +1,4 @@
-"""Ties between processes, of which Linux alone knows (prctl(2)), and their priority."""
+"""Ties between processes, of which Linux alone knows (prctl(2)), their priority, and how they hold memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from contextlib import suppress
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 """Both from <linux/prctl.h>."""
+
+M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
+"""Both from <malloc.h> of glibc."""
+
+LARGE_BYTES = 1 << 20
+"""What is given back to the kernel by itself as soon as it is free."""
 
 _SESSION_TRIES = 5
 _SESSION_PAUSE_S = 0.1
@@ -34,6 +41,16 @@ def die_with_parent(parent: int) -> None:
 def reap_orphans() -> None:
     """Become the parent of descendants whose own parents die, so that they can be waited for."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def give_memory_back() -> None:
+    """Have large blocks of memory go back to the kernel when they are free, and one arena for all threads, where malloc
+    is glibc's: by default it keeps what was free once, for each thread apart. To be called before threads are started.
+    """
+    with suppress(AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 class Priority:

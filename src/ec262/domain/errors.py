@@ -27,6 +27,7 @@
     │   ├── SandboxLimitExceeded     it hit one of its limits
     │   └── SandboxCrashed           it died, or broke the sandbox's protocol
     ├── ResultNotStored              the worker's store of results is full or broken
+    ├── SpillFailed                  the place for what memory does not hold is full or broken
     ├── NotCanonical                 bytes that are not the canonical form of any value
     ├── LedgerError                  the books refuse a movement: a defect of the service, nobody's request
     └── DiscoveryError               the discovery service could not do what was asked
@@ -218,6 +219,10 @@ class SandboxCrashed(SandboxError):
 
 class ResultNotStored(Ec262Error):
     """The worker's store of results is full or broken."""
+
+
+class SpillFailed(Ec262Error):
+    """The place for what a foreman's memory does not hold is full or broken."""
 
 
 class NotCanonical(Ec262Error):

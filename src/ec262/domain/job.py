@@ -8,6 +8,7 @@ import attrs
 
 from ec262.domain.commands import Requirement
 from ec262.domain.errors import JobDefinitionError
+from ec262.domain.ports.rows import Rows
 from ec262.domain.rounding import MAX_DIGITS
 
 MAX_ROW_BYTES = 128 << 20
@@ -48,11 +49,16 @@ class Row:
     @data.validator
     def _can_travel(self, _attribute: object, value: bytes) -> None:
         if len(value) > MAX_ROW_BYTES:
-            key = self.key[:MAX_KEY_BYTES_SHOWN].decode("utf-8", "replace")
-            raise JobDefinitionError(
-                f"the row with key {key} takes {len(value) >> 20} MiB with its value, {MAX_ROW_BYTES >> 20} MiB is the "
-                "most that is sent to a worker: cut the data into smaller rows, or combine values (@ec262.combiner)"
-            )
+            raise row_too_large(self.key, len(value))
+
+
+def row_too_large(key: bytes, size: int) -> JobDefinitionError:
+    """Return the error for a row of more than ``MAX_ROW_BYTES``; ``key`` is the canonical form of its key."""
+    shown = key[:MAX_KEY_BYTES_SHOWN].decode("utf-8", "replace")
+    return JobDefinitionError(
+        f"the row with key {shown} takes {size >> 20} MiB with its value, {MAX_ROW_BYTES >> 20} MiB is the "
+        "most that is sent to a worker: cut the data into smaller rows, or combine values (@ec262.combiner)"
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -60,9 +66,10 @@ class Work:
     """What one task's sandbox is given.
 
     ``functions`` is a pickle that only a sandboxed child may load: a dict with ``mapper``, ``reducer``, ``combiner``
-    (None where there is none). ``rows`` is the canonical form of a list of ``[key, value]`` lists. ``seed`` is the
-    job's: each row's randomness is seeded from it, the phase and the row's key. ``round_floats`` is to how many
-    significant digits the floats that the functions yield are rounded (see ``ec262.domain.rounding``); 0: not at all.
+    and ``partitioner`` (None where there is none). ``rows`` is the canonical form of a list of ``[key, value]`` lists.
+    ``seed`` is the job's: each row's randomness is seeded from it, the phase and the row's key. ``round_floats`` is to
+    how many significant digits the floats that the functions yield are rounded (see ``ec262.domain.rounding``); 0: not
+    at all.
     """
 
     phase: Phase
@@ -106,10 +113,13 @@ class Computed:
 @attrs.frozen(kw_only=True)
 class Job:
     """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
-    have, the seed of its randomness, and to how many digits its floats are rounded (see ``Work``)."""
+    have, the seed of its randomness, to how many digits its floats are rounded (see ``Work``), whether its functions
+    have a partitioner, and how many reduce tasks its author wants (None: what the plan makes of it)."""
 
     functions: bytes = attrs.field(repr=False)
-    rows: tuple[Row, ...] = attrs.field(repr=False)
+    rows: Rows = attrs.field(repr=False)
     requirement: Requirement
     seed: int = 0
     round_floats: int = 0
+    partitioned: bool = False
+    reduce_tasks: int | None = None

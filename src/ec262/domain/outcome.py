@@ -51,12 +51,12 @@ class Pairs:
 class Failure:
     """The user's code failed.
 
-    ``function`` is ``mapper``, ``reducer``, ``combiner`` or ``job`` (when the functions could not be loaded);
-    ``exception`` the exception's type name; ``row`` the repr of the row's key cut to a fixed length, None outside rows;
-    ``frames`` the job's own frames as (function, line), outermost first.
+    ``function`` is ``mapper``, ``reducer``, ``combiner``, ``partitioner`` or ``job`` (when the functions could not be
+    loaded); ``exception`` the exception's type name; ``row`` the repr of the row's key cut to a fixed length, None
+    outside rows; ``frames`` the job's own frames as (function, line), outermost first.
     """
 
-    function: str = attrs.field(validator=v.in_(("mapper", "reducer", "combiner", "job")))
+    function: str = attrs.field(validator=v.in_(("mapper", "reducer", "combiner", "partitioner", "job")))
     exception: str = attrs.field(validator=_text)
     row: str | None = attrs.field(validator=v.optional(_text))
     frames: tuple[tuple[str, int], ...] = attrs.field(validator=[v.max_len(MAX_FRAMES), _check_frames])

@@ -9,13 +9,19 @@ from operator import itemgetter
 from typing import Any
 
 from ec262.domain import canonical
-from ec262.domain.errors import ValueNotEncodable, key_text
+from ec262.domain.errors import NotCanonical, ValueNotEncodable, key_text
 from ec262.domain.plain_json import scalar_lines
 
 Pair = tuple[Any, Any]
 
 AROUND = 3
 """Containers around a key or value when it travels, as in ``["pairs",[[key,value]]]`` or ``[[key,[value]]]``."""
+
+MAX_NUMBER_BITS = 63
+"""A partitioner's numbers are signed, and of so many bits beside the sign."""
+
+NUMBER_BYTES = 16
+"""What ``number_bytes`` takes."""
 
 
 def encode_pair(key: Any, value: Any) -> tuple[bytes, bytes]:
@@ -78,3 +84,19 @@ def _refusal(pair: Pair) -> ValueNotEncodable | None:
 
 def _naming(what: str, error: ValueNotEncodable) -> ValueNotEncodable:
     return ValueNotEncodable(f"{what}: {error.reason}", type_name=error.type_name, where=error.where)
+
+
+# --- keys with the numbers that a partitioner gave them -------------------------------------------------------------
+
+
+def is_number(number: object) -> bool:
+    """Whether this may come from a partitioner: an int of 64 bits, and no bool."""
+    return type(number) is int and -(1 << MAX_NUMBER_BITS) <= number < 1 << MAX_NUMBER_BITS
+
+
+def number_bytes(key: object) -> bytes:
+    """Return the number of a key that travels as (number, key), as text that sorts as numbers do. Raises NotCanonical
+    for other keys."""
+    if type(key) is not tuple or len(key) != 2 or not is_number(key[0]):  # noqa: PLR2004 - number and key
+        raise NotCanonical("a key without the number that a partitioner gives")
+    return b"%016x" % (key[0] + (1 << MAX_NUMBER_BITS))

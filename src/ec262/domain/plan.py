@@ -34,6 +34,8 @@ class Plan:
     """``map_tasks`` and ``reduce_tasks`` of ``replicas`` credits each; the reduce phase may turn out smaller.
 
     ``adds_workers`` says that these are the credits at first: the rule asks for more workers where those differ.
+    A partition takes ``partition_bytes`` at most, where rows and purse allow. ``given`` is whether the job's author has
+    set the number of reduce tasks.
     """
 
     map_tasks: int
@@ -41,6 +43,8 @@ class Plan:
     replicas: int
     purse: int
     adds_workers: bool = False
+    partition_bytes: int = PARTITION_BYTES
+    given: bool = False
 
     @property
     def price(self) -> int:
@@ -53,30 +57,47 @@ class Plan:
         return self.purse - self.price
 
 
-def plan_job(row_sizes: Sequence[int], *, slots: int, purse: int, replicas: int, adds_workers: bool = False) -> Plan:
-    """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots.
+def plan_job(
+    row_sizes: Sequence[int],
+    *,
+    slots: int,
+    purse: int,
+    replicas: int,
+    adds_workers: bool = False,
+    partition_bytes: int = PARTITION_BYTES,
+    reduce_tasks: int | None = None,
+) -> Plan:
+    """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots; ``reduce_tasks`` is how many
+    the job's author wants.
 
     Raises InsufficientCredits, naming what the smallest possible plan needs.
     """
-    least = max(1, -(-sum(row_sizes) // PARTITION_BYTES))
+    least = max(1, -(-sum(row_sizes) // partition_bytes))
     least = min(least, len(row_sizes))
+    least_reduce = reduce_tasks or 1
     affordable = _for_first_replicas(purse, adds_workers=adds_workers) // replicas - SPARE_TASKS
-    if affordable < least + 1:
-        need = (least + 1 + SPARE_TASKS) * replicas
-        why = f"{least} map, 1 reduce and {SPARE_TASKS} spare task at {replicas} credits each"
+    if affordable < least + least_reduce:
+        need = (least + least_reduce + SPARE_TASKS) * replicas
+        why = f"{least} map, {least_reduce} reduce and {SPARE_TASKS} spare task at {replicas} credits each"
         if adds_workers:
             need += (need - 1) // (SPARE_SHARE - 1)
             why += ", and a reserve for more workers where these differ"
         raise InsufficientCredits(have=purse, need=need, why=why)
     at_once = max(1, slots // replicas)
     map_tasks = min(len(row_sizes), max(least, at_once * WAVES))
-    reduce_tasks = at_once
-    if map_tasks + reduce_tasks > affordable:
-        reduce_tasks = max(1, min(reduce_tasks, affordable // 3))
-        map_tasks = max(least, min(map_tasks, affordable - reduce_tasks))
-        reduce_tasks = min(reduce_tasks, affordable - map_tasks)
+    reducing = reduce_tasks or at_once
+    if map_tasks + reducing > affordable:
+        reducing = reduce_tasks or max(1, min(reducing, affordable // 3))
+        map_tasks = max(least, min(map_tasks, affordable - reducing))
+        reducing = min(reducing, affordable - map_tasks)
     return Plan(
-        map_tasks=map_tasks, reduce_tasks=reduce_tasks, replicas=replicas, purse=purse, adds_workers=adds_workers
+        map_tasks=map_tasks,
+        reduce_tasks=reducing,
+        replicas=replicas,
+        purse=purse,
+        adds_workers=adds_workers,
+        partition_bytes=partition_bytes,
+        given=reduce_tasks is not None,
     )
 
 
@@ -85,19 +106,20 @@ def _for_first_replicas(purse: int, *, adds_workers: bool) -> int:
 
 
 def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
-    """Return how many reduce tasks to cut the keys into: as planned, more if their values turned out large.
+    """Return how many reduce tasks to cut the keys into: as planned, more if their values turned out large and nobody
+    has set the number.
 
     ``key_sizes`` are the bytes of each key with its values; ``purse`` is what is left after the map phase. Raises
     InsufficientCredits if it cannot buy as many tasks as there have to be.
     """
-    wished = max(plan.reduce_tasks, -(-sum(key_sizes) // PARTITION_BYTES))
+    wished = max(plan.reduce_tasks, 0 if plan.given else -(-sum(key_sizes) // plan.partition_bytes))
     least = -(-sum(key_sizes) // MAX_PARTITION_BYTES)
     affordable = purse // plan.replicas
     if affordable < least:
         why = f"the map phase yielded {sum(key_sizes) >> 20} MiB; a combiner would make that less"
         raise InsufficientCredits(have=purse, need=least * plan.replicas, why=why)
     careful = _for_first_replicas(purse, adds_workers=plan.adds_workers) // plan.replicas - SPARE_TASKS
-    return max(1, min(wished, max(least, careful), len(key_sizes)))
+    return max(1, min(max(wished, least), max(least, careful), len(key_sizes)))
 
 
 def rules_for(workers: int) -> tuple[str, ...]:

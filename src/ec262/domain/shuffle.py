@@ -1,38 +1,143 @@
 """Between the phases and after them: group what the map tasks yielded, merge what the reduce tasks yielded.
 
-Pairs come task by task, in the order of the tasks; each task's pairs with one key are in the order of yielding. As
-tasks are contiguous cuts of the rows, that is the order of the data.
+Tasks may come in any order; each task's pairs with one key are in the order of yielding. What counts is the order of
+the tasks: as they are contiguous cuts of the rows, that is the order of the data.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ec262.domain import canonical
-from ec262.domain.canonical import encode_list
-from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable, key_text
-from ec262.domain.job import Row
-from ec262.domain.pairs import Pair, encode_keys, encode_pairs
+from ec262.domain.canonical import check_hashes
+from ec262.domain.errors import JobDefinitionError, KeyCollision
+from ec262.domain.groups import Groups, GroupTooLarge, Table, all_values, last_value
+from ec262.domain.job import MAX_ROW_BYTES, Row, row_too_large
+from ec262.domain.key_check import KeyCheck, is_hashable, not_hashable
+from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
+from ec262.domain.pairs import NUMBER_BYTES, Pair, encode_keys, encode_pairs, number_bytes
+from ec262.domain.ports.spill import Spills
+from ec262.domain.row_spool import RowSpool
 
 
-def shuffle(outputs: Iterable[Sequence[Pair]]) -> list[Row]:
-    """Group the map tasks' pairs by key: the rows of the reduce phase, sorted by their keys' canonical bytes.
+class Shuffle:
+    """Makes the rows of the reduce phase: sorted by the keys' canonical bytes, and where the job has a partitioner, by
+    the number that it gave the key before that.
 
-    A row's value is the list of the key's values in the order of the data. Raises KeyCollision, and KeyNotHashable
-    for keys that no dict takes.
+    A row's value is the list of the key's values in the order of the data. Without ``spills``, memory holds all.
     """
-    keys: dict[bytes, Any] = {}
-    groups: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for pairs in outputs:
-        names, values = encode_pairs(pairs)
-        keys.update(zip(names, [key for key, _ in pairs], strict=True))
-        for name, value in zip(names, values, strict=True):
-            groups[name].append(value)
-    _check_keys(list(keys.values()))
-    return [Row(key=name, data=encode_list([name, encode_list(groups[name])])) for name in sorted(groups)]
+
+    def __init__(
+        self, spills: Spills | None = None, budget: MemoryBudget = DEFAULT_BUDGET, *, numbered: bool = False
+    ) -> None:
+        self._spills = spills
+        self._budget = budget
+        self._numbered = numbered
+        self._groups = Groups(
+            all_values,
+            spills,
+            memory_bytes=budget.groups_bytes,
+            load_bytes=budget.load_bytes,
+            most_bytes=MAX_ROW_BYTES,
+        )
+        self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes, numbered=numbered)
+
+    def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
+        """Take in the pairs of a task, all or nothing.
+
+        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the numbers that they should have, and what the
+        portions raise.
+        """
+        self._groups.add(task, map(self._table, portions))
+
+    def rows(self) -> RowSpool:
+        """Return all rows; what was taken in is let go of. Raises KeyCollision, JobDefinitionError, SpillFailed."""
+        spool = RowSpool(self._spills, memory_bytes=self._budget.rows_bytes)
+        number = b""
+        for names, rows in self._row_tables():
+            for name, row in zip(names, rows, strict=True):
+                spool.append(row, with_last=self._numbered and name[:NUMBER_BYTES] == number)
+                number = name[:NUMBER_BYTES]
+        return spool
+
+    def listed(self) -> list[Row]:
+        """Return all rows as a list, for who has few. Raises what ``rows`` does."""
+        return [Row(key=name, data=data) for table in self._row_tables() for name, data in zip(*table, strict=True)]
+
+    def close(self) -> None:
+        """Forget everything. May be called twice."""
+        self._groups.close()
+        self._check.close()
+
+    def _table(self, pairs: Sequence[Pair]) -> Table:
+        if not self._numbered:
+            self._check.look([key for key, _ in pairs])
+            return encode_pairs(pairs)
+        numbers = [number_bytes(key) for key, _ in pairs]
+        unnumbered = [(key[1], value) for key, value in pairs]
+        self._check.look([key for key, _ in unnumbered])
+        names, values = encode_pairs(unnumbered)
+        return list(map(bytes.__add__, numbers, names)), values
+
+    def _row_tables(self) -> Iterator[Table]:
+        """Yield the rows, with the names that they are sorted by."""
+        prefix = NUMBER_BYTES if self._numbered else 0
+        try:
+            for names, values in self._groups.tables(drain=True):
+                keys = [name[prefix:] for name in names] if prefix else names
+                if self._check.needed:
+                    self._check.add(keys)
+                rows = [b"[%b,[%b]]" % row for row in zip(keys, values, strict=True)]
+                if max(map(len, rows)) > MAX_ROW_BYTES:
+                    key, row = next(pair for pair in zip(keys, rows, strict=True) if len(pair[1]) > MAX_ROW_BYTES)
+                    raise row_too_large(key, len(row))
+                yield names, rows
+        except GroupTooLarge as error:
+            raise row_too_large(error.name[prefix:], error.size) from error
+        self._check.finish()
+
+
+def shuffle(outputs: Iterable[Sequence[Pair]], *, numbered: bool = False) -> list[Row]:
+    """Group the pairs of map tasks that yielded little; raises what ``Shuffle`` does."""
+    whole = Shuffle(numbered=numbered)
+    for task, pairs in enumerate(outputs):
+        whole.add(task, [pairs])
+    return whole.listed()
+
+
+class ResultLines:
+    """Merges the reduce tasks' pairs as ``merge_results`` does, into lines of text instead of a dict."""
+
+    def __init__(self, spills: Spills | None = None, budget: MemoryBudget = DEFAULT_BUDGET) -> None:
+        self._groups = Groups(last_value, spills, memory_bytes=budget.groups_bytes, load_bytes=budget.load_bytes)
+        self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes)
+
+    def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
+        """Take in the pairs of a task, all or nothing. Raises KeyNotHashable, SpillFailed, what the portions raise."""
+        self._groups.add(task, map(self._table, portions))
+
+    def check(self) -> None:
+        """Raise KeyCollision or JobDefinitionError if the keys cannot stand side by side in a dict."""
+        if self._check.needed:
+            for names, _ in self._groups.tables(drain=False):
+                self._check.add(names)
+            self._check.finish()
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the canonical bytes of [key, value], with a line end, for each key in the order of their canonical
+        bytes; what was taken in is let go of. Raises SpillFailed."""
+        for names, values in self._groups.tables(drain=True):
+            yield from map(b"[%b,%b]\n".__mod__, zip(names, values, strict=True))
+
+    def close(self) -> None:
+        """Forget everything. May be called twice."""
+        self._groups.close()
+        self._check.close()
+
+    def _table(self, pairs: Sequence[Pair]) -> Table:
+        self._check.look([key for key, _ in pairs])
+        return encode_pairs(pairs)
 
 
 def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
@@ -53,23 +158,13 @@ def _check_keys(keys: list[Any]) -> None:
     if set(map(type, keys)) <= {str}:
         return
     for key in keys:
-        if not _is_hashable(key):
-            raise KeyNotHashable(
-                f"{key_text(key)} ({type(key).__name__}) cannot be a key: results are dicts, whose keys are hashable"
-            )
+        if not is_hashable(key):
+            raise not_hashable(key)
     try:
-        canonical.check_hashes(keys)
+        check_hashes(keys)
     except ValueError as error:
         raise JobDefinitionError(f"these keys cannot be told apart in reasonable time: {error}") from error
     known: dict[Any, Any] = {}
     for key in keys:
         if known.setdefault(key, key) is not key:
             raise KeyCollision(known[key], key)
-
-
-def _is_hashable(key: Any) -> bool:
-    try:
-        hash(key)
-    except TypeError:
-        return False
-    return True

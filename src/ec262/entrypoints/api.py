@@ -50,6 +50,16 @@ def combiner(function: F) -> F:
     return function
 
 
+def partitioner(function: F) -> F:
+    """Mark ``partitioner(key)``, optional: it returns an int for each key that the mapper, or the combiner, yielded.
+
+    Keys are reduced in the order of their numbers, keys with one number in one task. It runs on the workers, as the
+    other functions do, and has to depend on the key alone.
+    """
+    declared["partitioner"] = function
+    return function
+
+
 def _tell_how_to_run() -> None:
     """A file that only declares a job does nothing if Python runs it; say what would."""
     if not read_by_command and calls == 0:
@@ -63,6 +73,7 @@ def run_job(
     mapper: Callable[..., Any] | None = None,
     reducer: Callable[..., Any] | None = None,
     combiner: Callable[..., Any] | None = None,
+    partitioner: Callable[..., Any] | None = None,
     **settings: Any,
 ) -> dict[Any, Any]:
     """Run a MapReduce job and return its result as a dict.
@@ -71,7 +82,8 @@ def run_job(
     those marked; given here, they and only they are used, so one script can run several jobs. ``workers`` is the
     number of workers of the embedded system, where no discovery service is configured. ``settings`` are those of the
     ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``, ``attempts``, ``patience``,
-    ``credentials``. ``verify`` is a rule as text, or a rule of your own (see ``ec262.VerificationPlan``).
+    ``memory``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as text, or a rule of your own (see
+    ``ec262.VerificationPlan``).
 
     Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
     frozensets of these. Every failure raises a subclass of ``ec262.domain.errors.Ec262Error``.
@@ -80,7 +92,7 @@ def run_job(
     calls += 1
     from ec262.entrypoints.session import current_session
 
-    functions = {"mapper": mapper, "reducer": reducer, "combiner": combiner}
+    functions = {"mapper": mapper, "reducer": reducer, "combiner": combiner, "partitioner": partitioner}
     if mapper is None and reducer is None:
         functions |= {role: declared[role] for role in functions if functions[role] is None and role in declared}
     given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}

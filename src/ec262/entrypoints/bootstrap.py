@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ec262.domain.ports.progress import Progress
     from ec262.domain.ports.result_store import ResultStore
     from ec262.domain.ports.sandbox import Sandbox
+    from ec262.domain.ports.spill import Spills
     from ec262.domain.ports.surroundings import Surroundings
     from ec262.domain.ports.transport import Dialer, Listener
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
@@ -53,6 +54,7 @@ def build_foreman(
     dialer: Dialer | None = None,
     cipher: Cipher | None = None,
     progress: Progress | None = None,
+    spills: Spills | None = None,
 ) -> Foreman:
     """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
     before the settings'; ``one_word`` allows rules by which any single worker decides; ``slots`` is the most that jobs
@@ -62,6 +64,7 @@ def build_foreman(
     from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
     from ec262.adapters.entropy import SystemEntropy
+    from ec262.adapters.file_spill import FileSpill
     from ec262.adapters.progress import choose_progress
     from ec262.adapters.tcp.dialer import TcpDialer
     from ec262.domain.commands import MAX_DEADLINE_S
@@ -77,6 +80,7 @@ def build_foreman(
         clock=time.monotonic,
         entropy=SystemEntropy(),
         progress=progress or choose_progress(quiet=quiet, clock=time.monotonic),
+        spills=spills or FileSpill,
     )
     policy = ForemanPolicy(
         run=RunPolicy(
@@ -89,6 +93,7 @@ def build_foreman(
         limits=settings.task_limits,
         # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
+        memory=settings.memory_budget,
         invitation=settings.invitation,
         slots=slots,
     )

@@ -10,8 +10,11 @@ from typing import TypeVar
 
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.variation import vary
+from ec262.domain import canonical
 from ec262.domain.determinism import ELSEWHERE, HERE, Finding, PhaseCheck
-from ec262.domain.job import Job, Limits, Phase
+from ec262.domain.job import Job, Limits, Phase, Row
+from ec262.domain.partition import encode_row
+from ec262.domain.ports.rows import Rows
 from ec262.services.determinism import DeterminismCheck
 
 T = TypeVar("T")
@@ -24,7 +27,7 @@ async def check_job(job: Job, *, sample: int, packages: Sequence[str], limits: L
 
     Raises SandboxUnavailable, and what ``DeterminismCheck.run`` does.
     """
-    rows = pick(job.rows, sample, seed=job.seed)
+    rows = sample_rows(job.rows, sample, seed=job.seed)
     seeds = [where.hash_seed for where in (HERE, ELSEWHERE)]
     sandboxes = {seed: LinuxSandbox(packages, hash_seed=seed) for seed in seeds}
     async with AsyncExitStack() as stack:
@@ -32,6 +35,15 @@ async def check_job(job: Job, *, sample: int, packages: Sequence[str], limits: L
             stack.push_async_callback(sandbox.close)
         await asyncio.gather(*(sandbox.start() for sandbox in sandboxes.values()))
         return await DeterminismCheck(sandboxes, vary, limits).run(job, rows)
+
+
+def sample_rows(rows: Rows, count: int, *, seed: int) -> list[Row]:
+    """Return so many rows as ``pick`` chooses them; where they are so many that they come in pieces, the pieces are
+    chosen, and of each the first rows."""
+    pieces = pick(range(len(rows.sizes)), count, seed=seed)
+    each = -(-count // len(pieces))
+    found = [row for piece in pieces for row in canonical.decode(rows.payload(range(piece, piece + 1)))[:each]]
+    return [encode_row(key, value) for key, value in found[:count]]
 
 
 def pick(rows: Sequence[T], count: int, *, seed: int) -> Sequence[T]:

@@ -6,13 +6,16 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from ec262.adapters.inputs import read_rows, result_lines
+import attrs
+
+from ec262.adapters.file_rows import InputFiles
+from ec262.adapters.process import give_memory_back
 from ec262.domain.errors import (
     ConfigurationError,
     Ec262Error,
@@ -40,6 +43,7 @@ MAX_LINES_SHOWN = 40
 
 def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
     """Run the job that the command line asks for; tell what went wrong on standard error; return the exit status."""
+    give_memory_back()
     try:
         session = Session(
             vars(arguments),
@@ -74,7 +78,7 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
 
 
 def _run(arguments: argparse.Namespace, session: Session) -> None:
-    with _output(arguments) as write:
+    with _output(arguments) as output:
         if arguments.input or arguments.output:
             session.script_calls_refused = (
                 f"{arguments.job} calls run_job itself, so --input and --output have no say: "
@@ -84,15 +88,14 @@ def _run(arguments: argparse.Namespace, session: Session) -> None:
         if job.ran_itself:
             return
         session.script_calls_refused = ""
-        result = session.run_job(_data_of(arguments, job.data), job.functions, {})
-        write(result)
-        if not result and not arguments.quiet:
+        session.write_job(_data_of(arguments, job.data), job.functions, output.write)
+        if not output.lines and not arguments.quiet:
             print("ec262: the result is empty: there were no rows, or the functions yielded nothing", file=sys.stderr)
 
 
 def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
     if arguments.input:
-        return lambda: read_rows(arguments.input, arguments.format)
+        return InputFiles(tuple(arguments.input), arguments.format)
     if data is None:
         raise JobDefinitionError(
             f"{arguments.job} has no data: define `data` (a mapping, pairs, or a function), or give --input FILE"
@@ -100,12 +103,29 @@ def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
     return data
 
 
+@attrs.define
+class _Output:
+    """Where a result goes, and how many lines it had."""
+
+    put: Callable[[Iterable[bytes]], None]
+    lines: int = 0
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Write the lines of a result."""
+        self.put(self._counted(lines))
+
+    def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            self.lines += 1
+            yield line
+
+
 @contextmanager
-def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]], None]]:
+def _output(arguments: argparse.Namespace) -> Iterator[_Output]:
     """Yield what writes the result. A file is opened before any work is done, and appears under its name when it is
     whole."""
     if not arguments.output or arguments.dry_run or arguments.check_determinism:
-        yield _print_result
+        yield _Output(_print_lines)
         return
     path = Path(arguments.output)
     # What is there and no plain file (a pipe, a device) is written as it is: it must not be replaced by a file.
@@ -113,12 +133,12 @@ def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]]
         special = path.exists() and not path.is_file()
         target = path if special else path.resolve()
         written = target if special else target.with_name(f".{target.name}.{os.getpid()}.partial")
-        file = written.open("w" if special else "x", encoding="utf-8")
+        file = written.open("wb" if special else "xb")
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
     try:
         with file:
-            yield lambda result: _write_result(result, file, path)
+            yield _Output(lambda lines: _write_lines(lines, file, path))
         if not special:
             written.replace(target)
     finally:
@@ -126,21 +146,23 @@ def _output(arguments: argparse.Namespace) -> Iterator[Callable[[dict[Any, Any]]
             written.unlink(missing_ok=True)
 
 
-def _write_result(result: dict[Any, Any], file: TextIO, path: Path) -> None:
+def _write_lines(lines: Iterable[bytes], file: BinaryIO, path: Path) -> None:
     try:
-        file.writelines(result_lines(result.items()))
+        file.writelines(lines)
         file.flush()
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _print_result(result: dict[Any, Any]) -> None:
+def _print_lines(lines: Iterable[bytes]) -> None:
     """Print a result; on a terminal only as much of it as a person wants to see."""
-    shown = islice(result.items(), MAX_LINES_SHOWN) if sys.stdout.isatty() else result.items()
-    sys.stdout.writelines(result_lines(shown))
+    terminal = sys.stdout.isatty()
+    rest = iter(lines)
+    sys.stdout.writelines(line.decode() for line in (islice(rest, MAX_LINES_SHOWN) if terminal else rest))
     sys.stdout.flush()
-    if sys.stdout.isatty() and len(result) > MAX_LINES_SHOWN:
-        print(f"... and {len(result) - MAX_LINES_SHOWN:,} more: --output FILE writes all", file=sys.stderr)
+    more = sum(1 for _ in rest)
+    if more:
+        print(f"... and {more:,} more: --output FILE writes all", file=sys.stderr)
 
 
 def _advice(error: Ec262Error) -> str:

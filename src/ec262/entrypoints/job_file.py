@@ -60,7 +60,7 @@ def run_job_file(path: str) -> JobFile:
             frames=(),
             report=_report(error, str(file)),
         ) from error
-    functions = {role: api.declared.get(role) for role in ("mapper", "reducer", "combiner")}
+    functions = {role: api.declared.get(role) for role in ("mapper", "reducer", "combiner", "partitioner")}
     return JobFile(functions=functions, data=module.__dict__.get("data"), ran_itself=api.calls > calls_before)
 
 

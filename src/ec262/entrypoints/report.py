@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ec262.adapters.receipt_files import check_report_path, write_report
 from ec262.domain.errors import Ec262Error
 from ec262.domain.job import Job
 from ec262.domain.receipts import job_receipt
 from ec262.services.foreman import Foreman
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +29,10 @@ class Report:
         self._path = given if number == 1 else given.with_stem(f"{given.stem}-{number}")
         self._verify = verify
 
-    async def run(self, foreman: Foreman, job: Job) -> dict[Any, Any]:
+    async def run(self, foreman: Foreman, job: Job, run: Callable[[Foreman, Job], Awaitable[T]]) -> T:
         """Run a job and write its receipt, also that of a job that fails."""
         try:
-            result = await foreman.run(job)
+            result = await run(foreman, job)
         except Ec262Error:
             await self._write(foreman, job)
             raise

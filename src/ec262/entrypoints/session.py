@@ -7,26 +7,33 @@ import atexit
 import os
 import subprocess
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
+from ec262.adapters.file_rows import InputFiles, file_rows
+from ec262.adapters.file_spill import FileSpill
+from ec262.adapters.inputs import read_rows
 from ec262.adapters.pickling import pickle_functions
 from ec262.adapters.runtime import local_python
 from ec262.domain.commands import Requirement
 from ec262.domain.determinism import PhaseCheck
 from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Job
+from ec262.domain.memory import MemoryBudget
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
+from ec262.domain.ports.rows import Rows
+from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
+from ec262.services.foreman import Foreman
 
 if TYPE_CHECKING:
     from ec262.entrypoints.report import Report
@@ -36,6 +43,11 @@ T = TypeVar("T")
 EMBEDDED_AHEAD = 7
 """Tasks that may wait for each slot of the embedded system. Its workers share one machine: none of them waits while
 another has too much to do, so tasks may as well be sent early."""
+Write = Callable[[Iterable[bytes]], None]
+"""Takes the lines of a result."""
+
+Run = Callable[[Foreman, Job], Awaitable[T]]
+"""What is to be done with a job and a foreman for it."""
 
 _active: list[Session] = []
 
@@ -107,6 +119,29 @@ class Session:
         self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
     ) -> dict[Any, Any]:
         """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them."""
+
+        async def run(foreman: Foreman, job: Job) -> dict[Any, Any]:
+            return await foreman.run(job)
+
+        return self._prepared(data, functions, given, run) or {}
+
+    def write_job(self, data: Any, functions: Mapping[str, Callable[..., Any] | None], write: Write) -> None:
+        """Run a job, and have its result written as lines of canonical JSON, without ever holding it whole."""
+
+        async def run(foreman: Foreman, job: Job) -> bool:
+            await foreman.run_to(job, write)
+            return True
+
+        if not self._prepared(data, functions, {}, run):  # there were no rows
+            write(())
+
+    def _prepared(
+        self,
+        data: Any,
+        functions: Mapping[str, Callable[..., Any] | None],
+        given: Mapping[str, Any],
+        run: Run[T],
+    ) -> T | None:
         if self.script_calls_refused:
             raise JobDefinitionError(self.script_calls_refused)
         unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
@@ -114,22 +149,28 @@ class Session:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
         verify, given = _own_rule({**given, **self._flags})
         settings = load_settings(given, self._environ)
-        job = build_job(data, functions, settings.seed, round_floats=settings.round_floats)
+        job = build_job(data, functions, settings)
+        try:
+            return self._run_prepared(job, settings, verify, run)
+        finally:
+            job.rows.close()
+
+    def _run_prepared(self, job: Job, settings: Settings, verify: VerificationPlan | None, run: Run[T]) -> T | None:
         if self._check_rows:
-            raise CheckOnly(self._check(job, settings), len(job.rows))
-        if not job.rows and not self._dry_run:
-            return {}
+            raise CheckOnly(self._check(job, settings), job.rows.count)
+        if not job.rows.sizes and not self._dry_run:
+            return None
         embedded = None
         if settings.discovery is None:
             packages = _installed(job.requirement.packages)
             job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
             embedded = self._start_embedded(settings, packages, verify or as_plan(settings.verify))
-        return _run_to_end(self._run(job, settings, embedded, verify))
+        return _run_to_end(self._run(job, settings, embedded, verify, run))
 
     def _check(self, job: Job, settings: Settings) -> tuple[PhaseCheck, ...]:
         from ec262.entrypoints.determinism import check_job
 
-        if not job.rows:
+        if not job.rows.sizes:
             return ()
         packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
         return _run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
@@ -161,25 +202,31 @@ class Session:
         return self._embedded
 
     async def _run(
-        self, job: Job, settings: Settings, embedded: EmbeddedSystem | None, verify: VerificationPlan | None
-    ) -> dict[Any, Any]:
+        self,
+        job: Job,
+        settings: Settings,
+        embedded: EmbeddedSystem | None,
+        verify: VerificationPlan | None,
+        run: Run[T],
+    ) -> T:
         if embedded is None:
-            return await self._execute(job, settings, verify)
+            return await self._execute(job, settings, verify, run)
         url, token = await asyncio.to_thread(embedded.address)
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, verify, token=token, slots=os.cpu_count())
+            return await self._execute(job, settings, verify, run, token=token, slots=os.cpu_count())
 
     async def _execute(
         self,
         job: Job,
         settings: Settings,
         verify: VerificationPlan | None,
+        run: Run[T],
         *,
         token: str | None = None,
         slots: int | None = None,
-    ) -> dict[Any, Any]:
+    ) -> T:
         """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
         discovery = build_discovery_client(settings, role=settings.role, token=token)
         try:
@@ -194,7 +241,7 @@ class Session:
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job))
             report = self._report(settings, verify)
-            return await (report.run(foreman, job) if report else foreman.run(job))
+            return await (report.run(foreman, job, run) if report else run(foreman, job))
         finally:
             await discovery.close()
 
@@ -232,23 +279,40 @@ def _installed(packages: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in packages if find_spec(name) is not None)
 
 
-def build_job(
-    data: Any, functions: Mapping[str, Callable[..., Any] | None], seed: int, *, round_floats: int = 0
-) -> Job:
-    """Check and encode what the user gave. Raises JobError."""
+def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], settings: Settings) -> Job:
+    """Check and encode what the user gave. Raises JobError, SpillFailed."""
     for role, function in functions.items():
-        if function is None and role != "combiner":
+        if function is None and role in {"mapper", "reducer"}:
             raise JobDefinitionError(f"the job has no {role}: mark one with @ec262.{role}, or pass {role}=")
         if function is not None and not callable(function):
             raise JobDefinitionError(f"the {role} is not a function but {type(function).__name__}")
     pickled = pickle_functions(functions)
     return Job(
         functions=pickled.data,
-        rows=tuple(encode_row(key, value) for key, value in _pairs(data)),
+        rows=_rows(data, settings.memory_budget),
         requirement=Requirement(python=local_python(), packages=pickled.packages),
-        seed=seed,
-        round_floats=round_floats,
+        seed=settings.seed,
+        round_floats=settings.round_floats,
+        partitioned=functions.get("partitioner") is not None,
+        reduce_tasks=settings.reduce_tasks,
     )
+
+
+def _rows(data: Any, budget: MemoryBudget) -> Rows:
+    """Encode the data as they come; large files are only looked at. Raises JobError, SpillFailed."""
+    if isinstance(data, InputFiles):
+        rows = file_rows(data, more_than=budget.partition_bytes)
+        if rows is not None:
+            return rows
+        data = read_rows(data.paths, data.file_format)
+    spool = RowSpool(FileSpill, memory_bytes=budget.rows_bytes)
+    try:
+        for key, value in _pairs(data):
+            spool.append(encode_row(key, value).data)
+    except BaseException:
+        spool.close()
+        raise
+    return spool
 
 
 def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:

@@ -21,8 +21,10 @@ from attrs import validators as v
 from ec262.domain.accounts import TOKEN_PATTERN
 from ec262.domain.api2012.constants import Constants2012
 from ec262.domain.availability import Availability, IdleRule, parse_hours
+from ec262.domain.cuts import MAX_PIECES
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
+from ec262.domain.memory import LEAST_BYTES, MemoryBudget, parse_bytes
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.verification import parse_rule
 
@@ -62,6 +64,11 @@ def _networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> 
         ipaddress.ip_network(text, strict=False)
 
 
+def _memory(_instance: object, _attribute: object, value: str | int) -> None:
+    if parse_bytes(str(value)) < LEAST_BYTES:
+        raise ValueError(f"'memory' must be at least {LEAST_BYTES >> 20}MiB: {value}")
+
+
 def _not_negative(_instance: object, _attribute: object, value: int | str) -> None:
     if isinstance(value, int) and value < 0:
         raise ValueError(f"'grant' must be >= 0: {value}")
@@ -90,6 +97,10 @@ class Settings:
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])
     task_memory: int = attrs.field(default=1024, validator=v.ge(16))
     """Memory that a task may use, MiB; a worker may allow less."""
+    memory: str | int = attrs.field(default="512MB", validator=_memory)
+    """What a job's data may take in the foreman's memory, as 256MB; the rest goes to disk."""
+    reduce_tasks: int | None = attrs.field(default=None, validator=v.optional([v.ge(1), v.le(MAX_PIECES)]))
+    """How many tasks the reduce phase is cut into, if there are so many keys; None: as the pool suggests."""
     round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
     """Significant digits that floats in results are rounded to; 0 means not at all."""
     attempts: int = attrs.field(default=3, validator=[v.ge(1), v.le(20)])
@@ -198,6 +209,11 @@ class Settings:
     def task_limits(self) -> Limits:
         """What a foreman's tasks may use, where their workers allow as much."""
         return Limits(cpu_s=self.task_timeout, wall_s=self.task_timeout, memory_bytes=self.task_memory << 20)
+
+    @property
+    def memory_budget(self) -> MemoryBudget:
+        """What a job's data may take in the foreman's memory."""
+        return MemoryBudget(parse_bytes(str(self.memory)))
 
     @property
     def availability(self) -> Availability:

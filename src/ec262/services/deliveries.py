@@ -7,18 +7,17 @@ import hmac
 
 from ec262.domain.errors import BadDelivery
 from ec262.domain.messages import Delivered, printable
-from ec262.domain.outcome import Outcome, decode_outcome
 from ec262.domain.ports.cipher import Cipher
 
 MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
 
 
-def open_result(delivered: Delivered, *, digest: bytes, key: bytes, cipher: Cipher) -> Outcome:
-    """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
+def open_result(delivered: Delivered, *, digest: bytes, key: bytes, cipher: Cipher) -> bytes:
+    """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery."""
     if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):
         raise BadDelivery("the delivered result is not the committed one")
-    return decode_outcome(cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result"))
+    return cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result")
 
 
 def open_log(delivered: Delivered, *, key: bytes, cipher: Cipher, most: int) -> str:

@@ -67,7 +67,7 @@ class DeterminismCheck:
         """
         mapped, outputs = await self._check(job, Phase.MAP, sample)
         try:
-            groups = shuffle([output.pairs for output in outputs])
+            groups = shuffle([output.pairs for output in outputs], numbered=job.partitioned)
             reduced = [(await self._check(job, Phase.REDUCE, groups))[0]] if groups else []
         except JobError:
             if mapped.finding is None:

@@ -11,7 +11,7 @@ from ec262.domain.diagnosis import Diagnosis, diagnose
 from ec262.domain.errors import DiscoveryError, NotCanonical, PeerError
 from ec262.domain.job_events import Dispute
 from ec262.domain.messages import Deliver
-from ec262.domain.outcome import Outcome
+from ec262.domain.outcome import Outcome, decode_outcome
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.services.deliveries import open_result
@@ -58,7 +58,8 @@ class DisputeDesk:
         try:
             link = await self._link_to(replica)
             delivered = await link.fetch(Deliver(task=dispute.task, secret=result.delivery_secret))
-            return await asyncio.to_thread(open_result, delivered, digest=result.digest, key=key, cipher=self._cipher)
+            opened = open_result(delivered, digest=result.digest, key=key, cipher=self._cipher)
+            return await asyncio.to_thread(decode_outcome, opened)
         except (PeerError, NotCanonical) as error:
             logger.info("%s: worker %s: %s: %s", dispute.name, replica.worker, type(error).__name__, error)
             return None

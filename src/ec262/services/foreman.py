@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -16,6 +16,7 @@ from ec262.domain.job_run import JobRun
 from ec262.domain.plan import Plan, plan_job, rules_for
 from ec262.domain.verification import VerificationRule
 from ec262.domain.verification_plan import adds_workers
+from ec262.services.job_data import JobData
 from ec262.services.job_execution import ForemanPolicy, ForemanPorts, JobExecution
 from ec262.services.job_votes import with_votes
 
@@ -43,11 +44,13 @@ class Foreman:
         account = await self._ports.discovery.open_account(self._policy.invitation)
         pool, team = await self._wait_for_workers(job, rules)
         plan = plan_job(
-            [len(row.data) for row in job.rows],
+            job.rows.sizes,
             slots=pool.slots if self._policy.slots is None else min(pool.slots, self._policy.slots),
             purse=account.credits,
             replicas=team,
             adds_workers=any(map(adds_workers, rules)),
+            partition_bytes=self._policy.memory.partition_bytes,
+            reduce_tasks=job.reduce_tasks,
         )
         logger.info(
             "plan: %d map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
@@ -57,11 +60,33 @@ class Foreman:
 
     async def run(self, job: Job) -> dict[Any, Any]:
         """Run a job; return its result, ordered by the keys' canonical bytes. Every failure is an Ec262Error."""
-        if not job.rows:
+        if not job.rows.sizes:
             return {}
-        execution = JobExecution(self._ports, self._policy, job, await self.plan(job))
+        data = self._data(job)
+        try:
+            await self._execute(job, data)
+            return await data.result()
+        finally:
+            data.close()
+
+    async def run_to(self, job: Job, write: Callable[[Iterable[bytes]], None]) -> None:
+        """Run a job that has rows, and have its result written without ever holding all of it: as canonical lines of
+        [key, value], ordered by the keys' canonical bytes. ``write`` is called once, in a thread. Every failure but
+        those of ``write`` is an Ec262Error."""
+        data = self._data(job, as_lines=True)
+        try:
+            await self._execute(job, data)
+            await data.write(write)
+        finally:
+            data.close()
+
+    def _data(self, job: Job, *, as_lines: bool = False) -> JobData:
+        return JobData(job, self._ports.spills, self._policy.memory, as_lines=as_lines)
+
+    async def _execute(self, job: Job, data: JobData) -> None:
+        execution = JobExecution(self._ports, self._policy, job, await self.plan(job), data)
         self._machine = execution.machine
-        return await execution.run()
+        await execution.run()
 
     async def history(self) -> tuple[TaskHistory, ...]:
         """Tell what became of the tasks of the last job, whether or not it came to an end: each purchase with its

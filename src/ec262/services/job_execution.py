@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import attrs
 
@@ -19,6 +19,7 @@ from ec262.domain.commands import (
     DeliveryReport,
     DeliveryReports,
     Purchase,
+    TaskState,
     Verdict,
     VerdictQuery,
 )
@@ -34,13 +35,15 @@ from ec262.domain.job import Job, Limits, Phase
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import DELIVERED, UNDER_WAY, Step
+from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
-from ec262.domain.outcome import Failure, Outcome
+from ec262.domain.outcome import Failure
 from ec262.domain.plan import Plan, plan_reduce
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.clock import Clock, Entropy
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus, Progress
+from ec262.domain.ports.spill import Spills
 from ec262.domain.ports.transport import Dialer
 from ec262.services.batching import Batcher
 from ec262.services.deliveries import open_log, open_result
@@ -67,18 +70,22 @@ class ForemanPorts:
     clock: Clock
     entropy: Entropy
     progress: Progress
+    spills: Spills | None = None
+    """Where data go that memory is not to hold; None: memory holds all."""
 
 
 @attrs.frozen(kw_only=True)
 class ForemanPolicy:
-    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines; the ``invitation`` that
-    brings its account credits; how long discovery may hold back an answer to its watch."""
+    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines; how much memory a job's
+    data may take; the ``invitation`` that brings its account credits; how long discovery may hold back an answer to its
+    watch."""
 
     run: RunPolicy
     link: LinkPolicy
     limits: Limits
     deadline_s: float = 600.0
     watch_s: float = 10.0
+    memory: MemoryBudget = DEFAULT_BUDGET
     invitation: str | None = attrs.field(default=None, repr=False)
     slots: int | None = None
     """The most that a job is planned for: where workers share a machine, its processors are what counts."""
@@ -87,13 +94,13 @@ class ForemanPolicy:
 class JobExecution:
     """One run of one job. Use it once."""
 
-    def __init__(self, ports: ForemanPorts, policy: ForemanPolicy, job: Job, plan: Plan) -> None:
+    def __init__(self, ports: ForemanPorts, policy: ForemanPolicy, job: Job, plan: Plan, data: JobData) -> None:
         self._ports = ports
         self._policy = policy
         self._job = job
         self._plan = plan
         self._machine = JobRun(policy.run)
-        self._data = JobData(job.rows)
+        self._data = data
         self._credits = plan.purse
         self._note = ""
         self._finished = False
@@ -114,8 +121,8 @@ class JobExecution:
         """The run's state machine: what became of its tasks."""
         return self._machine
 
-    async def run(self) -> dict[Any, Any]:
-        """Run the job to its end; return its result. Raises what ended it otherwise."""
+    async def run(self) -> None:
+        """Run the job to its end, its result in ``data``. Raises what ended it otherwise."""
         try:
             self._follow(self._planned(Phase.MAP, self._plan.map_tasks))
             while not self._finished:
@@ -125,7 +132,6 @@ class JobExecution:
                 self._follow(event)
         finally:
             await self._close()
-        return await self._data.result()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -276,20 +282,11 @@ class JobExecution:
 
     async def _dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
         worker = dispatch.replica.worker
-        work = Compute(
-            task=dispatch.task,
-            phase=dispatch.name.phase,
-            seed=self._job.seed,
-            limits=self._policy.limits,
-            round_floats=self._job.round_floats,
-            functions=self._job.functions,
-            rows=await self._data.payload(dispatch.name),
-        )
         assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
         reason, limit = "", ""
         try:
             link = await self._link(dispatch.replica)
-            reply = await link.compute(assign, work, deadline_s=self._policy.deadline_s)
+            reply = await link.compute(assign, self._work(dispatch), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
                 reason, limit = reply.reason, reply.limit
         except PeerError as error:
@@ -298,6 +295,19 @@ class JobExecution:
             return ev.ReplicaCommitted(now=self._now(), task=dispatch.task, worker=worker)
         logger.info("%s: worker %s: %s", dispatch.name, worker, reason)
         return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
+
+    @asynccontextmanager
+    async def _work(self, dispatch: ev.Dispatch) -> AsyncIterator[Compute]:
+        async with self._data.payload(dispatch.name) as rows:
+            yield Compute(
+                task=dispatch.task,
+                phase=dispatch.name.phase,
+                seed=self._job.seed,
+                limits=self._policy.limits,
+                round_floats=self._job.round_floats,
+                functions=self._job.functions,
+                rows=rows,
+            )
 
     async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
         verdicts: list[Verdict] = []
@@ -335,18 +345,22 @@ class JobExecution:
         try:
             link = await self._link(fetch.replica)
             secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
-            delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
-            outcome, log = await asyncio.to_thread(self._open, verdict, delivered)
+            async with self._data.arriving(fetch.name):
+                delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
+                outcome, log = await asyncio.to_thread(self._open, verdict, delivered)
+                del delivered
+                alone = verdict.state is TaskState.PROVISIONAL
+                failure = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
+                del outcome
         except (PeerError, NotCanonical) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.info("%s: worker %s: %s", fetch.name, worker, reason)
             self._complain(verdict.task, worker)
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
-        if isinstance(outcome, Failure):
-            return ev.JobFailed(error=user_error(outcome, log))
+        if failure is not None:
+            return ev.JobFailed(error=user_error(failure, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log)
-        await self._data.keep(fetch.name, outcome.pairs)
         return ev.Delivered(now=self._now(), task=verdict.task)
 
     async def _diagnose(self, dispute: ev.Dispute) -> ev.Event:
@@ -355,8 +369,8 @@ class JobExecution:
             logger.info("%s: workers differ in %s", dispute.name, diagnosis)
         return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=verdict, diagnosis=diagnosis)
 
-    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[Outcome, str]:
-        """Check, decrypt and decode a delivery. Raises BadDelivery, NotCanonical."""
+    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+        """Check and decrypt a delivery. Raises BadDelivery."""
         if verdict.digest is None or verdict.key is None:
             raise BadDelivery("discovery told of a win without its key")
         key, cipher = verdict.key, self._ports.cipher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
 
@@ -74,8 +74,11 @@ class WorkerLink:
         """Whether the connection is of no use any more."""
         return self._lost is not None
 
-    async def compute(self, assign: Assign, work: Compute, *, deadline_s: float) -> Committed | Failed:
-        """Have a task computed; return when its result is committed or cannot be.
+    async def compute(
+        self, assign: Assign, work: AbstractAsyncContextManager[Compute], *, deadline_s: float
+    ) -> Committed | Failed:
+        """Have a task computed; return when its result is committed or cannot be. ``work`` is entered when the worker
+        is ready for it, and left when it has it.
 
         Raises PeerRefused, PeerLost (also when nothing was heard for ``deadline_s``), ProtocolViolation.
         """
@@ -84,7 +87,9 @@ class WorkerLink:
             reply = await self._next(replies, self._policy.reply_s)
             if not isinstance(reply, Ready):
                 raise ProtocolViolation(f"expected Ready, got {type(reply).__name__}")
-            await self._send(work)
+            async with work as message:
+                await self._send(message)
+            del message
             reply = await self._next(replies, deadline_s)
             if not isinstance(reply, Committed | Failed):
                 raise ProtocolViolation(f"expected Committed or Failed, got {type(reply).__name__}")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.inputs import read_rows, result_lines
+from ec262.adapters.inputs import read_rows
 from ec262.domain.errors import JobDefinitionError
+from ec262.domain.shuffle import ResultLines
 
 
 def write(folder: Path, content: bytes) -> str:
@@ -64,5 +65,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_results_can_be_read_back_as_input(tmp_path: Path) -> None:
     result = {"ä": 1, (1, "x"): [1.0, None], b"\xff": {"n": 2**70}}
-    path = write(tmp_path, "".join(result_lines(result.items())).encode())
+    lines = ResultLines()
+    lines.add(0, [list(result.items())])
+    path = write(tmp_path, b"".join(lines.lines()))
     assert dict(read_rows([path], "jsonl")) == result

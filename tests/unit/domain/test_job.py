@@ -5,6 +5,7 @@ import pytest
 from ec262.domain.commands import Requirement
 from ec262.domain.errors import JobDefinitionError
 from ec262.domain.job import Computed, Job, Limits, Phase, Row, TaskName, Work
+from ec262.domain.row_spool import held
 from ec262.domain.runtime import PythonTag
 
 
@@ -36,7 +37,7 @@ def test_data_stays_out_of_reprs() -> None:
         Row(key=b"k", data=b"SECRET"),
         Work(phase=Phase.MAP, functions=b"SECRET", rows=b"SECRET", seed=1),
         Computed(outcome=b"SECRET", log=b"SECRET"),
-        Job(functions=b"SECRET", rows=(Row(key=b"SECRET", data=b""),), requirement=Requirement(python=tag)),
+        Job(functions=b"SECRET", rows=held([Row(key=b"SECRET", data=b"SECRET")]), requirement=Requirement(python=tag)),
     ]
     assert not [value for value in values if "SECRET" in repr(value)]
 

@@ -59,6 +59,23 @@ def test_a_reduce_phase_that_the_purse_cannot_spread_enough_is_an_error() -> Non
         plan_reduce([MAX_PARTITION_BYTES] * 3, plan, purse=8)
 
 
+def test_the_jobs_author_sets_the_number_of_reduce_tasks() -> None:
+    plan = plan_job([30] * 4, slots=3, purse=1000, replicas=3, reduce_tasks=7)
+    assert (plan.reduce_tasks, plan.given) == (7, True)
+    assert plan_reduce([PARTITION_BYTES] * 50, plan, purse=900) == 7
+    assert plan_reduce([10] * 5, plan, purse=900) == 5
+    assert plan_reduce([MAX_PARTITION_BYTES] * 9, plan, purse=900) == 9, "workers would refuse larger ones"
+    with pytest.raises(InsufficientCredits, match=r"have 24, need 27 .*1 map, 7 reduce and 1 spare"):
+        plan_job([30] * 4, slots=3, purse=24, replicas=3, reduce_tasks=7)
+    assert plan_job([30] * 4, slots=9, purse=27, replicas=3, reduce_tasks=7).map_tasks == 1
+
+
+def test_less_memory_makes_smaller_partitions() -> None:
+    plan = plan_job([1000] * 100, slots=3, purse=1000, replicas=3, partition_bytes=5000)
+    assert plan.map_tasks == 20
+    assert plan_reduce([1000] * 100, plan, purse=900) == 20
+
+
 @given(
     sizes=st.lists(st.integers(2, 4 * PARTITION_BYTES), min_size=1, max_size=60),
     slots=st.integers(0, 400),

@@ -46,7 +46,7 @@ data = {1: "a"}
 def test_the_last_of_each_role_wins_and_data_is_found(tmp_path: Path) -> None:
     job = run_job_file(write(tmp_path, DECLARED))
     names = {role: function and function.__name__ for role, function in job.functions.items()}
-    assert names == {"mapper": "second", "reducer": "add_up", "combiner": "add_up"}
+    assert names == {"mapper": "second", "reducer": "add_up", "combiner": "add_up", "partitioner": None}
     assert job.data == {1: "a"}
     assert not job.ran_itself
 
@@ -62,7 +62,7 @@ def test_it_runs_as_main_with_its_folder_importable(tmp_path: Path) -> None:
 def test_nothing_of_an_earlier_file_is_left(tmp_path: Path) -> None:
     run_job_file(write(tmp_path, DECLARED))
     job = run_job_file(write(tmp_path, "x = 1\n"))
-    assert job.functions == {"mapper": None, "reducer": None, "combiner": None}
+    assert job.functions == {"mapper": None, "reducer": None, "combiner": None, "partitioner": None}
     assert job.data is None
 
 

@@ -20,6 +20,7 @@ from ec262.domain.errors import (
 )
 from ec262.entrypoints import api
 from ec262.entrypoints.session import Session, build_job
+from ec262.entrypoints.settings import Settings
 
 
 def mapper(key: Any, value: Any) -> Iterator[tuple[Any, Any]]:
@@ -37,7 +38,8 @@ FUNCTIONS: dict[str, Any] = {"mapper": mapper, "reducer": reducer, "combiner": N
     "data", [{1: "a", 2: "b"}, [(1, "a"), (2, "b")], iter([[1, "a"], [2, "b"]]), lambda: {1: "a", 2: "b"}]
 )
 def test_data_in_all_its_forms(data: Any) -> None:
-    assert [row.data for row in build_job(data, FUNCTIONS, 0).rows] == [b'[1,"a"]', b'[2,"b"]']
+    rows = build_job(data, FUNCTIONS, Settings()).rows
+    assert rows.payload(range(len(rows.sizes))) == b'[[1,"a"],[2,"b"]]'
 
 
 @pytest.mark.parametrize(
@@ -52,23 +54,23 @@ def test_data_in_all_its_forms(data: Any) -> None:
 )
 def test_data_that_is_none(data: Any, complaint: str) -> None:
     with pytest.raises(JobDefinitionError, match=complaint):
-        build_job(data, FUNCTIONS, 0)
+        build_job(data, FUNCTIONS, Settings())
 
 
 def test_a_value_without_canonical_form_names_key_and_type() -> None:
     with pytest.raises(ValueNotEncodable, match=r"'k'.*object|object.*'k'"):
-        build_job({"k": object()}, FUNCTIONS, 0)
+        build_job({"k": object()}, FUNCTIONS, Settings())
 
 
 @pytest.mark.parametrize("role", ["mapper", "reducer"])
 def test_missing_functions_say_how_to_give_them(role: str) -> None:
     with pytest.raises(JobDefinitionError, match=f"the job has no {role}: mark one with @ec262.{role}"):
-        build_job({}, FUNCTIONS | {role: None}, 0)
+        build_job({}, FUNCTIONS | {role: None}, Settings())
 
 
 def test_a_function_that_is_none() -> None:
     with pytest.raises(JobDefinitionError, match="the mapper is not a function but str"):
-        build_job({}, FUNCTIONS | {"mapper": "f"}, 0)
+        build_job({}, FUNCTIONS | {"mapper": "f"}, Settings())
 
 
 def test_functions_are_checked_before_anything_is_started() -> None:

@@ -127,3 +127,15 @@ def test_who_pays_is_the_foreman_or_a_worker() -> None:
     assert load_settings({"role": "worker-11235"}, {}).role == "worker-11235"
     with pytest.raises(ConfigurationError, match="must be foreman or worker-PORT"):
         load_settings({"role": "../x"}, {})
+
+
+@pytest.mark.parametrize(("given", "size"), [("256MB", 256_000_000), ("64MiB", 64 << 20), (100_000_000, 10**8)])
+def test_memory_is_an_amount(given: str | int, size: int) -> None:
+    assert load_settings({"memory": given}, {}).memory_budget.total_bytes == size
+    assert load_settings({}, {"EC262_MEMORY": str(given)}).memory_budget.total_bytes == size
+
+
+@pytest.mark.parametrize("given", ["1MB", "much", 0])
+def test_memory_that_is_none_is_told(given: str | int) -> None:
+    with pytest.raises(ConfigurationError, match="memory"):
+        load_settings({"memory": given}, {})

@@ -16,6 +16,7 @@ from ec262.domain.errors import KeyNotHashable, SandboxCrashed, SandboxLimitExce
 from ec262.domain.job import Computed, Job, Limits, Phase, Work
 from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
 from ec262.domain.partition import encode_row
+from ec262.domain.row_spool import held
 from ec262.services import determinism
 from ec262.services.determinism import DeterminismCheck
 from tests.unit.services.worker_doubles import RUNTIME
@@ -68,16 +69,17 @@ class Trial:
 
         self.boxes = {seed: Box(seed, act, known) for seed in (0, 1)}
         self.check = DeterminismCheck(self.boxes, vary, LIMITS)
+        self.rows = [encode_row(key, "x" * size) for key in range(rows)]
         self.job = Job(
             functions=b"functions",
-            rows=tuple(encode_row(key, "x" * size) for key in range(rows)),
+            rows=held(self.rows),
             requirement=Requirement(python=RUNTIME.python),
             seed=5,
             round_floats=9,
         )
 
     async def run(self) -> tuple[PhaseCheck, ...]:
-        return await self.check.run(self.job, self.job.rows)
+        return await self.check.run(self.job, self.rows)
 
     @property
     def works(self) -> list[Work]:

@@ -24,6 +24,7 @@ from ec262.domain.commands import (
 from ec262.domain.errors import (
     DiscoveryUnavailable,
     InsufficientCredits,
+    JobDefinitionError,
     KeyCollision,
     NoEligibleWorkers,
     PeerLost,
@@ -439,3 +440,11 @@ async def test_a_cancelled_job_leaves_nothing_running() -> None:
             task for task in asyncio.all_tasks() - before if "foreman" in repr(task) or "JobExecution" in repr(task)
         }
         assert not left
+
+
+async def test_a_job_runs_once() -> None:
+    job = make_job(TEXT)
+    async with memory_system(workers=3) as system:
+        assert await system.foreman().run(job) == COUNTS
+        with pytest.raises(JobDefinitionError, match="a job runs once"):
+            await system.foreman().run(job)

@@ -17,13 +17,16 @@ from ec262.domain.errors import (
     PurchaseTooExpensive,
     TaskAbandoned,
 )
-from ec262.domain.job import Phase, TaskName
+from ec262.domain.job import Job, Phase, TaskName
 from ec262.services.job_execution import ForemanPolicy
 from tests.adversaries import Crasher, Liar
 from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system, worker_token
 from tests.unit.services.test_foreman import COUNTS, TEXT, Relay
 
-JOB = make_job(TEXT)
+
+def job() -> Job:
+    """Make a job: its rows last for one run."""
+    return make_job(TEXT)
 
 
 def under(rule: Any, **run: Any) -> ForemanPolicy:
@@ -35,7 +38,7 @@ async def test_a_job_with_a_liar_and_a_crashing_worker_among_honest_ones(rule: s
     sandboxes = {0: Liar("lie"), 1: Crasher()}
     async with memory_system(workers=8, sandboxes=sandboxes, slots=4) as system:
         foreman = system.foreman(under(rule))
-        assert await foreman.run(JOB) == COUNTS
+        assert await foreman.run(job()) == COUNTS
         history = await foreman.history()
         assert system.service.audit() == 1000
         assert [system.credits_of(worker_token(bad)) for bad in (0, 1)] == [0, 0]
@@ -56,20 +59,20 @@ async def test_what_could_not_be_told_has_no_history() -> None:
 
 async def test_without_a_difference_a_quorum_of_two_costs_two() -> None:
     async with memory_system(workers=4) as system:
-        plan = await system.foreman(under("quorum:2")).plan(JOB)
+        plan = await system.foreman(under("quorum:2")).plan(job())
         assert (plan.replicas, plan.adds_workers) == (2, True)
-        assert await system.foreman(under("quorum:2")).run(JOB) == COUNTS
+        assert await system.foreman(under("quorum:2")).run(job()) == COUNTS
         assert 1000 - system.credits_of(FOREMAN) == plan.price
 
 
 async def test_one_word_is_enough_where_the_workers_are_ones_own() -> None:
     async with memory_system(workers=3) as system:
-        plan = await system.foreman(under("none", one_word=True)).plan(JOB)
+        plan = await system.foreman(under("none", one_word=True)).plan(job())
         assert plan.replicas == 1
-        assert await system.foreman(under("none", one_word=True)).run(JOB) == COUNTS
+        assert await system.foreman(under("none", one_word=True)).run(job()) == COUNTS
         assert 1000 - system.credits_of(FOREMAN) == plan.price
         with pytest.raises(ConfigurationError, match="embedded system alone"):
-            await system.foreman(under("none")).run(JOB)
+            await system.foreman(under("none")).run(job())
 
 
 async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None:
@@ -81,13 +84,13 @@ async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None
             reply: Verdicts = await self._discovery.accept(command)
             return reply
 
-    rows = make_job(dict.fromkeys(range(60), "a b c"))
+    rows = dict.fromkeys(range(60), "a b c")
     async with memory_system(workers=4, slots=20, credits=100_000) as system:
         foreman = system.foreman(under("error:0.1"), discovery=Accepting(system.foreman_discovery))
         executions = []
         for _ in range(6):
             before = system.credits_of(FOREMAN)
-            assert await foreman.run(rows) == dict.fromkeys("abc", 60)
+            assert await foreman.run(make_job(rows)) == dict.fromkeys("abc", 60)
             tasks = len(await foreman.history())
             executions.append((before - system.credits_of(FOREMAN)) / tasks)
         assert system.service.audit() == 100_000
@@ -110,14 +113,14 @@ async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None
 async def test_a_pool_that_cannot_give_the_error_is_told_with_what_it_can(rule: str, workers: int, advice: str) -> None:
     async with memory_system(workers=workers) as system:
         with pytest.raises(NoEligibleWorkers, match=advice):
-            await system.foreman(under(rule, patience_s=0.1)).plan(JOB)
+            await system.foreman(under(rule, patience_s=0.1)).plan(job())
 
 
 async def test_results_that_differ_everywhere_end_the_job_with_a_hint() -> None:
     sandboxes: Mapping[int, UnconfinedSandbox] = {number: Liar(f"lie {number}") for number in range(3)}
     async with memory_system(workers=3, sandboxes=sandboxes) as system:
         with pytest.raises(TaskAbandoned, match="nobody else to ask"):
-            await system.foreman(under("quorum:2", attempts=1, patience_s=0.3)).run(JOB)
+            await system.foreman(under("quorum:2", attempts=1, patience_s=0.3)).run(job())
 
 
 async def test_too_poor_for_the_workers_that_a_rule_wants_ends_the_job() -> None:
@@ -128,7 +131,7 @@ async def test_too_poor_for_the_workers_that_a_rule_wants_ends_the_job() -> None
     async with memory_system(workers=3, sandboxes={0: Liar("lie")}) as system:
         foreman = system.foreman(under("quorum:2"), discovery=Expensive(system.foreman_discovery))
         with pytest.raises(InsufficientCredits, match="for more workers"):
-            await foreman.run(JOB)
+            await foreman.run(job())
 
 
 async def test_a_rule_of_the_users_own_chooses_by_task() -> None:
@@ -141,7 +144,7 @@ async def test_a_rule_of_the_users_own_chooses_by_task() -> None:
 
     async with memory_system(workers=5, sandboxes={0: Liar("lie")}) as system:
         foreman = system.foreman(under(Careful()))
-        assert (await foreman.plan(JOB)).replicas == 3
-        assert await foreman.run(JOB) == COUNTS
+        assert (await foreman.plan(job())).replicas == 3
+        assert await foreman.run(job()) == COUNTS
         rules = {(task.name.phase, task.purchases[0].rule) for task in await foreman.history()}
     assert rules == {(Phase.MAP, "quorum:2"), (Phase.REDUCE, "majority:3:2")}

@@ -102,14 +102,19 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
 
     seen: list[Settings] = []
 
-    async def execute(_job: Job, settings: Settings, _verify: None, *, token: str, slots: int | None) -> dict[str, str]:
+    async def execute(
+        _job: Job, settings: Settings, _verify: None, _run: object, *, token: str, slots: int | None
+    ) -> dict[str, str]:
         seen.append(settings)
         return {"token": token}
+
+    async def run(_foreman: object, _job: object) -> dict[str, str]:
+        raise AssertionError
 
     session = Session({}, {})
     monkeypatch.setattr(session, "_execute", execute)
     settings = Settings(invitation=CODE, discovery_ca="/nowhere.pem")
-    assert await session._run(job, settings, cast("EmbeddedSystem", Embedded()), None) == {"token": TOKEN}
+    assert await session._run(job, settings, cast("EmbeddedSystem", Embedded()), None, run) == {"token": TOKEN}
     assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
 
 

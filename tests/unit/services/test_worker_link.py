@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import attrs
 import pytest
@@ -92,7 +92,7 @@ async def test_a_task_is_assigned_computed_and_delivered() -> None:
     delivered = Delivered(task=TASK, ciphertext=b"c", log=b"l")
     replies: list[list[Message]] = [[Ready(task=TASK)], [Committed(task=TASK)], [delivered]]
     async with linked(answering(*replies)) as link:
-        assert await link.compute(ASSIGN, WORK, deadline_s=1) == Committed(task=TASK)
+        assert await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1) == Committed(task=TASK)
         assert await link.fetch(DELIVER) == delivered
         assert not link.lost
     assert link.lost
@@ -101,7 +101,7 @@ async def test_a_task_is_assigned_computed_and_delivered() -> None:
 async def test_a_failure_is_a_reply() -> None:
     failed = Failed(task=TASK, limit="cpu", reason="5 s")
     async with linked(answering([Ready(task=TASK)], [failed])) as link:
-        assert await link.compute(ASSIGN, WORK, deadline_s=1) == failed
+        assert await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1) == failed
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_a_worker_that_does_not_greet_is_lost() -> None:
 async def test_replies_out_of_turn_are_violations(replies: list[list[Message]]) -> None:
     async with linked(answering(*replies)) as link:
         with pytest.raises(ProtocolViolation, match="expected"):
-            await link.compute(ASSIGN, WORK, deadline_s=1)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
 
 
 async def test_a_delivery_that_is_none_is_a_violation() -> None:
@@ -148,13 +148,13 @@ async def test_a_commitment_told_late_does_not_hide_the_delivery() -> None:
 async def test_refusals_carry_the_workers_reason() -> None:
     async with linked(answering([Refused(task=TASK, reason="no such\x1b assignment")])) as link:
         with pytest.raises(PeerRefused, match="no such\N{REPLACEMENT CHARACTER} assignment"):
-            await link.compute(ASSIGN, WORK, deadline_s=1)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
 
 
 async def test_silence_ends_with_the_deadline() -> None:
     async with linked(answering([Ready(task=TASK)])) as link:
         with pytest.raises(PeerLost, match="no answer within"):
-            await link.compute(ASSIGN, WORK, deadline_s=0.05)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=0.05)
 
 
 async def test_a_reply_that_comes_too_late_is_passed_over() -> None:
@@ -162,9 +162,9 @@ async def test_a_reply_that_comes_too_late_is_passed_over() -> None:
     replies: list[list[Message]] = [[Ready(task=TASK)], [], [late, ready], [Committed(task="task-0002")]]
     async with linked(answering(*replies)) as link:
         with pytest.raises(PeerLost):
-            await link.compute(ASSIGN, WORK, deadline_s=0.05)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=0.05)
         other = attrs.evolve(WORK, task="task-0002")
-        reply = await link.compute(attrs.evolve(ASSIGN, task="task-0002"), other, deadline_s=1)
+        reply = await link.compute(attrs.evolve(ASSIGN, task="task-0002"), nullcontext(other), deadline_s=1)
         assert reply == Committed(task="task-0002")
 
 
@@ -172,7 +172,7 @@ async def test_a_reply_that_comes_too_late_is_passed_over() -> None:
 async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
     async with linked(answering([Ready(task=task)] * 3)) as link:
         with pytest.raises(PeerError):
-            await link.compute(ASSIGN, WORK, deadline_s=1)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
         await asyncio.sleep(0.01)
         assert link.lost
 
@@ -180,23 +180,23 @@ async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
 async def test_what_a_worker_never_sends_ends_the_connection() -> None:
     async with linked(answering([Hello(versions=(1,), release="")])) as link:
         with pytest.raises(ProtocolViolation, match="does not send Hello"):
-            await link.compute(ASSIGN, WORK, deadline_s=1)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
         with pytest.raises(PeerLost, match="the connection is gone"):
             await link.fetch(DELIVER)
 
 
 async def test_one_task_is_not_asked_for_twice_at_a_time() -> None:
     async with linked(answering([])) as link:
-        first = asyncio.create_task(link.compute(ASSIGN, WORK, deadline_s=1))
+        first = asyncio.create_task(link.compute(ASSIGN, nullcontext(WORK), deadline_s=1))
         await asyncio.sleep(0)
         with pytest.raises(ProtocolViolation, match="already under way"):
-            await link.compute(ASSIGN, WORK, deadline_s=1)
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
         first.cancel()
 
 
 async def test_closing_wakes_whoever_waits() -> None:
     async with linked(answering([])) as link:
-        waiting = asyncio.create_task(link.compute(ASSIGN, WORK, deadline_s=10))
+        waiting = asyncio.create_task(link.compute(ASSIGN, nullcontext(WORK), deadline_s=10))
         await asyncio.sleep(0.01)
         await link.close()
         with pytest.raises(PeerLost, match="closed"):

@@ -17,6 +17,7 @@ from ec262.adapters.sandbox.note import Note
 from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable, key_text
 from ec262.domain.outcome import Pairs, encode_outcome
+from ec262.domain.pairs import is_number
 from ec262.domain.rounding import round_floats
 
 Pair = tuple[Any, Any]
@@ -78,9 +79,32 @@ class Run:
         if self._phase == "reduce":
             return self._apply("reducer", job, [(key, tuple(values)) for key, values in inputs])
         yielded = self._apply("mapper", job, inputs)
-        if job.get("combiner") is None:
-            return yielded
-        return self._apply("combiner", job, self._grouped(yielded))
+        if job.get("combiner") is not None:
+            yielded = self._apply("combiner", job, self._grouped(yielded))
+        return yielded if job.get("partitioner") is None else self._numbered(yielded, job["partitioner"])
+
+    def _numbered(self, yielded: Yielded, partitioner: Callable[..., Any]) -> Yielded:
+        """Put the number that the partitioner gives it before each key."""
+        names = self._key_names(yielded)
+        yielder, self._function = self._function, "partitioner"
+        salt = f"{self._seed}:partitioner:".encode()
+        numbers: dict[bytes, int] = {}
+        for name, (key, _) in zip(names, yielded.pairs, strict=True):
+            if name in numbers:
+                continue
+            self._row = (key,)
+            self._note(b"partitioner", name)
+            randomness.seed_row(salt + name)
+            number = partitioner(key)
+            if not is_number(number):
+                returned = f"the partitioner returned {_told(number)} where an int of 64 bits is needed"
+                raise _misfit(returned, partitioner)
+            numbers[name] = number
+        self._row = None
+        self._note(b"partitioner", b"")
+        self._function = yielder
+        pairs = [((numbers[name], key), value) for name, (key, value) in zip(names, yielded.pairs, strict=True)]
+        return yielded._replace(pairs=pairs)
 
     def _apply(self, name: str, job: dict[str, Any], rows: list[Pair]) -> Yielded:
         """Call one of the job's functions for each row, each with its own randomness."""

@@ -1,0 +1,89 @@
+"""Spills in files: nobody else's to read, nothing left, and told when there is no room."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ec262.adapters import file_spill
+from ec262.adapters.file_spill import FileSpill
+from ec262.domain.errors import SpillFailed
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """As on a full disk: a file can have so many bytes and no more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_the_file_has_no_name_and_is_nobody_elses(tmp_path: Path) -> None:
+    spill = FileSpill(tmp_path)
+    spill.append(b"secret")
+    status = os.fstat(spill._file.fileno())
+    assert list(tmp_path.iterdir()) == []
+    assert (stat.S_IMODE(status.st_mode), status.st_nlink, status.st_size) == (0o600, 0, 6)
+    assert not os.get_inheritable(spill._file.fileno())
+    spill.close()
+
+
+def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path) -> None:
+    spill = FileSpill(tmp_path)
+    with files_up_to(1000), pytest.raises(SpillFailed, match=f"cannot be put away in {tmp_path}: .*; set TMPDIR"):
+        spill.append(b"x" * 2000)
+    spill.close()
+
+
+@pytest.mark.parametrize("kind", ["missing", "file"])
+def test_tmpdir_is_where_it_goes_or_fails(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "folder"
+    if kind == "file":
+        folder.write_text("")
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with pytest.raises(SpillFailed, match=f"in {folder}"):
+        FileSpill()
+
+
+def test_without_tmpdir_it_goes_where_large_files_belong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(file_spill, "LARGE_FILES", tmp_path)
+    large = FileSpill()
+    monkeypatch.setattr(file_spill, "LARGE_FILES", tmp_path / "nowhere")
+    other = FileSpill()
+    assert (large._parent, other._parent) == (tmp_path, Path(tempfile.gettempdir()))
+    large.close()
+    other.close()
+
+
+def test_a_file_that_lost_its_end_is_noticed(tmp_path: Path) -> None:
+    spill = FileSpill(tmp_path)
+    spill.append(b"abcdef")
+    os.ftruncate(spill._file.fileno(), 3)
+    with pytest.raises(SpillFailed, match="not there any more"):
+        spill.read(0, 6)
+    spill.close()
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    spill = FileSpill(tmp_path)
+    spill.append(b"abc")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(folder, spill._file.fileno())  # reading a folder is an error
+    os.close(folder)
+    with pytest.raises(SpillFailed, match="directory"):
+        spill.read(0, 3)
+    spill.close()

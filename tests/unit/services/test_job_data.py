@@ -1,0 +1,294 @@
+"""A job's data: rows on their way to workers, results on their way back, and jobs that take more than memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from ec262.adapters.memory.spill import MemorySpill
+from ec262.domain import canonical
+from ec262.domain.errors import JobDefinitionError, NotCanonical, UserCodeFailed
+from ec262.domain.job import Phase, TaskName
+from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget, parse_bytes
+from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
+from ec262.services.job_data import AT_ONCE_BYTES, JobData
+from tests.system import FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system
+
+TEXT = {number: f"the quick fox {number % 7} and the lazy dog" for number in range(60)}
+SMALL = MemoryBudget(1000)
+
+
+def name(index: int, phase: Phase = Phase.MAP) -> TaskName:
+    return TaskName(phase=phase, index=index)
+
+
+def yielded(*pairs: Any) -> bytes:
+    return encode_outcome(Pairs(pairs=pairs))
+
+
+def data_of(rows: int = 6, budget: MemoryBudget = DEFAULT_BUDGET, **given: Any) -> JobData:
+    return JobData(make_job(dict.fromkeys(range(rows), "x")), MemorySpill, budget, **given)
+
+
+class Counted:
+    """Rows that count how often they are read, and may fail or take their time."""
+
+    def __init__(self, data: JobData) -> None:
+        self._rows, self.reads = data._rows, 0
+        self.error: Exception | None = None
+        data._rows = self  # type: ignore[assignment]  # all of Rows that is needed here
+
+    @property
+    def sizes(self) -> Any:
+        return self._rows.sizes
+
+    def payload(self, pieces: range) -> bytes:
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        return self._rows.payload(pieces)
+
+
+async def test_workers_of_a_task_share_its_rows_and_then_they_are_let_go() -> None:
+    data = data_of()
+    rows = Counted(data)
+    assert data.cut(Phase.MAP, 2) == (name(0), name(1))
+    async with data.payload(name(0)) as first, data.payload(name(0)) as second, data.payload(name(1)) as other:
+        assert first is second
+        assert canonical.decode(first) + canonical.decode(other) == [[number, "x"] for number in range(6)]
+    assert rows.reads == 2
+    async with data.payload(name(0)) as again:
+        assert again == first
+    assert rows.reads == 3
+    assert data._sending._free == DEFAULT_BUDGET.travel_bytes
+
+
+async def test_rows_that_cannot_be_read_fail_every_worker_and_take_no_room() -> None:
+    data = data_of()
+    rows = Counted(data)
+    rows.error = JobDefinitionError("it has changed")
+    data.cut(Phase.MAP, 1)
+
+    async def enter() -> None:
+        async with data.payload(name(0)):
+            raise AssertionError
+
+    results = await asyncio.gather(enter(), enter(), return_exceptions=True)
+    assert [str(result) for result in results] == ["it has changed"] * 2
+    assert data._sending._free == DEFAULT_BUDGET.travel_bytes
+
+
+async def test_tasks_wait_for_room_and_who_is_cancelled_takes_none() -> None:
+    data = data_of(budget=MemoryBudget(100))
+    data.cut(Phase.MAP, 2)
+    entered: list[int] = []
+
+    async def enter(index: int) -> None:
+        async with data.payload(name(index)):
+            entered.append(index)
+
+    async with data.payload(name(0)):
+        waiting = [asyncio.create_task(enter(1)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert not entered
+        waiting[0].cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert entered == [1]
+    assert data._sending._free == 12
+
+
+async def test_results_wait_for_room() -> None:
+    data = data_of(budget=MemoryBudget(100))
+    data.cut(Phase.MAP, 1)
+    async with data.arriving(name(0)):
+        second = asyncio.create_task(data.arriving(name(0)).__aenter__())
+        await asyncio.sleep(0.01)
+        assert not second.done()
+    await second
+
+
+@pytest.mark.parametrize("size", [1, AT_ONCE_BYTES + 1])
+async def test_an_outcome_is_kept_once_and_only_if_it_is_one(size: int) -> None:
+    data = data_of()
+    data.cut(Phase.MAP, 2)
+    with pytest.raises(NotCanonical):
+        await data.keep(name(0), yielded(("a", "x" * size)).replace(b'"a"', b' "a"'))
+    for _ in range(2):
+        assert await data.keep(name(0), yielded(("a", "x" * size), ("b", 2))) is None
+    assert await data.keep(name(1), yielded(("b", 3))) is None
+    await data.shuffle()
+    assert data.cut(Phase.REDUCE, 1) == (name(0, Phase.REDUCE),)
+    async with data.payload(name(0, Phase.REDUCE)) as rows:
+        assert canonical.decode(rows) == [["a", ["x" * size]], ["b", [2, 3]]]
+    data.close()
+    data.close()
+
+
+async def test_a_failure_is_told_and_not_kept() -> None:
+    data = data_of()
+    data.cut(Phase.MAP, 1)
+    failure: Outcome = Failure(function="mapper", exception="E", row=None, frames=())
+    assert await data.keep(name(0), encode_outcome(failure)) == failure
+    await data.shuffle()
+    assert list(data.sizes) == []
+    assert data.cut(Phase.REDUCE, 0) == ()
+    assert await data.result() == {}
+
+
+async def test_without_lines_there_is_nothing_to_write() -> None:
+    written: list[Iterable[bytes]] = []
+    await data_of().write(written.append)
+    assert written == []
+
+
+# --- whole jobs -------------------------------------------------------------------------------------------------------
+
+
+async def run(
+    data: Mapping[Any, Any], functions: Any, budget: MemoryBudget = DEFAULT_BUDGET, **job: Any
+) -> tuple[dict[Any, Any], list[bytes]]:
+    """Run a job twice: for a dict, and for lines."""
+    policy = attrs.evolve(FOREMAN_POLICY, memory=budget)
+    lines: list[bytes] = []
+    async with memory_system(credits=100_000) as system:
+        foreman = system.foreman(policy, spills=MemorySpill)
+        result = await foreman.run(attrs.evolve(make_job(data, functions), **job))
+        await foreman.run_to(attrs.evolve(make_job(data, functions), **job), lines.extend)
+    return result, lines
+
+
+@pytest.mark.parametrize("functions", [WORD_COUNT, WORD_COUNT | {"combiner": add_up}], ids=["plain", "combined"])
+async def test_a_job_beyond_its_memory_gives_the_same_bytes(functions: Any) -> None:
+    expected, lines = await run(TEXT, functions)
+    assert lines == [canonical.encode([key, value]) + b"\n" for key, value in expected.items()]
+    assert await run(TEXT, functions, SMALL) == (expected, lines)
+
+
+@pytest.mark.parametrize("reduce_tasks", [1, 2, 5, 1000])
+async def test_the_number_of_reduce_tasks_makes_no_difference_to_the_result(reduce_tasks: int) -> None:
+    assert (await run(TEXT, WORD_COUNT, reduce_tasks=reduce_tasks)) == (await run(TEXT, WORD_COUNT))
+
+
+def by_length(word: str) -> int:
+    return -len(word)
+
+
+def last_word(word: str, counts: Iterable[int]) -> Iterator[tuple[str, Any]]:
+    yield word, sum(counts)
+    yield "last", word
+
+
+PARTITIONED = WORD_COUNT | {"reducer": last_word, "partitioner": by_length}
+
+
+@pytest.mark.parametrize("combiner", [None, add_up])
+@pytest.mark.parametrize("reduce_tasks", [None, 1, 3, 9])
+async def test_a_partitioner_orders_keys_by_its_numbers_however_many_tasks_there_are(
+    combiner: Any, reduce_tasks: int | None
+) -> None:
+    functions = PARTITIONED | {"combiner": combiner}
+    result, lines = await run(TEXT, functions, SMALL, partitioned=True, reduce_tasks=reduce_tasks)
+    counted, _ = await run(TEXT, WORD_COUNT)
+    assert result == counted | {"last": "6"}, "single characters come last: their number is the largest"
+    assert lines == [canonical.encode([key, value]) + b"\n" for key, value in result.items()]
+
+
+@pytest.mark.parametrize("answer", [None, "1", True, 1.0, 2**63])
+async def test_a_partitioner_that_returns_no_number_is_told(answer: Any) -> None:
+    functions = WORD_COUNT | {"partitioner": lambda word: answer}
+    with pytest.raises(UserCodeFailed, match="the partitioner raised TypeError at the row with key") as caught:
+        await run(TEXT, functions, partitioned=True)
+    assert "where an int of 64 bits is needed" in caught.value.report
+
+
+async def test_a_partitioner_that_raises_is_told_as_such() -> None:
+    functions = WORD_COUNT | {"partitioner": lambda word: 1 // 0}
+    with pytest.raises(UserCodeFailed, match="the partitioner raised ZeroDivisionError"):
+        await run(TEXT, functions, partitioned=True)
+
+
+async def test_a_value_without_canonical_form_is_the_mappers_also_with_a_partitioner() -> None:
+    def bad(_key: object, _text: str) -> Iterator[tuple[str, object]]:
+        yield "a", object()
+
+    with pytest.raises(UserCodeFailed, match="the mapper raised ValueNotEncodable"):
+        await run(TEXT, {"mapper": bad, "reducer": add_up, "partitioner": by_length}, partitioned=True)
+
+
+# --- amounts of memory ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("256MB", 256_000_000),
+        ("256 MiB", 256 << 20),
+        ("1.5g", 3 << 29),
+        ("2T", 2 << 40),
+        ("1000000", 10**6),
+        (" 5kb ", 5000),
+        ("7B", 7),
+    ],
+)
+def test_amounts_of_memory_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert parse_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-1MB", "1e9", "5 parsecs", "1XB", "٣MB", "9" * 30])
+def test_what_is_no_amount_of_memory_says_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="write it as 256MB"):
+        parse_bytes(text)
+
+
+def test_the_shares_leave_room() -> None:
+    budget = MemoryBudget(256 << 20)
+    assert budget.groups_bytes + budget.rows_bytes + 3 * budget.travel_bytes < budget.total_bytes
+    assert budget.partition_bytes == 16 << 20
+    assert MemoryBudget(1).partition_bytes == 1
+
+
+# --- for the time being -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spills", [MemorySpill, None])
+@pytest.mark.parametrize("as_lines", [False, True])
+async def test_what_is_set_aside_counts_unless_something_else_comes_in_its_place(
+    spills: type[MemorySpill] | None,
+    as_lines: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    data = JobData(make_job(dict.fromkeys(range(6), "x")), spills, DEFAULT_BUDGET, as_lines=as_lines)
+    data.cut(Phase.MAP, 3)
+    for index in range(3):
+        assert await data.set_aside(name(index), yielded(("word", -index))) is None
+    assert await data.set_aside(name(1), yielded(("word", 11))) is None
+    assert await data.keep(name(2), yielded(("word", 22))) is None
+    await data.shuffle()
+    names = data.cut(Phase.REDUCE, 1)
+    async with data.payload(names[0]) as rows:
+        assert canonical.decode(rows) == [["word", [0, 11, 22]]]
+    assert await data.set_aside(names[0], yielded(("word", 1))) is None
+    assert await data.set_aside(names[0], yielded(("word", 33))) is None
+    if as_lines:
+        lines: list[bytes] = []
+        await data.write(lines.extend)
+        assert b"".join(lines) == b'["word",33]\n'
+    else:
+        assert await data.result() == {"word": 33}
+    data.close()
+    data.close()
+
+
+async def test_what_cannot_be_read_is_not_set_aside_and_a_failure_is_told() -> None:
+    data = data_of()
+    data.cut(Phase.MAP, 1)
+    with pytest.raises(NotCanonical):
+        await data.set_aside(name(0), b'["pairs",[1]]')
+    failure = Failure(function="mapper", exception="ValueError", row=None, frames=())
+    assert await data.set_aside(name(0), encode_outcome(failure)) == failure
+    await data.shuffle()
+    assert not data.sizes
+    data.close()
