@@ -18,7 +18,7 @@ from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable
 TIMEOUT_S = 3.0
 """For name resolution, connection and handshake together."""
 
-MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE = 16, 4
+MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE = 16, 8
 """Knocks under way at once: a stranger whose machine does not answer holds a thread for ``TIMEOUT_S``."""
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
