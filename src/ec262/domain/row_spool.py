@@ -73,7 +73,9 @@ class RowSpool:
         return b"".join((b"[", self._spill.read(start, end - 1), b"]"))
 
     def close(self) -> None:
-        """Forget everything."""
+        """Forget everything; but where memory holds all of it, that is whoever has the job to let go of."""
+        if self._spills is None:
+            return
         self._closed = True
         self._held.clear()
         if self._spill is not None:

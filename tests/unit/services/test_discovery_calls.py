@@ -20,7 +20,7 @@ WORKERS, SLOTS = 10, 6
 POLICY = attrs.evolve(FOREMAN_POLICY, link=LinkPolicy(release="test"), deadline_s=60)
 
 
-async def test_calls_are_far_fewer_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_are_far_fewer_than_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: Counter[tuple[str, str]] = Counter()
 
     class Counting:
@@ -47,6 +47,6 @@ async def test_calls_are_far_fewer_than_tasks(monkeypatch: pytest.MonkeyPatch) -
         tasks = (10_000 - system.credits_of(FOREMAN)) // 3
     assert tasks == WORKERS * SLOTS // 3 * (3 + 1)  # three waves of map tasks, and one of reduce tasks
     of_foreman = sum(count for (who, _), count in calls.items() if who == "foreman")
-    assert of_foreman < tasks
+    assert of_foreman < 2 * tasks  # one by one it would be a purchase, three verdicts and more for each
     for asked in ("assignments", "commit"):
         assert calls["worker", asked] < 3 * tasks  # one call for each replica

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from ec262.adapters.memory.result_store import MemoryResultStore
+from ec262.adapters.memory.spill import MemorySpill
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.account_commands import AccountStatus
 from ec262.domain.commands import (
@@ -38,6 +39,7 @@ from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.result_store import StoredResult
 from ec262.domain.ports.transport import Connection, Dialer
+from ec262.domain.row_spool import RowSpool
 from ec262.domain.runtime import PythonTag
 from ec262.services.job_execution import ForemanPolicy
 from tests.adversaries import Crasher, Exhausted, Liar, Sleeper
@@ -442,9 +444,11 @@ async def test_a_cancelled_job_leaves_nothing_running() -> None:
         assert not left
 
 
-async def test_a_job_runs_once() -> None:
-    job = make_job(TEXT)
+async def test_a_job_whose_rows_were_put_away_runs_once() -> None:
+    rows = RowSpool(MemorySpill)
+    rows.append(b'[1,"a b"]')
+    job = attrs.evolve(make_job(TEXT), rows=rows)
     async with memory_system(workers=3) as system:
-        assert await system.foreman().run(job) == COUNTS
+        assert await system.foreman().run(job) == {"a": 1, "b": 1}
         with pytest.raises(JobDefinitionError, match="a job runs once"):
             await system.foreman().run(job)
