@@ -126,7 +126,7 @@ async def test_half_a_frame_and_gone(start: StartServer) -> None:
     assert await server.works()
 
 
-async def test_a_reset_is_a_lost_peer_to_who_receives_and_to_who_sends(start: StartServer) -> None:
+async def test_a_reset_is_a_lost_peer_to_who_receives(start: StartServer) -> None:
     server = await start()
     _reader, writer = await tls_stream(server)
     await asyncio.sleep(0.05)
@@ -134,24 +134,44 @@ async def test_a_reset_is_a_lost_peer_to_who_receives_and_to_who_sends(start: St
     lost = await server.end()
     assert isinstance(lost, PeerLost)
     assert "broke" in str(lost)
+    assert await server.works()
 
-    sent = asyncio.Event()
+
+@pytest.mark.parametrize("when", ["before the first byte", "in the middle"])
+async def test_a_reset_is_a_lost_peer_to_who_sends(when: str) -> None:
+    loop = asyncio.get_running_loop()
+    connected: asyncio.Future[ssl.SSLSocket] = loop.create_future()
+    ended: asyncio.Future[PeerError | None] = loop.create_future()
 
     async def handler(connection: Connection) -> None:
-        endless = Delivered(task="t" * 8, ciphertext=bytes(64 << 20), log=b"")
-        with pytest.raises(PeerLost, match="broke"):
-            await connection.send(endless, timeout_s=5)
-        sent.set()
+        client = await connected
+        if when == "before the first byte":  # and the event loop has had no turn to hear of it
+            break_off(client)
+        try:
+            await connection.send(Delivered(task="t" * 8, ciphertext=bytes(64 << 20), log=b""), timeout_s=10)
+            ended.set_result(None)
+        except PeerError as error:
+            ended.set_result(error)
 
     talker = TcpListener("127.0.0.1", 0)
     endpoint = await talker.start(handler)
-    _reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=tls.client_context())
-    await asyncio.sleep(0.05)
-    reset(writer)
-    async with asyncio.timeout(5):
-        await sent.wait()
+    plain = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", endpoint.port))
+    client = await asyncio.to_thread(tls.client_context().wrap_socket, plain)
+    connected.set_result(client)
+    if when == "in the middle":
+        await asyncio.to_thread(client.recv, 1)
+        break_off(client)
+    async with asyncio.timeout(10):
+        lost = await ended
     await talker.close()
-    assert await server.works()
+    assert isinstance(lost, PeerLost)
+    assert "broke" in str(lost)
+
+
+def break_off(client: socket.socket) -> None:
+    """Have the kernel break the connection at once, without TLS's or TCP's goodbye."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -90,6 +90,9 @@ class TcpConnection:
                 self._check_open()
                 self._writer.write(chunk)
                 await self._writer.drain()
+                # A transport that broke takes what is written and drops it, without a word until the loop had its
+                # turn; and while it takes all, drain() gives the loop none.
+                await asyncio.sleep(0)
         except asyncio.CancelledError:
             self._abort()  # half a message is out: nothing can follow it
             raise
