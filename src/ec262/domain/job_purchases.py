@@ -21,12 +21,17 @@ DIFFERENT = (
 )
 
 
+LEAST_ASKED = 20
+"""Tasks that are asked for at a time, at least, if there are as many."""
+
+
 class Purchases:
     """Buys what is wanted, one purchase at a time; workers for tasks that lack them go before new tasks."""
 
     def __init__(self, state: JobState) -> None:
         self._state = state
         self._refunds: list[float] = []
+        self._reach = MAX_BATCH
         self._idle_since: float | None = None
         self.buy_from = -math.inf
         """What becomes wanted before is bought then, together."""
@@ -63,11 +68,12 @@ class Purchases:
     # --- what -------------------------------------------------------------------------------------------------------
 
     def _buy(self) -> Instruction:
-        """Buy the tasks that have waited longest, as many as have the same rule."""
+        """Buy the tasks that have waited longest, as many as have the same rule; but not many more than there will be
+        workers for, going by the last time: discovery and this class work for every task that is asked for."""
         tasks = self._state.tasks
         rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
         alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
-        batch = list(islice(alike, MAX_BATCH))
+        batch = list(islice(alike, self._reach))
         for task in batch:
             tasks.move(task, "buy")
         return Buy(tasks=tuple(task.name for task in batch), rule=rule.spec, avoid=self._avoid())
@@ -108,6 +114,7 @@ class Purchases:
         short = event.asked[len(event.tasks) :]
         for name in short:
             self._state.tasks.move(self._state.tasks[name], "unassigned")
+        self._reach = min(MAX_BATCH, max(LEAST_ASKED, 2 * len(event.tasks if short else event.asked)))
         self._try_again(self._state.tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(event.tasks)):
             waited = f"no worker could be had for {self._state.policy.patience_s:g} s"

@@ -13,7 +13,7 @@ import attrs
 _short = attrs.validators.and_(attrs.validators.instance_of(str), attrs.validators.matches_re(r"[A-Za-z0-9._+-]{1,64}"))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class PythonTag:
     """What must be equal for a pickled function to load: the foreman's requirement.
 
@@ -30,7 +30,7 @@ class PythonTag:
         return f"{self.implementation} {self.version} (magic {self.magic}, cloudpickle {self.cloudpickle})"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class RuntimeClass:
     """What must be equal for two workers' results to be comparable.
 

@@ -146,7 +146,7 @@ def _ranks(company: Company, lot: Lot, rule: VerificationRule) -> tuple[list[Mem
 
 def _parted(company: Company, members: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
     """Part members who may compute alone from the others."""
-    known = [member for member in members if rule.team(company.trust(member)) == 1]
+    known = [member for member in members if rule.believes(company.trust(member))]
     alone = {member.worker for member in known}
     return known, [member for member in members if member.worker not in alone]
 

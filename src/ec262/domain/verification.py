@@ -66,6 +66,10 @@ class VerificationRule(Protocol):
         first."""
         ...
 
+    def believes(self, trust: Trust) -> bool:
+        """Tell whether a worker of this trust may decide a task alone."""
+        ...
+
     def enough(self, equal: int) -> bool:
         """Tell whether so many workers who say the same may decide a task."""
         ...
@@ -108,6 +112,10 @@ class Majority:
         """Return the number of replicas."""
         return self.replicas
 
+    def believes(self, trust: Trust) -> bool:  # noqa: ARG002 - see team
+        """Tell whether anybody may."""
+        return self.quorum == 1
+
     def enough(self, equal: int) -> bool:
         """Tell whether so many are a quorum."""
         return equal >= self.quorum
@@ -137,6 +145,10 @@ class Quorum:
     def team(self, trust: Trust = NOTHING_KNOWN) -> int:  # noqa: ARG002 - see Majority
         """Return the count."""
         return self.count
+
+    def believes(self, trust: Trust) -> bool:  # noqa: ARG002 - see Majority
+        """Tell whether anybody may."""
+        return self.count == 1
 
     def enough(self, equal: int) -> bool:
         """Tell whether so many are a quorum."""
@@ -182,6 +194,10 @@ class Credibility:
         """Return how many workers of this trust decide a task if all agree."""
         return self._missing((), trust)
 
+    def believes(self, trust: Trust) -> bool:
+        """Tell whether this is known well enough, and no alarm stands against it."""
+        return alone_suffices(trust) and error_bound([trust]) <= self.error
+
     def enough(self, equal: int) -> bool:
         """Tell whether so many are too many for chance: only discovery knows what they are worth."""
         return equal > 1
@@ -210,7 +226,7 @@ class Credibility:
 
     def _missing(self, supporters: Sequence[Trust], joining: Trust, rivals: Sequence[Sequence[Trust]] = ()) -> int:
         """Return how many workers of this trust would have to join the supporters."""
-        if not supporters and alone_suffices(joining) and error_bound([joining]) <= self.error:
+        if not supporters and self.believes(joining):
             return 1
         # Everybody who joins makes an error a quarter as likely, at most: this ends.
         counts = itertools.count(max(1, 2 - len(supporters)))
