@@ -112,20 +112,26 @@ class Pool:
 
     def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
         """Return the members that fit, busy ones included; never the foreman's own."""
+        # Most members are of a few kinds.
+        fitting = {runtime for runtime in {m.runtime for m in self.members} if runtime.python == requirement.python}
         return tuple(
-            member
-            for member in self.members
-            if member.worker != foreman
-            and member.runtime.python == requirement.python
-            and member.packages.issuperset(requirement.packages)
+            [
+                member
+                for member in self.members
+                if member.worker != foreman
+                and member.runtime in fitting
+                and member.packages.issuperset(requirement.packages)
+            ]
         )
 
     def candidates(self, lot: Lot) -> tuple[Member, ...]:
         """Return the eligible that are none of the lot's company, and comparable with it; busy ones included."""
         return tuple(
-            member
-            for member in self.eligible(lot.requirement, foreman=lot.foreman)
-            if member.worker not in lot.company and lot.runtime in {None, member.runtime}
+            [
+                member
+                for member in self.eligible(lot.requirement, foreman=lot.foreman)
+                if member.worker not in lot.company and (lot.runtime is None or lot.runtime == member.runtime)
+            ]
         )
 
     def company(self, lot: Lot) -> tuple[Member, ...]:

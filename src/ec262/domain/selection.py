@@ -48,9 +48,9 @@ class Company:
         """Tell whether a member is known, and nothing bad of it."""
         return member.worker not in self.probation and self.trust(member).agreed >= ESTABLISHED
 
-    def newcomers(self, lot: Lot) -> list[Member]:
-        """Return the newcomers that could be drawn now."""
-        return [m for m in self.pool.candidates(lot) if self.is_newcomer(m) and self.pool.free_slots(m)]
+    def has_newcomers(self, candidates: Sequence[Member]) -> bool:
+        """Tell whether there is a newcomer who could be drawn now."""
+        return any(self.pool.free_slots(member) and self.is_newcomer(member) for member in candidates)
 
 
 @attrs.frozen(kw_only=True)
@@ -73,8 +73,9 @@ def select(
         teams = _without_liars(company, _payable(lot, credits), entropy)
         return Selection(teams=tuple(teams), audited=(False,) * len(teams), lot=lot)
     single = attrs.evolve(lot, replicas=1)
-    audit = max(audit_rate, TRAINING if company.newcomers(single) else 0.0)
-    known, rest = _ranks(company, single, rule)
+    candidates = company.pool.candidates(single)
+    audit = max(audit_rate, TRAINING if company.has_newcomers(candidates) else 0.0)
+    known, rest = _ranks(company, candidates, rule)
     teams = draw(_only(company.pool, known), _payable(single, credits), entropy)
     audited = [_chance(audit, entropy) for _ in teams]
     credits -= len(teams)
@@ -126,13 +127,12 @@ def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
     """Return how many workers a new task would be drawn now, at most."""
     if not rule.weighs_trust:
         return rule.team()
-    known, rest = _ranks(company, attrs.evolve(lot, replicas=1), rule)
+    known, rest = _ranks(company, company.pool.candidates(attrs.evolve(lot, replicas=1)), rule)
     return 1 if known else _team_size(company, rest, rule)
 
 
-def _ranks(company: Company, lot: Lot, rule: VerificationRule) -> tuple[list[Member], list[Member]]:
+def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
     """Return who computes alone, and who does not, but may have the first word on a task."""
-    everybody = company.pool.candidates(lot)
     candidates = [member for member in everybody if member.worker not in company.probation]
     established = [member for member in candidates if company.is_established(member)]
     # Who is established may speak for the others only if there are enough of them to get the work done.

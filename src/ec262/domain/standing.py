@@ -199,12 +199,13 @@ def trust_now(general: Standing | None, own: Standing | None, now: float, alarm:
     """Return the trust of the aged record that these standings make: what drawing and commitments ask of everybody."""
     if own is not None and _is_void(general, own):
         own = None
-    parts = [(standing, standing.worth(now)) for standing in (general, own) if standing is not None]
-    agreed = sum(standing.agreed * worth for standing, worth in parts)
-    if not agreed:
-        return NOTHING_KNOWN
-    recent = sum(standing.recent * worth for standing, worth in parts if standing.alarm == alarm)
-    return Trust(agreed=agreed, recent=recent)
+    agreed = recent = 0.0
+    for standing in (general, own):
+        if standing is not None and standing.agreed:
+            worth = standing.worth(now)
+            agreed += standing.agreed * worth
+            recent += standing.recent * worth if standing.alarm == alarm else 0.0
+    return Trust(agreed=agreed, recent=recent) if agreed else NOTHING_KNOWN
 
 
 def _is_void(general: Standing | None, own: Standing) -> bool:

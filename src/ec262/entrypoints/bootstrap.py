@@ -380,7 +380,7 @@ def build_discovery_2012(
     )
 
 
-def build_simulation(scenario: Scenario, *, rule: str, seed: int) -> SimulatedForeman:
+def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: int) -> SimulatedForeman:
     """Build a discovery service in memory with simulated workers around it, all chance from the seed."""
     from random import Random
 
@@ -400,7 +400,7 @@ def build_simulation(scenario: Scenario, *, rule: str, seed: int) -> SimulatedFo
         clock=clock,
         entropy=entropy,
         prober=MemoryProber(),
-        policy=Policy(retention_s=0.0),
+        policy=Policy(retention_s=0.0, audit_rate=audit_rate),
     )
     dice = Random(seed)  # noqa: S311 - repeatable is the point
     workers = SimulatedWorkers(

@@ -19,6 +19,7 @@ from ec262.domain.simulation.statistics import Estimate, Tally, cost, error_rate
 from ec262.domain.verification import USAGE, parse_rule
 from ec262.entrypoints.tables import table
 from ec262.entrypoints.trials import OWN, RIVALS, Trial, run_trial
+from ec262.services.discovery_policy import Policy
 
 RULE = "error:1e-5"
 QUICK_TASKS, FULL_TASKS = 60_000, 1_000_000
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--policy", action="append", choices=[OWN, *RIVALS], help="this one only; may be repeated")
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS], help="likewise")
     parser.add_argument("--rule", type=_rule, default=RULE, help=f"ec262's rule ({RULE}): {USAGE}")
+    parser.add_argument("--audit-rate", type=_share, default=Policy().audit_rate, metavar="X", help="of ec262 (0.08)")
     parser.add_argument("--workers", type=_positive, default=200, metavar="N", help="how many there are (200)")
     parser.add_argument("--job", type=_positive, action="append", metavar="N", help="tasks a job (10000 and 100)")
     parser.add_argument("--seed", type=int, default=1, help="the first seed: the same gives the same results")
@@ -91,6 +93,13 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
+
+
+def _share(text: str) -> float:
+    try:
+        return Policy(audit_rate=float(text)).audit_rate
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be 0.01 to 1") from None
 
 
 def _rule(text: str) -> str:
@@ -115,6 +124,7 @@ def _trials(options: argparse.Namespace) -> list[Trial]:
             job=job,
             seed=options.seed + number,
             rule=options.rule,
+            audit_rate=options.audit_rate,
         )
         for scenario in SCENARIOS
         if scenario.name in chosen
@@ -190,6 +200,7 @@ def _plain(cell: Cell, options: argparse.Namespace) -> dict[str, object]:
         "scenario": attrs.asdict(cell.scenario),
         "policy": cell.policy,
         "rule": options.rule if cell.policy == OWN else None,
+        "audit_rate": options.audit_rate if cell.policy == OWN else None,
         "job": cell.job,
         "first_seed": options.seed,
         "error": attrs.asdict(cell.error),

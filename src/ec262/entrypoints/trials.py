@@ -10,6 +10,7 @@ from ec262.domain.simulation.population import TRUTH, Dice, Population, Scenario
 from ec262.domain.simulation.rivals import Boinc, Poco, Rival, Voting
 from ec262.domain.simulation.statistics import Tally
 from ec262.entrypoints.bootstrap import build_simulation
+from ec262.services.discovery_policy import Policy
 
 OWN = "ec262"
 AUDITS = 0.05
@@ -26,12 +27,14 @@ class Trial:
     job: int
     seed: int
     rule: str
+    audit_rate: float = Policy().audit_rate
 
 
 def run_trial(trial: Trial) -> Tally:
     """Run a trial from its beginning, with workers of whom nobody knows anything."""
     if trial.policy == OWN:
-        return build_simulation(trial.scenario, rule=trial.rule, seed=trial.seed).run(trial.tasks, job=trial.job)
+        foreman = build_simulation(trial.scenario, rule=trial.rule, audit_rate=trial.audit_rate, seed=trial.seed)
+        return foreman.run(trial.tasks, job=trial.job)
     dice = Random(trial.seed)  # noqa: S311 - repeatable is the point
     population = Population(trial.scenario, dice, salt=trial.seed)
     rival = make_rival(trial.policy, dice)

@@ -32,6 +32,15 @@ def test_the_same_seed_prints_the_same_table_in_other_processes(capsys: pytest.C
     assert capsys.readouterr().out == alone
 
 
+def test_more_audits_cost_more(tmp_path: Path) -> None:
+    costs = []
+    for rate in ("0.01", "1"):
+        arguments = ["--tasks", "600", "--workers", "10", "--job", "30", "--scenario", "nobody", "--policy", "ec262"]
+        main([*arguments, "--rule", "error:1e-2", "--seeds", "1", "--audit-rate", rate, "--json", str(tmp_path / rate)])
+        costs.append(json.loads((tmp_path / rate).read_text())[0]["executions_a_task"]["value"])
+    assert costs[0] < 1.5 < costs[1]
+
+
 @pytest.mark.parametrize("suffix", ["svg", "png"])
 def test_a_plot_is_drawn(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"plot.{suffix}"
@@ -40,7 +49,8 @@ def test_a_plot_is_drawn(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--rule", "guess"], ["--tasks", "0"], ["--policy", "mine"], ["--full", "--quick"]]
+    "arguments",
+    [["--rule", "guess"], ["--tasks", "0"], ["--policy", "mine"], ["--full", "--quick"], ["--audit-rate", "0"]],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):

@@ -12,7 +12,7 @@ from ec262.entrypoints.bootstrap import build_simulation
 
 def simulate(*, tasks: int = 60, job: int = 30, rule: str = "error:1e-2", seed: int = 5, **kinds: object) -> Tally:
     scenario = Scenario(name="test", workers=20, **kinds)  # type: ignore[arg-type] # any field
-    return build_simulation(scenario, rule=rule, seed=seed).run(tasks, job=job)
+    return build_simulation(scenario, rule=rule, audit_rate=0.08, seed=seed).run(tasks, job=job)
 
 
 def test_liars_are_found_out_and_nothing_is_wrong() -> None:
@@ -55,13 +55,13 @@ def test_slow_and_vanishing_machines_cost_executions_and_no_errors() -> None:
 
 def test_leases_are_renewed_and_progress_is_told() -> None:
     done: list[int] = []
-    foreman = build_simulation(Scenario(name="test", workers=3), rule="none", seed=1)
+    foreman = build_simulation(Scenario(name="test", workers=3), rule="none", audit_rate=0.08, seed=1)
     tally = foreman.run(25, job=10, on_progress=done.append)
     assert done == [10, 20, 25]
     assert tally == Tally(tasks=25, errors=0, executions=25)
 
 
 def test_a_job_that_cannot_go_on_says_why() -> None:
-    foreman = build_simulation(Scenario(name="test", workers=2), rule="majority:3:2", seed=1)
+    foreman = build_simulation(Scenario(name="test", workers=2), rule="majority:3:2", audit_rate=0.08, seed=1)
     with pytest.raises(Ec262Error, match="no worker could be had"):
         foreman.run(1, job=1)
