@@ -110,7 +110,7 @@ WINNING = (
         old="    if task.state is TaskState.WON:\n"
         "        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
         new="    if task.state is TaskState.WON:\n"
-        "        return _pay_winners(attrs.evolve(committed, digest=digest), at=now)",
+        "        return _pay_winners(changed(committed, digest=digest), at=now)",
         tests=f"{OF_TASKS}::test_a_loser_is_not_paid",
     ),
     Mutant(
@@ -242,7 +242,7 @@ DEADLINES = (
     Mutant(
         rule="refund and key exclude each other: the key is destroyed",
         file=TASKS,
-        old="    after = attrs.evolve(after, key=None)",
+        old="    after = changed(after, key=None)",
         new="    pass",
         tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
     ),
