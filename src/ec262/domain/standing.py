@@ -169,7 +169,7 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
     if after.state is TaskState.WON:
         told = before.committed if before.state is TaskState.WON else 0
         return tuple(each for each in after.replicas if each.arrival is not None and each.arrival >= told)
-    if before.state not in _OVER and after.state in _OVER:
+    if after.state in _OVER and before.state not in _OVER:
         return tuple(each for each in after.replicas if each.outstanding)
     return ()
 

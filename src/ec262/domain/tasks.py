@@ -42,6 +42,8 @@ class Event(enum.Enum):
     DISPUTE = "a dispute"
     DEADLINE = "a deadline"
 
+    __hash__ = object.__hash__  # as for TaskState
+
 
 _NEXT = {
     (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
@@ -141,12 +143,12 @@ class Task:
     @property
     def outstanding(self) -> int:
         """How many workers may still commit."""
-        return sum(replica.outstanding for replica in self.replicas) if self.state in RUNNING else 0
+        return sum([replica.outstanding for replica in self.replicas]) if self.state in RUNNING else 0
 
     @property
     def committed(self) -> int:
         """How many workers have committed."""
-        return sum(replica.digest is not None for replica in self.replicas)
+        return sum([replica.digest is not None for replica in self.replicas])
 
     @property
     def decided(self) -> bool:
