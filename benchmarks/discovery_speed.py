@@ -5,7 +5,8 @@
 To be run from the project's root. A task's life is a purchase with three workers, three reads of the assignment, three
 commitments and the verdict: eight requests, for one task or for a batch of them. Beside each rate stand the baselines
 of the same run: the empty requests that the bare framework answers, and the transactions that the bare driver writes,
-with the same rows and the same batches; then the same transactions through SQLAlchemy. Then 50 clients at once, and the service's memory over many tasks.
+with the same rows and the same batches, and again through SQLAlchemy. Then 50 clients at once, and the service's memory
+over many tasks.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ DRAWING = (
     Mutant(
         rule="different owners and address blocks are preferred",
         file=CREW,
-        old="        self._preferences = [level for level in LEVELS if level >= ties]",
+        old="        self._preferences = [level for level in LEVELS if level >= ties and self._discriminates(level)]",
         new="        self._preferences = [ties]",
         tests=f"{OF_DRAW}::test_where_no_team_can_be_apart_it_has_as_few_ties_as_can_be",
     ),

@@ -51,7 +51,7 @@ class Crew:
         self._company = company
         self._free = free
         self._entropy = entropy
-        self._preferences = [level for level in LEVELS if level == ties or (level > ties and self._can_be(level))]
+        self._preferences = [level for level in LEVELS if level >= ties and self._discriminates(level)]
         self._foresights: list[Foresight] = []
         self._marked: set[Foresight] = set()
         self._retries = _RETRIES
@@ -82,9 +82,10 @@ class Crew:
                 teams.append(team)
         return teams
 
-    def _can_be(self, ties: Ties) -> bool:
-        """Tell whether two members can be without these ties at all: in one network, all have one block."""
-        houses = (_HOUSES[tie] for tie in ties)
+    def _discriminates(self, level: Ties) -> bool:
+        """Tell whether a team without these ties is to be had, or is what is asked for: in one network, all members
+        have one block, and nobody is drawn sooner for another."""
+        houses = [_HOUSES[tie] for tie in level - self._ties]
         return all(any(house(each) != house(self._members[0]) for each in self._members) for house in houses)
 
     def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:

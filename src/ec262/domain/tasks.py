@@ -133,7 +133,7 @@ class Task:
     @property
     def escrow(self) -> int:
         """The credits that the task holds: a share for each replica, less those that moved."""
-        return sum(not replica.paid for replica in self.replicas) if self.state in RUNNING else 0
+        return sum([not replica.paid for replica in self.replicas]) if self.state in RUNNING else 0
 
     @property
     def won(self) -> bool:

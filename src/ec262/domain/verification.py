@@ -157,8 +157,8 @@ def _found(ballots: Sequence[Ballot], quorum: int) -> Finding:
         return Finding()
     groups = _by_digest(ballots)
     digest, supporters = max(groups.items(), key=lambda item: len(item[1]))
-    won = len(supporters) >= quorum
-    return Finding(digest=digest if won else None, confidence=confidences(groups)[digest])
+    count, confidence = len(supporters), confidences(groups)[digest]
+    return Finding(digest=digest if count >= quorum else None, confidence=confidence)
 
 
 @attrs.frozen(kw_only=True)

@@ -24,7 +24,7 @@ CHANGING_TASK = ("state", "key", "digest", "deadline", "forgotten_at", "audited"
 CHANGING_REPLICA = ("digest", "arrival", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
 """What may change in a replica once it is there."""
 
-_progress_of_task = attrgetter("state.value", *CHANGING_TASK[1:])
+_progress_of_task = attrgetter(*CHANGING_TASK)
 _progress_of_replica = attrgetter(*CHANGING_REPLICA[:-2], "trust.agreed", "trust.recent")
 
 TASK_COLUMNS = (
@@ -164,6 +164,8 @@ def task_changes(before: Task, after: Task) -> Iterator[Values]:
     """Make the changes of a task's own row, if there are any."""
     changes = _changes(CHANGING_TASK, _progress_of_task(before), _progress_of_task(after))
     if changes:
+        if "state" in changes:
+            changes["state"] = after.state.value
         yield {"id": after.id, **changes}
 
 
