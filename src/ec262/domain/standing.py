@@ -28,6 +28,9 @@ HALF_LIFE_S = 30 * 24 * 3600.0
 PROBATION_S = 30 * 24 * 3600.0
 """For so long after a lie a worker is drawn only where there is nobody else."""
 
+FORGOTTEN_S = 20 * HALF_LIFE_S
+"""A standing to which nothing came for so long is forgotten: of a million tasks it would be worth one."""
+
 FOREMAN_CAP = 20.0
 """Tasks that a single foreman can contribute to the general record, until they are old."""
 

@@ -228,7 +228,7 @@ standings = Table(
     Column("recent", Double, nullable=False),
     Column("alarm", Double, nullable=False),
     Column("contributed", Double, nullable=False),
-    Column("as_of", Double, nullable=False),
+    Column("as_of", Double, nullable=False, index=True),
     Column("dissented", BigInteger, nullable=False),
     Column("missed", BigInteger, nullable=False),
     Column("audited", BigInteger, nullable=False),
