@@ -228,15 +228,15 @@ DEADLINES = (
     Mutant(
         rule="whoever gets a key gets no credits back (dispute refunding)",
         file=TASKS,
-        old="        credit=SERVICE,",
-        new="        credit=user_account(task.foreman),",
+        old="_from_escrow(task, SERVICE, amount",
+        new="_from_escrow(task, user_account(task.foreman), amount",
         tests=f"{WITHOUT_WIN}::test_whoever_gets_a_key_gets_no_credits_back",
     ),
     Mutant(
         rule="what nobody won is refunded",
         file=TASKS,
-        old="        credit=user_account(task.foreman),\n        amount=task.escrow,",
-        new="        credit=SERVICE,\n        amount=task.escrow,",
+        old="    to, reason = user_account(task.foreman), Reason.REFUND",
+        new="    to, reason = SERVICE, Reason.REFUND",
         tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
     ),
     Mutant(

@@ -316,16 +316,8 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     if task.released:
         after = changed(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
-    refund = Transfer(
-        id=f"deadline:{task.id}",
-        debit=escrow_account(task.id),
-        credit=user_account(task.foreman),
-        amount=task.escrow,
-        reason=Reason.REFUND,
-        task=task.id,
-        at=now,
-    )
-    return after, (refund,)
+    to, reason = user_account(task.foreman), Reason.REFUND
+    return after, (_from_escrow(task, to, task.escrow, reason, id=f"deadline:{task.id}", at=now),)
 
 
 def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -376,16 +368,8 @@ def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tuple[Task, tuple[Transfer, ...]]:
     transfers = tuple(
-        Transfer(
-            id=f"{reason.value}:{task.id}:{replica.worker}",
-            debit=escrow_account(task.id),
-            credit=user_account(replica.worker),
-            amount=1,
-            reason=reason,
-            task=task.id,
-            at=at,
-        )
-        for replica in payees
+        _from_escrow(task, user_account(each.worker), 1, reason, id=f"{reason.value}:{task.id}:{each.worker}", at=at)
+        for each in payees
     )
     paid = {replica.worker for replica in payees}
     replicas = tuple(changed(each, paid=True) if each.worker in paid else each for each in task.replicas)
@@ -393,12 +377,9 @@ def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tu
 
 
 def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
-    return Transfer(
-        id=id,
-        debit=escrow_account(task.id),
-        credit=SERVICE,
-        amount=amount,
-        reason=Reason.UNPAID,
-        task=task.id,
-        at=at,
-    )
+    return _from_escrow(task, SERVICE, amount, Reason.UNPAID, id=id, at=at)
+
+
+def _from_escrow(task: Task, to: str, amount: int, reason: Reason, *, id: str, at: float) -> Transfer:  # noqa: A002 - likewise
+    source = escrow_account(task.id)
+    return Transfer(id=id, debit=source, credit=to, amount=amount, reason=reason, task=task.id, at=at)

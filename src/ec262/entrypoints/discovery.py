@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from ec262 import __version__
 from ec262.domain.errors import ConfigurationError, Ec262Error
-from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
 from ec262.entrypoints.logs import add_verbosity, configure_logging
