@@ -1,8 +1,9 @@
 """The floor under the discovery service's speed: its database's driver, writing the rows of whole tasks and no more.
 
 The rows are those that the service itself has written, under new names; so are the transactions: one for a purchase,
-one for each worker's look at its assignments, and one for each worker's commitments, with the win and its payments.
-They are as durable. What is measured is the driver and the database alone: to make the rows takes no time here.
+one for each worker's look at its assignments, and one for each worker's commitments, with the win, its payments and
+what it shows of the workers. They are as durable. What is measured is the driver and the database alone: to make the
+rows takes no time here. ``Core`` writes the same through SQLAlchemy, as the service's storage does.
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy import text
+
+from ec262.adapters.sql.engines import open_engine
+
 Row = tuple[Any, ...]
 
 TABLES = ("tasks", "replicas", "transfers", "purchases")
+STAKE = 3
+"""What a task holds at first."""
+
 FETCH = "UPDATE replicas SET fetched = {true} WHERE task = {v} AND worker = {v}"
 COMMIT = "UPDATE replicas SET digest = {v}, arrival = {v}, paid = {v} WHERE task = {v} AND worker = {v}"
 PAY = "UPDATE replicas SET paid = {true} WHERE task = {v} AND worker = {v}"
-WIN = "UPDATE tasks SET state = 'won', digest = {v} WHERE id = {v}"
+WIN = "UPDATE tasks SET state = 'won', digest = {v}, confidence = {v}, escrow = 1 WHERE id = {v}"
+SPEND = "UPDATE tasks SET escrow = 0 WHERE id = {v}"
+LEARN = (
+    "UPDATE standings SET agreed = agreed + {v}, recent = recent + {v}, contributed = contributed + {v}, as_of = {v} "
+    "WHERE worker = {v} AND foreman = {v}"
+)
 MOVE = "UPDATE balances SET balance = balance + {v} WHERE account = {v}"
 ESCROW = "INSERT INTO balances (account, balance) VALUES ({v}, {v})"
 CLOSE = "DELETE FROM balances WHERE account = {v}"
@@ -64,9 +77,38 @@ class Bare:
         self._cursor.execute("COMMIT")
         self.busy_s += time.perf_counter() - began
 
-    def _spelt(self, statement: str) -> str:
+    def _spelt(self, statement: str) -> Any:
         """Write placeholders and truth as this database does."""
         return statement.format(v=self._mark, true=self._true)
+
+
+class Core(Bare):
+    """The same through SQLAlchemy Core, over the service's own engine."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._engine = open_engine(url)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._engine.dispose()
+        super().close()
+
+    def transaction(self, steps: Iterable[tuple[str, Sequence[Row]]]) -> None:
+        """Run statements, each for all of its rows, and commit."""
+        spelt = [
+            (self._spelt(statement), [{f"p{place}": value for place, value in enumerate(row)} for row in rows])
+            for statement, rows in steps
+        ]
+        began = time.perf_counter()
+        with self._engine.begin() as connection:
+            for statement, values in spelt:
+                connection.execute(statement, values)
+        self.busy_s += time.perf_counter() - began
+
+    def _spelt(self, statement: str) -> Any:
+        head, *rest = statement.format(v="?", true=self._true).split("?")
+        return text(head + "".join(f":p{place}{piece}" for place, piece in enumerate(rest)))
 
 
 class Lifecycle:
@@ -96,14 +138,15 @@ class Lifecycle:
         purchase = [_renamed(row, names, mark) for row in self._transfers("purchase")]
         self._bare.transaction(
             [
-                (self._insert("tasks"), [self._changed("tasks", row, names, mark, state="open", digest=None)
+                (self._insert("tasks"), [self._changed("tasks", row, names, mark, state="open", digest=None,
+                                                       confidence=0.0, escrow=STAKE)
                                          for row in self._rows["tasks"]]),
                 (self._insert("replicas"), [self._changed("replicas", row, names, mark, digest=None, arrival=None,
                                                           paid=False, fetched=False)
                                             for row in self._rows["replicas"]]),
                 (self._insert("transfers"), purchase),
-                (ESCROW, [(f"escrow:{task}", 3) for task in tasks]),
-                (MOVE, [(-3 * len(tasks), f"user:{self._foreman}")]),
+                (ESCROW, [(f"escrow:{task}", STAKE) for task in tasks]),
+                (MOVE, [(-STAKE * len(tasks), f"user:{self._foreman}")]),
                 (self._insert("purchases"), [_renamed(row, names, mark) for row in self._rows["purchases"][:1]]),
             ]
         )  # fmt: skip
@@ -116,11 +159,12 @@ class Lifecycle:
             ]
             if arrival == 1:
                 steps += [(PAY, [(task, self._workers[0]) for task in tasks])]
-                steps += [(WIN, [(digest, task) for task in tasks])]
+                steps += [(WIN, [(digest, 0.95, task) for task in tasks])]
                 steps += self._payment(self._workers[:2], names, mark)
                 steps += [(MOVE, [(-2, f"escrow:{task}") for task in tasks])]
             elif arrival == 2:  # noqa: PLR2004 - the third of three
                 steps += self._payment([worker], names, mark)
+                steps += [(SPEND, [(task,) for task in tasks])]
                 steps += [(CLOSE, [(f"escrow:{task}",) for task in tasks])]
             self._bare.transaction(steps)
 
@@ -130,9 +174,11 @@ class Lifecycle:
             for row in self._transfers("win")
             if any(worker in row[self._at_transfer("credit")] for worker in workers)
         ]
+        right = len(names)
         return [
             (self._insert("transfers"), paid),
-            (MOVE, [(len(names), f"user:{worker}") for worker in workers]),
+            (MOVE, [(right, f"user:{worker}") for worker in workers]),
+            (LEARN, [(right, right, 0, time.time(), worker, of) for worker in workers for of in ("", self._foreman)]),
         ]
 
     def _transfers(self, reason: str) -> list[Row]:
@@ -172,10 +218,10 @@ def _new_name(value: str, names: dict[str, str], mark: str) -> str:
 
 
 @contextmanager
-def bare_rate(url: str) -> Iterator[Callable[[float], float]]:
+def bare_rate(url: str, way: type[Bare] = Bare) -> Iterator[Callable[[float], float]]:
     """Yield what writes, for so many seconds, the batch of tasks that a service has left in its database, again and
     again, and returns the tasks a second."""
-    bare = Bare(url)
+    bare = way(url)
     try:
         lifecycle = Lifecycle(bare)
 

@@ -1,11 +1,12 @@
 """How fast the discovery service is: whole tasks a second over HTTP, from purchase to payment.
 
-    python -m benchmarks.discovery_speed [--seconds S] [--tasks N] [--only sqlite|postgres]
+    python -m benchmarks.discovery_speed [--seconds S] [--tasks N] [--only sqlite|postgres] [--batches N ...]
 
 To be run from the project's root. A task's life is a purchase with three workers, three reads of the assignment, three
-commitments and the verdict: eight requests, for one task or for a batch of them. Beside each rate stand two baselines
+commitments and the verdict: eight requests, for one task or for a batch of them. Beside each rate stand the baselines
 of the same run: the empty requests that the bare framework answers, and the transactions that the bare driver writes,
-with the same rows and the same batches. Then 50 clients at once, and the service's memory over many tasks.
+with the same rows and the same batches, and again through SQLAlchemy. Then 50 clients at once, and the service's memory
+over many tasks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from benchmarks.bare_transactions import bare_rate
+from benchmarks.bare_transactions import Core, bare_rate
 from ec262.adapters.runtime import local_python, runtime_class
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.ports.transport import Connection
@@ -216,23 +217,32 @@ def whole_rate(database: str, batch: int) -> Iterator[Callable[[float], float]]:
             foreman.close()
 
 
-def measure(name: str, fresh: Callable[[], str], *, seconds: float) -> None:
-    """Print one line for each size of batch: tasks a second, and what that is of the two baselines.
+def measure(name: str, fresh: Callable[[], str], *, seconds: float, batches: Sequence[int] = BATCHES) -> None:
+    """Print one line for each size of batch: tasks a second, and what that is of the baselines: the bare transactions,
+    the same through SQLAlchemy, and empty requests.
 
-    The three take turns, and the best turn of each counts: what else the machine has to do hits one, then another.
+    They take turns, and the best turn of each counts: what else the machine has to do hits one, then another.
     """
-    for batch in BATCHES:
+    for batch in batches:
         database = fresh()
         with whole_rate(database, batch) as once:
             once(0)
-        with bare_rate(database) as bare, empty_rate() as empty, whole_rate(fresh(), batch) as whole:
-            turns = [[measured(seconds / TURNS) for measured in (bare, empty, whole)] for _ in range(TURNS)]
-        best_bare, best_empty, tasks = map(max, zip(*turns, strict=True))
+        other = fresh()
+        with whole_rate(other, batch) as once:
+            once(0)
+        with (
+            bare_rate(database) as bare,
+            bare_rate(other, Core) as core,
+            empty_rate() as empty,
+            whole_rate(fresh(), batch) as whole,
+        ):
+            turns = [[measured(seconds / TURNS) for measured in (bare, core, empty, whole)] for _ in range(TURNS)]
+        best_bare, best_core, best_empty, tasks = map(max, zip(*turns, strict=True))
         requests = tasks / batch * REQUESTS
         print(
             f"{name:10} {batch:5} a batch: {tasks:8.0f} tasks/s, {tasks / best_bare:5.2f} of bare transactions "
-            f"({best_bare:.0f}/s); {requests:6.0f} requests/s, {requests / best_empty:5.2f} of empty ones "
-            f"({best_empty:.0f}/s)",
+            f"({best_bare:.0f}/s), {tasks / best_core:5.2f} of those through SQLAlchemy ({best_core:.0f}/s); "
+            f"{requests:6.0f} requests/s, {requests / best_empty:5.2f} of empty ones ({best_empty:.0f}/s)",
             flush=True,
         )
 
@@ -310,6 +320,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
     parser.add_argument("--tasks", type=int, default=100_000, help="tasks of the memory measurement")
     parser.add_argument("--only", choices=["sqlite", "postgres"])
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="tasks of a batch")
     parser.add_argument("--serve-nothing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve_nothing:
@@ -329,7 +340,7 @@ def main() -> None:
 
 def run(name: str, fresh: Callable[[], str], arguments: argparse.Namespace) -> None:
     """Measure one kind of database."""
-    measure(name, fresh, seconds=arguments.seconds)
+    measure(name, fresh, seconds=arguments.seconds, batches=arguments.batches)
     crowd(name, fresh(), seconds=3 * arguments.seconds)
     memory(name, fresh(), tasks=arguments.tasks)
 

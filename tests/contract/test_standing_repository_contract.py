@@ -91,6 +91,26 @@ def test_the_last_alarm_is_told(unit_of_work: UnitOfWorkFactory) -> None:
         assert uow.standings.alarm() == 9.0
 
 
+def test_old_standings_are_forgotten_but_for_alarms(unit_of_work: UnitOfWorkFactory) -> None:
+    kept = [
+        standing("work1", as_of=10.5),
+        attrs.evolve(OWN, as_of=11.0),
+        standing("work2", as_of=1.0, caught_at=1.0, alarmed_at=1.0),
+    ]
+    old = [standing("work3", as_of=10.0, caught_at=3.0), standing("work3", foreman="boss1", as_of=2.0)]
+    with unit_of_work() as uow:
+        uow.standings.save([*kept, *old])
+        uow.commit()
+    with unit_of_work() as uow:
+        uow.standings.forget(10.0)
+        uow.commit()
+    with unit_of_work() as uow:
+        found = uow.standings.find(["work1", "work2", "work3"], ["boss1"])
+        assert sorted(found, key=str) == sorted(kept, key=str)
+        assert [each.worker for each in uow.standings.caught_since(0)] == ["work2"]
+        assert uow.standings.alarm() == 1.0
+
+
 def test_nothing_is_locked_for_nobody(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         assert list(uow.standings.locked([], ["boss1"])) == []

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from ec262.entrypoints import discovery_admin
-from ec262.entrypoints.bootstrap import build_discovery_app, open_database
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app, open_database
 from ec262.entrypoints.settings import Settings
 from tests.discovery_process import RunningDiscovery, database_of, running_discovery
 from tests.discovery_town import build_town

@@ -23,7 +23,7 @@ from ec262.adapters.memory.clock import ManualClock
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
 from ec262.entrypoints import cli, discovery, discovery_admin, discovery_api
-from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.metrics import PrometheusMeter, served_metrics

@@ -28,7 +28,8 @@ from starlette.applications import Starlette
 from ec262 import __version__
 from ec262.adapters.prober import TlsProber
 from ec262.entrypoints import discovery
-from ec262.entrypoints.bootstrap import build_discovery_app, build_discovery_client
+from ec262.entrypoints.bootstrap import build_discovery_client
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.discovery_api import MAX_BODY_BYTES, discovery_app
 from ec262.entrypoints.discovery_routes import ROUTES, STATUS
 from ec262.entrypoints.settings import Settings

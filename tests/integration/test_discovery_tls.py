@@ -236,6 +236,7 @@ def test_files_that_cannot_be_used_are_told(authority: Authority, tmp_path: Path
         TlsFiles(*pairs[wrong])
     if wrong == "encrypted":
         assert "its key is encrypted" in str(told.value)
+    assert ("given with --tls-key" in str(told.value)) is (wrong == "no key")
 
 
 def test_a_key_alone_is_told(capsys: pytest.CaptureFixture[str]) -> None:

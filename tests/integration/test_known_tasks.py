@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from ec262.adapters.sql import known_tasks
 from ec262.adapters.sql.unit_of_work import SqlDatabase
@@ -32,11 +32,13 @@ def questions(database: SqlDatabase) -> list[str]:
     """Return the list into which all that a database is asked about replicas will be put."""
     asked: list[str] = []
 
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+    def note(statement: str) -> None:
         if "FROM replicas" in statement:
             asked.append(statement)
 
-    event.listen(database.engine, "before_cursor_execute", note)
+    with database.engine.connect() as connection:  # the one that is used next
+        driver: Any = connection.connection.dbapi_connection
+        driver.set_trace_callback(note)
     return asked
 
 

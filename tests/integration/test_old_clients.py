@@ -24,7 +24,7 @@ import requests
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain.errors import LedgerError
 from ec262.entrypoints import discovery_admin
-from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.settings import Settings
 from tests.live_discovery import served

@@ -6,14 +6,16 @@ import sqlite3
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import ClauseElement, event
 
 from ec262.adapters.sql import tasks as sql_tasks
+from ec262.adapters.sql.statements import NOTHING, Statements, Values
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain.commands import TaskState
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, LedgerError
@@ -144,17 +146,12 @@ def test_a_file_that_is_gone_is_told_and_blocks_nobody(sqlite_url: str, tmp_path
     database.close()
 
 
-def test_every_table_that_grows_is_searched_by_an_index(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_table_that_grows_is_searched_by_an_index(sqlite_url: str, tmp_path: Path) -> None:
     """SQLite tells how it would carry out what a busy day asks for: it never reads all of such a table."""
     database = SqlDatabase(sqlite_url)
-    plans: dict[str, str] = {}
-
-    def explain(connection: Connection, cursor: sqlite3.Cursor, statement: str, parameters: object, *_: object) -> None:
-        if statement.startswith(("SELECT", "UPDATE", "DELETE")) and isinstance(parameters, tuple):
-            told = cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            plans[statement] = "\n".join(row[3] for row in told)
-
-    event.listen(database.engine, "before_cursor_execute", explain)
+    asked: set[str] = set()
+    event.listen(database.engine, "connect", lambda connection, _record: connection.set_trace_callback(asked.add))
+    database.close()  # connections that are there are not listened to
     town = build_town(workers=4, unit_of_work=database.unit_of_work)
     bought = town.buy_one()
     for position in range(3):
@@ -167,13 +164,20 @@ def test_every_table_that_grows_is_searched_by_an_index(sqlite_url: str, monkeyp
     with database.unit_of_work() as uow:
         uow.ledger.statement("user:boss1", before=None, limit=9)
         uow.ledger.statement("user:boss1", before=5, limit=9)
-    grows = ("tasks", "replicas", "transfers", "balances", "purchases", "tokens", "accounts")
+    database.close()
+    told = sqlite3.connect(tmp_path / "discovery.sqlite")
+    plans = {
+        statement: "\n".join(row[3] for row in told.execute(f"EXPLAIN QUERY PLAN {statement}"))
+        for statement in asked
+        if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+    }
+    told.close()
+    grows = ("tasks", "replicas", "transfers", "balances", "purchases", "tokens", "accounts", "standings")
     scans = [
         plan for plan in plans.values() if any(f"SCAN {table}" in plan for table in grows) or "KEY (rowid<" in plan
     ]
     assert scans == []
     assert len(plans) > 20
-    database.close()
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
@@ -271,7 +275,7 @@ def test_a_server_that_restarts_is_found_again(postgres_server: PostgresServer, 
     database.close()
 
 
-def test_tasks_are_read_at_one_moment(postgres_url: str) -> None:
+def test_tasks_are_read_at_one_moment(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody else decides the task as soon as the first question of a reader is answered."""
     reader, writer = SqlDatabase(postgres_url), SqlDatabase(postgres_url)
     open_task, won = task(), after(task(), "work1", "work2")
@@ -280,13 +284,16 @@ def test_tasks_are_read_at_one_moment(postgres_url: str) -> None:
         uow.tasks.add([open_task])
         uow.commit()
 
-    def decide(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        if "FROM tasks" in statement:
-            with writer.unit_of_work() as uow:
-                uow.tasks.save([attrs.evolve(won) for _ in uow.tasks.locked(["task1"])])
-                uow.commit()
+    def fetched(self: Statements, statement: ClauseElement, parameters: Values = NOTHING) -> Sequence[Any]:
+        rows = original(self, statement, parameters)
+        monkeypatch.undo()
+        with writer.unit_of_work() as uow:
+            uow.tasks.save([attrs.evolve(won) for _ in uow.tasks.locked(["task1"])])
+            uow.commit()
+        return rows
 
-    event.listen(reader.engine, "after_cursor_execute", decide)
+    original = Statements.fetch
+    monkeypatch.setattr(Statements, "fetch", fetched)
     with reader.unit_of_work() as uow:
         assert uow.tasks.find(["task1"]) == [open_task]
         assert uow.tasks.of_purchase("p1") == [won]

@@ -26,7 +26,7 @@ from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.entrypoints import worker as worker_module
-from ec262.entrypoints.bootstrap import build_discovery_app
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.settings import Settings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink

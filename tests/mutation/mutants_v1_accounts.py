@@ -106,8 +106,8 @@ TOKENS = (
     Mutant(
         rule="a frozen account redeems no invitation",
         file=DESK,
-        old="                account.check_active()\n",
-        new="",
+        old="self._redeemed(transaction, transaction.locked(token), invitation)",
+        new="self._redeemed(transaction, account, invitation)",
         tests=f"{ACCOUNTS}::test_a_frozen_account_redeems_nothing",
     ),
     Mutant(

@@ -221,7 +221,7 @@ DRAWING = (
     Mutant(
         rule="different owners and address blocks are preferred",
         file=CREW,
-        old="        self._preferences = [level for level in LEVELS if level >= ties]",
+        old="        self._preferences = [level for level in LEVELS if level >= ties and self._discriminates(level)]",
         new="        self._preferences = [ties]",
         tests=f"{OF_DRAW}::test_where_no_team_can_be_apart_it_has_as_few_ties_as_can_be",
     ),
@@ -277,7 +277,7 @@ DRAWING = (
     Mutant(
         rule="to ask for a part is noted",
         file=TASKS,
-        old="    return task if replica.fetched else _with_replica(task, attrs.evolve(replica, fetched=True))",
+        old="    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))",
         new="    return task",
         tests=f"{WORKING}::test_who_asked_for_its_part_stays_busy_and_who_did_not_is_free_after_a_while",
     ),

@@ -64,8 +64,8 @@ MUTANTS = (
     Mutant(
         rule="what one foreman can contribute is capped",
         file=STANDING,
-        old="        if own.contributed < FOREMAN_CAP:",
-        new="        if True:",
+        old="min(times, max(0, math.ceil(FOREMAN_CAP - own.contributed)))",
+        new="times",
         tests=f"{OF_STANDING}::test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own",
     ),
     Mutant(

@@ -110,7 +110,7 @@ WINNING = (
         old="    if task.state is TaskState.WON:\n"
         "        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
         new="    if task.state is TaskState.WON:\n"
-        "        return _pay_winners(attrs.evolve(committed, digest=digest), at=now)",
+        "        return _pay_winners(changed(committed, digest=digest), at=now)",
         tests=f"{OF_TASKS}::test_a_loser_is_not_paid",
     ),
     Mutant(
@@ -228,21 +228,21 @@ DEADLINES = (
     Mutant(
         rule="whoever gets a key gets no credits back (dispute refunding)",
         file=TASKS,
-        old="        credit=SERVICE,",
-        new="        credit=user_account(task.foreman),",
+        old="_from_escrow(task, SERVICE, amount",
+        new="_from_escrow(task, user_account(task.foreman), amount",
         tests=f"{WITHOUT_WIN}::test_whoever_gets_a_key_gets_no_credits_back",
     ),
     Mutant(
         rule="what nobody won is refunded",
         file=TASKS,
-        old="        credit=user_account(task.foreman),\n        amount=task.escrow,",
-        new="        credit=SERVICE,\n        amount=task.escrow,",
+        old="    to, reason = user_account(task.foreman), Reason.REFUND",
+        new="    to, reason = SERVICE, Reason.REFUND",
         tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
     ),
     Mutant(
         rule="refund and key exclude each other: the key is destroyed",
         file=TASKS,
-        old="    after = attrs.evolve(after, key=None)",
+        old="    after = changed(after, key=None)",
         new="    pass",
         tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
     ),

@@ -15,11 +15,18 @@ from ec262.domain.accounts import token_digest
 from ec262.domain.errors import ConfigurationError, NotAuthenticated
 
 TOKEN_BYTES = 32
+CHECK_CHARS = 6
 
 
 def new_token() -> str:
-    """Make a token that nobody can guess."""
-    return secrets.token_urlsafe(TOKEN_BYTES)
+    """Make a token that nobody can guess. What is behind its period tells whether the rest was mistyped: any other
+    token would open an account of its own, and nobody would notice."""
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    return f"{token}.{_check(token)}"
+
+
+def _check(token: str) -> str:
+    return hashlib.sha256(f"ec262 {token}".encode()).hexdigest()[:CHECK_CHARS]
 
 
 def load_or_create_token(folder: Path, discovery_url: str, role: str) -> str:
@@ -107,6 +114,9 @@ def _explained(path: Path) -> Iterator[None]:
 def _token_in(path: Path) -> str:
     token = path.read_text(encoding="ascii").strip()
     token_digest(token)
+    body, period, check = token.rpartition(".")
+    if period and check != _check(body):
+        raise NotAuthenticated("some of its characters are not those it was made of")
     return token
 
 

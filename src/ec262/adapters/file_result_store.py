@@ -14,9 +14,9 @@ from typing import TypeVar
 
 import attrs
 
-from ec262.domain.commands import ID_PATTERN
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import StoredResult
+from ec262.domain.shapes import ID_PATTERN
 
 T = TypeVar("T")
 

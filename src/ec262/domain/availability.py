@@ -13,7 +13,7 @@ from attrs import validators as v
 MINUTES_A_DAY = 24 * 60
 
 _RANGE = re.compile(r"(\d{1,2})(?::(\d\d))?-(\d{1,2})(?::(\d\d))?", re.ASCII)
-_MINUTES_AN_HOUR = 60
+_MINUTES_AN_HOUR, _HOURS_A_DAY = 60, 24
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +47,8 @@ def parse_hours(text: str) -> DailyHours:
     begin, begin_minute, end, end_minute = (int(part or 0) for part in match.groups())
     if max(begin_minute, end_minute) >= _MINUTES_AN_HOUR:
         raise ValueError(f"{text!r} are no hours: an hour has {_MINUTES_AN_HOUR} minutes")
+    if begin >= _HOURS_A_DAY or (end, end_minute) > (_HOURS_A_DAY, 0):
+        raise ValueError(f"{text!r} are no hours: they begin at 0 to 23:59, and end at 24:00 at the latest")
     try:
         return DailyHours(begin=begin * _MINUTES_AN_HOUR + begin_minute, end=end * _MINUTES_AN_HOUR + end_minute)
     except ValueError as error:

@@ -8,14 +8,13 @@ agree. Bytes travel as standard Base64. Secrets do not appear in a repr.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from typing import Any
 
 import attrs
 from attrs import validators as v
 
 from ec262.domain.runtime import PythonTag, RuntimeClass
-from ec262.domain.verification import MAX_REPLICAS, parse_rule
+from ec262.domain.shapes import a_digest, a_fingerprint, a_host, a_port, a_rule, an_id, id_list, package_list
+from ec262.domain.verification import MAX_REPLICAS
 
 MAX_BATCH = 1000
 """Most tasks that one call may buy or ask after."""
@@ -28,28 +27,6 @@ MAX_DEADLINE_S = 24 * 3600
 MAX_WAIT_S = 60
 """Longest time that discovery holds an answer back until there is news."""
 MAX_SLOTS = 1024
-DIGEST_BYTES = 32
-"""SHA-256."""
-ID_PATTERN = r"[A-Za-z0-9_-]{8,64}"
-"""What the ids of tasks, purchases and workers look like: a regular expression for the whole string."""
-
-Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
-
-_id = v.matches_re(ID_PATTERN)
-_host = v.matches_re(r"[A-Za-z0-9._:-]{1,253}")
-_port = v.and_(v.ge(1), v.le(65535))
-_fingerprint = v.matches_re(r"[0-9a-f]{64}")
-_digest: Validator = v.and_(v.min_len(DIGEST_BYTES), v.max_len(DIGEST_BYTES))
-_package = v.matches_re(r"[A-Za-z0-9_.-]{1,100}")
-_packages: Validator = v.and_(v.max_len(1000), v.deep_iterable(_package))
-
-
-def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
-    parse_rule(value)
-
-
-def _id_list(most: int) -> Validator:
-    return v.and_(v.max_len(most), v.deep_iterable(_id))
 
 
 @attrs.frozen(kw_only=True)
@@ -68,20 +45,20 @@ class TaskRefusal:
 class WorkerAddress:
     """Where a worker listens, and the SHA-256 of its TLS certificate (hexadecimal), which is all that proves it."""
 
-    host: str = attrs.field(validator=_host)
-    port: int = attrs.field(validator=_port)
-    fingerprint: str = attrs.field(validator=_fingerprint)
+    host: str = attrs.field(validator=a_host)
+    port: int = attrs.field(validator=a_port)
+    fingerprint: str = attrs.field(validator=a_fingerprint)
 
 
 @attrs.frozen(kw_only=True)
 class RegisterWorker:
     """Join the pool or renew the lease. ``host`` None means the address that the request came from."""
 
-    host: str | None = attrs.field(default=None, validator=v.optional(_host))
-    port: int = attrs.field(validator=_port)
-    fingerprint: str = attrs.field(validator=_fingerprint)
+    host: str | None = attrs.field(default=None, validator=v.optional(a_host))
+    port: int = attrs.field(validator=a_port)
+    fingerprint: str = attrs.field(validator=a_fingerprint)
     runtime: RuntimeClass
-    packages: tuple[str, ...] = attrs.field(default=(), validator=_packages)
+    packages: tuple[str, ...] = attrs.field(default=(), validator=package_list)
     slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
     ttl_s: float = attrs.field(default=60.0, validator=[v.ge(MIN_TTL_S), v.le(MAX_TTL_S)])
 
@@ -103,7 +80,7 @@ class Requirement:
     """What a worker must have to be drawn: the foreman's Python, and importable packages (top-level names)."""
 
     python: PythonTag
-    packages: tuple[str, ...] = attrs.field(default=(), validator=_packages)
+    packages: tuple[str, ...] = attrs.field(default=(), validator=package_list)
 
 
 @attrs.frozen(kw_only=True)
@@ -111,7 +88,7 @@ class PoolQuery:
     """Ask who could be drawn now, and, with a ``rule``, how many workers a new task under it would need."""
 
     requirement: Requirement
-    rule: str | None = attrs.field(default=None, validator=v.optional(_rule_spec))
+    rule: str | None = attrs.field(default=None, validator=v.optional(a_rule))
 
 
 @attrs.frozen(kw_only=True)
@@ -134,19 +111,19 @@ class BuyTasks:
     workers that are drawn only if there are not enough others (those that failed this task before).
     """
 
-    purchase: str = attrs.field(validator=_id)
+    purchase: str = attrs.field(validator=an_id)
     tasks: int = attrs.field(validator=[v.ge(1), v.le(MAX_BATCH)])
-    rule: str = attrs.field(validator=_rule_spec)
+    rule: str = attrs.field(validator=a_rule)
     requirement: Requirement
     deadline_s: float = attrs.field(validator=[v.ge(1), v.le(MAX_DEADLINE_S)])
-    avoid: tuple[str, ...] = attrs.field(default=(), validator=_id_list(MAX_BATCH))
+    avoid: tuple[str, ...] = attrs.field(default=(), validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class ReplicaOrder:
     """``replicas`` more workers for a task."""
 
-    task: str = attrs.field(validator=_id)
+    task: str = attrs.field(validator=an_id)
     replicas: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_REPLICAS)])
 
 
@@ -158,10 +135,10 @@ class AddReplicas:
     not the caller's, or not open, are left out.
     """
 
-    purchase: str = attrs.field(validator=_id)
+    purchase: str = attrs.field(validator=an_id)
     orders: tuple[ReplicaOrder, ...] = attrs.field(validator=[v.min_len(1), v.max_len(MAX_ORDERS)])
     deadline_s: float = attrs.field(validator=[v.ge(1), v.le(MAX_DEADLINE_S)])
-    avoid: tuple[str, ...] = attrs.field(default=(), validator=_id_list(MAX_BATCH))
+    avoid: tuple[str, ...] = attrs.field(default=(), validator=id_list(MAX_BATCH))
 
     @orders.validator
     def _each_task_once(self, _attribute: object, orders: tuple[ReplicaOrder, ...]) -> None:
@@ -218,7 +195,7 @@ class Assignment:
 class AssignmentQuery:
     """Ask for one's own part in tasks."""
 
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
@@ -233,8 +210,8 @@ class Assignments:
 class Commitment:
     """SHA-256(ciphertext) of a task's result."""
 
-    task: str = attrs.field(validator=_id)
-    digest: bytes = attrs.field(validator=_digest)
+    task: str = attrs.field(validator=an_id)
+    digest: bytes = attrs.field(validator=a_digest)
 
 
 @attrs.frozen(kw_only=True)
@@ -256,7 +233,7 @@ class Committed:
 class GiveUp:
     """Tell that no result will be committed for these tasks."""
 
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
@@ -289,6 +266,9 @@ class TaskState(enum.Enum):
     DISPUTED = "disputed"
     REFUNDED = "refunded"
     LAPSED = "lapsed"
+
+    __hash__ = object.__hash__
+    """There is one object of each. Enum's own hash is Python's, and a batch looks up thousands of states."""
 
 
 @attrs.frozen(kw_only=True)
@@ -362,7 +342,7 @@ class VerdictQuery:
     """Ask after tasks that the caller bought. With ``wait_s`` the answer is held back until one of them is decided
     (it is not open any more, or no worker may still commit), that many seconds at most. With ``votes`` it has them."""
 
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
     votes: bool = False
     wait_s: float = attrs.field(default=0.0, validator=[v.ge(0), v.le(MAX_WAIT_S)])
 
@@ -381,22 +361,22 @@ class AcceptResults:
     """Let provisional wins of the caller's be wins, which pays them; those whose worker was caught lying since are
     opened again instead."""
 
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class BuyDisputes:
     """Pay everybody who committed to these tasks, of which no digest won, to see what each committed."""
 
-    tasks: tuple[str, ...] = attrs.field(validator=_id_list(MAX_BATCH))
+    tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryReport:
     """This worker won the caller's task, and did not deliver."""
 
-    task: str = attrs.field(validator=_id)
-    worker: str = attrs.field(validator=_id)
+    task: str = attrs.field(validator=an_id)
+    worker: str = attrs.field(validator=an_id)
 
 
 @attrs.frozen(kw_only=True)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import attrs
@@ -56,10 +57,15 @@ def alone_suffices(trust: Trust) -> bool:
 
 def weight(group: Sequence[Trust]) -> float:
     """Return the logarithm of the odds that workers who say the same are right, at least."""
-    agreed = sum(min(trust.agreed, MOST_AGREED) for trust in group)
+    return _weight(len(group), sum([min(trust.agreed, MOST_AGREED) for trust in group]))
+
+
+@lru_cache(maxsize=1024)
+def _weight(count: int, agreed: float) -> float:
+    """Return the weight of so many; it is asked for again and again for the same who take part in a batch."""
     rate = max(LEAST_RATE, 1 / (agreed + 1))
     caught = agreed * math.log1p(-rate) if agreed else 0.0
-    return -len(group) * math.log(ODDS) - math.log(rate) - caught
+    return -count * math.log(ODDS) - math.log(rate) - caught
 
 
 def confidences(groups: Mapping[Digest, Sequence[Trust]]) -> dict[Digest, float]:

@@ -51,7 +51,7 @@ class Crew:
         self._company = company
         self._free = free
         self._entropy = entropy
-        self._preferences = [level for level in LEVELS if level >= ties]
+        self._preferences = [level for level in LEVELS if level >= ties and self._discriminates(level)]
         self._foresights: list[Foresight] = []
         self._marked: set[Foresight] = set()
         self._retries = _RETRIES
@@ -81,6 +81,12 @@ class Crew:
             if team:
                 teams.append(team)
         return teams
+
+    def _discriminates(self, level: Ties) -> bool:
+        """Tell whether a team without these ties is to be had, or is what is asked for: in one network, all members
+        have one block, and nobody is drawn sooner for another."""
+        houses = [_HOUSES[tie] for tie in level - self._ties]
+        return all(any(house(each) != house(self._members[0]) for each in self._members) for house in houses)
 
     def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:
         houses: Sequence[House] = [_HOUSES[tie] for tie in ties] or [attrgetter("worker")]
@@ -112,8 +118,8 @@ class Crew:
             needed = min(foresight.needed(team), self._lot.replicas - len(team))
             if needed:
                 self._mark_ample(foresight)
-            if not all(self._add_to(team, mark=foresight) for _ in range(needed)):
-                return False
+                if not all(self._add_to(team, mark=foresight) for _ in range(needed)):
+                    return False
         return all(self._add_to(team) for _ in range(self._lot.replicas - len(team)))
 
     def _add_to(self, team: list[Member], *, mark: Foresight | None = None) -> bool:

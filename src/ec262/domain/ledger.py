@@ -11,7 +11,6 @@ import enum
 from collections.abc import Mapping
 
 import attrs
-from attrs import validators as v
 
 from ec262.domain.errors import LedgerError
 
@@ -48,10 +47,15 @@ class Transfer:
     id: str
     debit: str
     credit: str = attrs.field()
-    amount: int = attrs.field(validator=[v.instance_of(int), v.gt(0)])
+    amount: int = attrs.field()
     reason: Reason
     task: str | None = None
     at: float = attrs.field(eq=False)
+
+    @amount.validator
+    def _something(self, _attribute: object, value: int) -> None:
+        if not isinstance(value, int) or value <= 0:
+            raise ValueError(f"a transfer of {value} credits moves nothing")
 
     @credit.validator
     def _another_account(self, _attribute: object, value: str) -> None:

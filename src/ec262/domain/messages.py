@@ -21,9 +21,9 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
-from ec262.domain.commands import Validator
 from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
+from ec262.domain.shapes import Validator
 
 PROTOCOL_VERSIONS = (1,)
 """The versions that this release speaks, best first."""

@@ -8,6 +8,7 @@ a record of that foreman's, which counts in its own tasks alone.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Mapping
 
 import attrs
@@ -26,6 +27,9 @@ HALF_LIFE_S = 30 * 24 * 3600.0
 
 PROBATION_S = 30 * 24 * 3600.0
 """For so long after a lie a worker is drawn only where there is nobody else."""
+
+FORGOTTEN_S = 20 * HALF_LIFE_S
+"""A standing to which nothing came for so long is forgotten: of a million tasks it would be worth one."""
 
 FOREMAN_CAP = 20.0
 """Tasks that a single foreman can contribute to the general record, until they are old."""
@@ -117,34 +121,41 @@ class Record:
             return NOTHING_KNOWN
         return Trust(agreed=self.general.agreed + self.own.agreed, recent=self.general.recent + self.own.recent)
 
-    def taught(self, lesson: Lesson, now: float) -> Record:
-        """Return an aged record with a lesson added."""
+    def taught(self, lesson: Lesson, now: float, *, times: int = 1) -> Record:
+        """Return an aged record with a lesson added, once for each task that showed it."""
         match lesson:
             case Lesson.AGREED:
-                return self._with_agreement()
+                return self._with_agreements(times)
             case Lesson.AUDITED:
-                after = self._with_agreement()
-                return attrs.evolve(after, general=attrs.evolve(after.general, audited=after.general.audited + 1))
+                after = self._with_agreements(times)
+                return attrs.evolve(after, general=attrs.evolve(after.general, audited=after.general.audited + times))
             case Lesson.MISSED:
-                return attrs.evolve(self, general=attrs.evolve(self.general, missed=self.general.missed + 1))
+                return attrs.evolve(self, general=attrs.evolve(self.general, missed=self.general.missed + times))
             case Lesson.DISSENTED:
-                return self._caught(now)
+                return self._caught(now, times)
 
-    def _with_agreement(self) -> Record:
+    def _with_agreements(self, times: int) -> Record:
         general, own = self.general, self.own
-        if own.contributed < FOREMAN_CAP:
-            own = attrs.evolve(own, contributed=own.contributed + 1)
-            return Record(general=attrs.evolve(general, agreed=general.agreed + 1, recent=general.recent + 1), own=own)
-        return Record(general=general, own=attrs.evolve(own, agreed=own.agreed + 1, recent=own.recent + 1))
+        public = min(times, max(0, math.ceil(FOREMAN_CAP - own.contributed)))
+        private = times - public
+        return Record(
+            general=attrs.evolve(general, agreed=general.agreed + public, recent=general.recent + public),
+            own=attrs.evolve(
+                own,
+                contributed=own.contributed + public,
+                agreed=own.agreed + private,
+                recent=own.recent + private,
+            ),
+        )
 
-    def _caught(self, now: float) -> Record:
+    def _caught(self, now: float, times: int) -> Record:
         alarming = self.trust.agreed >= ALARMING
         return Record(
             general=attrs.evolve(
                 self.general,
                 agreed=0.0,
                 recent=0.0,
-                dissented=self.general.dissented + 1,
+                dissented=self.general.dissented + times,
                 caught_at=now,
                 alarmed_at=now if alarming else self.general.alarmed_at,
             ),
@@ -159,9 +170,9 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
     """Return the replicas of whose workers a task's change may show something, each once in the task's life: those who
     committed, when it is won or later, and those who did not until its end."""
     if after.state is TaskState.WON:
-        told = len(before.commitments()) if before.state is TaskState.WON else 0
+        told = before.committed if before.state is TaskState.WON else 0
         return tuple(each for each in after.replicas if each.arrival is not None and each.arrival >= told)
-    if before.state not in _OVER and after.state in _OVER:
+    if after.state in _OVER and before.state not in _OVER:
         return tuple(each for each in after.replicas if each.outstanding)
     return ()
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 
 import attrs
 
+from ec262.domain.changed import changed
 from ec262.domain.commands import TaskState, WorkerAddress
 from ec262.domain.credibility import NOTHING_KNOWN, Trust
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
@@ -41,6 +42,8 @@ class Event(enum.Enum):
     DISPUTE = "a dispute"
     DEADLINE = "a deadline"
 
+    __hash__ = object.__hash__  # as for TaskState
+
 
 _NEXT = {
     (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
@@ -65,7 +68,7 @@ RUNNING = frozenset(state for state, _ in _NEXT)
 """The states in which a task's escrow still holds credits and its deadline is still to come."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Replica:
     """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for the purchase of that id. ``arrival`` counts
     the task's commitments from 0, in the order they came.
@@ -102,7 +105,7 @@ class Replica:
         return hashlib.sha256(self.delivery_secret).digest()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Task:
     """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more. Its workers are all of
     one ``runtime``, and can import ``packages``.
@@ -130,7 +133,7 @@ class Task:
     @property
     def escrow(self) -> int:
         """The credits that the task holds: a share for each replica, less those that moved."""
-        return sum(not replica.paid for replica in self.replicas) if self.state in RUNNING else 0
+        return sum([not replica.paid for replica in self.replicas]) if self.state in RUNNING else 0
 
     @property
     def won(self) -> bool:
@@ -140,7 +143,12 @@ class Task:
     @property
     def outstanding(self) -> int:
         """How many workers may still commit."""
-        return sum(replica.outstanding for replica in self.replicas) if self.state in RUNNING else 0
+        return sum([replica.outstanding for replica in self.replicas]) if self.state in RUNNING else 0
+
+    @property
+    def committed(self) -> int:
+        """How many workers have committed."""
+        return sum([replica.digest is not None for replica in self.replicas])
 
     @property
     def decided(self) -> bool:
@@ -205,7 +213,7 @@ def room_for(task: Task, *, replicas: int, now: float) -> bool:
 def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float) -> Task:
     """Add workers to a task; its deadline and its end move back as far as ``deadline`` asks. Raises TaskClosed."""
     later_s = max(0.0, deadline - task.deadline)
-    return attrs.evolve(
+    return changed(
         _advance(task, Event.REPLICAS),
         replicas=task.replicas + replicas,
         deadline=task.deadline + later_s,
@@ -217,7 +225,7 @@ def fetch(task: Task, *, worker: str) -> Task:
     """Note that a worker has asked for its part. Raises UnknownTask, TaskClosed (nothing can come of it any more)."""
     replica = task.replica_of(worker)
     task.running_key()
-    return task if replica.fetched else _with_replica(task, attrs.evolve(replica, fetched=True))
+    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))
 
 
 def commit(
@@ -245,8 +253,7 @@ def commit(
         raise TaskClosed(f"task {task.id} was given up by this worker before")
     if task.is_due(now):
         raise TaskClosed(f"the deadline of task {task.id} passed")
-    arrival = sum(each.digest is not None for each in task.replicas)
-    committed = _with_replica(task, attrs.evolve(replica, digest=digest, arrival=arrival, trust=trust))
+    committed = _with_replica(task, changed(replica, digest=digest, arrival=task.committed, trust=trust))
     if task.state is TaskState.WON:
         return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
     return _adjudicate(_advance(distrust(committed, liars), Event.COMMITMENT), now)
@@ -257,7 +264,7 @@ def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     if finding.digest is None:
         return (task if task.state is TaskState.OPEN else _reopened(task)), ()
     event = Event.LONE_WIN if finding.alone else Event.WIN
-    won = attrs.evolve(_advance(task, event), digest=finding.digest, confidence=finding.confidence)
+    won = changed(_advance(task, event), digest=finding.digest, confidence=finding.confidence)
     return (won, ()) if finding.alone else _pay_winners(won, at=now)
 
 
@@ -270,8 +277,8 @@ def distrust(task: Task, workers: Collection[str]) -> Task:
     """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
     if all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
         return task
-    replicas = (attrs.evolve(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
-    return attrs.evolve(task, replicas=tuple(replicas))
+    replicas = (changed(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
+    return changed(task, replicas=tuple(replicas))
 
 
 def doubt(task: Task) -> Task:
@@ -280,7 +287,7 @@ def doubt(task: Task) -> Task:
 
 
 def _reopened(task: Task) -> Task:
-    return attrs.evolve(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
+    return changed(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
 
 
 def give_up(task: Task, *, worker: str) -> Task:
@@ -291,7 +298,7 @@ def give_up(task: Task, *, worker: str) -> Task:
     replica = task.replica_of(worker)
     if not replica.outstanding:
         return task
-    return _with_replica(_advance(task, Event.SURRENDER), attrs.evolve(replica, given_up=True))
+    return _with_replica(_advance(task, Event.SURRENDER), changed(replica, given_up=True))
 
 
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -305,20 +312,12 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
         return _expire_won(*accept(task, now=now), now=now)
     if task.won:
         return _expire_won(task, (), now=now)
-    after = attrs.evolve(after, key=None)
+    after = changed(after, key=None)
     if task.released:
-        after = attrs.evolve(after, state=TaskState.LAPSED)
+        after = changed(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
-    refund = Transfer(
-        id=f"deadline:{task.id}",
-        debit=escrow_account(task.id),
-        credit=user_account(task.foreman),
-        amount=task.escrow,
-        reason=Reason.REFUND,
-        task=task.id,
-        at=now,
-    )
-    return after, (refund,)
+    to, reason = user_account(task.foreman), Reason.REFUND
+    return after, (_from_escrow(task, to, task.escrow, reason, id=f"deadline:{task.id}", at=now),)
 
 
 def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -353,12 +352,12 @@ def _advance(task: Task, event: Event) -> Task:
     if (task.state, event) not in _NEXT:
         raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
     state = _NEXT[task.state, event]
-    return task if state is task.state else attrs.evolve(task, state=state)
+    return task if state is task.state else changed(task, state=state)
 
 
 def _with_replica(task: Task, replica: Replica) -> Task:
     replicas = tuple(replica if each.worker == replica.worker else each for each in task.replicas)
-    return attrs.evolve(task, replicas=replicas)
+    return changed(task, replicas=replicas)
 
 
 def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -369,29 +368,18 @@ def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tuple[Task, tuple[Transfer, ...]]:
     transfers = tuple(
-        Transfer(
-            id=f"{reason.value}:{task.id}:{replica.worker}",
-            debit=escrow_account(task.id),
-            credit=user_account(replica.worker),
-            amount=1,
-            reason=reason,
-            task=task.id,
-            at=at,
-        )
-        for replica in payees
+        _from_escrow(task, user_account(each.worker), 1, reason, id=f"{reason.value}:{task.id}:{each.worker}", at=at)
+        for each in payees
     )
     paid = {replica.worker for replica in payees}
-    replicas = tuple(attrs.evolve(each, paid=True) if each.worker in paid else each for each in task.replicas)
-    return attrs.evolve(task, replicas=replicas), transfers
+    replicas = tuple(changed(each, paid=True) if each.worker in paid else each for each in task.replicas)
+    return changed(task, replicas=replicas), transfers
 
 
 def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
-    return Transfer(
-        id=id,
-        debit=escrow_account(task.id),
-        credit=SERVICE,
-        amount=amount,
-        reason=Reason.UNPAID,
-        task=task.id,
-        at=at,
-    )
+    return _from_escrow(task, SERVICE, amount, Reason.UNPAID, id=id, at=at)
+
+
+def _from_escrow(task: Task, to: str, amount: int, reason: Reason, *, id: str, at: float) -> Transfer:  # noqa: A002 - likewise
+    source = escrow_account(task.id)
+    return Transfer(id=id, debit=source, credit=to, amount=amount, reason=reason, task=task.id, at=at)

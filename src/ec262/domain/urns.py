@@ -46,7 +46,10 @@ def common(members: Iterable[Member], ties: Ties) -> Met:
 
 def has_tie(thing: Member | Label, met: Met) -> bool:
     """Tell whether a member, or everybody in an urn, has a tie to those who were met."""
-    return any(thing.common(tie) in names for tie, names in met.items())
+    for tie, names in met.items():  # noqa: SIM110 - half the time of any(...), for each who is drawn
+        if thing.common(tie) in names:
+            return True
+    return False
 
 
 def without_ties(members: Sequence[Member], met: Met) -> Sequence[Member]:

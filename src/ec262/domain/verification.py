@@ -165,11 +165,12 @@ class Quorum:
 
 def _found(ballots: Sequence[Ballot], quorum: int) -> Finding:
     """Count, and estimate beside it."""
-    counts = Counter(ballot.digest for ballot in ballots)
-    for digest, count in counts.most_common(1):
-        confidence = confidences(_by_digest(ballots))[digest]
-        return Finding(digest=digest if count >= quorum else None, confidence=confidence)
-    return Finding()
+    if not ballots:
+        return Finding()
+    groups = _by_digest(ballots)
+    digest, supporters = max(groups.items(), key=lambda item: len(item[1]))
+    count, confidence = len(supporters), confidences(groups)[digest]
+    return Finding(digest=digest if count >= quorum else None, confidence=confidence)
 
 
 @attrs.frozen(kw_only=True)

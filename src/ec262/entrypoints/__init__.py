@@ -1,1 +1,1 @@
-"""Ways in: commands, HTTP routes, the Python API, and the composition root in ``bootstrap``."""
+"""Ways in: commands, HTTP routes, the Python API, and the composition root in two ``bootstrap`` modules."""

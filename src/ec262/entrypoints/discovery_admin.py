@@ -21,7 +21,12 @@ from ec262.domain.accounts import Invitation
 from ec262.domain.api2012.addresses import canonical_addr
 from ec262.domain.errors import ConfigurationError, Ec262Error
 from ec262.domain.standing import Standing
-from ec262.entrypoints.bootstrap import build_discovery_2012, build_discovery_admin, database_url, open_database
+from ec262.entrypoints.bootstrap_discovery import (
+    build_discovery_2012,
+    build_discovery_admin,
+    database_url,
+    open_database,
+)
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.entrypoints.tables import count, date_time, history_table, table, yes_no

@@ -172,6 +172,8 @@ class TlsFiles:
                 _log.warning("%s is a private key that others than its owner can read: chmod 600", key)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "strerror", None) or error
+            if self._key is None and isinstance(error, ssl.SSLError):
+                reason = f"it is to have its private key in it, too, or that is to be given with --tls-key ({reason})"
             raise ConfigurationError(f"cannot use the TLS certificate {self._certificate}: {reason}") from error
 
 

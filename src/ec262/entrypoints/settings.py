@@ -7,10 +7,12 @@ Precedence: flag, then environment (``EC262_`` and the field's name in capitals)
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import re
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,8 @@ from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.verification import parse_rule
 
 PREFIX = "EC262_"
+
+_log = logging.getLogger(__name__)
 
 UNSAFE_SANDBOX = "none-i-trust-every-foreman"
 """Named so that nobody takes it by accident: no sandbox at all."""
@@ -233,6 +237,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     if file:
         merged |= _read_file(Path(file), names)
     merged |= {name: environ[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environ}
+    _warn_of_unknown(environ, {PREFIX + name.upper() for name in names} | {PREFIX + "CONFIG"})
     merged |= {name: value for name, value in flags.items() if name in names and value is not None}
     for name in LISTS:
         if isinstance(merged.get(name), str):
@@ -241,6 +246,15 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         return msgspec.convert(merged, Settings, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigurationError(f"bad setting: {error}") from error
+
+
+def _warn_of_unknown(environ: Mapping[str, str], known: set[str]) -> None:
+    """Tell of variables that look like settings and are none; not of their values, which may be secrets."""
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            nearest = get_close_matches(name, sorted(known), n=1)
+            meant = f": is {nearest[0]} meant?" if nearest else ""
+            _log.warning("the environment has %s, which is no setting%s", name, meant)
 
 
 def _read_file(path: Path, names: set[str]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Supervisor:
 
 
 def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
-    from ec262.entrypoints.bootstrap import build_discovery_app
+    from ec262.entrypoints.bootstrap_discovery import build_discovery_app
     from ec262.entrypoints.discovery_server import serve_on_socket
 
     with os.fdopen(order_pipe, "rb") as pipe:

@@ -60,8 +60,10 @@ async def check_worker(settings: Settings) -> int:
             problems.append(str(error))
     if settings.sandbox == UNSAFE_SANDBOX:
         print(NO_SANDBOX, file=sys.stderr)
+    if problems:
+        print("\nwhat is in the way")
     for problem in problems:
-        print(f"ec262: {problem}", file=sys.stderr)
+        print(f"  {problem}")
     print("this machine could not serve" if problems else "this machine could serve")
     return 2 if problems else 0
 

@@ -10,6 +10,7 @@ from ec262.domain import ledger
 from ec262.domain.ports.clock import Clock, Entropy
 from ec262.domain.ports.prober import Prober
 from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+from ec262.domain.standing import FORGOTTEN_S
 from ec262.services.discovery_accounts import AccountDesk
 from ec262.services.discovery_foremen import ForemanDesk
 from ec262.services.discovery_policy import Policy
@@ -44,6 +45,7 @@ class DiscoveryService:
             uow.tasks.forget(now)
             uow.purchases.forget(now)
             uow.pool.purge(now)
+            uow.standings.forget(now - FORGOTTEN_S)
             transaction.commit()
 
     def audit(self) -> int:

@@ -32,8 +32,7 @@ class AccountDesk:
         with self._transactions.begin() as transaction:
             account = self._opened(transaction, token, grant=self._policy.grant)
             if invitation is not None:
-                account.check_active()
-                account = self._redeemed(transaction, account, invitation)
+                account = self._redeemed(transaction, transaction.locked(token), invitation)
             transaction.commit()
             return account_status(transaction.uow, account)
 
@@ -70,7 +69,7 @@ class AccountDesk:
             accounts = transaction.uow.accounts
             if accounts.is_revoked(old) and accounts.by_token(new) is not None:
                 return  # it was replaced before, and the reply was lost
-            account = transaction.active(token)
+            account = transaction.locked(token)
             if old == new:
                 return
             if accounts.by_token(new) is not None or accounts.is_revoked(new):
@@ -87,7 +86,7 @@ class AccountDesk:
         with self._transactions.begin() as transaction:
             if transaction.uow.accounts.is_revoked(token_digest(token)):
                 return
-            account = transaction.active(token)
+            account = transaction.locked(token)
             transaction.uow.accounts.revoke(account.id)
             transaction.uow.pool.remove(account.id)
             transaction.commit()

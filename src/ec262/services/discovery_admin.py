@@ -195,6 +195,7 @@ class DiscoveryAdmin:
 
     def _change(self, account: str, change: Callable[[UnitOfWork, Account], None]) -> None:
         with self._unit_of_work() as uow:
+            uow.accounts.lock(account)
             change(uow, _known(uow, account))
             uow.commit()
 

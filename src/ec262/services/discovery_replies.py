@@ -121,7 +121,7 @@ def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
     verdict = Verdict(
         task=task.id,
         state=task.state,
-        committed=sum(replica.digest is not None for replica in task.replicas),
+        committed=task.committed,
         outstanding=task.outstanding,
         confidence=task.confidence,
     )

@@ -3,6 +3,7 @@ something."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 import attrs
@@ -71,18 +72,22 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
     Whether what won is right is judged by what was known before all of it. Lies come last: what was right in the same
     moment does not outlive them.
     """
-    telling = [(before, after) for before, after in changes if news(before, after)]
-    if not telling:
+    alike: defaultdict[tuple[RuntimeClass, str], list[tuple[Task, Task]]] = defaultdict(list)
+    for before, after in changes:
+        if news(before, after):
+            alike[after.runtime, after.foreman].append((before, after))
+    if not alike:
         return
-    workers = {(replica.worker, after.runtime) for _, after in telling for replica in after.replicas}
-    foremen = sorted({after.foreman for _, after in telling})
-    known = _Records.of(uow, uow.standings.locked(workers, foremen), now)
-    told: list[tuple[Lesson, str, Task]] = []
-    for before, after in telling:
-        trusts = {each.worker: known.trust(each.worker, after.runtime, after.foreman) for each in after.replicas}
-        told += [(lesson, worker, after) for worker, lesson in lessons(before, after, trusts)]
-    for lesson, worker, task in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
-        known.put(known.get(worker, task.runtime, task.foreman).taught(lesson, now))
+    workers = {kind: {each.worker for _, task in group for each in task.replicas} for kind, group in alike.items()}
+    named = {(worker, runtime) for (runtime, _), names in workers.items() for worker in names}
+    known = _Records.of(uow, uow.standings.locked(named, sorted({foreman for _, foreman in alike})), now)
+    told: list[tuple[Lesson, int, tuple[str, RuntimeClass, str]]] = []
+    for (runtime, foreman), group in alike.items():
+        trusts = {worker: known.trust(worker, runtime, foreman) for worker in workers[runtime, foreman]}
+        counts = Counter(lesson for before, after in group for lesson in lessons(before, after, trusts))
+        told += [(lesson, times, (worker, runtime, foreman)) for (worker, lesson), times in counts.items()]
+    for lesson, times, whose in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
+        known.put(known.get(*whose).taught(lesson, now, times=times))
     uow.standings.save(known.changed())
 
 

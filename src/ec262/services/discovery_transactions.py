@@ -50,6 +50,11 @@ class Transaction:
         account.check_active()
         return account
 
+    def locked(self, token: str) -> Account:
+        """Return the same, and let nobody else change the account. Raises NotAuthenticated, AccountFrozen."""
+        self.uow.accounts.lock(self.account(token).id)
+        return self.active(token)  # somebody may have changed it just before
+
     def store(self, changed: Collection[Task], transfers: Iterable[Transfer]) -> None:
         """Store tasks as they are now, and post the movements of credits that belong to it."""
         self.uow.tasks.save(changed)

@@ -8,10 +8,10 @@ import hmac
 import logging
 import re
 
-from ec262.domain.commands import ID_PATTERN
 from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
+from ec262.domain.shapes import ID_PATTERN
 from ec262.services.computer import Computer, Replica, WorkerPorts
 from ec262.services.patience import doubled, until_answered
 from ec262.services.worker_batches import WorkerBatches

@@ -145,3 +145,14 @@ def test_roles_at_a_service(tmp_path: Path) -> None:
         load_or_create_token(tmp_path, url, role)
     TokenFile(tmp_path, URL, "foreman").prepare()
     assert roles_with_tokens(tmp_path, URL) == ["foreman", "worker-11235"]
+
+
+def test_a_mistyped_token_is_told_and_opens_no_account(tmp_path: Path) -> None:
+    token = load_or_create_token(tmp_path, URL, "foreman")
+    (file,) = tmp_path.iterdir()
+    file.write_text(token.translate({ord(token[3]): "-" if token[3] != "-" else "_"}))
+    with pytest.raises(ConfigurationError, match="some of its characters are not") as told:
+        load_or_create_token(tmp_path, URL, "foreman")
+    assert token[8:] not in str(told.value)
+    file.write_text(token.partition(".")[0])  # as earlier releases made them
+    assert load_or_create_token(tmp_path, URL, "foreman") == token.partition(".")[0]

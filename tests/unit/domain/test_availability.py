@@ -36,6 +36,7 @@ def test_what_are_no_hours_is_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="are no hours") as caught:
         parse_hours(text)
     assert repr(text) in str(caught.value)
+    assert "1440" not in str(caught.value)
 
 
 def test_every_minute_is_in_the_hours_or_in_those_that_begin_when_they_end() -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from ec262.domain.account_commands import MAX_HISTORY, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
-    DIGEST_BYTES,
     MAX_BATCH,
     MAX_DEADLINE_S,
     MAX_ORDERS,
@@ -37,6 +36,7 @@ from ec262.domain.commands import (
     WorkerAddress,
 )
 from ec262.domain.runtime import PythonTag, RuntimeClass
+from ec262.domain.shapes import DIGEST_BYTES
 from ec262.domain.verification import MAX_REPLICAS
 
 TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.0", version="3.11")

@@ -11,7 +11,7 @@ from ec262.domain.availability import IdleRule
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
 from ec262.domain.pool import Tie
-from ec262.entrypoints.bootstrap import discovery_policy
+from ec262.entrypoints.bootstrap_discovery import discovery_policy
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.discovery_policy import Policy
 
@@ -139,3 +139,17 @@ def test_memory_is_an_amount(given: str | int, size: int) -> None:
 def test_memory_that_is_none_is_told(given: str | int) -> None:
     with pytest.raises(ConfigurationError, match="memory"):
         load_settings({"memory": given}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("EC262_DISCOVRY", "the environment has EC262_DISCOVRY, which is no setting: is EC262_DISCOVERY meant?"),
+        ("EC262_XYZZY_42", "the environment has EC262_XYZZY_42, which is no setting"),
+    ],
+)
+def test_variables_that_are_no_settings_are_told_without_their_value(
+    caplog: pytest.LogCaptureFixture, name: str, told: str
+) -> None:
+    load_settings({}, {name: "hunter2", "EC262_PORT": "1", "EC262X": "1"})
+    assert [record.getMessage() for record in caplog.records] == [told]

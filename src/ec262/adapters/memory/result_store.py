@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from ec262.domain.commands import ID_PATTERN
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import StoredResult
+from ec262.domain.shapes import ID_PATTERN
 
 
 class MemoryResultStore:

@@ -33,6 +33,9 @@ class MemoryAccounts:
         """Find an account by its id."""
         return self._accounts.rows.get(account)
 
+    def lock(self, account: str) -> None:
+        """Nothing to do: units of work exclude each other here."""
+
     def is_revoked(self, token_digest: bytes) -> bool:
         """Tell whether a token once opened an account, and does not any more."""
         return self._tokens.rows.get(token_digest.hex()) == ""
@@ -140,6 +143,15 @@ class MemoryStandings:
     def alarm(self) -> float:
         """Return the time of the last alarm, or 0."""
         return self._alarm.rows.get("", 0.0)
+
+    def forget(self, before: float) -> None:
+        """Drop old standings."""
+        for worker, known in list(self._table.rows.items()):
+            kept = {place: each for place, each in known.items() if each.as_of > before or each.alarmed_at is not None}
+            if len(kept) < len(known):
+                self._table.put(worker, kept)
+                lies = self._caught.rows.get(worker, {})
+                self._caught.put(worker, {kind: each for kind, each in lies.items() if (EVERYBODY, kind) in kept})
 
 
 class MemoryLedger:

@@ -37,6 +37,8 @@ class SqlAccounts:
         .where(_tokens.c.digest == bindparam("digest"), ~_tokens.c.revoked)
     )
     _GET = select(_accounts).where(_accounts.c.id == bindparam("id"))
+    # It does not stand in the way of rows that refer to the account, as those of tasks do.
+    _LOCK = select(_accounts.c.id).where(_accounts.c.id == bindparam("id")).with_for_update(key_share=True)
     _IS_REVOKED = select(_tokens.c.revoked).where(_tokens.c.digest == bindparam("digest"))
     _ADD, _ADD_TOKEN = insert(_accounts), insert(_tokens)
     _SAVE = (
@@ -59,6 +61,10 @@ class SqlAccounts:
     def get(self, account: str) -> Account | None:
         """Find an account by its id."""
         return _first(map(_account, self._statements.fetch(self._GET, {"id": account})))
+
+    def lock(self, account: str) -> None:
+        """Let nobody else lock the account until this unit of work ends."""
+        self._statements.fetch(self._LOCK, {"id": account})
 
     def is_revoked(self, token_digest: bytes) -> bool:
         """Tell whether a token once opened an account, and does not any more."""

@@ -11,7 +11,7 @@ from ec262.adapters.sql.dialects import POSTGRESQL, advisory_lock
 from ec262.adapters.sql.schema_2012 import clients
 from ec262.domain.errors import ConfigurationError
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Those in ``migrations``, oldest first. The embedded system makes a new database for each job, so that what is known
 here spares it Alembic: that is imported to upgrade a database, and only then."""
 

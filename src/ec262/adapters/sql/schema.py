@@ -176,8 +176,9 @@ tasks = Table(
     Column("audited", Boolean, nullable=False),
     Column("confidence", Double, nullable=False),
     Column("released", Boolean, nullable=False),
+    # What ``Task.escrow`` is: to count it anew would take the longer, the more tasks a foreman has had.
+    Column("escrow", BigInteger, nullable=False, server_default=text("0")),
     Index("tasks_due", "state", "deadline"),
-    Index("tasks_held", "foreman", "state"),
     CheckConstraint(
         f"(state IN ('{PROVISIONAL}', '{WON}', '{SETTLED}')) = (digest IS NOT NULL)",
         name="digest_of_win",
@@ -186,6 +187,9 @@ tasks = Table(
     CheckConstraint(f"NOT released OR state <> '{REFUNDED}'", name="refund_or_key"),
     **CLUSTERED,
 )
+HELD = text("escrow > 0")
+Index("tasks_held", tasks.c.foreman, tasks.c.escrow, sqlite_where=HELD, postgresql_where=HELD)
+
 replicas = Table(
     "replicas",
     metadata,
@@ -224,7 +228,7 @@ standings = Table(
     Column("recent", Double, nullable=False),
     Column("alarm", Double, nullable=False),
     Column("contributed", Double, nullable=False),
-    Column("as_of", Double, nullable=False),
+    Column("as_of", Double, nullable=False, index=True),
     Column("dissented", BigInteger, nullable=False),
     Column("missed", BigInteger, nullable=False),
     Column("audited", BigInteger, nullable=False),

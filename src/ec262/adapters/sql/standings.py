@@ -16,8 +16,12 @@ from ec262.domain.standing import EVERYBODY, Standing
 
 Values = dict[str, Any]
 
+FORGET_LIMIT = 1_000
+"""Most standings that one call forgets: others wait for it. What is left comes with the next call."""
+
 _standings = schema.standings
 _NAMES = [column.name for column in _standings.columns]
+_KEYS = [column.name for column in _standings.primary_key.columns]
 
 _FIND = select(_standings).where(one_of(_standings.c.worker, "workers"), one_of(_standings.c.foreman, "foremen"))
 _LOCK = _FIND.order_by(*_standings.primary_key.columns).with_for_update()
@@ -25,6 +29,14 @@ _MAKE = text(str(insert(_standings).compile()) + " ON CONFLICT DO NOTHING")
 _SAVE = upsert(_standings)
 _CAUGHT = select(_standings).where(_standings.c.caught_at >= bindparam("since"))
 _ALARM = select(func.max(_standings.c.alarmed_at)).where(schema.ALARMED)
+
+_OLD = (
+    select(*_standings.primary_key.columns)
+    .where(_standings.c.as_of <= bindparam("before"), _standings.c.alarmed_at.is_(None))
+    .limit(FORGET_LIMIT)
+    .with_for_update(skip_locked=True)
+)
+_FORGET = text("DELETE FROM standings WHERE worker = :worker AND runtime = :runtime AND foreman = :foreman")
 
 
 class SqlStandings:
@@ -61,6 +73,11 @@ class SqlStandings:
         """Return the time of the last alarm, or 0."""
         (last,) = self._statements.column(_ALARM)
         return float(last or 0.0)
+
+    def forget(self, before: float) -> None:
+        """Drop standings that are so old, but for those that raised an alarm."""
+        old = self._statements.fetch(_OLD, {"before": before})
+        self._statements.change_each(_FORGET, [dict(zip(_KEYS, row, strict=True)) for row in old])
 
 
 def _in_order(rows: Iterable[Values]) -> list[Values]:

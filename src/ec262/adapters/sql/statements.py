@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, RowMapping, TextClause
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ec262.adapters.sql.dialects import (
@@ -39,14 +40,17 @@ def translated() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        state = getattr(getattr(error, "orig", None), "sqlstate", None)  # SQLite's driver knows none
-        if state == UNIQUE_VIOLATION or state in IN_EACH_OTHERS_WAY:
-            raise DiscoveryUnavailable(
-                "somebody did the same, or stood in the way, just now: repeat the call"
-            ) from error
-        if isinstance(error, IntegrityError):
-            raise LedgerError("the database refuses a change that breaks its rules") from error
-        raise DiscoveryUnavailable("the database does not answer") from error
+        orig = getattr(error, "orig", None)
+        raise _translation(orig, breaks_rules=isinstance(error, IntegrityError)) from error
+
+
+def _translation(error: BaseException | None, *, breaks_rules: bool) -> DiscoveryUnavailable | LedgerError:
+    state = getattr(error, "sqlstate", None)  # SQLite's driver knows none
+    if state == UNIQUE_VIOLATION or state in IN_EACH_OTHERS_WAY:
+        return DiscoveryUnavailable("somebody did the same, or stood in the way, just now: repeat the call")
+    if breaks_rules:
+        return LedgerError("the database refuses a change that breaks its rules")
+    return DiscoveryUnavailable("the database does not answer")
 
 
 class Statements:
@@ -70,14 +74,17 @@ class Statements:
         with translated():
             self._connection.execute(statement, parameters)
 
-    # What is below takes the short way: a parameter may be a list of texts (``dialects.one_of``), rows are tuples of
-    # what the driver makes of the columns; SQLite's knows no truth values, but 0 and 1.
+    # What is below takes the short way, past SQLAlchemy to the driver, which for small statements takes a third of the
+    # time: a parameter may be a list of texts (``dialects.one_of``), rows are tuples of what the driver makes of the
+    # columns; SQLite's knows no truth values, but 0 and 1.
 
     def fetch(self, statement: ClauseElement, parameters: Values = NOTHING) -> Sequence[Any]:
         """Run a query and return its rows."""
         prepared = _prepared(statement, self._connection.dialect)
-        with translated():
-            return self._connection.exec_driver_sql(prepared.sql, self._arranged(prepared, parameters)).all()
+        with self._cursor() as cursor:
+            cursor.execute(prepared.sql, self._arranged(prepared, parameters))
+            rows: Sequence[Any] = cursor.fetchall()
+            return rows
 
     def column(self, statement: ClauseElement, parameters: Values = NOTHING) -> list[Any]:
         """Run a query and return the first column of its rows."""
@@ -86,21 +93,39 @@ class Statements:
     def change(self, statement: ClauseElement, parameters: Values) -> None:
         """Run a statement that changes something."""
         prepared = _prepared(statement, self._connection.dialect, tuple(parameters))
-        with translated():
-            self._connection.exec_driver_sql(prepared.sql, self._arranged(prepared, parameters))
+        with self._cursor() as cursor:
+            cursor.execute(prepared.sql, self._arranged(prepared, parameters))
 
     def change_each(self, statement: Insert | TextClause | RowChange, rows: Sequence[Values]) -> None:
         """Run a statement once for each row; they all have the same names, and no lists, in them."""
         if not rows:
             return
         names = tuple(rows[0])
-        with translated():
+        with self._cursor() as cursor:
             if is_postgresql(self._connection) and not isinstance(statement, TextClause):
                 bulk = _in_bulk(statement, names)
-                self._connection.exec_driver_sql(bulk.sql, bulk.arrange(rows))
+                cursor.execute(bulk.sql, bulk.arrange(rows))
             else:
                 prepared = _prepared(statement, self._connection.dialect, names)
-                self._connection.exec_driver_sql(prepared.sql, list(map(prepared.arrange, rows)))
+                cursor.executemany(prepared.sql, list(map(prepared.arrange, rows)))
+
+    @contextmanager
+    def _cursor(self) -> Iterator[DBAPICursor]:
+        """Yield a cursor of the driver's, in a transaction. Its errors are translated; a connection that broke is not
+        used again."""
+        if not self._connection.in_transaction():
+            with translated():
+                self._connection.begin()
+        driver, raw = self._connection.dialect.loaded_dbapi, self._connection.connection
+        cursor = raw.cursor()
+        try:
+            yield cursor
+        except driver.Error as error:
+            if self._connection.dialect.is_disconnect(error, raw.dbapi_connection, cursor):
+                self._connection.invalidate(error)
+            raise _translation(error, breaks_rules=isinstance(error, driver.IntegrityError)) from error
+        finally:
+            cursor.close()
 
     def _arranged(self, prepared: _Prepared, parameters: Values) -> tuple[Any, ...]:
         return prepared.arrange(

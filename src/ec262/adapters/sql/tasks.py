@@ -3,20 +3,20 @@ asks for tasks; of a task that was there before, only what has changed."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, literal_column, or_, select
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import RowChange, one_of
 from ec262.adapters.sql.known_tasks import KnownTasks
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.task_rows import (
-    CHANGING_REPLICA,
-    CHANGING_TASK,
     REPLICA_COLUMNS,
     TASK_COLUMNS,
+    Values,
     replica_changes,
     replica_values,
     task_changes,
@@ -69,14 +69,10 @@ _BUSY = (  # Replica.takes_slot, of open tasks
     )
     .group_by(_replicas.c.worker)
 )
-_HOLDINGS = (
-    select(func.count(_tasks.c.id.distinct()), func.count())
-    .join_from(_tasks, _replicas)
-    .where(_tasks.c.foreman == bindparam("foreman"), _tasks.c.state.in_(_RUNNING), ~_replicas.c.paid)
+_HOLDINGS = select(func.count(), func.coalesce(func.sum(_tasks.c.escrow), 0)).where(
+    _tasks.c.foreman == bindparam("foreman"), schema.HELD
 )
 _ADD_TASKS, _ADD_REPLICAS = insert(_tasks), insert(_replicas)
-_SAVE_TASKS = RowChange(table=_tasks, keys=("id",), values=CHANGING_TASK)
-_SAVE_REPLICAS = RowChange(table=_replicas, keys=("task", "worker"), values=CHANGING_REPLICA)
 
 
 class SqlTasks:
@@ -130,7 +126,7 @@ class SqlTasks:
         """Return what a foreman has under way."""
         self.flush()
         ((tasks, credits),) = self._statements.fetch(_HOLDINGS, {"foreman": foreman})
-        return Holdings(tasks=tasks, credits=credits)
+        return Holdings(tasks=tasks, credits=int(credits))  # PostgreSQL adds up to decimals
 
     def forget(self, now: float) -> None:
         """Drop the tasks to be forgotten whose deadline was applied, and with them their replicas."""
@@ -163,11 +159,19 @@ class SqlTasks:
         self._statements.change_each(_ADD_REPLICAS, [row for task in tasks for row in replica_values(task)])
 
     def _write_changes(self, changes: Sequence[tuple[Task, Task]]) -> None:
-        run = self._statements.change_each
-        run(_SAVE_TASKS, [row for before, after in changes for row in task_changes(before, after)])
-        run(_SAVE_REPLICAS, [row for before, after in changes for row in replica_changes(before, after)])
+        self._change(_tasks, ("id",), (row for before, after in changes for row in task_changes(before, after)))
+        replicas = (row for before, after in changes for row in replica_changes(before, after))
+        self._change(_replicas, ("task", "worker"), replicas)
         added = [row for before, after in changes for row in replica_values(after, since=len(before.replicas))]
-        run(_ADD_REPLICAS, added)
+        self._statements.change_each(_ADD_REPLICAS, added)
+
+    def _change(self, table: Table, keys: tuple[str, ...], rows: Iterable[Values]) -> None:
+        """Change rows that have their keys first: those in which the same has changed together."""
+        alike: defaultdict[tuple[str, ...], list[Values]] = defaultdict(list)
+        for row in rows:
+            alike[tuple(row)].append(row)
+        for names, group in alike.items():
+            self._statements.change_each(RowChange(table=table, keys=keys, values=names[len(keys) :]), group)
 
     def _lock(self, tasks: Collection[str]) -> list[Task]:
         unknown = self._unknown(tasks)

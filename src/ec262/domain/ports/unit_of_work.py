@@ -42,6 +42,11 @@ class AccountRepository(Protocol):
         """Find an account by its id."""
         ...
 
+    def lock(self, account: str) -> None:
+        """Let nobody else lock the account until this unit of work ends. What was read of it before may not be true any
+        more."""
+        ...
+
     def is_revoked(self, token_digest: bytes) -> bool:
         """Tell whether a token once opened an account, and does not any more."""
         ...
@@ -121,6 +126,11 @@ class StandingRepository(Protocol):
 
     def alarm(self) -> float:
         """Return the time of the last alarm (Unix seconds), or 0."""
+        ...
+
+    def forget(self, before: float) -> None:
+        """Drop standings as of that time (Unix seconds) or earlier, a limited number a call; those that raised an alarm
+        stay: the last alarm is known by them."""
         ...
 
 

@@ -1,0 +1,227 @@
+"""The composition root of the discovery service, its operator's command and the simulator; see ``bootstrap``.
+
+Imports are local here, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ec262.entrypoints.settings import Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from ec262.adapters.sql.unit_of_work import SqlDatabase
+    from ec262.domain.ports.clock import Clock, Entropy
+    from ec262.domain.ports.prober import Prober
+    from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+    from ec262.domain.simulation.population import Scenario
+    from ec262.entrypoints.metrics import Meter
+    from ec262.services.discovery import DiscoveryService
+    from ec262.services.discovery_2012 import Discovery2012
+    from ec262.services.discovery_admin import DiscoveryAdmin
+    from ec262.services.discovery_policy import Policy
+    from ec262.services.discovery_transactions import OnDecided
+    from ec262.services.simulation import SimulatedForeman
+
+
+def build_discovery_service(
+    *,
+    unit_of_work: UnitOfWorkFactory,
+    policy: Policy | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+    prober: Prober | None = None,
+    on_decided: OnDecided = lambda _tasks: None,
+) -> DiscoveryService:
+    """Build the discovery service over a storage."""
+    import time
+
+    from ec262.adapters.entropy import SystemEntropy
+    from ec262.adapters.prober import TlsProber
+    from ec262.services.discovery import DiscoveryService
+
+    return DiscoveryService(
+        unit_of_work=unit_of_work,
+        clock=clock or time.time,
+        entropy=entropy or SystemEntropy(),
+        prober=prober or TlsProber(),
+        policy=policy,
+        on_decided=on_decided,
+    )
+
+
+def discovery_policy(settings: Settings) -> Policy:
+    """Say what the settings make the operator's policy."""
+    from ec262.domain.pool import Tie
+    from ec262.services.discovery_policy import Policy
+
+    return Policy(
+        grant=settings.grant if isinstance(settings.grant, int) else 0,
+        invitations=settings.grant != "none",
+        retention_s=settings.retention,
+        max_open_tasks=settings.max_open_tasks,
+        max_escrow=settings.max_escrow,
+        audit_rate=settings.audit_rate,
+        apart=frozenset(map(Tie, settings.separate)),
+    )
+
+
+def open_database(settings: Settings, *, lasting: bool = True) -> SqlDatabase:
+    """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
+    failure. Raises ConfigurationError."""
+    from ec262.adapters.sql.unit_of_work import SqlDatabase
+
+    return SqlDatabase(database_url(settings), lasting=lasting)
+
+
+def database_url(settings: Settings) -> str:
+    """Return ``settings.database``, or a file in the user's own folder, which is made."""
+    import platformdirs
+
+    if settings.database is not None:
+        return settings.database
+    folder = Path(platformdirs.user_data_dir("ec262"))
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"sqlite:///{folder / 'discovery.sqlite'}"
+
+
+def build_discovery_admin(
+    *,
+    unit_of_work: UnitOfWorkFactory,
+    snapshot: UnitOfWorkFactory,
+    clock: Clock | None = None,
+    entropy: Entropy | None = None,
+) -> DiscoveryAdmin:
+    """Build what the operator does to a discovery service, directly over its storage."""
+    import time
+
+    from ec262.adapters.entropy import SystemEntropy
+    from ec262.services.discovery_admin import DiscoveryAdmin
+
+    return DiscoveryAdmin(
+        unit_of_work=unit_of_work,
+        snapshot=snapshot,
+        clock=clock or time.time,
+        entropy=entropy or SystemEntropy(),
+    )
+
+
+def build_discovery_app(
+    settings: Settings,
+    *,
+    accounts: Mapping[str, int] | None = None,
+    lasting: bool = True,
+    prober: Prober | None = None,
+    meter: Meter | None = None,
+) -> Starlette:
+    """Build the discovery service's application over ``settings.database``, see ``open_database`` for ``lasting``.
+
+    ``accounts`` (token to credits) are opened before anybody can ask. Raises ConfigurationError if the database cannot
+    be opened, LedgerError if its books do not balance.
+    """
+    import time
+
+    from ec262.entrypoints.client_address import ClientAddresses
+    from ec262.entrypoints.discovery_api import discovery_app
+    from ec262.entrypoints.discovery_bell import Bell
+    from ec262.entrypoints.metrics import Meter
+    from ec262.entrypoints.rates import rate_limits
+
+    meter = meter or Meter()
+    database = open_database(settings, lasting=lasting)
+    bell = Bell()
+    service = build_discovery_service(
+        unit_of_work=meter.metered(database.unit_of_work),
+        policy=discovery_policy(settings),
+        prober=prober,
+        on_decided=bell.ring,
+    )
+    service_2012 = build_discovery_2012(settings, database) if settings.api_2012 else None
+    try:
+        service.audit()
+        if service_2012 is not None:
+            service_2012.audit()
+        for token, credits in (accounts or {}).items():
+            service.accounts.open_with_grant(token, credits)
+    except BaseException:
+        database.close()
+        raise
+    client_address = ClientAddresses(settings.trusted_proxy)
+    limits = rate_limits(settings, time.monotonic)
+    app = discovery_app(
+        service,
+        bell,
+        on_shutdown=database.close,
+        check_storage=partial(_ping, database.unit_of_work),
+        client_address=client_address,
+        limits=limits,
+        meter=meter,
+        more_sweeps=[] if service_2012 is None else [service_2012.sweep],
+    )
+    if service_2012 is not None:
+        from ec262.entrypoints.discovery_2012 import app_2012, put_beside
+
+        put_beside(app, app_2012(service_2012, client_address=client_address, limits=limits, meter=meter))
+    return app
+
+
+def build_discovery_2012(
+    settings: Settings, database: SqlDatabase, *, clock: Clock | None = None, entropy: Entropy | None = None
+) -> Discovery2012:
+    """Build the service of the 2012 API over its tables in discovery's database."""
+    import time
+
+    from ec262.adapters.entropy import SystemEntropy
+    from ec262.adapters.sql.unit_of_work_2012 import Sql2012
+    from ec262.services.discovery_2012 import Discovery2012
+
+    return Discovery2012(
+        unit_of_work=Sql2012(database.engine).unit_of_work,
+        clock=clock or time.time,
+        entropy=entropy or SystemEntropy(),
+        constants=settings.constants_2012,
+    )
+
+
+def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: int) -> SimulatedForeman:
+    """Build a discovery service in memory with simulated workers around it, all chance from the seed."""
+    from random import Random
+
+    from ec262.adapters.memory.clock import ManualClock
+    from ec262.adapters.memory.entropy import SeededEntropy
+    from ec262.adapters.memory.prober import MemoryProber
+    from ec262.adapters.memory.unit_of_work import MemoryStore
+    from ec262.domain.simulation.population import Population
+    from ec262.services.discovery import DiscoveryService
+    from ec262.services.discovery_policy import Policy
+    from ec262.services.simulated_workers import SimulatedWorkers
+    from ec262.services.simulation import SimulatedForeman
+
+    clock, entropy = ManualClock(), SeededEntropy(seed)
+    discovery = DiscoveryService(
+        unit_of_work=MemoryStore().unit_of_work,
+        clock=clock,
+        entropy=entropy,
+        prober=MemoryProber(),
+        policy=Policy(retention_s=0.0, audit_rate=audit_rate),
+    )
+    dice = Random(seed)  # noqa: S311 - repeatable is the point
+    workers = SimulatedWorkers(
+        discovery=discovery,
+        clock=clock,
+        entropy=entropy,
+        dice=dice,
+        population=Population(scenario, dice, salt=seed),
+    )
+    return SimulatedForeman(discovery=discovery, workers=workers, entropy=entropy, rule=rule)
+
+
+def _ping(unit_of_work: UnitOfWorkFactory) -> None:
+    """Ask the storage for something small. Raises DiscoveryUnavailable."""
+    with unit_of_work() as uow:
+        uow.accounts.page(after="", limit=1)
