@@ -50,7 +50,7 @@ MUTANTS = (
     Mutant(
         rule="one proven lie resets credibility",
         file=STANDING,
-        old="                agreed=0.0,\n                recent=0.0,\n                dissented",
+        old="                agreed=0.0,\n                dissented",
         new="                dissented",
         tests=f"{OF_STANDING}::test_one_lie_resets_it",
     ),

@@ -21,6 +21,9 @@ from ec262.domain.verification import parse_rule
 EVERYBODY = ""
 """In the place of a foreman: the record that all foremen go by."""
 
+NO_ALARM = 0.0
+"""In the place of an alarm's time."""
+
 HALF_LIFE_S = 30 * 24 * 3600.0
 """After so long, what a worker did is worth half."""
 
@@ -34,7 +37,11 @@ SURE = 0.9
 """The confidence in a verdict from which it says something about those who took part."""
 
 ALARMING = 30.0
-"""A worker that was right so often and then lies raises an alarm: others may have waited for their time, too."""
+"""A worker that was right so often and then lies raises an alarm for the foreman whose task it was: others may have
+waited for their time, too. For that foreman alone, or accomplices could raise it for everybody (docs/adr/0065)."""
+
+ALARM_S = PROBATION_S
+"""So long does an alarm stand."""
 
 
 class Lesson(enum.Enum):
@@ -48,17 +55,19 @@ class Lesson(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds), ``recent`` of them since the alarm that
-    was the last one then, at ``alarm``. ``contributed`` is how many of a foreman's tasks went into the general record.
-    The others are plain counts, of the general record alone, as is ``caught_at``, the time of the last lie, and
-    ``alarmed_at``, that of the last one that raised an alarm."""
+    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds).
+
+    Of a foreman's record alone: ``contributed`` of its tasks went into the general record; in ``recent`` of its tasks,
+    wherever they count, the worker was right since the alarm that was the last one then, at ``alarm``; ``alarmed_at``
+    is the time of the last lie that raised an alarm. Of the general record alone: plain counts, and ``caught_at``, the
+    time of the last lie."""
 
     worker: str
     runtime: RuntimeClass
     foreman: str = EVERYBODY
     agreed: float = 0.0
     recent: float = 0.0
-    alarm: float = 0.0
+    alarm: float = NO_ALARM
     contributed: float = 0.0
     as_of: float = 0.0
     dissented: int = 0
@@ -104,8 +113,9 @@ class Record:
         )
 
     def aged(self, now: float, alarm: float) -> Record:
-        """Return it as it is now; what a foreman knew of a worker is void once it was caught lying, by whomever."""
-        general, own = self.general.aged(now, alarm), self.own
+        """Return it as it is now, given the foreman's last alarm; what a foreman knew of a worker is void once it was
+        caught lying, by whomever."""
+        general, own = self.general.aged(now, NO_ALARM), self.own
         if _is_void(general, own):
             own = attrs.evolve(own, agreed=0.0, recent=0.0, contributed=0.0)
         return Record(general=general, own=own.aged(now, alarm))
@@ -113,9 +123,8 @@ class Record:
     @property
     def trust(self) -> Trust:
         """How far this foreman may trust the worker, of an aged record."""
-        if not self.general.agreed and not self.own.agreed:
-            return NOTHING_KNOWN
-        return Trust(agreed=self.general.agreed + self.own.agreed, recent=self.general.recent + self.own.recent)
+        agreed = self.general.agreed + self.own.agreed
+        return Trust(agreed=agreed, recent=agreed if self.own.alarm == NO_ALARM else self.own.recent)
 
     def taught(self, lesson: Lesson, now: float) -> Record:
         """Return an aged record with a lesson added."""
@@ -131,11 +140,11 @@ class Record:
                 return self._caught(now)
 
     def _with_agreement(self) -> Record:
-        general, own = self.general, self.own
+        general, own = self.general, attrs.evolve(self.own, recent=self.own.recent + 1)
         if own.contributed < FOREMAN_CAP:
             own = attrs.evolve(own, contributed=own.contributed + 1)
-            return Record(general=attrs.evolve(general, agreed=general.agreed + 1, recent=general.recent + 1), own=own)
-        return Record(general=general, own=attrs.evolve(own, agreed=own.agreed + 1, recent=own.recent + 1))
+            return Record(general=attrs.evolve(general, agreed=general.agreed + 1), own=own)
+        return Record(general=general, own=attrs.evolve(own, agreed=own.agreed + 1))
 
     def _caught(self, now: float) -> Record:
         alarming = self.trust.agreed >= ALARMING
@@ -143,12 +152,16 @@ class Record:
             general=attrs.evolve(
                 self.general,
                 agreed=0.0,
-                recent=0.0,
                 dissented=self.general.dissented + 1,
                 caught_at=now,
-                alarmed_at=now if alarming else self.general.alarmed_at,
             ),
-            own=attrs.evolve(self.own, agreed=0.0, recent=0.0, contributed=0.0),
+            own=attrs.evolve(
+                self.own,
+                agreed=0.0,
+                recent=0.0,
+                contributed=0.0,
+                alarmed_at=now if alarming else self.own.alarmed_at,
+            ),
         )
 
 
@@ -199,12 +212,14 @@ def trust_now(general: Standing | None, own: Standing | None, now: float, alarm:
     """Return the trust of the aged record that these standings make: what drawing and commitments ask of everybody."""
     if own is not None and _is_void(general, own):
         own = None
-    parts = [(standing, standing.worth(now)) for standing in (general, own) if standing is not None]
-    agreed = sum(standing.agreed * worth for standing, worth in parts)
+    agreed = sum(standing.agreed * standing.worth(now) for standing in (general, own) if standing is not None)
     if not agreed:
         return NOTHING_KNOWN
-    recent = sum(standing.recent * worth for standing, worth in parts if standing.alarm == alarm)
-    return Trust(agreed=agreed, recent=recent)
+    if alarm == NO_ALARM:
+        return Trust(agreed=agreed, recent=agreed)
+    if own is None or own.alarm != alarm:
+        return Trust(agreed=agreed)
+    return Trust(agreed=agreed, recent=own.recent * own.worth(now))
 
 
 def _is_void(general: Standing | None, own: Standing) -> bool:

@@ -119,8 +119,9 @@ class StandingRepository(Protocol):
         """Return the general standings of those who were caught lying at that time or later."""
         ...
 
-    def alarm(self) -> float:
-        """Return the time of the last alarm (Unix seconds), or 0."""
+    def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
+        """Return the time of the last alarm of each of these foremen that had one at that time or later (Unix
+        seconds)."""
         ...
 
 
