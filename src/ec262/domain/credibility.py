@@ -58,7 +58,8 @@ def weight(group: Sequence[Trust]) -> float:
     """Return the logarithm of the odds that workers who say the same are right, at least."""
     agreed = sum(min(trust.agreed, MOST_AGREED) for trust in group)
     rate = max(LEAST_RATE, 1 / (agreed + 1))
-    caught = agreed * math.log1p(-rate) if agreed else 0.0
+    # Of what is so old that it is worth next to nothing, the rate is 1 in floating point.
+    caught = agreed * math.log1p(-rate) if rate < 1 else 0.0
     return -len(group) * math.log(ODDS) - math.log(rate) - caught
 
 

@@ -102,7 +102,7 @@ class Verdicts:
         return [*self.fetch(task, attempt, now), *self._purchases.buy_soon(now)]
 
     def check_claim(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
-        """Have another worker compute what one alone says the job's code fails in; if none can be added, buy it anew."""
+        """Have another worker compute what one alone says the code fails in; if none can be added, buy it anew."""
         if verdict.state is not TaskState.PROVISIONAL or len(attempt.bought.replicas) >= MAX_REPLICAS:
             return self._purchases.lose(task, attempt, f"one worker alone says: {attempt.claim}", now)
         if attempt.outstanding or task.step is Step.LACKING:
