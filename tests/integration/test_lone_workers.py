@@ -14,7 +14,7 @@ import pytest
 
 from ec262.adapters.runtime import runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.errors import InsufficientCredits, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import InsufficientCredits, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.standing import Standing
 from ec262.domain.verification import parse_rule
 from tests.adversaries import Denier, Exhausted, Liar
@@ -96,6 +96,14 @@ async def test_a_limit_that_all_hit_ends_the_job() -> None:
         let_be_known(system, system.staff)
         with pytest.raises(TaskLimitExceeded):
             await system.run(JOB, RULE)
+
+
+async def test_a_pool_that_is_too_small_is_told_at_once_and_what_to_do() -> None:
+    strict = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-4"), patience_s=0.5))
+    async with tcp_system(*[HONEST] * 4, credits=300) as system, asyncio.timeout(BOUND_S):
+        with pytest.raises(NoEligibleWorkers, match=r"needs 7 workers who agree .* 4 can be had: use error:0\.01"):
+            await system.run(JOB, strict)
+        assert (system.spent, system.service.audit()) == (0, 300)
 
 
 async def test_credits_that_run_out_in_the_middle_are_accounted_for() -> None:
