@@ -3,6 +3,7 @@ written down once more, plainly, as lists of what happened."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
@@ -12,7 +13,7 @@ from ec262.domain.commands import TaskState
 from ec262.domain.credibility import NOTHING_KNOWN, Trust, confidences
 from ec262.domain.ledger import SERVICE
 from ec262.domain.standing import ALARM_S, ALARMING, FOREMAN_CAP, HALF_LIFE_S, SURE
-from ec262.domain.verification import Ballot, parse_rule
+from ec262.domain.verification import Ballot, Finding, parse_rule
 
 RUNNING = {TaskState.OPEN, TaskState.PROVISIONAL, TaskState.WON}
 
@@ -36,7 +37,7 @@ class Memory:
     counts: Counter[str] = attrs.Factory(Counter)
 
     def sum(self, now: float, chosen: Iterable[Agreement]) -> float:
-        return sum(each.worth * 0.5 ** ((now - each.at) / HALF_LIFE_S) for each in chosen)
+        return math.fsum(each.worth * 0.5 ** ((now - each.at) / HALF_LIFE_S) for each in chosen)
 
     def general(self, now: float) -> float:
         return self.sum(now, (each for each in self.agreements if each.everybody))
@@ -132,7 +133,7 @@ class Model:
     def learn(self, jobs: Collection[Job], now: float) -> None:
         """Whether what won is right is judged by what was known before; lies come last."""
         agreed: list[tuple[Part, Job]] = []
-        lied: list[tuple[Part, Job, bool]] = []
+        lied: list[tuple[Part, Job]] = []
         for job in jobs:
             if job.state is not TaskState.WON:
                 continue
@@ -141,12 +142,12 @@ class Model:
                 continue
             for part in news:
                 if part.text != job.winner:
-                    lied.append((part, job, False))
+                    lied.append((part, job))
                 elif len(job.supporters) > 1:
                     agreed.append((part, job))
         for part, job in agreed:
             self.agree(part, job, now)
-        for part, job, _ in lied:
+        for part, job in lied:
             self.lie(part.worker, job.foreman, now)
 
     def certainty(self, job: Job, now: float) -> float:
@@ -209,8 +210,7 @@ class Model:
             for part in job.parts:
                 if job.weighs and self.caught_since(part):
                     part.trust = NOTHING_KNOWN
-            ballots = [Ballot(digest=(part.text or "").encode(), trust=part.trust) for part in job.ballots]
-            found = parse_rule(job.rule).find(ballots, outstanding=job.outstanding, audited=job.audited)
+            found = self.finding(job)
             if found.digest is None:
                 if job.state is TaskState.PROVISIONAL:
                     self.reopen(job)
@@ -219,6 +219,10 @@ class Model:
             job.winner, job.confidence = found.digest.decode(), found.confidence
         if job.state is TaskState.WON:
             self.pay(job, job.supporters)
+
+    def finding(self, job: Job) -> Finding:
+        ballots = [Ballot(digest=(part.text or "").encode(), trust=part.trust) for part in job.ballots]
+        return parse_rule(job.rule).find(ballots, outstanding=job.outstanding, audited=job.audited)
 
     def reopen(self, job: Job) -> None:
         job.state, job.winner, job.confidence = TaskState.OPEN, None, 0.0
