@@ -16,7 +16,6 @@ RESULTS = "src/ec262/domain/job_results.py"
 RUN = "src/ec262/domain/job_run.py"
 
 OF_CLAIMS = "tests/unit/domain/test_job_run_claims.py"
-MACHINE = "tests/property/test_standings_machine.py"
 OF_STANDING = "tests/unit/domain/test_standing.py"
 OF_SELECTION = "tests/unit/domain/test_selection.py"
 OF_RULES = "tests/unit/domain/test_verification.py"
@@ -89,10 +88,10 @@ MUTANTS = (
     ),
     Mutant(
         rule="an alarm is the foreman's alone in whose task it was raised",
-        file=STANDINGS,
-        old="return self._alarms.get(foreman, NO_ALARM)",
-        new="return max(self._alarms.values(), default=NO_ALARM)",
-        tests=MACHINE,
+        file=SQL,
+        old='since"), one_of(_standings.c.foreman, "foremen"))\n    .group_by',
+        new='since"))\n    .group_by',
+        tests=f"{STORED}::test_the_last_alarm_of_each_foreman_is_told",
     ),
     Mutant(
         rule="an alarm stands for thirty days",
