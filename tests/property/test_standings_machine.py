@@ -31,10 +31,12 @@ from ec262.domain.commands import (
 )
 from ec262.domain.credibility import alone_suffices
 from ec262.domain.ledger import MINT
+from ec262.domain.pool import Pool
 from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.domain.standing import ALARM_S, EVERYBODY, HALF_LIFE_S, NO_ALARM, Standing, trust_now
+from ec262.domain.standing import ALARM_S, EVERYBODY, HALF_LIFE_S, Standing
 from ec262.domain.verification import MAX_REPLICAS, parse_rule
 from ec262.services.discovery_policy import Policy
+from ec262.services.discovery_standings import company
 from tests.discovery_faults import Died, Faults
 from tests.discovery_town import FOREMAN, build_town, more_replicas, order, registration, runtime
 from tests.property.standings_model import Agreement, Job, Model, Part
@@ -289,21 +291,22 @@ class StandingsMachine(RuleBasedStateMachine):
     @invariant()
     def standings_are_what_settled_tasks_have_shown(self) -> None:
         with self.stored() as uow:
-            found = uow.standings.find(list(self.town.tokens), list(self.accounts.values()))
-            alarms = uow.standings.alarms(list(self.accounts.values()), self.now - ALARM_S)
-        known = {(each.worker, each.foreman): each for each in found}
+            known = {each.worker: each for each in uow.standings.find(list(self.town.tokens), [])}
+            pool, weighing = Pool(members=tuple(uow.pool.alive(self.now)), busy={}), parse_rule("error:0.1")
+            trusts = {
+                account: company(uow, pool, weighing, foreman=account, now=self.now).trusts
+                for account in self.accounts.values()
+            }
         for worker in self.town.tokens:
             memory = self.model.memory(worker)
-            general = known.get((worker, EVERYBODY), Standing(worker=worker, runtime=runtime()))
+            general = known.get(worker, Standing(worker=worker, runtime=runtime()))
             assert general.agreed * general.worth(self.now) == pytest.approx(memory.general(self.now))
             assert general.caught_at == memory.caught_at
             counts = (general.dissented, general.missed, general.audited)
             assert counts == tuple(memory.counts[name] for name in ("dissented", "missed", "audited"))
-            for account in self.accounts.values():
-                own = known.get((worker, account))
-                trust = trust_now(general, own, self.now, alarms.get(account, NO_ALARM))
+            for account, trusted in trusts.items():
                 expected = self.model.trust(worker, account, self.now)
-                assert attrs.astuple(trust) == pytest.approx(attrs.astuple(expected))
+                assert attrs.astuple(trusted[worker]) == pytest.approx(attrs.astuple(expected))
 
     def teardown(self) -> None:
         if hasattr(self, "town"):
