@@ -16,7 +16,7 @@ from ec262.domain.commands import CommitResults, Committed
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
-from ec262.domain.outcome import Pairs, encode_outcome
+from ec262.domain.outcome import Failure, Pairs, encode_outcome
 from ec262.domain.ports.transport import Connection, Endpoint, Handler
 from ec262.domain.wire import encode
 
@@ -31,6 +31,14 @@ class Liar(UnconfinedSandbox):
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         return Computed(outcome=encode_outcome(Pairs(pairs=((self._lie, 1),))), log=b"")
+
+
+class Denier(UnconfinedSandbox):
+    """Claims that the job's own code failed."""
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        failure = Failure(function="mapper", exception="ZeroDivisionError", row="1", frames=(("divide", 7),))
+        return Computed(outcome=encode_outcome(failure), log=b"")
 
 
 class Crasher(UnconfinedSandbox):

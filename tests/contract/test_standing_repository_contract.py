@@ -21,8 +21,8 @@ def standing(worker: str, **known: Any) -> Standing:
     return attrs.evolve(Standing(worker=worker, runtime=RUNTIME), **known)
 
 
-GENERAL = standing("work1", agreed=12.3, recent=0.1, alarm=7.5, as_of=1e9 + 0.25, dissented=2, missed=3, audited=4)
-OWN = standing("work1", foreman="boss1", agreed=1 / 3, contributed=20.0, as_of=1e9)
+GENERAL = standing("work1", agreed=12.3, as_of=1e9 + 0.25, dissented=2, missed=3, audited=4)
+OWN = standing("work1", foreman="boss1", agreed=1 / 3, recent=0.1, alarm=7.5, contributed=20.0, as_of=1e9)
 
 
 def test_what_is_known_is_kept_as_it_is(unit_of_work: UnitOfWorkFactory) -> None:
@@ -41,11 +41,11 @@ def test_what_was_not_committed_was_never_known(unit_of_work: UnitOfWorkFactory)
     with unit_of_work() as uow:
         uow.standings.save([GENERAL])
         uow.commit()
-        uow.standings.save([attrs.evolve(GENERAL, agreed=99.0, caught_at=5.0, alarmed_at=5.0), OWN])
+        uow.standings.save([attrs.evolve(GENERAL, agreed=99.0, caught_at=5.0), attrs.evolve(OWN, alarmed_at=5.0)])
     with unit_of_work() as uow:
         assert uow.standings.find(["work1"], ["boss1"]) == [GENERAL]
         assert uow.standings.caught_since(0) == []
-        assert uow.standings.alarm() == 0.0
+        assert uow.standings.alarms(["boss1"], 0.0) == {}
 
 
 def test_other_foremens_knowledge_is_not_told(unit_of_work: UnitOfWorkFactory) -> None:
@@ -83,19 +83,25 @@ def test_the_caught_are_found_by_when_it_was(unit_of_work: UnitOfWorkFactory) ->
         assert uow.standings.caught_since(7.5) == []
 
 
-def test_the_last_alarm_is_told(unit_of_work: UnitOfWorkFactory) -> None:
+def test_the_last_alarm_of_each_foreman_is_told(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
-        assert uow.standings.alarm() == 0.0
-        uow.standings.save([standing("work1", alarmed_at=9.0), standing("work2", alarmed_at=8.0), standing("work3")])
+        assert uow.standings.alarms(["boss1", "boss2"], 0.0) == {}
+        for worker, foreman, at in (("work1", "boss1", 9.0), ("work2", "boss1", 8.0), ("work1", "boss2", 7.0)):
+            uow.standings.save([standing(worker, foreman=foreman, alarmed_at=at)])
+        uow.standings.save([standing("work3"), standing("work3", foreman="boss3")])
         uow.commit()
-        assert uow.standings.alarm() == 9.0
+    with unit_of_work() as uow:
+        assert uow.standings.alarms(["boss1", "boss2", "boss3", "boss4"], 0.0) == {"boss1": 9.0, "boss2": 7.0}
+        assert uow.standings.alarms(["boss1", "boss2"], 9.0) == {"boss1": 9.0}
+        assert uow.standings.alarms(["boss2"], 7.0) == {"boss2": 7.0}
+        assert uow.standings.alarms([], 0.0) == {}
 
 
-def test_old_standings_are_forgotten_but_for_alarms(unit_of_work: UnitOfWorkFactory) -> None:
+def test_old_standings_are_forgotten(unit_of_work: UnitOfWorkFactory) -> None:
     kept = [
         standing("work1", as_of=10.5),
         attrs.evolve(OWN, as_of=11.0),
-        standing("work2", as_of=1.0, caught_at=1.0, alarmed_at=1.0),
+        standing("work2", as_of=11.0, caught_at=1.0),
     ]
     old = [standing("work3", as_of=10.0, caught_at=3.0), standing("work3", foreman="boss1", as_of=2.0)]
     with unit_of_work() as uow:
@@ -108,7 +114,6 @@ def test_old_standings_are_forgotten_but_for_alarms(unit_of_work: UnitOfWorkFact
         found = uow.standings.find(["work1", "work2", "work3"], ["boss1"])
         assert sorted(found, key=str) == sorted(kept, key=str)
         assert [each.worker for each in uow.standings.caught_since(0)] == ["work2"]
-        assert uow.standings.alarm() == 1.0
 
 
 def test_nothing_is_locked_for_nobody(unit_of_work: UnitOfWorkFactory) -> None:

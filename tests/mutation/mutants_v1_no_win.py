@@ -43,17 +43,17 @@ MUTANTS = (
         tests=f"{WITHOUT_WIN}::test_nothing_is_added_to_a_task_that_is_not_open",
     ),
     Mutant(
-        rule="there is room for replicas in open tasks alone",
+        rule="there is room for replicas as long as nothing is won for good",
         file=TASKS,
-        old="    return task.state is TaskState.OPEN and not task.is_due(now) and fits",
+        old="    return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits",
         new="    return not task.is_due(now) and fits",
         tests=f"{ADDING}::test_nothing_is_added_after_a_win_a_dispute_or_a_deadline_or_for_others",
     ),
     Mutant(
         rule="replicas are added before the deadline",
         file=TASKS,
-        old="    return task.state is TaskState.OPEN and not task.is_due(now) and fits",
-        new="    return task.state is TaskState.OPEN and fits",
+        old="    return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits",
+        new="    return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and fits",
         tests=f"{WITHOUT_WIN}::test_there_is_room_in_open_tasks_before_their_deadline",
     ),
     Mutant(

@@ -12,6 +12,10 @@ STANDINGS = "src/ec262/services/discovery_standings.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 SQL = "src/ec262/adapters/sql/standings.py"
 
+RESULTS = "src/ec262/domain/job_results.py"
+RUN = "src/ec262/domain/job_run.py"
+
+OF_CLAIMS = "tests/unit/domain/test_job_run_claims.py"
 OF_STANDING = "tests/unit/domain/test_standing.py"
 OF_SELECTION = "tests/unit/domain/test_selection.py"
 OF_RULES = "tests/unit/domain/test_verification.py"
@@ -50,7 +54,7 @@ MUTANTS = (
     Mutant(
         rule="one proven lie resets credibility",
         file=STANDING,
-        old="                agreed=0.0,\n                recent=0.0,\n                dissented",
+        old="                agreed=0.0,\n                dissented",
         new="                dissented",
         tests=f"{OF_STANDING}::test_one_lie_resets_it",
     ),
@@ -81,6 +85,34 @@ MUTANTS = (
         old="alarmed_at=now if alarming else",
         new="alarmed_at=now if False else",
         tests=f"{OF_STANDING}::test_the_lie_of_one_that_was_known_well_raises_an_alarm",
+    ),
+    Mutant(
+        rule="an alarm is the foreman's alone in whose task it was raised",
+        file=SQL,
+        old='since"), one_of(_standings.c.foreman, "foremen"))\n    .group_by',
+        new='since"))\n    .group_by',
+        tests=f"{STORED}::test_the_last_alarm_of_each_foreman_is_told",
+    ),
+    Mutant(
+        rule="an alarm stands for thirty days",
+        file=STANDINGS,
+        old="uow.standings.alarms(foremen, now - ALARM_S)",
+        new="uow.standings.alarms(foremen, 0.0)",
+        tests=f"{SERVICE}::test_an_alarm_is_the_foremans_whose_task_it_was_and_ends",
+    ),
+    Mutant(
+        rule="one worker's word that the code failed ends no job",
+        file=RESULTS,
+        old="len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust",
+        new="True",
+        tests=f"{OF_CLAIMS}::test_one_workers_word_that_the_code_failed_is_checked_by_another",
+    ),
+    Mutant(
+        rule="some who say that a limit was hit end no job of which others may know better",
+        file=RUN,
+        old="not attempt.committed and not attempt.outstanding and 2 * equal > replicas",
+        new="2 * equal > replicas",
+        tests=f"{OF_CLAIMS}::test_a_limit_that_some_say_was_hit_ends_no_job_as_long_as_others_may_know_better",
     ),
     Mutant(
         rule="two whom nobody knows prove no lie",

@@ -64,7 +64,8 @@ def weight(group: Sequence[Trust]) -> float:
 def _weight(count: int, agreed: float) -> float:
     """Return the weight of so many; it is asked for again and again for the same who take part in a batch."""
     rate = max(LEAST_RATE, 1 / (agreed + 1))
-    caught = agreed * math.log1p(-rate) if agreed else 0.0
+    # Of what is so old that it is worth next to nothing, the rate is 1 in floating point.
+    caught = agreed * math.log1p(-rate) if rate < 1 else 0.0
     return -count * math.log(ODDS) - math.log(rate) - caught
 
 

@@ -107,7 +107,8 @@ class UserCodeFailed(JobError):
 
     ``exception`` is the qualified type name, ``row`` the key of the row as text (None when the failure was not in a
     row, as at loading), ``frames`` the job's own frames, outermost first, as (function, line), ``report`` the
-    traceback as text (not covered by the digest: it varies between honest machines).
+    traceback as text (not covered by the digest: it varies between honest machines). ``confirmed`` is False where one
+    worker says so whom nobody could be had to contradict.
     """
 
     def __init__(
@@ -118,14 +119,28 @@ class UserCodeFailed(JobError):
         row: str | None,
         frames: tuple[tuple[str, int], ...],
         report: str,
+        confirmed: bool = True,
     ) -> None:
         where = f" at the row with key {row}" if row is not None else ""
-        super().__init__(f"the {function} raised {exception}{where}")
+        doubt = "" if confirmed else " (says one worker, and nobody else could be had to confirm it)"
+        super().__init__(f"the {function} raised {exception}{where}{doubt}")
         self.function = function
         self.exception = exception
         self.row = row
         self.frames = frames
         self.report = report
+        self.confirmed = confirmed
+
+    def unconfirmed(self) -> UserCodeFailed:
+        """Return the same, as the word of one worker."""
+        return UserCodeFailed(
+            function=self.function,
+            exception=self.exception,
+            row=self.row,
+            frames=self.frames,
+            report=self.report,
+            confirmed=False,
+        )
 
 
 class TaskLimitExceeded(JobError):

@@ -10,7 +10,7 @@ import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
 from ec262.domain.diagnosis import Diagnosis
-from ec262.domain.errors import Ec262Error
+from ec262.domain.errors import Ec262Error, UserCodeFailed
 from ec262.domain.job import TaskName
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -124,10 +124,12 @@ class Diagnosed:
 
 
 @attrs.frozen(kw_only=True)
-class JobFailed:
-    """The job cannot go on, as when its own code failed in a verified result."""
+class CodeFailed:
+    """What won says that the job's own code failed."""
 
-    error: Ec262Error
+    now: float
+    task: str
+    error: UserCodeFailed
 
 
 @attrs.frozen(kw_only=True)
@@ -149,7 +151,7 @@ Event = (
     | Delivered
     | Undelivered
     | Diagnosed
-    | JobFailed
+    | CodeFailed
     | TimerRang
 )
 

@@ -169,7 +169,9 @@ class Purchases:
             why = "for a task that has to be bought again" if again else "to go on"
             if extending:
                 why = "for more workers, where those asked differ or gave no result"
-            return [Fail(error=InsufficientCredits(have=event.have, need=event.need, why=why))]
+            claims = (state.tasks[name].current.claim for name in event.asked if extending)
+            poor = InsufficientCredits(have=event.have, need=event.need, why=why)
+            return [Fail(error=next(filter(None, claims), poor))]
         (state.replicas_retry if extending else state.tasks_retry).at = min(self._refunds)
         return state.wake(event.now)
 
@@ -209,9 +211,11 @@ class Purchases:
             self._refunds.append(attempt.deadline + self._state.policy.grace_s)
         task.give_up(why)
         self._state.ripe.pop(attempt.bought.task, None)
+        if attempt.claim is not None and why == NOBODY_TO_ADD:
+            again = False
         if task.purchases >= self._state.policy.attempts or not again:
             hint = self._hint() if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
-            error: Ec262Error = TaskAbandoned(
+            error: Ec262Error = attempt.claim or TaskAbandoned(
                 task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
             )
             return [Fail(error=error)]

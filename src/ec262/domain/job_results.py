@@ -6,7 +6,17 @@ from itertools import islice
 
 from ec262.domain.commands import MAX_BATCH, TaskState
 from ec262.domain.job import Phase
-from ec262.domain.job_events import Accept, Accepted, Delivered, Finish, Instruction, StartReduce, Undelivered
+from ec262.domain.job_events import (
+    Accept,
+    Accepted,
+    CodeFailed,
+    Delivered,
+    Fail,
+    Finish,
+    Instruction,
+    StartReduce,
+    Undelivered,
+)
 from ec262.domain.job_state import JobState, accept_by
 from ec262.domain.job_task import DELIVERED, RunningTask, Step
 from ec262.domain.job_verdicts import Verdicts
@@ -22,13 +32,15 @@ class Results:
         self._state = state
         self._verdicts = verdicts
 
-    def handle(self, event: Accepted | Delivered | Undelivered) -> list[Instruction]:
+    def handle(self, event: Accepted | CodeFailed | Delivered | Undelivered) -> list[Instruction]:
         """Take in what became of a win."""
         match event:
             case Delivered():
                 return self._on_delivered(event)
             case Undelivered():
                 return self._on_undelivered(event)
+            case CodeFailed():
+                return self._on_code_failed(event)
             case Accepted():
                 return self._on_accepted(event)
 
@@ -49,6 +61,18 @@ class Results:
         attempt.ended[event.worker] = f"won, but did not deliver: {event.reason}"
         self._state.avoid[event.worker] = None
         return self._verdicts.fetch(task, attempt, event.now)
+
+    def _on_code_failed(self, event: CodeFailed) -> list[Instruction]:
+        """End the job; where one worker alone says so, another has to say so, too: an end is never opened again."""
+        current = self._state.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        task, attempt = current
+        if attempt.verdict is None or len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust:
+            return [Fail(error=event.error)]
+        attempt.claim = event.error.unconfirmed()
+        self._state.tasks.move(task, "claimed")
+        return self._verdicts.check_claim(task, attempt, attempt.verdict, event.now)
 
     def _on_accepted(self, event: Accepted) -> list[Instruction]:
         """Be done with what won; go on with what was opened again, or is won by something else by now."""

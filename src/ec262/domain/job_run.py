@@ -14,13 +14,13 @@ from ec262.domain.job_events import (
     Accepted,
     Added,
     Bought,
+    CodeFailed,
     Delivered,
     Diagnosed,
     Event,
     Fail,
     Finish,
     Instruction,
-    JobFailed,
     Judged,
     PhasePlanned,
     ReplicaCommitted,
@@ -74,8 +74,6 @@ class JobRun:
         match event:
             case PhasePlanned():
                 return self._closed(self._on_planned(event))
-            case JobFailed():
-                return self._closed([Fail(error=event.error)])
             case Bought() | Added() | TooPoor():
                 instructions = self._purchases.handle(event)
             case ReplicaCommitted():
@@ -84,7 +82,7 @@ class JobRun:
                 instructions = self._on_ended(event)
             case Judged():
                 instructions = self._verdicts.on_judged(event)
-            case Accepted() | Delivered() | Undelivered():
+            case Accepted() | CodeFailed() | Delivered() | Undelivered():
                 instructions = self._results.handle(event)
             case Diagnosed():
                 instructions = self._disputes.on_diagnosed(event)
@@ -144,8 +142,14 @@ class JobRun:
 
 
 def _common_limit(attempt: Attempt) -> tuple[str, str] | None:
-    """Return (limit, detail) if so many replicas hit one limit that they would have won with equal results."""
+    """Return (limit, detail) if so many replicas hit one limit that they would have won with equal results. Where that
+    depends on who they are, which discovery alone knows, it is most of all that there are, and none of the others may
+    know better."""
+    replicas = len(attempt.bought.replicas)
     for limit, detail in attempt.limits.values():
-        if attempt.rule.enough(sum(other == limit for other, _ in attempt.limits.values())):
+        equal = sum(other == limit for other, _ in attempt.limits.values())
+        sure = not attempt.rule.weighs_trust
+        agreed = not attempt.committed and not attempt.outstanding and 2 * equal > replicas
+        if attempt.rule.enough(equal) and (sure or agreed):
             return limit, detail
     return None

@@ -13,8 +13,9 @@
        +--lost-- (from RUNNING, LACKING, FETCHING, and DISPUTING, to which RUNNING and LACKING go by "dispute")
 
 A task that lacks workers can be won as one that runs can: somebody who was given up may commit after all. One that was
-decided by one worker's word waits, with its result, until its win is accepted, and runs again if it is not. Whatever is
-not in the table is an error of the caller.
+decided by one worker's word waits, with its result, until its win is accepted, and runs again if it is not; it runs
+again at once, from FETCHING by "claimed", if that word is that the job's own code failed. Whatever is not in the table
+is an error of the caller.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Collection, Iterable, Iterator
 import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict
+from ec262.domain.errors import UserCodeFailed
 from ec262.domain.job import TaskName
 from ec262.domain.verification import VerificationRule
 
@@ -69,6 +71,7 @@ TRANSITIONS: dict[tuple[Step, str], Step] = {
     (Step.FETCHING, "lost"): Step.WANTED,
     (Step.FETCHING, "delivered"): Step.DONE,
     (Step.FETCHING, "delivered alone"): Step.PROVISIONAL,
+    (Step.FETCHING, "claimed"): Step.RUNNING,
     (Step.PROVISIONAL, "accept"): Step.ACCEPTING,
     (Step.ACCEPTING, "accepted"): Step.DONE,
     (Step.ACCEPTING, "reopened"): Step.RUNNING,
@@ -79,7 +82,8 @@ TRANSITIONS: dict[tuple[Step, str], Step] = {
 class Attempt:
     """One purchase of a task, under a rule, with the workers added to it: what each has come to so far.
 
-    ``lacking`` is how many more are wanted now. ``why_lost`` is empty unless it was given up.
+    ``lacking`` is how many more are wanted now. ``claim`` is the failure of the job's code that one worker alone tells
+    of. ``why_lost`` is empty unless it was given up.
     """
 
     rule: VerificationRule
@@ -87,6 +91,7 @@ class Attempt:
     deadline: float
     additions: int = 0
     lacking: int = 0
+    claim: UserCodeFailed | None = None
     why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
     ended: dict[str, str] = attrs.Factory(dict)

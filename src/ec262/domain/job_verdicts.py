@@ -78,6 +78,8 @@ class Verdicts:
         """Do what a verdict on a task that runs, or lacks workers, calls for."""
         if verdict is None:
             return self._purchases.lose(task, attempt, "discovery has forgotten it", now)
+        if verdict.state is TaskState.PROVISIONAL and attempt.claim is not None:
+            return self.check_claim(task, attempt, verdict, now)
         if verdict.state in WINS:
             return self._win(task, attempt, verdict, now)
         if verdict.state in {TaskState.REFUNDED, TaskState.LAPSED} or now >= attempt.deadline:
@@ -98,6 +100,16 @@ class Verdicts:
         attempt.untried = sorted(winners, key=self._state.avoid.__contains__)
         # The committed replicas have freed their slots: what is still wanted may fit now.
         return [*self.fetch(task, attempt, now), *self._purchases.buy_soon(now)]
+
+    def check_claim(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
+        """Have another worker compute what one alone says the code fails in; if none can be added, buy it anew."""
+        if verdict.state is not TaskState.PROVISIONAL or len(attempt.bought.replicas) >= MAX_REPLICAS:
+            return self._purchases.lose(task, attempt, f"one worker alone says: {attempt.claim}", now)
+        if attempt.outstanding or task.step is Step.LACKING:
+            return []
+        attempt.lacking = 1
+        self._state.tasks.move(task, "lack")
+        return self._purchases.buy_soon(now)
 
     def fetch(self, task: RunningTask, attempt: Attempt, now: float) -> list[Instruction]:
         """Ask the next winner for the result."""

@@ -22,6 +22,9 @@ from ec262.domain.verification import parse_rule
 EVERYBODY = ""
 """In the place of a foreman: the record that all foremen go by."""
 
+NO_ALARM = 0.0
+"""In the place of an alarm's time."""
+
 HALF_LIFE_S = 30 * 24 * 3600.0
 """After so long, what a worker did is worth half."""
 
@@ -38,7 +41,11 @@ SURE = 0.9
 """The confidence in a verdict from which it says something about those who took part."""
 
 ALARMING = 30.0
-"""A worker that was right so often and then lies raises an alarm: others may have waited for their time, too."""
+"""A worker that was right so often and then lies raises an alarm for the foreman whose task it was: others may have
+waited for their time, too. For that foreman alone, or accomplices could raise it for everybody (docs/adr/0065)."""
+
+ALARM_S = PROBATION_S
+"""So long does an alarm stand."""
 
 
 class Lesson(enum.Enum):
@@ -52,17 +59,19 @@ class Lesson(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds), ``recent`` of them since the alarm that
-    was the last one then, at ``alarm``. ``contributed`` is how many of a foreman's tasks went into the general record.
-    The others are plain counts, of the general record alone, as is ``caught_at``, the time of the last lie, and
-    ``alarmed_at``, that of the last one that raised an alarm."""
+    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds).
+
+    Of a foreman's record alone: ``contributed`` of its tasks went into the general record; in ``recent`` of its tasks,
+    wherever they count, the worker was right since the alarm that was the last one then, at ``alarm``; ``alarmed_at``
+    is the time of the last lie that raised an alarm. Of the general record alone: plain counts, and ``caught_at``, the
+    time of the last lie."""
 
     worker: str
     runtime: RuntimeClass
     foreman: str = EVERYBODY
     agreed: float = 0.0
     recent: float = 0.0
-    alarm: float = 0.0
+    alarm: float = NO_ALARM
     contributed: float = 0.0
     as_of: float = 0.0
     dissented: int = 0
@@ -108,8 +117,9 @@ class Record:
         )
 
     def aged(self, now: float, alarm: float) -> Record:
-        """Return it as it is now; what a foreman knew of a worker is void once it was caught lying, by whomever."""
-        general, own = self.general.aged(now, alarm), self.own
+        """Return it as it is now, given the foreman's last alarm; what a foreman knew of a worker is void once it was
+        caught lying, by whomever."""
+        general, own = self.general.aged(now, NO_ALARM), self.own
         if _is_void(general, own):
             own = attrs.evolve(own, agreed=0.0, recent=0.0, contributed=0.0)
         return Record(general=general, own=own.aged(now, alarm))
@@ -117,9 +127,8 @@ class Record:
     @property
     def trust(self) -> Trust:
         """How far this foreman may trust the worker, of an aged record."""
-        if not self.general.agreed and not self.own.agreed:
-            return NOTHING_KNOWN
-        return Trust(agreed=self.general.agreed + self.own.agreed, recent=self.general.recent + self.own.recent)
+        agreed = self.general.agreed + self.own.agreed
+        return Trust(agreed=agreed, recent=agreed if self.own.alarm == NO_ALARM else self.own.recent)
 
     def taught(self, lesson: Lesson, now: float, *, times: int = 1) -> Record:
         """Return an aged record with a lesson added, once for each task that showed it."""
@@ -137,14 +146,13 @@ class Record:
     def _with_agreements(self, times: int) -> Record:
         general, own = self.general, self.own
         public = min(times, max(0, math.ceil(FOREMAN_CAP - own.contributed)))
-        private = times - public
         return Record(
-            general=attrs.evolve(general, agreed=general.agreed + public, recent=general.recent + public),
+            general=attrs.evolve(general, agreed=general.agreed + public),
             own=attrs.evolve(
                 own,
                 contributed=own.contributed + public,
-                agreed=own.agreed + private,
-                recent=own.recent + private,
+                agreed=own.agreed + times - public,
+                recent=own.recent + times,
             ),
         )
 
@@ -154,12 +162,16 @@ class Record:
             general=attrs.evolve(
                 self.general,
                 agreed=0.0,
-                recent=0.0,
                 dissented=self.general.dissented + times,
                 caught_at=now,
-                alarmed_at=now if alarming else self.general.alarmed_at,
             ),
-            own=attrs.evolve(self.own, agreed=0.0, recent=0.0, contributed=0.0),
+            own=attrs.evolve(
+                self.own,
+                agreed=0.0,
+                recent=0.0,
+                contributed=0.0,
+                alarmed_at=now if alarming else self.own.alarmed_at,
+            ),
         )
 
 
@@ -210,13 +222,17 @@ def trust_now(general: Standing | None, own: Standing | None, now: float, alarm:
     """Return the trust of the aged record that these standings make: what drawing and commitments ask of everybody."""
     if own is not None and _is_void(general, own):
         own = None
-    agreed = recent = 0.0
+    agreed = 0.0
     for standing in (general, own):
         if standing is not None and standing.agreed:
-            worth = standing.worth(now)
-            agreed += standing.agreed * worth
-            recent += standing.recent * worth if standing.alarm == alarm else 0.0
-    return Trust(agreed=agreed, recent=recent) if agreed else NOTHING_KNOWN
+            agreed += standing.agreed * standing.worth(now)
+    if not agreed:
+        return NOTHING_KNOWN
+    if alarm == NO_ALARM:
+        return Trust(agreed=agreed, recent=agreed)
+    if own is None or own.alarm != alarm:
+        return Trust(agreed=agreed)
+    return Trust(agreed=agreed, recent=own.recent * own.worth(now))
 
 
 def _is_void(general: Standing | None, own: Standing) -> bool:

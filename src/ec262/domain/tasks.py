@@ -56,6 +56,7 @@ _NEXT = {
     (TaskState.PROVISIONAL, Event.COMMITMENT): TaskState.PROVISIONAL,
     (TaskState.PROVISIONAL, Event.SURRENDER): TaskState.PROVISIONAL,
     (TaskState.PROVISIONAL, Event.WIN): TaskState.WON,
+    (TaskState.PROVISIONAL, Event.REPLICAS): TaskState.PROVISIONAL,
     (TaskState.PROVISIONAL, Event.ACCEPTANCE): TaskState.WON,
     (TaskState.PROVISIONAL, Event.DOUBT): TaskState.OPEN,
     (TaskState.PROVISIONAL, Event.DEADLINE): TaskState.SETTLED,
@@ -205,9 +206,10 @@ def purchase_transfer(task: Task, *, purchase: str, at: float) -> Transfer:
 
 
 def room_for(task: Task, *, replicas: int, now: float) -> bool:
-    """Tell whether so many replicas may be added: only to an open task, before its deadline, up to the limit."""
+    """Tell whether so many replicas may be added: to an open task, or to one that a single worker has decided, whose
+    foreman wants to have that checked; before its deadline, up to the limit."""
     fits = len(task.replicas) + replicas <= MAX_REPLICAS
-    return task.state is TaskState.OPEN and not task.is_due(now) and fits
+    return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits
 
 
 def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float) -> Task:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,7 +22,18 @@ MAX_REPLICAS = 31
 MIN_ERROR, MAX_ERROR = 1e-9, 0.1
 """The errors that can be asked for."""
 
+MAX_TEAM = 15
+"""The most workers that a rule can name."""
+
 USAGE = "use majority:REPLICAS, majority:REPLICAS:QUORUM, quorum:COUNT, error:PROBABILITY or none"
+
+
+def _between(least: float, most: float, what: str) -> Callable[[object, object, float], None]:
+    def check(_rule: object, _attribute: object, value: float) -> None:
+        if not least <= value <= most:
+            raise ValueError(f"{what} must be from {least:g} to {most:g}, not {value:g}")
+
+    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +98,7 @@ class Majority:
     The quorum is more than half of the replicas, so no two digests can both reach it.
     """
 
-    replicas: int = attrs.field(default=3, validator=[attrs.validators.ge(1), attrs.validators.le(15)])
+    replicas: int = attrs.field(default=3, validator=_between(1, MAX_TEAM, "the replicas of a majority"))
     quorum: int = attrs.field(default=2)
 
     @quorum.validator
@@ -130,7 +141,7 @@ class Quorum:
     """The first digest that ``count`` workers committed wins. So many are drawn, and more, one by one, as long as they
     differ."""
 
-    count: int = attrs.field(default=2, validator=[attrs.validators.ge(1), attrs.validators.le(15)])
+    count: int = attrs.field(default=2, validator=_between(1, MAX_TEAM, "the count of a quorum"))
 
     @property
     def spec(self) -> str:
@@ -179,7 +190,7 @@ class Credibility:
     each was right before; until then workers are added. How that is estimated, and under which assumptions:
     ``ec262.domain.credibility``."""
 
-    error: float = attrs.field(validator=[attrs.validators.ge(MIN_ERROR), attrs.validators.le(MAX_ERROR)])
+    error: float = attrs.field(validator=_between(MIN_ERROR, MAX_ERROR, "the probability of an error"))
 
     @property
     def spec(self) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -34,9 +34,6 @@ from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.foreman import Foreman
-
-if TYPE_CHECKING:
-    from ec262.entrypoints.report import Report
 
 T = TypeVar("T")
 
@@ -149,6 +146,7 @@ class Session:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
         verify, given = _own_rule({**given, **self._flags})
         settings = load_settings(given, self._environ)
+        run = self._reported(run, settings, verify)
         job = build_job(data, functions, settings)
         try:
             return self._run_prepared(job, settings, verify, run)
@@ -240,20 +238,21 @@ class Session:
             )
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job))
-            report = self._report(settings, verify)
-            return await (report.run(foreman, job, run) if report else run(foreman, job))
+            return await run(foreman, job)
         finally:
             await discovery.close()
 
-    def _report(self, settings: Settings, verify: VerificationPlan | None) -> Report | None:
-        """Return what writes the receipt of the next job, if that is asked for. Raises ConfigurationError."""
+    def _reported(self, run: Run[T], settings: Settings, verify: VerificationPlan | None) -> Run[T]:
+        """Have the receipt of the next job written, if that is asked for; whether it can be is checked before there is
+        anything to wait for. Raises ConfigurationError."""
         if settings.report is None:
-            return None
+            return run
         from ec262.entrypoints.report import Report
 
         self._jobs += 1
         rule = settings.verify if verify is None else type(verify).__name__
-        return Report(settings.report, number=self._jobs, verify=rule)
+        report = Report(settings.report, number=self._jobs, verify=rule)
+        return lambda foreman, job: report.run(foreman, job, run)
 
 
 def current_session() -> Session:

@@ -4,7 +4,7 @@ something."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -14,7 +14,18 @@ from ec262.domain.pool import Pool
 from ec262.domain.ports.unit_of_work import UnitOfWork
 from ec262.domain.runtime import RuntimeClass
 from ec262.domain.selection import Company
-from ec262.domain.standing import EVERYBODY, PROBATION_S, Lesson, Record, Standing, lessons, news, trust_now
+from ec262.domain.standing import (
+    ALARM_S,
+    EVERYBODY,
+    NO_ALARM,
+    PROBATION_S,
+    Lesson,
+    Record,
+    Standing,
+    lessons,
+    news,
+    trust_now,
+)
 from ec262.domain.tasks import Task
 from ec262.domain.verification import VerificationRule
 
@@ -24,7 +35,8 @@ def company(uow: UnitOfWork, pool: Pool, rule: VerificationRule, *, foreman: str
     caught = uow.standings.caught_since(now - PROBATION_S)
     trusts: dict[str, Trust] = {}
     if rule.weighs_trust:
-        known = _Records.of(uow, uow.standings.find([member.worker for member in pool.members], [foreman]), now)
+        found = uow.standings.find([member.worker for member in pool.members], [foreman])
+        known = _Records.of(uow, found, [foreman], now)
         trusts = {member.worker: known.trust(member.worker, member.runtime, foreman) for member in pool.members}
     return Company(pool=pool, trusts=trusts, probation=frozenset(standing.worker for standing in caught))
 
@@ -33,7 +45,8 @@ def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) 
     """Return how far the foremen of tasks may trust a worker, by task."""
     if not tasks:
         return {}
-    known = _Records.of(uow, uow.standings.find([worker], sorted({task.foreman for task in tasks})), now)
+    foremen = sorted({task.foreman for task in tasks})
+    known = _Records.of(uow, uow.standings.find([worker], foremen), foremen, now)
     return {task.id: known.trust(worker, task.runtime, task.foreman) for task in tasks}
 
 
@@ -80,7 +93,8 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
         return
     workers = {kind: {each.worker for _, task in group for each in task.replicas} for kind, group in alike.items()}
     named = {(worker, runtime) for (runtime, _), names in workers.items() for worker in names}
-    known = _Records.of(uow, uow.standings.locked(named, sorted({foreman for _, foreman in alike})), now)
+    foremen = sorted({foreman for _, foreman in alike})
+    known = _Records.of(uow, uow.standings.locked(named, foremen), foremen, now)
     told: list[tuple[Lesson, int, tuple[str, RuntimeClass, str]]] = []
     for (runtime, foreman), group in alike.items():
         trusts = {worker: known.trust(worker, runtime, foreman) for worker in workers[runtime, foreman]}
@@ -96,24 +110,28 @@ class _Records:
     """Aged standings, as they become."""
 
     _now: float
-    _alarm: float
+    _alarms: Mapping[str, float]
     _standings: dict[tuple[str, RuntimeClass, str], Standing]
     _changed: dict[tuple[str, RuntimeClass, str], Standing] = attrs.Factory(dict)
 
     @classmethod
-    def of(cls, uow: UnitOfWork, found: Sequence[Standing], now: float) -> _Records:
+    def of(cls, uow: UnitOfWork, found: Sequence[Standing], foremen: Collection[str], now: float) -> _Records:
         standings = {(each.worker, each.runtime, each.foreman): each for each in found}
-        return cls(now, uow.standings.alarm() if found else 0.0, standings)
+        return cls(now, uow.standings.alarms(foremen, now - ALARM_S) if found else {}, standings)
+
+    def _alarm(self, foreman: str) -> float:
+        return self._alarms.get(foreman, NO_ALARM)
 
     def get(self, worker: str, runtime: RuntimeClass, foreman: str) -> Record:
         new = Record.new(worker, runtime, foreman)
         general = self._standings.get((worker, runtime, EVERYBODY), new.general)
         own = self._standings.get((worker, runtime, foreman), new.own)
-        return Record(general=general, own=own).aged(self._now, self._alarm)
+        return Record(general=general, own=own).aged(self._now, self._alarm(foreman))
 
     def trust(self, worker: str, runtime: RuntimeClass, foreman: str) -> Trust:
         general = self._standings.get((worker, runtime, EVERYBODY))
-        return trust_now(general, self._standings.get((worker, runtime, foreman)), self._now, self._alarm)
+        own = self._standings.get((worker, runtime, foreman))
+        return trust_now(general, own, self._now, self._alarm(foreman))
 
     def put(self, record: Record) -> None:
         for standing in (record.general, record.own):

@@ -358,7 +358,7 @@ class JobExecution:
             self._complain(verdict.task, worker)
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
         if failure is not None:
-            return ev.JobFailed(error=user_error(failure, log))
+            return ev.CodeFailed(now=self._now(), task=verdict.task, error=user_error(failure, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log)
         return ev.Delivered(now=self._now(), task=verdict.task)

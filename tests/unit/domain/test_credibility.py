@@ -105,6 +105,11 @@ def test_nothing_overflows() -> None:
     assert confidences({}) == {}
 
 
+@pytest.mark.parametrize("agreed", [5e-324, 1e-300, 1e-17, 1e-15])
+def test_who_was_right_ages_ago_is_as_good_as_unknown(agreed: float) -> None:
+    assert weight([known(agreed)]) == pytest.approx(weight([Trust()]))
+
+
 def test_alone_suffices_who_was_right_since_the_last_alarm() -> None:
     assert alone_suffices(Trust(agreed=99.0, recent=10.0))
     assert not alone_suffices(Trust(agreed=99.0, recent=9.9))

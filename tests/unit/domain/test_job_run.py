@@ -16,7 +16,6 @@ from ec262.domain.commands import (
 )
 from ec262.domain.errors import (
     InsufficientCredits,
-    JobError,
     NoEligibleWorkers,
     TaskAbandoned,
     TaskLimitExceeded,
@@ -472,13 +471,6 @@ def test_stale_news_is_ignored() -> None:
     end(run, *WORKERS)
     judge(run, verdict("task-0001", TaskState.OPEN))
     assert commit(run, "worker-a") == []
-
-
-def test_a_failure_of_the_job_ends_the_run() -> None:
-    error = JobError("the mapper raised")
-    run = running()
-    assert run.handle(ev.JobFailed(error=error)) == [ev.Fail(error=error)]
-    assert commit(run, *WORKERS) == []
 
 
 def test_a_transition_that_is_not_in_the_table_is_an_error() -> None:

@@ -48,17 +48,21 @@ def test_newcomers_start_without() -> None:
 
 
 def test_what_was_right_long_ago_counts_for_less() -> None:
-    known = record(agreed=8.0, recent=8.0, contributed=4.0)
+    known = taught(record(agreed=8.0), Lesson.AGREED, 4)
     later = known.aged(NOW + HALF_LIFE_S, 0.0)
-    assert (later.general.agreed, later.general.recent, later.general.contributed) == (4.0, 4.0, 2.0)
-    assert later.general.as_of == NOW + HALF_LIFE_S
+    assert (later.general.agreed, later.own.recent, later.own.contributed) == (6.0, 2.0, 2.0)
+    assert later.general.as_of == later.own.as_of == NOW + HALF_LIFE_S
     assert later.aged(NOW, 0.0) == later, "the clock was set back"
 
 
 def test_after_an_alarm_nothing_is_recent_any_more() -> None:
-    known = record(agreed=8.0, recent=8.0)
-    assert known.aged(NOW, 5.0).trust == Trust(agreed=8.0, recent=0.0)
-    assert known.aged(NOW, 5.0).aged(NOW, 5.0).taught(Lesson.AGREED, NOW).trust == Trust(agreed=9.0, recent=1.0)
+    known = taught(record(agreed=8.0), Lesson.AGREED, 3)
+    assert known.trust == Trust(agreed=11.0, recent=11.0)
+    assert known.aged(NOW, 5.0).trust == Trust(agreed=11.0, recent=0.0)
+    assert known.aged(NOW, 5.0).aged(NOW, 5.0).taught(Lesson.AGREED, NOW).trust == Trust(agreed=12.0, recent=1.0)
+    above_the_cap = taught(known.aged(NOW, 5.0), Lesson.AGREED, 30)
+    assert above_the_cap.trust == Trust(agreed=41.0, recent=30.0)
+    assert taught(known.aged(NOW, 5.0), Lesson.AGREED).aged(NOW, 0.0).trust.recent == 12.0, "the alarm is over"
 
 
 def test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own() -> None:
@@ -96,7 +100,11 @@ def test_a_lie_voids_what_other_foremen_knew() -> None:
 
 @pytest.mark.parametrize(("agreed", "alarmed_at"), [(ALARMING, NOW), (ALARMING - 1, 3.0)])
 def test_the_lie_of_one_that_was_known_well_raises_an_alarm(agreed: float, alarmed_at: float) -> None:
-    assert taught(record(agreed=agreed, alarmed_at=3.0), Lesson.DISSENTED).general.alarmed_at == alarmed_at
+    """For the foreman whose task it was, and for nobody else."""
+    known = record(agreed=agreed)
+    liar = taught(attrs.evolve(known, own=attrs.evolve(known.own, alarmed_at=3.0)), Lesson.DISSENTED)
+    assert liar.own.alarmed_at == alarmed_at
+    assert liar.general.alarmed_at is None
 
 
 @pytest.mark.parametrize("alarm", [0.0, 5.0])

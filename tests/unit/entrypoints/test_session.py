@@ -57,6 +57,15 @@ def test_data_that_is_none(data: Any, complaint: str) -> None:
         build_job(data, FUNCTIONS, Settings())
 
 
+@pytest.mark.parametrize("name", ["nowhere/report.html", "report.txt"])
+def test_a_report_that_cannot_be_written_is_told_before_the_data_are_read(tmp_path: Path, name: str) -> None:
+    def data() -> dict[int, str]:
+        raise AssertionError("too early")
+
+    with Session({}, {}) as session, pytest.raises(ConfigurationError, match="report"):
+        session.run_job(data, FUNCTIONS, {"report": str(tmp_path / name)})
+
+
 def test_a_value_without_canonical_form_names_key_and_type() -> None:
     with pytest.raises(ValueNotEncodable, match=r"'k'.*object|object.*'k'"):
         build_job({"k": object()}, FUNCTIONS, Settings())

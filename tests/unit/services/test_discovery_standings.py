@@ -23,7 +23,7 @@ from ec262.domain.commands import (
 from ec262.domain.credibility import Trust
 from ec262.domain.ledger import SERVICE, escrow_account
 from ec262.domain.selection import ESTABLISHED
-from ec262.domain.standing import Standing
+from ec262.domain.standing import ALARM_S, Standing
 from ec262.domain.tasks import Task
 from ec262.services.discovery_policy import Policy
 from tests.discovery_town import (
@@ -48,7 +48,7 @@ def town_of(*known: float, audit_rate: float = 0.01, grant: int = 100_000) -> To
     town = build_town(workers=len(known), grant=grant, policy=Policy(grant=0, audit_rate=audit_rate))
     for worker, agreed in zip(town.tokens, known, strict=True):
         if agreed:
-            know(town, worker, agreed=agreed, recent=agreed)
+            know(town, worker, agreed=agreed)
     return town
 
 
@@ -258,7 +258,7 @@ def test_an_audited_task_waits_for_another_and_its_worker_sees_no_difference() -
 
 def add_known(town: Town, number: int, agreed: float = 200.0) -> str:
     worker = town.add_worker(number)
-    know(town, worker, agreed=agreed, recent=agreed)
+    know(town, worker, agreed=agreed)
     return worker
 
 
@@ -282,7 +282,7 @@ def test_who_is_caught_in_an_audit_loses_what_it_won_alone_and_raises_an_alarm()
     lone, checked = catch(town)
     assert town.credits(worker_token(0)) == 0
     known = standing(town, liar)
-    assert (known.agreed, known.dissented, known.caught_at, known.alarmed_at) == (0.0, 1, town.clock(), town.clock())
+    assert (known.agreed, known.dissented, known.caught_at) == (0.0, 1, town.clock())
     assert {verdict.state for verdict in accept(town, lone, checked)} == {TaskState.OPEN, TaskState.WON}
     assert town.verdict(lone).state is TaskState.OPEN
     for worker in town.tokens:
@@ -291,6 +291,31 @@ def test_who_is_caught_in_an_audit_loses_what_it_won_alone_and_raises_an_alarm()
     # Nobody's word suffices alone now, and the liar is not drawn as long as there are others.
     (task,) = buy(town, "after-the-alarm")
     assert {replica.worker for replica in task.replicas} == town.tokens.keys() - {liar}
+
+
+def test_an_alarm_is_the_foremans_whose_task_it_was_and_ends() -> None:
+    """Or accomplices that are caught in each other's tasks could have everybody's workers prove themselves again."""
+    town = town_of(200.0)
+    catch(town)
+    town.service.accounts.open_with_grant(OTHER_FOREMAN, 10)
+    for later_s, team in ((0, 2), (ALARM_S, 2), (1, 1)):
+        town.clock.advance(later_s)
+        for number in (1, 2):
+            town.add_worker(number, registration(4000 + number, slots=4))
+        (task,) = buy(town, f"after-{later_s:.0f}")
+        (others,) = town.service.foremen.buy(OTHER_FOREMAN, order(f"others-after-{later_s:.0f}", rule=RULE)).tasks
+        assert (len(task.replicas), len(others.replicas)) == (team, 1)
+
+
+def test_after_an_alarm_ten_tasks_of_that_foreman_are_enough() -> None:
+    town = town_of(200.0)
+    catch(town)
+    team: list[int] = []
+    while not team or team[-1] > 1:
+        (task,) = buy(town, f"proof-{len(team)}")
+        team.append(len(task.replicas))
+        have_computed(town, task)
+    assert team == [2] * 10 + [1]
 
 
 def test_who_was_caught_is_not_believed_in_what_is_still_open() -> None:
@@ -304,7 +329,7 @@ def test_who_was_caught_is_not_believed_in_what_is_still_open() -> None:
     added = town.add_replicas(more_replicas(waits.task, purchase="purchase-newcomer"))
     (replica,) = added.tasks[0].replicas
     assert replica.worker != waits.replicas[0].worker
-    know(town, replica.worker, agreed=5.0, recent=5.0)
+    know(town, replica.worker, agreed=5.0)
     town.commit_as(town.tokens[replica.worker], waits.task, digest("a"))
     assert town.verdict(waits).state is TaskState.OPEN
     assert stored(town, waits).replicas[0].trust == Trust()

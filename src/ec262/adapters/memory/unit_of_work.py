@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -107,7 +108,7 @@ class MemoryStandings:
     def __init__(self, journal: Journal) -> None:
         self._table: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
         self._caught: Table[Mapping[RuntimeClass, Standing]] = Table(journal)
-        self._alarm: Table[float] = Table(journal)
+        self._alarms: Table[float] = Table(journal)
 
     def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
         """Return the general standings of these workers and the foremen's own."""
@@ -132,22 +133,23 @@ class MemoryStandings:
             if standing.caught_at is not None:
                 lies = {**self._caught.rows.get(standing.worker, {}), standing.runtime: standing}
                 self._caught.put(standing.worker, lies)
-            if standing.alarmed_at is not None and standing.alarmed_at > self.alarm():
-                self._alarm.put("", standing.alarmed_at)
+            if standing.alarmed_at is not None and standing.alarmed_at > self._alarms.rows.get(standing.foreman, 0.0):
+                self._alarms.put(standing.foreman, standing.alarmed_at)
 
     def caught_since(self, at: float) -> Sequence[Standing]:
         """Return the general standings of those who were caught lying at that time or later."""
         lies = [standing for by_runtime in self._caught.rows.values() for standing in by_runtime.values()]
         return [each for each in lies if each.caught_at is not None and each.caught_at >= at]
 
-    def alarm(self) -> float:
-        """Return the time of the last alarm, or 0."""
-        return self._alarm.rows.get("", 0.0)
+    def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
+        """Return the time of the last alarm of each of these foremen that had one at that time or later."""
+        last = {foreman: self._alarms.rows.get(foreman, -math.inf) for foreman in foremen}
+        return {foreman: at for foreman, at in last.items() if at >= since}
 
     def forget(self, before: float) -> None:
         """Drop old standings."""
         for worker, known in list(self._table.rows.items()):
-            kept = {place: each for place, each in known.items() if each.as_of > before or each.alarmed_at is not None}
+            kept = {place: each for place, each in known.items() if each.as_of > before}
             if len(kept) < len(known):
                 self._table.put(worker, kept)
                 lies = self._caught.rows.get(worker, {})

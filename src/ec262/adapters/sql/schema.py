@@ -234,7 +234,8 @@ standings = Table(
     Column("audited", BigInteger, nullable=False),
     Column("caught_at", Double),
     Column("alarmed_at", Double),
-    CheckConstraint(f"foreman = '{EVERYBODY}' OR (caught_at IS NULL AND alarmed_at IS NULL)", name="lies_are_general"),
+    CheckConstraint(f"foreman = '{EVERYBODY}' OR caught_at IS NULL", name="lies_are_general"),
+    CheckConstraint(f"foreman <> '{EVERYBODY}' OR alarmed_at IS NULL", name="alarms_are_a_foremans"),
     **CLUSTERED,
 )
 CAUGHT, ALARMED = text("caught_at IS NOT NULL"), text("alarmed_at IS NOT NULL")

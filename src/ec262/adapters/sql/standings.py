@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, text
@@ -28,11 +28,15 @@ _LOCK = _FIND.order_by(*_standings.primary_key.columns).with_for_update()
 _MAKE = text(str(insert(_standings).compile()) + " ON CONFLICT DO NOTHING")
 _SAVE = upsert(_standings)
 _CAUGHT = select(_standings).where(_standings.c.caught_at >= bindparam("since"))
-_ALARM = select(func.max(_standings.c.alarmed_at)).where(schema.ALARMED)
+_ALARMS = (
+    select(_standings.c.foreman, func.max(_standings.c.alarmed_at))
+    .where(_standings.c.alarmed_at >= bindparam("since"), one_of(_standings.c.foreman, "foremen"))
+    .group_by(_standings.c.foreman)
+)
 
 _OLD = (
     select(*_standings.primary_key.columns)
-    .where(_standings.c.as_of <= bindparam("before"), _standings.c.alarmed_at.is_(None))
+    .where(_standings.c.as_of <= bindparam("before"))
     .limit(FORGET_LIMIT)
     .with_for_update(skip_locked=True)
 )
@@ -69,13 +73,13 @@ class SqlStandings:
         """Return the general standings of those who were caught lying at that time or later."""
         return list(map(_standing, self._statements.fetch(_CAUGHT, {"since": at})))
 
-    def alarm(self) -> float:
-        """Return the time of the last alarm, or 0."""
-        (last,) = self._statements.column(_ALARM)
-        return float(last or 0.0)
+    def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
+        """Return the time of the last alarm of each of these foremen that had one at that time or later."""
+        found = self._statements.fetch(_ALARMS, {"since": since, "foremen": sorted(set(foremen))})
+        return {foreman: float(at) for foreman, at in found}
 
     def forget(self, before: float) -> None:
-        """Drop standings that are so old, but for those that raised an alarm."""
+        """Drop standings that are so old."""
         old = self._statements.fetch(_OLD, {"before": before})
         self._statements.change_each(_FORGET, [dict(zip(_KEYS, row, strict=True)) for row in old])
 

@@ -124,13 +124,13 @@ class StandingRepository(Protocol):
         """Return the general standings of those who were caught lying at that time or later."""
         ...
 
-    def alarm(self) -> float:
-        """Return the time of the last alarm (Unix seconds), or 0."""
+    def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
+        """Return the time of the last alarm of each of these foremen that had one at that time or later (Unix
+        seconds)."""
         ...
 
     def forget(self, before: float) -> None:
-        """Drop standings as of that time (Unix seconds) or earlier, a limited number a call; those that raised an alarm
-        stay: the last alarm is known by them."""
+        """Drop standings as of that time (Unix seconds) or earlier, a limited number a call."""
         ...
 
 

@@ -113,7 +113,8 @@ def _make_standings() -> None:
         sa.Column("audited", sa.BigInteger, nullable=False),
         sa.Column("caught_at", sa.Double),
         sa.Column("alarmed_at", sa.Double),
-        sa.CheckConstraint("foreman = '' OR (caught_at IS NULL AND alarmed_at IS NULL)", name="lies_are_general"),
+        sa.CheckConstraint("foreman = '' OR caught_at IS NULL", name="lies_are_general"),
+        sa.CheckConstraint("foreman <> '' OR alarmed_at IS NULL", name="alarms_are_a_foremans"),
         **CLUSTERED,
     )
     for column in ("caught_at", "alarmed_at"):

@@ -1,0 +1,119 @@
+"""Under ``error:P`` one known worker may decide a task alone. What can it do with that? Over TCP in TLS, with discovery
+over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import pytest
+
+from ec262.adapters.runtime import runtime_class
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.domain.errors import InsufficientCredits, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.standing import Standing
+from ec262.domain.verification import parse_rule
+from tests.adversaries import Denier, Exhausted, Liar
+from tests.system import make_job
+from tests.tcp_system import HONEST, POLICY, Staff, TcpSystem, tcp_system
+
+TEXT = dict.fromkeys(range(8), "the quick fox and the lazy dog and the end")
+COUNTS = Counter(word for line in TEXT.values() for word in line.split())
+JOB = make_job(TEXT)
+RULE = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-3")))
+BOUND_S = 30.0
+
+Maker = Callable[[], Mapping[str, Any]]
+
+
+def let_be_known(system: TcpSystem, staff: Iterable[Staff], agreed: float = 200.0) -> None:
+    """Have everybody believe these workers alone."""
+    with system.service._unit_of_work() as uow:
+        runtime = runtime_class(UnconfinedSandbox.name)
+        known = Standing(worker="", runtime=runtime, agreed=agreed, as_of=time.time())
+        uow.standings.save([attrs.evolve(known, worker=each.lease.worker) for each in staff])
+        uow.commit()
+
+
+def dissented(system: TcpSystem, staff: Staff) -> int:
+    with system.service._unit_of_work() as uow:
+        return sum(each.dissented for each in uow.standings.find([staff.lease.worker], []))
+
+
+LIES: dict[str, Maker] = {
+    "that the code failed": lambda: {"sandbox": Denier()},
+    "that a limit was hit": lambda: {"sandbox": Exhausted()},
+}
+
+
+@pytest.mark.parametrize("make", LIES.values(), ids=LIES)
+async def test_a_known_workers_claim_ends_no_job(make: Maker) -> None:
+    async with tcp_system(make, HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        liar, *honest = system.staff
+        for _ in range(3):
+            assert await system.run(JOB, RULE) == COUNTS
+        assert system.credits_of(liar) == 0
+        assert all(system.credits_of(each) for each in honest)
+        assert system.service.audit() == 300
+
+
+async def test_who_claims_that_the_code_failed_and_is_contradicted_has_lied() -> None:
+    async with tcp_system(LIES["that the code failed"], HONEST, HONEST, HONEST, credits=300) as system:
+        let_be_known(system, system.staff)
+        async with asyncio.timeout(BOUND_S):
+            while not dissented(system, system.staff[0]):
+                assert await system.run(JOB, RULE) == COUNTS
+        assert [dissented(system, each) for each in system.staff[1:]] == [0, 0, 0]
+
+
+async def test_code_that_does_fail_ends_the_job_at_the_word_of_two() -> None:
+    broken = make_job({1: None})
+    async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        with pytest.raises(UserCodeFailed, match="the mapper raised") as caught:
+            await system.run(broken, RULE)
+        assert caught.value.confirmed
+        assert system.spent == sum(map(system.credits_of, system.staff)) == 2
+
+
+async def test_code_that_does_fail_where_nobody_can_confirm_it() -> None:
+    hasty = attrs.evolve(RULE, run=attrs.evolve(RULE.run, patience_s=0.5))
+    async with tcp_system(HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        with pytest.raises(UserCodeFailed, match="says one worker, and nobody else could be had") as caught:
+            await system.run(make_job({1: None}), hasty)
+        assert not caught.value.confirmed
+
+
+async def test_a_limit_that_all_hit_ends_the_job() -> None:
+    makers = [LIES["that a limit was hit"]] * 3
+    async with tcp_system(*makers, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        with pytest.raises(TaskLimitExceeded):
+            await system.run(JOB, RULE)
+
+
+async def test_a_pool_that_is_too_small_is_told_at_once_and_what_to_do() -> None:
+    strict = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-4"), patience_s=0.5))
+    async with tcp_system(*[HONEST] * 4, credits=300) as system, asyncio.timeout(BOUND_S):
+        with pytest.raises(NoEligibleWorkers, match=r"needs 7 workers who agree .* 4 can be had: use error:0\.01"):
+            await system.run(JOB, strict)
+        assert (system.spent, system.service.audit()) == (0, 300)
+
+
+async def test_credits_that_run_out_in_the_middle_are_accounted_for() -> None:
+    """The purse is for teams that agree; here everybody lies, each something else."""
+    hasty = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-2")), deadline_s=4)
+    liars = [lambda lie=str(number): {"sandbox": Liar(lie)} for number in range(20)]
+    async with tcp_system(*liars, credits=14) as system, asyncio.timeout(BOUND_S):
+        with pytest.raises(InsufficientCredits, match="for more workers, where those asked differ"):
+            await system.run(JOB, hasty)
+        assert system.service.audit() == 14
+        await asyncio.sleep(4.2)
+        system.service.sweep()
+        assert (system.open_tasks(), system.spent, system.service.audit()) == ([], 0, 14)

@@ -1,0 +1,283 @@
+"""What settled tasks show of workers, and what becomes of tasks that one worker decided alone: trust.md's sentences
+written down once more, plainly, as lists of what happened."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+import attrs
+
+from ec262.domain.commands import TaskState
+from ec262.domain.credibility import NOTHING_KNOWN, Trust, confidences
+from ec262.domain.ledger import SERVICE
+from ec262.domain.standing import ALARM_S, ALARMING, FOREMAN_CAP, HALF_LIFE_S, SURE
+from ec262.domain.verification import Ballot, Finding, parse_rule
+
+RUNNING = {TaskState.OPEN, TaskState.PROVISIONAL, TaskState.WON}
+
+
+@attrs.frozen
+class Agreement:
+    """``worth`` tasks were won beside others at a time; everybody knows of them, or only their foreman does."""
+
+    at: float
+    foreman: str
+    everybody: bool
+    worth: float = 1.0
+
+
+@attrs.define
+class Memory:
+    """All that happened to a worker since its last lie, and how often what happened ever."""
+
+    agreements: list[Agreement] = attrs.Factory(list)
+    caught_at: float | None = None
+    counts: Counter[str] = attrs.Factory(Counter)
+
+    def sum(self, now: float, chosen: Iterable[Agreement]) -> float:
+        return math.fsum(each.worth * 0.5 ** ((now - each.at) / HALF_LIFE_S) for each in chosen)
+
+    def general(self, now: float) -> float:
+        return self.sum(now, (each for each in self.agreements if each.everybody))
+
+    def of(self, foreman: str) -> list[Agreement]:
+        return [each for each in self.agreements if each.foreman == foreman]
+
+
+@attrs.define
+class Part:
+    worker: str
+    drawn_at: float
+    text: str | None = None
+    trust: Trust = NOTHING_KNOWN
+    given_up: bool = False
+    paid: bool = False
+
+    @property
+    def outstanding(self) -> bool:
+        return self.text is None and not self.given_up
+
+
+@attrs.define
+class Job:
+    """A task; ``ballots`` are the parts that were committed to, in order. ``released`` says that its foreman has had
+    the key."""
+
+    name: str
+    foreman: str
+    rule: str
+    audited: bool
+    deadline: float
+    parts: list[Part]
+    ballots: list[Part] = attrs.Factory(list)
+    state: TaskState = TaskState.OPEN
+    winner: str | None = None
+    confidence: float = 0.0
+    released: bool = False
+    told: int = 0
+    """Of how many ballots it is known what they showed."""
+
+    def part(self, worker: str) -> Part | None:
+        return next((part for part in self.parts if part.worker == worker), None)
+
+    @property
+    def outstanding(self) -> int:
+        return sum(part.outstanding for part in self.parts) if self.state in RUNNING else 0
+
+    @property
+    def escrow(self) -> int:
+        return sum(not part.paid for part in self.parts) if self.state in RUNNING else 0
+
+    @property
+    def weighs(self) -> bool:
+        return parse_rule(self.rule).weighs_trust
+
+    @property
+    def supporters(self) -> list[Part]:
+        return [part for part in self.ballots if part.text == self.winner]
+
+
+class Model:
+    """Foremen, workers, tasks and what is known; times are Unix seconds and only grow."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.memories: dict[str, Memory] = {}
+        self.alarms: dict[str, float] = {}
+        self.balances: Counter[str] = Counter()
+
+    def memory(self, worker: str) -> Memory:
+        return self.memories.setdefault(worker, Memory())
+
+    def move(self, debit: str, credit: str, amount: int) -> None:
+        self.balances[debit] -= amount
+        self.balances[credit] += amount
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    def trust(self, worker: str, foreman: str, now: float) -> Trust:
+        memory = self.memory(worker)
+        mine = memory.of(foreman)
+        agreed = memory.general(now) + memory.sum(now, (each for each in mine if not each.everybody))
+        alarm = self.alarms.get(foreman)
+        if alarm is None or now - alarm > ALARM_S:
+            return Trust(agreed=agreed, recent=agreed)
+        return Trust(agreed=agreed, recent=memory.sum(now, (each for each in mine if each.at > alarm)))
+
+    def caught_since(self, part: Part) -> bool:
+        caught_at = self.memory(part.worker).caught_at
+        return caught_at is not None and caught_at >= part.drawn_at
+
+    def learn(self, jobs: Collection[Job], now: float) -> None:
+        """Whether what won is right is judged by what was known before; lies come last."""
+        agreed: list[tuple[Part, Job]] = []
+        lied: list[tuple[Part, Job]] = []
+        for job in jobs:
+            if job.state is not TaskState.WON:
+                continue
+            news, job.told = job.ballots[job.told :], len(job.ballots)
+            if not news or self.certainty(job, now) < SURE:
+                continue
+            for part in news:
+                if part.text != job.winner:
+                    lied.append((part, job))
+                elif len(job.supporters) > 1:
+                    agreed.append((part, job))
+        for part, job in agreed:
+            self.agree(part, job, now)
+        for part, job in lied:
+            self.lie(part.worker, job.foreman, now)
+
+    def certainty(self, job: Job, now: float) -> float:
+        if job.weighs:
+            return job.confidence
+        groups: dict[str | None, list[Trust]] = {}
+        for part in job.ballots:
+            groups.setdefault(part.text, []).append(self.trust(part.worker, job.foreman, now))
+        return confidences(groups)[job.winner]
+
+    def agree(self, part: Part, job: Job, now: float) -> None:
+        memory = self.memory(part.worker)
+        told_all = memory.sum(now, (each for each in memory.of(job.foreman) if each.everybody))
+        memory.agreements.append(Agreement(now, job.foreman, everybody=told_all < FOREMAN_CAP))
+        memory.counts["audited"] += job.audited and part is job.ballots[0]
+
+    def lie(self, worker: str, foreman: str, now: float) -> None:
+        memory = self.memory(worker)
+        if self.trust(worker, foreman, now).agreed >= ALARMING:
+            self.alarms[foreman] = now
+        memory.agreements.clear()
+        memory.caught_at = now
+        memory.counts["dissented"] += 1
+
+    # --- tasks ------------------------------------------------------------------------------------------------------
+
+    def bought(self, job: Job) -> None:
+        self.jobs[job.name] = job
+        self.move(f"user:{job.foreman}", f"escrow:{job.name}", len(job.parts))
+
+    def added(self, job: Job, parts: Sequence[Part], deadline: float) -> None:
+        job.parts += parts
+        job.deadline = max(job.deadline, deadline)
+        self.move(f"user:{job.foreman}", f"escrow:{job.name}", len(parts))
+
+    def commit(self, worker: str, items: Sequence[tuple[str, str]], now: float) -> list[str]:
+        """Return the tasks that take it."""
+        taken: list[str] = []
+        changed: dict[str, Job] = {}
+        for name, text in items:
+            job = self.jobs[name]
+            part = job.part(worker)
+            if part is None or (part.text or text) != text:
+                continue
+            if part.text is None and (part.given_up or job.state not in RUNNING):
+                continue
+            taken.append(name)
+            if part.text is None:
+                part.text = text
+                job.ballots.append(part)
+                changed[name] = job
+                if job.weighs:
+                    part.trust = self.trust(worker, job.foreman, now)
+                self.adjudicate(job)
+        self.learn(changed.values(), now)
+        return taken
+
+    def adjudicate(self, job: Job) -> None:
+        if job.state is not TaskState.WON:
+            for part in job.parts:
+                if job.weighs and self.caught_since(part):
+                    part.trust = NOTHING_KNOWN
+            found = self.finding(job)
+            if found.digest is None:
+                if job.state is TaskState.PROVISIONAL:
+                    self.reopen(job)
+                return
+            job.state = TaskState.PROVISIONAL if found.alone else TaskState.WON
+            job.winner, job.confidence = found.digest.decode(), found.confidence
+        if job.state is TaskState.WON:
+            self.pay(job, job.supporters)
+
+    def finding(self, job: Job) -> Finding:
+        ballots = [Ballot(digest=(part.text or "").encode(), trust=part.trust) for part in job.ballots]
+        return parse_rule(job.rule).find(ballots, outstanding=job.outstanding, audited=job.audited)
+
+    def reopen(self, job: Job) -> None:
+        job.state, job.winner, job.confidence = TaskState.OPEN, None, 0.0
+        job.audited = job.released = True
+
+    def pay(self, job: Job, parts: Iterable[Part]) -> None:
+        for part in parts:
+            if not part.paid:
+                part.paid = True
+                self.move(f"escrow:{job.name}", f"user:{part.worker}", 1)
+
+    def give_up(self, worker: str, name: str) -> None:
+        job = self.jobs[name]
+        part = job.part(worker)
+        if part is not None and part.text is None and job.state in RUNNING:
+            part.given_up = True
+
+    def accept(self, foreman: str, names: Iterable[str], now: float) -> None:
+        jobs = [self.jobs[name] for name in names]
+        mine = [job for job in jobs if job.foreman == foreman and job.state is TaskState.PROVISIONAL]
+        for job in mine:
+            self.doubt(job)
+            if job.state is TaskState.PROVISIONAL:
+                job.state = TaskState.WON
+                self.pay(job, job.supporters)
+
+    def doubt(self, job: Job) -> None:
+        """Open it again if its only supporter was caught since."""
+        (supporter,) = job.supporters
+        if self.caught_since(supporter):
+            self.reopen(job)
+            supporter.trust = NOTHING_KNOWN
+
+    def dispute(self, foreman: str, name: str) -> None:
+        job = self.jobs[name]
+        if job.foreman == foreman and job.state is TaskState.OPEN and not job.outstanding and job.ballots:
+            left = job.escrow - len(job.ballots)
+            self.pay(job, job.ballots)
+            self.move(f"escrow:{job.name}", SERVICE, left)
+            job.state = TaskState.DISPUTED
+
+    def apply_deadlines(self, now: float) -> None:
+        for job in self.jobs.values():
+            if job.state not in RUNNING or now < job.deadline:
+                continue
+            for part in job.parts:
+                self.memory(part.worker).counts["missed"] += part.outstanding
+            if job.state is TaskState.PROVISIONAL:
+                self.doubt(job)
+            if job.state is TaskState.PROVISIONAL:
+                self.pay(job, job.supporters)
+            left = job.escrow
+            if job.state is TaskState.OPEN:
+                job.state = TaskState.LAPSED if job.released else TaskState.REFUNDED
+            else:
+                job.state = TaskState.SETTLED
+            to = f"user:{job.foreman}" if job.state is TaskState.REFUNDED else SERVICE
+            self.move(f"escrow:{job.name}", to, left)

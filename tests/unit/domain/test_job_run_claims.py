@@ -1,0 +1,187 @@
+"""The foreman's state machine where workers say that the job's own code failed, or that a task hit its limits: under a
+rule by which one worker may decide, that must not end a job at one worker's word."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from ec262.domain import job_events as ev
+from ec262.domain.commands import TaskState, Verdict
+from ec262.domain.errors import TaskLimitExceeded, UserCodeFailed
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_run import JobRun
+from ec262.domain.job_task import Step
+from ec262.domain.verification import MAX_REPLICAS
+from tests.unit.domain.test_job_run import bought, commit, judge, kinds, name, only, started, verdict
+from tests.unit.domain.test_job_run_provisional import ALONE, win
+
+POLICY = RunPolicy(rule="error:0.01", attempts=2, patience_s=10)
+ERROR = UserCodeFailed(function="mapper", exception="KeyError", row="1", frames=(("lookup", 3),), report="Traceback")
+BOTH = (*ALONE, "worker-b")
+TASK = "task-0001"
+
+
+def code_failed(run: JobRun, *, now: float = 2, task: str = TASK) -> list[ev.Instruction]:
+    return run.handle(ev.CodeFailed(now=now, task=task, error=ERROR))
+
+
+def run_of(*workers: str, policy: RunPolicy = POLICY) -> JobRun:
+    run = started(1, policy)
+    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought(TASK, workers),), shortfall=""))
+    return run
+
+
+def claimed() -> tuple[JobRun, list[ev.Instruction]]:
+    """One worker alone has decided that the code failed."""
+    run = run_of(*ALONE)
+    commit(run, *ALONE)
+    assert kinds(judge(run, win(TASK, TaskState.PROVISIONAL), now=1))[0] is ev.Fetch
+    return run, code_failed(run)
+
+
+def add(run: JobRun, order: ev.Extend, *workers: str, now: float = 3) -> list[ev.Instruction]:
+    tasks = (bought(TASK, workers),) if workers else ()
+    return run.handle(ev.Added(now=now, asked=order.tasks, tasks=tasks, shortfall="" if workers else "nobody"))
+
+
+def test_one_workers_word_that_the_code_failed_is_checked_by_another() -> None:
+    run, then = claimed()
+    order = only(ev.Extend, then)
+    assert [(each.task, each.replicas) for each in order.orders] == [(TASK, 1)]
+    assert kinds(add(run, order, "worker-b"))[0] is ev.Dispatch
+    # As long as that one computes, the win is what it was: there is nothing to fetch again.
+    assert ev.Fetch not in kinds(judge(run, win(TASK, TaskState.PROVISIONAL), now=4))
+    assert run.count(Step.RUNNING) == 1
+    assert ev.AskVerdicts in kinds(commit(run, "worker-b"))
+    assert ev.Fetch in kinds(judge(run, win(TASK, TaskState.WON, winners=BOTH), now=5))
+    (end,) = code_failed(run, now=6)
+    assert end == ev.Fail(error=ERROR)
+
+
+def test_who_is_contradicted_is_not_believed() -> None:
+    run, then = claimed()
+    add(run, only(ev.Extend, then), "worker-b")
+    commit(run, "worker-b")
+    differ = Verdict(task=TASK, state=TaskState.OPEN, committed=2, outstanding=0, wanted=1)
+    add(run, only(ev.Extend, judge(run, differ, now=5)), "worker-c")
+    commit(run, "worker-c")
+    truth = win(TASK, TaskState.WON, digest=b"e" * 32, winners=("worker-b", "worker-c"))
+    assert only(ev.Fetch, judge(run, truth, now=6)).replica.worker == "worker-b"
+    assert only(ev.StartReduce, run.handle(ev.Delivered(now=7, task=TASK))) == ev.StartReduce()
+
+
+def test_where_the_second_gives_no_result_a_third_is_asked() -> None:
+    run, then = claimed()
+    add(run, only(ev.Extend, then), "worker-b")
+    ended = run.handle(ev.ReplicaEnded(now=4, task=TASK, worker="worker-b", reason="lost"))
+    assert kinds(ended)[0] is ev.AskVerdicts
+    assert len(only(ev.Extend, judge(run, win(TASK, TaskState.PROVISIONAL), now=5)).orders) == 1
+
+
+def test_where_nobody_else_is_to_be_had_the_job_ends_and_says_whose_word_it_was() -> None:
+    run, then = claimed()
+    order = only(ev.Extend, then)
+    assert ev.Fail not in kinds(add(run, order, now=3))
+    # The task is asked after, in case somebody decided it meanwhile: nobody did.
+    assert ev.Extend not in kinds(judge(run, win(TASK, TaskState.PROVISIONAL), now=3.1))
+    order = only(ev.Extend, run.handle(ev.TimerRang(now=13)))
+    end = only(ev.Fail, add(run, order, now=13.1)).error
+    assert isinstance(end, UserCodeFailed)
+    assert not end.confirmed
+    assert str(end) == (
+        "the mapper raised KeyError at the row with key 1 (says one worker, and nobody else could be had to confirm it)"
+    )
+    assert (end.frames, end.report) == (ERROR.frames, ERROR.report)
+
+
+def test_where_the_credits_are_spent_the_claim_is_told() -> None:
+    run, then = claimed()
+    order = only(ev.Extend, then)
+    end = only(ev.Fail, run.handle(ev.TooPoor(now=3, asked=order.tasks, have=0, need=1))).error
+    assert isinstance(end, UserCodeFailed)
+    assert not end.confirmed
+
+
+def test_a_claim_that_its_deadline_accepted_has_the_task_bought_anew() -> None:
+    run, then = claimed()
+    add(run, only(ev.Extend, then), "worker-b")
+    assert ev.Fetch in kinds(judge(run, win(TASK, TaskState.SETTLED), now=5))
+    buy = only(ev.Buy, code_failed(run, now=6))
+    assert buy.tasks == (name(0),)
+    run.handle(ev.Bought(now=7, asked=buy.tasks, tasks=(bought("task-0002", ALONE),), shortfall=""))
+    commit(run, *ALONE, task="task-0002")
+    judge(run, win("task-0002", TaskState.SETTLED), task="task-0002", now=8)
+    end = only(ev.Fail, code_failed(run, now=9, task="task-0002")).error
+    assert isinstance(end, UserCodeFailed), "it was bought as often as it may be"
+
+
+def test_a_task_that_is_full_is_bought_anew() -> None:
+    run = run_of(*(f"worker-{number:02}" for number in range(MAX_REPLICAS)))
+    commit(run, "worker-00")
+    judge(run, win(TASK, TaskState.PROVISIONAL, winners=("worker-00",)), now=1)
+    assert only(ev.Buy, code_failed(run)).tasks == (name(0),)
+
+
+def test_while_others_of_its_team_compute_nobody_is_added() -> None:
+    run = run_of(*BOTH)
+    commit(run, *ALONE)
+    judge(run, win(TASK, TaskState.PROVISIONAL), now=1)
+    assert ev.Extend not in kinds(code_failed(run))
+    assert run.count(Step.RUNNING) == 1
+
+
+@pytest.mark.parametrize("rule", ["none", "majority:3", "quorum:2"])
+def test_rules_to_which_it_does_not_matter_who_says_so_end_the_job(rule: str) -> None:
+    winners = ALONE if rule == "none" else BOTH
+    run = run_of(*winners, policy=attrs.evolve(POLICY, rule=rule, one_word=True))
+    commit(run, *winners)
+    judge(run, verdict(TASK, winners=winners))
+    assert code_failed(run) == [ev.Fail(error=ERROR)]
+
+
+def test_news_of_a_claim_may_be_stale() -> None:
+    run, _ = claimed()
+    assert code_failed(run) == []
+    assert code_failed(run, task="another") == []
+
+
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+def ended(run: JobRun, worker: str, limit: str) -> list[ev.Instruction]:
+    return run.handle(ev.ReplicaEnded(now=1, task=TASK, worker=worker, reason="too long", limit=limit))
+
+
+def test_a_limit_that_some_say_was_hit_ends_no_job_as_long_as_others_may_know_better() -> None:
+    run = run_of("w1", "w2", "w3", "w4")
+    for liar in ("w1", "w2", "w3"):
+        assert ev.Fail not in kinds(ended(run, liar, "cpu"))
+    assert ev.Fail not in kinds(commit(run, "w4"))
+    run = run_of("w1", "w2", "w3", "w4")
+    commit(run, "w4")
+    for liar in ("w1", "w2", "w3"):
+        assert ev.Fail not in kinds(ended(run, liar, "cpu"))
+
+
+MOST, TOO_FEW = ("cpu", "cpu", "cpu", ""), ("cpu", "cpu", "memory", "")
+
+
+@pytest.mark.parametrize(("limits", "fails"), [(MOST, True), (TOO_FEW, False)])
+def test_a_limit_that_most_of_all_hit_ends_the_job(limits: tuple[str, ...], *, fails: bool) -> None:
+    workers = ("w1", "w2", "w3", "w4")
+    run = run_of(*workers)
+    last: list[ev.Instruction] = []
+    for worker, limit in zip(workers, limits, strict=True):
+        last = ended(run, worker, limit)
+    assert (ev.Fail in kinds(last)) == fails
+    if fails:
+        assert isinstance(only(ev.Fail, last).error, TaskLimitExceeded)
+
+
+def test_one_workers_word_that_a_limit_was_hit_is_checked_by_another() -> None:
+    run = run_of(*ALONE)
+    assert kinds(ended(run, *ALONE, "memory"))[0] is ev.AskVerdicts
+    stuck = Verdict(task=TASK, state=TaskState.OPEN, committed=0, outstanding=0, wanted=1)
+    add(run, only(ev.Extend, judge(run, stuck, now=2)), "worker-b")
+    assert isinstance(only(ev.Fail, ended(run, "worker-b", "memory")).error, TaskLimitExceeded)
