@@ -8,10 +8,13 @@ REPOSITORIES = "src/ec262/adapters/sql/repositories.py"
 TASKS = "src/ec262/adapters/sql/tasks.py"
 KNOWN = "src/ec262/adapters/sql/known_tasks.py"
 LEDGER = "src/ec262/adapters/sql/ledger.py"
+TRANSACTIONS = "src/ec262/services/discovery_transactions.py"
+ADMIN = "src/ec262/services/discovery_admin.py"
 
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
 OF_KNOWN = "tests/integration/test_known_tasks.py"
 OF_TASKS = "tests/contract/test_task_repository_contract.py"
+RACES = "tests/integration/test_account_races.py"
 
 MUTANTS = (
     Mutant(
@@ -83,5 +86,19 @@ MUTANTS = (
         old="        self._keep(MOST if self._is_durable else 0)",
         new="        self._keep(MOST)",
         tests=f"{OF_KNOWN}::test_what_was_undone_is_not_known",
+    ),
+    Mutant(
+        rule="of two who replace a token at once, one does",
+        file=TRANSACTIONS,
+        old="        self.uow.accounts.lock(self.account(token).id)\n",
+        new="",
+        tests=f"{RACES}::test_of_two_new_tokens_one_opens_the_account",
+    ),
+    Mutant(
+        rule="an account that is frozen stays frozen, whoever writes it at that moment",
+        file=ADMIN,
+        old="            uow.accounts.lock(account)\n",
+        new="",
+        tests=f"{RACES}::test_who_is_frozen_while_an_invitation_pays_stays_frozen",
     ),
 )
