@@ -61,18 +61,20 @@ def main() -> int:
 
 def _measured(tasks: int, workers: int, rule: str) -> Line:
     print(f"\r{tasks:,} tasks, {workers} workers ...", end="", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="ec262-benchmark-") as folder:
-        with discovery(f"sqlite:///{folder}/discovery.sqlite") as (service, url):
-            staff = _start("workers", url, str(workers))
-            assert staff.stdout is not None
-            try:
-                if staff.stdout.readline() != "ready\n":
-                    raise SystemExit("the workers could not start")
-                before = [_cpu_s(service.pid), _cpu_s(staff.pid)]
-                told, _ = _start("foreman", url, str(tasks), rule).communicate()
-                took = [_cpu_s(each.pid) - was for each, was in zip((service, staff), before, strict=True)]
-            finally:
-                staff.communicate()  # its standard input closes
+    with (
+        tempfile.TemporaryDirectory(prefix="ec262-benchmark-") as folder,
+        discovery(f"sqlite:///{folder}/discovery.sqlite") as (service, url),
+    ):
+        staff = _start("workers", url, str(workers))
+        assert staff.stdout is not None
+        try:
+            if staff.stdout.readline() != "ready\n":
+                raise SystemExit("the workers could not start")
+            before = [_cpu_s(service.pid), _cpu_s(staff.pid)]
+            told, _ = _start("foreman", url, str(tasks), rule).communicate()
+            took = [_cpu_s(each.pid) - was for each, was in zip((service, staff), before, strict=True)]
+        finally:
+            staff.communicate()  # its standard input closes
     print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
     if not told:
         raise SystemExit(1)  # the foreman has said why
@@ -95,16 +97,15 @@ def _show(title: str, lines: list[Line]) -> None:
     print(f"\n{title}; in brackets the ratio to the first line")
     print(
         f"{'tasks':>8} {'workers':>8} {'wall a task':>18} {'foreman CPU':>18} {'discovery CPU':>18} "
-        f"{'workers CPU':>12} {'foreman peak':>13}   in silence"
+        f"{'workers CPU':>12} {'foreman at first':>17} {'at most':>8}   in silence: connected, CPU a second, threads, asyncio tasks"
     )
     for line in lines:
         told = line.foreman
         print(
             f"{line.tasks:8,} {line.workers:8} {_cell(line, lines[0], 'wall')} {_cell(line, lines[0], 'foreman')} "
             f"{_cell(line, lines[0], 'discovery')} {1e3 * line.workers_cpu_s / line.tasks:9.2f} ms "
-            f"{told.peak_mib:9.0f} MiB   {told.workers} connected: {1e3 * told.quiet_cpu_s / told.quiet_s:.1f} ms CPU a "
-            f"second, {told.threads} threads; "
-            f"{(told.peak_mib - told.plain_mib) * 1024 / line.tasks:.1f} KiB a task",
+            f"{told.plain_mib:13.0f} MiB {told.peak_mib:4.0f} MiB   {told.workers:3}, "
+            f"{1e3 * told.quiet_cpu_s / told.quiet_s:.1f} ms, {told.threads}, {told.quiet_tasks}",
             flush=True,
         )
 
