@@ -97,7 +97,8 @@ def _show(title: str, lines: list[Line]) -> None:
     print(f"\n{title}; in brackets the ratio to the first line")
     print(
         f"{'tasks':>8} {'workers':>8} {'wall a task':>18} {'foreman CPU':>18} {'discovery CPU':>18} "
-        f"{'workers CPU':>12} {'foreman at first':>17} {'at most':>8}   in silence: connected, CPU a second, threads, asyncio tasks"
+        f"{'workers CPU':>12} {'foreman at first':>17} {'at most':>8}   "
+        "in silence: connected, CPU a second, threads, asyncio tasks"
     )
     for line in lines:
         told = line.foreman
