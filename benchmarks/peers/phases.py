@@ -57,7 +57,7 @@ TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
     ("discovery, service", discovery_foremen.ForemanDesk, ["buy", "verdicts", "pool"]),
     ("discovery, service", discovery_workers.WorkerDesk, ["assignments", "commit", "give_up"]),
     ("compare and decrypt", job_execution.JobExecution, ["_open"]),
-    ("decode results", domain_portions, ["decode_outcome"]),
+    ("decode results", domain_portions, ["_pairs_of"]),
     ("shuffle", Shuffle, ["add", "rows"]),
     ("merge", job_data, ["merge_results"]),
     ("state machine", JobRun, ["handle"]),
