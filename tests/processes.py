@@ -15,9 +15,10 @@ GONE_S = 10.0
 def children(pid: int) -> list[int]:
     """The children of a process, whichever of its threads started them."""
     found: list[int] = []
-    for thread in Path(f"/proc/{pid}/task").glob("*"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            found += map(int, (thread / "children").read_text().split())
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended before its threads could be listed
+        for thread in list(Path(f"/proc/{pid}/task").glob("*")):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, (thread / "children").read_text().split())
     return found
 
 

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical
+from ec262.domain.groups import all_values
 from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
 from ec262.domain.pairs import encode_keys, encode_pairs, plain_groups
+from ec262.domain.plain_pairs import read_plain_pairs
 
 texts = st.text(st.characters() | st.sampled_from('$"\\\n\x7f\u2028\ud800é'), max_size=4)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
@@ -27,8 +29,13 @@ def one_by_one(pairs: list[tuple[Any, Any]]) -> bytes:
     return b'["pairs",[%b]]' % b",".join(written)
 
 
-@given(st.lists(st.tuples(keys, scalars), max_size=12))
+@given(st.lists(st.tuples(keys, scalars), max_size=12) | st.lists(st.tuples(keys, st.just(1)), max_size=12))
 @example([("a", 1), ("b", 2.0), ("a", True), ("a", None), ("b", "x")])
+@example([("b", 1), ("a", 1), ("b", 1)])
+@example([("b", 1), ("a", True), ("b", 1.0)])
+@example([("b", 0.0), ("a", 1.0), ("b", -0.0)])
+@example([("b", 2**60), ("b", 2**60)])
+@example([("\ud800", 1), ("\ud800", 1)])
 def test_plain_pairs_have_the_bytes_of_all_pairs(pairs: list[tuple[Any, Any]]) -> None:
     data = encode_outcome(Pairs(pairs=tuple(pairs)))
     assert data == one_by_one(pairs)
@@ -91,6 +98,45 @@ def test_changed_bytes_are_taken_exactly_if_they_are_canonical(
 def test_what_only_begins_like_pairs_is_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
         decode_outcome(data)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "],[", "é\n"]), scalars), min_size=1, max_size=12))
+def test_plain_pairs_are_read_as_they_are_and_grouped_as_all_pairs_are(pairs: list[tuple[str, Any]]) -> None:
+    data = encode_outcome(Pairs(pairs=tuple(pairs)))
+    decoded = decode_outcome(data)
+    assert isinstance(decoded, Pairs)
+    plain = read_plain_pairs(data)
+    if plain is None:
+        return
+    assert canonical.encode(list(plain)) == canonical.encode(list(decoded.pairs))
+    assert (len(plain), plain[0], plain[1:]) == (len(pairs), plain[:1][0], list(plain)[1:])
+    groups = all_values([encode_pairs(list(plain))])
+    assert plain.groups() == (sorted(groups), [groups[name] for name in sorted(groups)])
+
+
+@pytest.mark.parametrize("data", [b'["pairs",[["a",1],["b",2.5],["b",2.5]]]', b'["pairs",[["b",1],["b",2],["a",1]]]'])
+def test_those_of_honest_workers_are_read_so_in_any_order(data: bytes) -> None:
+    assert read_plain_pairs(data) is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b'["failure"',
+        b'["pairs",[["a",1]',
+        b'["pairs",[["a],[b",1]]]',
+        b'["pairs",[["\xff",1]]]',
+        b'["pairs",[["a",[1]]]]',
+        b'["pairs",[["a",1.00]]]',
+        b'["pairs",[["a",{"$int":"0x20000000000001"}]]]',
+        b'["pairs",[["a",1],[1,1]]]',
+        b'["pairs",[["a"]]]',
+        b'["pairs",[["a",1]],[]]]',
+    ],
+)
+def test_and_nothing_else_is(data: bytes) -> None:
+    assert read_plain_pairs(data) is None
 
 
 def test_pairs_out_of_order_are_pairs() -> None:

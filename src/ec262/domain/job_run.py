@@ -56,6 +56,11 @@ class JobRun:
         """The phase under way."""
         return self._state.phase
 
+    @property
+    def total(self) -> int:
+        """How many tasks this phase has."""
+        return len(self._state.tasks)
+
     def count(self, *steps: Step) -> int:
         """Return how many tasks of this phase are in one of these states."""
         return self._state.count(*steps)

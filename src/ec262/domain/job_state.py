@@ -77,7 +77,7 @@ class JobState:
 
     def count(self, *steps: Step) -> int:
         """Return how many tasks of this phase are in one of these states."""
-        return sum(len(self.tasks.at(step)) for step in steps)
+        return self.tasks.count(*steps)
 
     def current(self, task_id: str, *steps: Step) -> tuple[RunningTask, Attempt] | None:
         """Return the task if this purchase of it is the current one and it is in one of these states: news may be

@@ -31,8 +31,8 @@ from ec262.domain.job import TaskName
 from ec262.domain.verification import VerificationRule
 
 
-class Step(enum.Enum):
-    """States of a task, as its foreman sees it."""
+class Step(enum.StrEnum):
+    """States of a task, as its foreman sees it: texts, since these are fast keys."""
 
     WANTED = "wanted"
     BUYING = "buying"
@@ -194,8 +194,8 @@ class TaskBoard:
     """The tasks of one phase, sorted by state, so that no event costs more for a phase of many tasks."""
 
     def __init__(self, names: Iterable[TaskName]) -> None:
-        self._tasks = {name: RunningTask(name=name) for name in names}
-        self._by_step: dict[Step, dict[TaskName, RunningTask]] = {step: {} for step in Step}
+        self._tasks = {name.index: RunningTask(name=name) for name in names}
+        self._by_step: dict[Step, dict[int, RunningTask]] = {step: {} for step in Step}
         self._by_step[Step.WANTED].update(self._tasks)
 
     def __len__(self) -> int:
@@ -205,17 +205,21 @@ class TaskBoard:
         return iter(self._tasks.values())
 
     def __getitem__(self, name: TaskName) -> RunningTask:
-        return self._tasks[name]
+        return self._tasks[name.index]
 
     def at(self, step: Step) -> Collection[RunningTask]:
         """Return the tasks in a state, those that came to it first in front."""
         return self._by_step[step].values()
+
+    def count(self, *steps: Step) -> int:
+        """Return how many tasks are in one of these states."""
+        return sum([len(self._by_step[step]) for step in steps])  # a list: half the time of a generator
 
     def move(self, task: RunningTask, trigger: str) -> None:
         """Let a task go through a transition of the table."""
         step = TRANSITIONS.get((task.step, trigger))
         if step is None:
             raise AssertionError(f"{task.name} cannot go by {trigger!r} from {task.step}")
-        del self._by_step[task.step][task.name]
-        self._by_step[step][task.name] = task
+        del self._by_step[task.step][task.name.index]
+        self._by_step[step][task.name.index] = task
         task.step = step

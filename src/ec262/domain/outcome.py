@@ -7,7 +7,6 @@ on: no message, no traceback, no address.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -18,15 +17,24 @@ from ec262.domain import canonical
 from ec262.domain.canonical import encode_list
 from ec262.domain.errors import NotCanonical
 from ec262.domain.pairs import Pair, encode_pairs, plain_groups
+from ec262.domain.plain_pairs import read_plain_pairs
 
-__all__ = ["MAX_FRAMES", "MAX_TEXT_CHARS", "Failure", "Outcome", "Pair", "Pairs", "decode_outcome", "encode_outcome"]
+__all__ = [
+    "MAX_FRAMES",
+    "MAX_TEXT_CHARS",
+    "Failure",
+    "Outcome",
+    "Pair",
+    "Pairs",
+    "decode_other_outcome",
+    "decode_outcome",
+    "encode_outcome",
+]
 
 MAX_TEXT_CHARS = 2000
 """Longest text in a failure."""
 
 MAX_FRAMES = 100
-
-_PLAIN_START = b'["pairs",[["'
 
 _text = v.and_(v.instance_of(str), v.max_len(MAX_TEXT_CHARS))
 
@@ -88,9 +96,12 @@ def decode_outcome(data: bytes) -> Outcome:
 
     That pairs are sorted is not checked: it is only what makes honest machines agree.
     """
-    plain = _plain_pairs(data)
-    if plain is not None:
-        return Pairs(pairs=plain)
+    plain = read_plain_pairs(data)
+    return decode_other_outcome(data) if plain is None else Pairs(pairs=tuple(plain))
+
+
+def decode_other_outcome(data: bytes) -> Outcome:
+    """Read an outcome that ``read_plain_pairs`` does not take; raises what ``decode_outcome`` does."""
     value = canonical.decode(data)
     match value if isinstance(value, list) else None:
         case ["pairs", rows]:
@@ -102,19 +113,6 @@ def decode_outcome(data: bytes) -> Outcome:
                 raise NotCanonical(f"not a failure: {error}") from error
         case _:
             raise NotCanonical("not an outcome: expected pairs or a failure")
-
-
-def _plain_pairs(data: bytes) -> tuple[Pair, ...] | None:
-    """Return pairs of plain text and scalars, several times as fast; None for anything else, and whatever is not as an
-    honest worker writes it."""
-    if not data.startswith(_PLAIN_START):
-        return None
-    with suppress(NotCanonical):
-        pairs = _twos(canonical.parse(data)[1])
-        groups = plain_groups(pairs)
-        if groups is not None and _plain_outcome(groups) == data:
-            return pairs
-    return None
 
 
 def _twos(rows: Any) -> tuple[Pair, ...]:

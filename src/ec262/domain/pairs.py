@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import chain, islice
 from operator import itemgetter
@@ -16,6 +16,9 @@ Pair = tuple[Any, Any]
 
 AROUND = 3
 """Containers around a key or value when it travels, as in ``["pairs",[[key,value]]]`` or ``[[key,[value]]]``."""
+
+_TOLD_APART = frozenset({int, str, bool, type(None)})
+"""Kinds whose values, among themselves, are equal exactly if their canonical bytes are."""
 
 MAX_NUMBER_BITS = 63
 """A partitioner's numbers are signed, and of so many bits beside the sign."""
@@ -47,9 +50,29 @@ def encode_pairs(pairs: Sequence[Pair]) -> tuple[list[bytes], list[bytes]]:
 def plain_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
     """Return the canonical text of each key, sorted by its bytes, with those of its values in their order, if all keys
     are text and all values plain scalars, as most are; else None. Keys that are there often are encoded once."""
-    groups: defaultdict[Any, list[Any]] = defaultdict(list)
     if set(map(type, map(itemgetter(0), pairs))) != {str}:
         return None
+    named = _repeated_groups(pairs) or _single_groups(pairs)
+    return None if named is None else sorted(named, key=itemgetter(0))  # code points are in the order of their UTF-8
+
+
+def _repeated_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
+    """Do it if each key always has the same value, as where words are counted one by one."""
+    kinds = set(map(type, map(itemgetter(1), pairs)))
+    if len(kinds) != 1 or not kinds <= _TOLD_APART:
+        return None
+    times = Counter(pairs)
+    if len(times) == len(pairs) or len(set(map(itemgetter(0), times))) < len(times):
+        return None
+    names, texts = (scalar_lines(list(map(itemgetter(place), times))) for place in (0, 1))
+    if names is None or texts is None:
+        return None
+    each = zip(names.split("\n"), texts.split("\n"), times.values(), strict=True)
+    return [(name, [text] * count) for name, text, count in each]
+
+
+def _single_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
+    groups: defaultdict[Any, list[Any]] = defaultdict(list)
     for key, value in pairs:
         groups[key].append(value)
     names = scalar_lines(list(groups))
@@ -57,10 +80,9 @@ def plain_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
     if names is None or texts is None:
         return None
     each = iter(texts.split("\n"))
-    named = [
+    return [
         (name, list(islice(each, len(group)))) for name, group in zip(names.split("\n"), groups.values(), strict=True)
     ]
-    return sorted(named, key=itemgetter(0))  # code points are in the order of their UTF-8
 
 
 def encode_keys(pairs: Sequence[Pair]) -> list[bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ec262.domain.errors import NotCanonical
-from ec262.domain.outcome import Failure, Pair, decode_outcome
+from ec262.domain.outcome import Failure, Pair, decode_other_outcome, decode_outcome
+from ec262.domain.plain_pairs import read_plain_pairs
 
 PORTION_BYTES = 1 << 20
 """About so much is taken apart at a time."""
@@ -56,7 +57,10 @@ def _row_end(data: bytes, near: int, end: int) -> int:
 
 
 def _pairs_of(data: bytes) -> Sequence[Pair]:
-    outcome = decode_outcome(data)
+    plain = read_plain_pairs(data)
+    if plain is not None:
+        return plain
+    outcome = decode_other_outcome(data)
     if isinstance(outcome, Failure):
         raise NotCanonical("not an outcome: expected pairs")
     return outcome.pairs

@@ -17,6 +17,7 @@ from ec262.domain.job import MAX_ROW_BYTES, Row, row_too_large
 from ec262.domain.key_check import KeyCheck, is_hashable, not_hashable
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
 from ec262.domain.pairs import NUMBER_BYTES, Pair, encode_keys, encode_pairs, number_bytes
+from ec262.domain.plain_pairs import PlainPairs
 from ec262.domain.ports.spill import Spills
 from ec262.domain.row_spool import RowSpool
 
@@ -71,6 +72,8 @@ class Shuffle:
         self._check.close()
 
     def _table(self, pairs: Sequence[Pair]) -> Table:
+        if isinstance(pairs, PlainPairs) and not self._numbered:
+            return pairs.groups()
         if not self._numbered:
             self._check.look([key for key, _ in pairs])
             return encode_pairs(pairs)

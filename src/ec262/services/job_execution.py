@@ -14,7 +14,6 @@ from ec262.domain.commands import (
     MAX_BATCH,
     AcceptResults,
     AddReplicas,
-    BoughtReplica,
     BuyTasks,
     DeliveryReport,
     DeliveryReports,
@@ -34,7 +33,7 @@ from ec262.domain.errors import (
 from ec262.domain.job import Job, Limits, Phase
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
-from ec262.domain.job_task import DELIVERED, UNDER_WAY, Step
+from ec262.domain.job_task import DELIVERED, UNDER_WAY
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
 from ec262.domain.outcome import Failure
@@ -49,12 +48,16 @@ from ec262.services.batching import Batcher
 from ec262.services.deliveries import open_log, open_result
 from ec262.services.disputes import DisputeDesk
 from ec262.services.job_data import JobData
-from ec262.services.worker_link import LinkPolicy, WorkerLink
+from ec262.services.worker_link import LinkPolicy
+from ec262.services.worker_links import WorkerLinks
 
 logger = logging.getLogger(__name__)
 
 REPORT_PAUSE_S = 0.2
 """Between two calls that report workers."""
+
+THREAD_BYTES = 256 << 10
+"""Results larger than this are decrypted in a thread."""
 
 LAST_REPORT_S = 1.0
 """How long the end of a job may wait for the last of them."""
@@ -107,9 +110,9 @@ class JobExecution:
         self._events: asyncio.Queue[ev.Event | Exception] = asyncio.Queue()
         self._operations: set[asyncio.Task[None]] = set()
         self._dispatches: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._links: dict[str, asyncio.Task[WorkerLink]] = {}
-        self._disputes = DisputeDesk(ports.discovery, ports.cipher, self._link)
-        self._timer: asyncio.Task[None] | None = None
+        self._links = WorkerLinks(ports.dialer, policy.link)
+        self._disputes = DisputeDesk(ports.discovery, ports.cipher, self._links.to)
+        self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
         self._report: Batcher[DeliveryReport, None] = Batcher(
             self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
@@ -145,7 +148,9 @@ class JobExecution:
         match instruction:
             case ev.Dispatch():
                 operation = self._spawn(self._dispatch, instruction)
-                self._dispatches[instruction.task, instruction.replica.worker] = operation
+                which = instruction.task, instruction.replica.worker
+                self._dispatches[which] = operation
+                operation.add_done_callback(lambda _ended: self._dispatches.pop(which, None))
             case ev.AskVerdicts(heard=None):
                 if self._watch is not None:
                     self._watch.cancel()
@@ -188,36 +193,36 @@ class JobExecution:
     def _wake(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._spawn(self._ring, at)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._now()), self._ring)
 
-    async def _ring(self, at: float) -> ev.Event:
-        await asyncio.sleep(max(0.0, at - self._now()))
-        return ev.TimerRang(now=self._now())
+    def _ring(self) -> None:
+        self._events.put_nowait(ev.TimerRang(now=self._now()))
 
     def _now(self) -> float:
         return self._ports.clock()
 
     def _show(self) -> None:
-        links = [link for link in self._links.values() if link.done() and not link.cancelled() and not link.exception()]
         running = self._machine.count(*UNDER_WAY)
         self._ports.progress.show(
             JobStatus(
                 phase=self._machine.phase,
                 done=self._machine.count(*DELIVERED),
                 running=running,
-                total=self._machine.count(*Step),
-                workers=sum(not link.result().lost for link in links),
+                total=self._machine.total,
+                workers=self._links.connected,
                 credits=self._credits,
                 note="" if running else self._note,  # while tasks run, to wait for a free slot is the way of things
             )
         )
 
     async def _close(self) -> None:
-        operations = [*self._operations, *self._links.values()]
+        if self._timer is not None:
+            self._timer.cancel()
+        operations = list(self._operations)
         for operation in operations:
             operation.cancel()
-        ended = await asyncio.gather(*operations, return_exceptions=True)
-        await asyncio.gather(*(link.close() for link in ended if isinstance(link, WorkerLink)))
+        await asyncio.gather(*operations, return_exceptions=True)
+        await self._links.close()
         if self._reports:
             await asyncio.wait(self._reports, timeout=LAST_REPORT_S)
         await self._report.close()
@@ -285,7 +290,7 @@ class JobExecution:
         assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
         reason, limit = "", ""
         try:
-            link = await self._link(dispatch.replica)
+            link = await self._links.to(dispatch.replica)
             reply = await link.compute(assign, self._work(dispatch), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
                 reason, limit = reply.reason, reply.limit
@@ -343,11 +348,11 @@ class JobExecution:
             dispatch.cancel()
             await asyncio.gather(dispatch, return_exceptions=True)
         try:
-            link = await self._link(fetch.replica)
+            link = await self._links.to(fetch.replica)
             secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
             async with self._data.arriving(fetch.name):
                 delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
-                outcome, log = await asyncio.to_thread(self._open, verdict, delivered)
+                outcome, log = await self._opened(verdict, delivered)
                 del delivered
                 alone = verdict.state is TaskState.PROVISIONAL
                 failure = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
@@ -369,21 +374,18 @@ class JobExecution:
             logger.info("%s: workers differ in %s", dispute.name, diagnosis)
         return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=verdict, diagnosis=diagnosis)
 
+    async def _opened(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+        """Check and decrypt a delivery; a small one at once, since a thread costs more. Raises BadDelivery."""
+        if len(delivered.ciphertext) + len(delivered.log) <= THREAD_BYTES:
+            return self._open(verdict, delivered)
+        return await asyncio.to_thread(self._open, verdict, delivered)
+
     def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
-        """Check and decrypt a delivery. Raises BadDelivery."""
         if verdict.digest is None or verdict.key is None:
             raise BadDelivery("discovery told of a win without its key")
         key, cipher = verdict.key, self._ports.cipher
         outcome = open_result(delivered, digest=verdict.digest, key=key, cipher=cipher)
         return outcome, open_log(delivered, key=key, cipher=cipher, most=self._policy.limits.log_bytes)
-
-    async def _link(self, replica: BoughtReplica) -> WorkerLink:
-        """Return the connection to a worker, made when it is first needed and again when it was lost."""
-        link = self._links.get(replica.worker)
-        if link is None or (link.done() and (link.cancelled() or link.exception() or link.result().lost)):
-            opening = WorkerLink.open(self._ports.dialer, replica.address, self._policy.link)
-            link = self._links[replica.worker] = asyncio.create_task(opening)
-        return await asyncio.shield(link)
 
 
 def user_error(failure: Failure, log: str) -> UserCodeFailed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
@@ -43,12 +43,17 @@ class LinkPolicy:
     max_result_bytes: int = 160 << 20
 
 
+def _nobody_cares() -> None:
+    pass
+
+
 class WorkerLink:
     """Speaks the foreman's half of the protocol; replies are told apart by their task."""
 
-    def __init__(self, connection: Connection, policy: LinkPolicy) -> None:
+    def __init__(self, connection: Connection, policy: LinkPolicy, on_lost: Callable[[], None]) -> None:
         self._connection = connection
         self._policy = policy
+        self._on_lost = on_lost
         self._waiting: dict[str, asyncio.Queue[Message | PeerError]] = {}
         self._expected = 0
         """Replies that may still come: a worker cannot keep us busy with more."""
@@ -57,10 +62,20 @@ class WorkerLink:
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, dialer: Dialer, address: WorkerAddress, policy: LinkPolicy) -> WorkerLink:
-        """Connect and agree on a version. Raises PeerLost, PeerRefused, VersionMismatch, ProtocolViolation."""
+    async def open(
+        cls,
+        dialer: Dialer,
+        address: WorkerAddress,
+        policy: LinkPolicy,
+        *,
+        on_lost: Callable[[], None] = _nobody_cares,
+    ) -> WorkerLink:
+        """Connect and agree on a version; ``on_lost`` is called once, when the connection that came of it is gone.
+
+        Raises PeerLost, PeerRefused, VersionMismatch, ProtocolViolation.
+        """
         connection = await dialer.connect(address, timeout_s=policy.connect_s)
-        link = cls(connection, policy)
+        link = cls(connection, policy, on_lost)
         try:
             await link._greet()
         except BaseException:
@@ -155,7 +170,9 @@ class WorkerLink:
             replies.put_nowait(message)
 
     def _lose(self, error: PeerError) -> None:
-        self._lost = self._lost or error
+        if self._lost is None:
+            self._lost = error
+            self._on_lost()
         for replies in self._waiting.values():
             replies.put_nowait(error)
 

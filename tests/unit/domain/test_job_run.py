@@ -490,3 +490,10 @@ def test_one_sequence_of_events_gives_one_trace() -> None:
         ]
 
     assert trace() == trace()
+
+
+def test_a_board_counts_its_tasks_by_state() -> None:
+    board = TaskBoard([name(0), name(1)])
+    board.move(board[name(1)], "buy")
+    assert board.count(Step.WANTED) == board.count(Step.BUYING) == 1
+    assert board.count(*Step) == len(board) == 2

@@ -15,15 +15,18 @@ class MemoryResultStore:
     def __init__(self, *, capacity_bytes: int = 1 << 30) -> None:
         self._capacity_bytes = capacity_bytes
         self._results: dict[str, tuple[float, StoredResult]] = {}
+        self._bytes = 0
 
     async def put(self, task: str, result: StoredResult, *, forgotten_at: float) -> None:
         """Keep a result until ``forgotten_at``."""
         if not re.fullmatch(ID_PATTERN, task):
             raise ValueError(f"{task!r} is no task id")
-        others = sum(_size(kept) for name, (_, kept) in self._results.items() if name != task)
-        if others + _size(result) > self._capacity_bytes:
+        kept = self._results.get(task)
+        total = self._bytes + _size(result) - (_size(kept[1]) if kept is not None else 0)
+        if total > self._capacity_bytes:
             raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
         self._results[task] = (forgotten_at, result)
+        self._bytes = total
 
     async def get(self, task: str) -> StoredResult | None:
         """Return a task's result, or None."""
@@ -33,10 +36,12 @@ class MemoryResultStore:
     async def purge(self, now: float) -> None:
         """Drop the results whose time is over."""
         self._results = {task: kept for task, kept in self._results.items() if kept[0] > now}
+        self._bytes = sum(_size(result) for _, result in self._results.values())
 
     async def close(self) -> None:
         """Drop everything."""
         self._results.clear()
+        self._bytes = 0
 
 
 def _size(result: StoredResult) -> int:

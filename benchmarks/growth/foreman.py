@@ -1,0 +1,151 @@
+"""The foreman of the growth benchmark: a process of its own, which runs one job and tells what that took of it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.growth.work import KEYS
+from benchmarks.peers.contenders import one_row_a_task
+from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.runtime import local_python
+from ec262.domain.commands import Requirement
+from ec262.domain.job import Job
+from ec262.domain.partition import encode_row, rows_payload
+from ec262.domain.ports.progress import JobStatus
+from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
+from ec262.entrypoints.settings import Settings
+
+
+class Numbers:
+    """A Rows of as many rows as there are to be tasks, made when they are sent: they take no memory."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.sizes: Sequence[int] = [len(encode_row(count, count).data)] * count
+
+    def payload(self, pieces: range) -> bytes:
+        """Return rows as they travel."""
+        return rows_payload(encode_row(number, number) for number in pieces)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Watch:
+    """A Progress that looks at the clocks: when the first task is under way, at the longest silence, at the end."""
+
+    def __init__(self) -> None:
+        self.silence_s = self.silent_cpu_s = 0.0
+        self.tasks_alive = self.threads = self.workers = 0
+        self.began: tuple[float, float] | None = None
+        self._last = self._now()
+
+    def show(self, status: JobStatus) -> None:
+        """Look."""
+        last, self._last = self._last, self._now()
+        if self.began is None:
+            self.began = self._last
+        elif self._last[0] - last[0] > self.silence_s:
+            self.silence_s, self.silent_cpu_s = self._last[0] - last[0], self._last[1] - last[1]
+            self.tasks_alive, self.threads = len(asyncio.all_tasks()), threading.active_count()
+        self.workers = max(self.workers, status.workers)
+
+    def close(self) -> None:
+        """Look for the last time."""
+        self._last = self._now()
+
+    @property
+    def took(self) -> tuple[float, float]:
+        """Seconds of the wall, and of this process's processors, from the first task to the last."""
+        began = self.began or self._last
+        return self._last[0] - began[0], self._last[1] - began[1]
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+
+@attrs.frozen(kw_only=True)
+class Told:
+    """What a job took of its foreman. ``quiet`` is what it did in the longest time in which nothing happened: one task
+    was computed, and all workers were connected."""
+
+    wall_s: float
+    cpu_s: float
+    plain_mib: float
+    peak_mib: float
+    workers: int
+    quiet_s: float
+    quiet_cpu_s: float
+    quiet_tasks: int
+    threads: int
+
+
+def spread(key: int, value: int) -> Iterable[tuple[int, int]]:
+    """Map, if the workers computed: they know what comes of it."""
+    yield key % KEYS, value
+
+
+def add_up(key: int, values: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """Reduce, likewise."""
+    yield key, sum(values)
+
+
+async def run(url: str, tasks: int, rule: str) -> Told:
+    """Run a job of so many map tasks."""
+    settings = Settings(discovery=url, verify=rule)
+    functions = pickle_functions({"mapper": spread, "reducer": add_up})
+    job = Job(functions=functions.data, rows=Numbers(tasks), requirement=Requirement(python=local_python()))
+    watch = Watch()
+    discovery = build_discovery_client(settings, role="foreman", token="f" * 43)
+    gc.collect()
+    plain_mib = resident_mib("VmRSS")
+    try:
+        with one_row_a_task():
+            result: dict[Any, Any] = await build_foreman(settings, discovery=discovery, progress=watch).run(job)
+    finally:
+        await discovery.close()
+    if sum(result.values()) != tasks * (tasks - 1) // 2:
+        raise SystemExit(f"a wrong result: {result}")
+    wall_s, cpu_s = watch.took
+    return Told(
+        wall_s=wall_s - watch.silence_s,
+        cpu_s=cpu_s - watch.silent_cpu_s,
+        plain_mib=plain_mib,
+        peak_mib=resident_mib("VmHWM"),
+        workers=watch.workers,
+        quiet_s=watch.silence_s,
+        quiet_cpu_s=watch.silent_cpu_s,
+        quiet_tasks=watch.tasks_alive,
+        threads=watch.threads,
+    )
+
+
+def resident_mib(what: str) -> float:
+    """Return this process's resident set now (``VmRSS``), or the largest that it has had (``VmHWM``), MiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{what}:"))
+
+
+def main() -> None:
+    """Run the job that the command line names; print what it took as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("tasks", type=int)
+    parser.add_argument("rule")
+    arguments = parser.parse_args()
+    print(json.dumps(attrs.asdict(asyncio.run(run(arguments.url, arguments.tasks, arguments.rule)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
