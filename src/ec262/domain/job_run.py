@@ -22,6 +22,7 @@ from ec262.domain.job_events import (
     Instruction,
     JobFailed,
     Judged,
+    PhaseGrew,
     PhasePlanned,
     ReplicaCommitted,
     ReplicaEnded,
@@ -74,6 +75,9 @@ class JobRun:
         match event:
             case PhasePlanned():
                 return self._closed(self._on_planned(event))
+            case PhaseGrew():
+                self._state.tasks.add(event.tasks)
+                instructions = self._purchases.buy_wanted(event.now)
             case JobFailed():
                 return self._closed([Fail(error=event.error)])
             case Bought() | Added() | TooPoor():

@@ -1,4 +1,4 @@
-"""The messages between a foreman and a worker, protocol version 1.
+"""The messages between a foreman and a worker, protocol version 2.
 
 ::
 
@@ -25,7 +25,7 @@ from ec262.domain.commands import Validator
 from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
 
-PROTOCOL_VERSIONS = (1,)
+PROTOCOL_VERSIONS = (2,)
 """The versions that this release speaks, best first."""
 
 MAX_REASON_CHARS = 1000
@@ -97,9 +97,11 @@ class Compute:
 
 @attrs.frozen(kw_only=True)
 class Committed:
-    """The result is committed at discovery."""
+    """The result is committed at discovery. ``took_s`` is what the worker says to have computed: seconds of wall time,
+    of which the foreman makes the size of its next tasks and nothing else."""
 
     task: str = attrs.field(validator=_task)
+    took_s: float = attrs.field(default=0.0, eq=False, validator=v.ge(0))
 
 
 @attrs.frozen(kw_only=True)

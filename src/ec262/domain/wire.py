@@ -266,7 +266,7 @@ _KINDS = {
             "rows": _size,
         },
     ),
-    "committed": _Kind(Committed, {"task": _text}),
+    "committed": _Kind(Committed, {"task": _text, "took_s": _float}),
     "failed": _Kind(Failed, {"task": _text, "limit": _text, "reason": _text}),
     "deliver": _Kind(Deliver, {"task": _text, "secret": _secret}),
     "delivered": _Kind(Delivered, {"task": _text, "ciphertext": _size, "log": _size}),
