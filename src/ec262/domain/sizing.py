@@ -17,7 +17,7 @@ from statistics import median
 TARGET_S = 1.0
 """What a task should take: long beside what it costs, short beside what is lost with it."""
 
-LEAST_S = 0.25
+LEAST_S = 0.5
 """Not even at the end should it take less: to fork, lock down, encrypt and commit costs three workers about 20 ms."""
 
 SHARES = 2
@@ -32,8 +32,8 @@ FIRST_PIECES = 64
 GROWTH = 32
 """A task is at most so many times as large as the largest that was timed: others may have harder rows."""
 
-REMEMBERED = 15
-"""Times that the median is taken of: the last ones, as rows may become harder on the way."""
+REMEMBERED = 9
+"""Times that the median is taken of: the last ones, as rows may become harder on the way. Three workers a task tell."""
 
 INSTANT_S = 1e-6
 """No task is believed to have taken less."""
@@ -132,7 +132,7 @@ class TimedCut:
         if self._tasks_left == 1 or last == self._stop + 1:
             return last
         weight = max(min(self._wanted(), self._rest // self._to_come), -(-self._rest // self._tasks_left))
-        if self._to_come == 1 and self._is_crumb(self._rest - weight):
+        if self._to_come == 1 and self._is_crumb(self._rest - weight, weight):
             return pieces
         target = self._weights[self._stop] + weight
         after = bisect_left(self._weights, target)
@@ -140,9 +140,11 @@ class TimedCut:
         before = target - self._weights[after - 1] < self._weights[min(after, pieces)] - target
         return min(max(after - before, self._stop + 1), last)
 
-    def _is_crumb(self, weight: int) -> bool:
-        """Tell whether so little is left that it is no task of its own."""
-        return bool(self._rates) and self._rest <= self._most_bytes and weight * median(self._rates) < LEAST_S / 2
+    def _is_crumb(self, left: int, weight: int) -> bool:
+        """Tell whether so little would be left by a task that it had better take it, too."""
+        if not self._rates or self._rest > self._most_bytes or left > weight / 2:
+            return False
+        return left * median(self._rates) < LEAST_S / 2
 
     def _tasks_wanted(self) -> int:
         """Return how many tasks there should be to come: as many as are under way, so that they can all be followed."""

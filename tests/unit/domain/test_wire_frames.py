@@ -187,8 +187,8 @@ def test_a_message_may_follow_another_in_one_portion() -> None:
 
 
 def test_the_best_common_version_is_chosen() -> None:
-    assert negotiate((3, 2, 1)) == 1
-    with pytest.raises(VersionMismatch, match="here 1, at the peer 3, 2"):
-        negotiate((3, 2))
+    assert negotiate((3, 2, 1)) == 2
+    with pytest.raises(VersionMismatch, match="here 2, at the peer 3, 1"):
+        negotiate((3, 1))
     with pytest.raises(VersionMismatch, match="at the peer none"):
         negotiate(())
