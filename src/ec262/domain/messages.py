@@ -84,13 +84,15 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class Compute:
-    """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload."""
+    """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload. Where
+    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.packing``), and take so many bytes without."""
 
     task: str = attrs.field(validator=_task)
     phase: Phase
     seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits
     round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
+    unpacked_bytes: int = attrs.field(default=0, validator=v.ge(0))
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
 

@@ -262,6 +262,7 @@ _KINDS = {
             "seed": _int,
             "limits": _limits,
             "round_floats": _int,
+            "unpacked_bytes": _int,
             "functions": _size,
             "rows": _size,
         },

@@ -80,6 +80,11 @@ class Computer:
             await self._give_up(replica.task)
         return outcome
 
+    async def give_up(self, task: str, reason: str) -> Failed:
+        """Be done with a task that cannot be computed."""
+        await self._give_up(task)
+        return _failed(task, reason)
+
     async def _compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
         task = replica.task
         try:

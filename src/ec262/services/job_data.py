@@ -14,6 +14,7 @@ import attrs
 from ec262.domain.job import Job, Phase, TaskName
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair
+from ec262.domain.packing import pack
 from ec262.domain.plan import Plan
 from ec262.domain.portions import portions, read_failure
 from ec262.domain.ports.rows import Rows
@@ -37,6 +38,7 @@ class _Loan:
     """A task's rows while they are sent to its workers."""
 
     loading: asyncio.Task[bytes]
+    packing: asyncio.Task[bytes | None] | None = None
     users: int = 0
 
 
@@ -125,6 +127,13 @@ class JobData:
                 del self._loans[name.index]
                 await self._end(loan, name.index)
 
+    async def packed(self, name: TaskName) -> bytes | None:
+        """Pack a task's rows, once for all its workers, while their context lasts; None if that is not worth it."""
+        loan = self._loans[name.index]
+        if loan.packing is None:
+            loan.packing = asyncio.create_task(asyncio.to_thread(pack, await loan.loading))
+        return await asyncio.shield(loan.packing)
+
     async def _load(self, index: int) -> bytes:
         pieces = await self._partitions.pieces_for(index)
         size = self._bytes_of(index)
@@ -137,6 +146,8 @@ class JobData:
 
     async def _end(self, loan: _Loan, index: int) -> None:
         loan.loading.cancel()
+        if loan.packing is not None:
+            await asyncio.wait([loan.packing])
         (loaded,) = await asyncio.gather(loan.loading, return_exceptions=True)
         if isinstance(loaded, bytes):
             self._sending.give(self._bytes_of(index))

@@ -287,7 +287,7 @@ class JobExecution:
         reason, limit = "", ""
         try:
             link = await self._link(dispatch.replica)
-            reply = await link.compute(assign, self._work(dispatch), deadline_s=self._policy.deadline_s)
+            reply = await link.compute(assign, self._work(dispatch, link), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
                 reason, limit = reply.reason, reply.limit
             else:  # strangers say what they like; but it did not take longer than it took to hear of it
@@ -300,8 +300,9 @@ class JobExecution:
         return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
 
     @asynccontextmanager
-    async def _work(self, dispatch: ev.Dispatch) -> AsyncIterator[Compute]:
+    async def _work(self, dispatch: ev.Dispatch, link: WorkerLink) -> AsyncIterator[Compute]:
         async with self._data.payload(dispatch.name) as rows:
+            packed = await self._data.packed(dispatch.name) if link.is_slow else None
             yield Compute(
                 task=dispatch.task,
                 phase=dispatch.name.phase,
@@ -309,7 +310,8 @@ class JobExecution:
                 limits=self._policy.limits,
                 round_floats=self._job.round_floats,
                 functions=self._job.functions,
-                rows=rows,
+                unpacked_bytes=0 if packed is None else len(rows),
+                rows=rows if packed is None else packed,
             )
 
     async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
