@@ -130,11 +130,11 @@ def test_it_says_about_how_many_tasks_will_follow() -> None:
 rows = st.lists(st.integers(1, 10_000), min_size=1, max_size=200)
 
 
-@given(rows, st.integers(1, 20), st.integers(1, 300), st.integers(1, 30_000), st.booleans(), st.integers(0, 2**32))
+@given(rows, st.integers(1, 20), st.integers(1, 300), st.randoms(use_true_random=False))
 def test_whatever_the_times_every_piece_is_cut_once_in_order(
-    sizes: list[int], at_once: int, most_tasks: int, most_bytes: int, hold: bool, seed: int
+    sizes: list[int], at_once: int, most_tasks: int, random: Random
 ) -> None:
-    random = Random(seed)
+    most_bytes, hold = random.choice([1, 5000, MIB]), random.random() < 0.5
     timed = TimedCut(sizes, at_once=at_once, most_tasks=most_tasks, most_bytes=most_bytes, hold=hold)
     done: list[range] = []
     to_come = timed.begin()
