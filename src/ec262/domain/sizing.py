@@ -44,7 +44,7 @@ class TimedCut:
 
     ``at_once`` is how many tasks the pool computes at a time, ``most_tasks`` how many the purse can bear,
     ``most_bytes`` what one should not pass where these suffice. With ``hold`` no more are cut than the workers need to
-    have the next while they compute: more of them than can be computed are to be had.
+    have the next while they compute: they share a machine, and take more than it can compute.
 
     Tasks are asked for before their rows are known: ``begin`` says how many there are at first, ``next`` how many there
     are to be besides. There is at least one to come while there are rows, and at least one piece for each.
@@ -122,7 +122,9 @@ class TimedCut:
             return max(1, min(self._weights[-1] // (self._at_once * FIRST_SHARE), few, self._most_bytes))
         rate = median(self._rates)
         share = self._rest / (self._at_once * SHARES)
-        by_time = max(min(TARGET_S / rate, share), LEAST_S / rate)
+        # Workers on one machine are equally fast, and a second of theirs is less than one: they share its processors.
+        least_s = TARGET_S if self._hold else LEAST_S
+        by_time = max(min(TARGET_S / rate, share), least_s / rate)
         return max(1, int(min(by_time, GROWTH * self._largest, self._most_bytes)))
 
     def _end(self) -> int:

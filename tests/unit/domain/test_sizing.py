@@ -100,6 +100,12 @@ def test_all_workers_have_something_to_do_until_the_end() -> None:
     assert [len(pieces) / 100 for pieces in done[-10:]] == pytest.approx([LEAST_S] * 10, abs=LEAST_S / 2)
 
 
+def test_workers_on_one_machine_get_no_smaller_tasks_at_the_end() -> None:
+    timed = TimedCut([10] * 5000, at_once=1, most_tasks=1000, most_bytes=MIB, hold=True)
+    done = play(timed, lambda pieces: len(pieces) / 100)
+    assert all(len(pieces) > 80 for pieces in done[2:-1])
+
+
 def test_what_is_held_waits_for_what_is_under_way() -> None:
     timed = TimedCut([10] * 1000, at_once=2, most_tasks=100, most_bytes=MIB, hold=True)
     assert timed.begin() == 4
