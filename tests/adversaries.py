@@ -210,7 +210,7 @@ async def refuse(connection: Any, message: Any) -> None:
 
 async def greet_again(connection: Any, _message: Any) -> None:
     """Send what a worker never sends."""
-    await connection.send(Hello(versions=(1,), release="evil"), timeout_s=SOON_S)
+    await connection.send(Hello(versions=(2,), release="evil"), timeout_s=SOON_S)
 
 
 async def deliver_something_else(connection: Any, message: Any) -> None:

@@ -19,7 +19,7 @@ from ec262.domain.messages import Committed, Compute, Deliver, Delivered, Hello,
 from ec262.domain.ports.transport import Connection, Dialer, Endpoint, Handler, Listener
 
 SOON_S = 5.0
-HELLO = Hello(versions=(1,), release="test")
+HELLO = Hello(versions=(2,), release="test")
 
 
 class Transport(Protocol):

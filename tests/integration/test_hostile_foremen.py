@@ -36,7 +36,7 @@ COUNTS = Counter(word for line in TEXT.values() for word in line.split())
 JOB = make_job(TEXT)
 
 BOUND_S = 30.0
-HELLO = Hello(versions=(1,), release="evil")
+HELLO = Hello(versions=(2,), release="evil")
 WRONG_SECRET = b"?" * 32
 OTHER_HOST = "127.0.0.2"
 """Where those come from who open more connections than one host may."""

@@ -114,7 +114,7 @@ class Computed:
 class Job:
     """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
     have, the seed of its randomness, to how many digits its floats are rounded (see ``Work``), whether its functions
-    have a partitioner, and how many reduce tasks its author wants (None: what the plan makes of it)."""
+    have a partitioner, and how many map and reduce tasks its author wants (None: what the plan makes of it)."""
 
     functions: bytes = attrs.field(repr=False)
     rows: Rows = attrs.field(repr=False)
@@ -122,4 +122,5 @@ class Job:
     seed: int = 0
     round_floats: int = 0
     partitioned: bool = False
+    map_tasks: int | None = None
     reduce_tasks: int | None = None

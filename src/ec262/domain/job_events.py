@@ -25,6 +25,15 @@ class PhasePlanned:
 
 
 @attrs.frozen(kw_only=True)
+class PhaseGrew:
+    """There are more tasks in the phase under way than were known: buy them, too. While there are to be others besides,
+    at least one that is known has no work yet."""
+
+    now: float
+    tasks: tuple[TaskName, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Bought:
     """The answer to ``Buy``: the first of ``asked`` were assigned, one bought task each, in order."""
 
@@ -141,6 +150,7 @@ class TimerRang:
 
 Event = (
     PhasePlanned
+    | PhaseGrew
     | Bought
     | Added
     | TooPoor

@@ -22,6 +22,7 @@ from ec262.domain.job_events import (
     Finish,
     Instruction,
     Judged,
+    PhaseGrew,
     PhasePlanned,
     ReplicaCommitted,
     ReplicaEnded,
@@ -79,6 +80,9 @@ class JobRun:
         match event:
             case PhasePlanned():
                 return self._closed(self._on_planned(event))
+            case PhaseGrew():
+                self._state.tasks.add(event.tasks)
+                instructions = self._purchases.buy_wanted(event.now)
             case Bought() | Added() | TooPoor():
                 instructions = self._purchases.handle(event)
             case ReplicaCommitted():

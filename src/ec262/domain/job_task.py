@@ -194,9 +194,9 @@ class TaskBoard:
     """The tasks of one phase, sorted by state, so that no event costs more for a phase of many tasks."""
 
     def __init__(self, names: Iterable[TaskName]) -> None:
-        self._tasks = {name.index: RunningTask(name=name) for name in names}
+        self._tasks: dict[int, RunningTask] = {}
         self._by_step: dict[Step, dict[int, RunningTask]] = {step: {} for step in Step}
-        self._by_step[Step.WANTED].update(self._tasks)
+        self.add(names)
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -206,6 +206,12 @@ class TaskBoard:
 
     def __getitem__(self, name: TaskName) -> RunningTask:
         return self._tasks[name.index]
+
+    def add(self, names: Iterable[TaskName]) -> None:
+        """Take in new tasks: they are wanted."""
+        new = {name.index: RunningTask(name=name) for name in names}
+        self._tasks |= new
+        self._by_step[Step.WANTED] |= new
 
     def at(self, step: Step) -> Collection[RunningTask]:
         """Return the tasks in a state, those that came to it first in front."""

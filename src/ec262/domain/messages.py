@@ -1,4 +1,4 @@
-"""The messages between a foreman and a worker, protocol version 1.
+"""The messages between a foreman and a worker, protocol version 2.
 
 ::
 
@@ -25,7 +25,7 @@ from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.shapes import Validator
 
-PROTOCOL_VERSIONS = (1,)
+PROTOCOL_VERSIONS = (2,)
 """The versions that this release speaks, best first."""
 
 MAX_REASON_CHARS = 1000
@@ -84,22 +84,26 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class Compute:
-    """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload."""
+    """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload. Where
+    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.packing``), and take so many bytes without."""
 
     task: str = attrs.field(validator=_task)
     phase: Phase
     seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits
     round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
+    unpacked_bytes: int = attrs.field(default=0, validator=v.ge(0))
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class Committed:
-    """The result is committed at discovery."""
+    """The result is committed at discovery. ``took_s`` is what the worker says to have computed: seconds of wall time,
+    of which the foreman makes the size of its next tasks and nothing else."""
 
     task: str = attrs.field(validator=_task)
+    took_s: float = attrs.field(default=0.0, eq=False, validator=v.ge(0))
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,9 @@
 """The plan of a job: how many tasks, and whether the purse can bear them.
 
 Rows and keys are packed into tasks so that every group of free slots gets a few (stragglers even out), no task carries
-more bytes than it should, and the purse keeps a reserve: the reduce phase, and one task to buy again.
+more bytes than it should, and the purse keeps a reserve: the reduce phase, and one task to buy again. Where there are
+many rows, tasks are sized by the time that rows take (``ec262.domain.sizing``): then this is what there would be if
+nobody knew, and how many there may be at most.
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ PARTITION_BYTES = 16 << 20
 MAX_PARTITION_BYTES = 128 << 20
 """No partition may be larger than this on average: workers would refuse it."""
 
+MANY = 2
+"""Tasks are sized by time where there are more rows than this for each: else there is little to choose."""
+
+SIZED_SHARE = 2
+"""Of the credits that a plan leaves, one part in so many may be spent on more, smaller tasks."""
+
 SPARE_TASKS = 1
 """Tasks' worth of credits kept back to buy again one that was lost."""
 
@@ -35,11 +43,14 @@ class Plan:
 
     ``adds_workers`` says that these are the credits at first: the rule asks for more workers where those differ.
     A partition takes ``partition_bytes`` at most, where rows and purse allow. ``given`` is whether the job's author has
-    set the number of reduce tasks.
+    set the number of reduce tasks. ``at_once`` is how many tasks the pool computes at a time. If there may be
+    ``most_map_tasks``, more than ``map_tasks``, their number depends on the time that rows take.
     """
 
     map_tasks: int
     reduce_tasks: int
+    most_map_tasks: int = attrs.field(default=attrs.Factory(lambda self: self.map_tasks, takes_self=True))
+    at_once: int = 1
     replicas: int
     purse: int
     adds_workers: bool = False
@@ -48,8 +59,17 @@ class Plan:
 
     @property
     def price(self) -> int:
-        """Credits for all tasks, if each is bought once and no worker is added."""
+        """Credits for all tasks, if each is bought once and no worker is added; about so many if tasks are sized."""
         return (self.map_tasks + self.reduce_tasks) * self.replicas
+
+    @property
+    def most_price(self) -> int:
+        """Credits for the most and smallest tasks that there may be, likewise."""
+        return (self.most_map_tasks + self.reduce_tasks) * self.replicas
+
+    def is_sized(self, pieces: int) -> bool:
+        """Tell whether the map tasks of so many pieces of rows are sized by time."""
+        return self.most_map_tasks > self.map_tasks and pieces > MANY * self.map_tasks
 
     @property
     def spare(self) -> int:
@@ -65,15 +85,15 @@ def plan_job(
     replicas: int,
     adds_workers: bool = False,
     partition_bytes: int = PARTITION_BYTES,
+    map_tasks: int | None = None,
     reduce_tasks: int | None = None,
 ) -> Plan:
-    """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots; ``reduce_tasks`` is how many
-    the job's author wants.
+    """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots; ``map_tasks`` and
+    ``reduce_tasks`` are how many the job's author wants.
 
     Raises InsufficientCredits, naming what the smallest possible plan needs.
     """
-    least = max(1, -(-sum(row_sizes) // partition_bytes))
-    least = min(least, len(row_sizes))
+    least = min(map_tasks or max(1, -(-sum(row_sizes) // partition_bytes)), len(row_sizes))
     least_reduce = reduce_tasks or 1
     affordable = _for_first_replicas(purse, adds_workers=adds_workers) // replicas - SPARE_TASKS
     if affordable < least + least_reduce:
@@ -84,14 +104,18 @@ def plan_job(
             why += ", and a reserve for more workers where these differ"
         raise InsufficientCredits(have=purse, need=need, why=why)
     at_once = max(1, slots // replicas)
-    map_tasks = min(len(row_sizes), max(least, at_once * WAVES))
+    mapping = least if map_tasks else min(len(row_sizes), max(least, at_once * WAVES))
     reducing = reduce_tasks or at_once
-    if map_tasks + reducing > affordable:
+    if mapping + reducing > affordable:
         reducing = reduce_tasks or max(1, min(reducing, affordable // 3))
-        map_tasks = max(least, min(map_tasks, affordable - reducing))
-        reducing = min(reducing, affordable - map_tasks)
+        mapping = max(least, min(mapping, affordable - reducing))
+        reducing = min(reducing, affordable - mapping)
+    sized = not map_tasks and len(row_sizes) > MANY * mapping
+    more = min((affordable - mapping - reducing) // SIZED_SHARE, len(row_sizes) - mapping) if sized else 0
     return Plan(
-        map_tasks=map_tasks,
+        map_tasks=mapping,
+        most_map_tasks=mapping + more,
+        at_once=at_once,
         reduce_tasks=reducing,
         replicas=replicas,
         purse=purse,

@@ -82,8 +82,8 @@ def run_job(
     those marked; given here, they and only they are used, so one script can run several jobs. ``workers`` is the
     number of workers of the embedded system, where no discovery service is configured. ``settings`` are those of the
     ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``, ``attempts``, ``patience``,
-    ``memory``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as text, or a rule of your own (see
-    ``ec262.VerificationPlan``).
+    ``memory``, ``map_tasks``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as text, or a rule of your own
+    (see ``ec262.VerificationPlan``).
 
     Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
     frozensets of these. Every failure raises a subclass of ``ec262.domain.errors.Ec262Error``.

@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="seed of the job's randomness (default: 0)")
     add("--task-timeout", type=float, metavar="S", help="seconds that a task may take (default: 600)")
     add("--memory", metavar="SIZE", help="what the job's data may take in memory here; the rest goes to disk (512MB)")
+    add("--map-tasks", type=int, metavar="N", help="how many tasks the map phase is cut into (default: sized by time)")
     add("--reduce-tasks", type=int, metavar="N", help="how many tasks the reduce phase is cut into")
     add("--round-floats", type=int, metavar="N", help="round floats in results to N significant digits (1 to 15)")
     add("--attempts", type=int, metavar="N", help="how often a task is bought before the job fails (default: 3)")

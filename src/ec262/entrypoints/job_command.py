@@ -174,12 +174,18 @@ def _advice(error: Ec262Error) -> str:
 
 
 def _describe(plan: Plan) -> str:
+    sized = plan.most_map_tasks > plan.map_tasks
     tasks = f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each"
-    if not plan.adds_workers:
-        return f"{tasks}: {plan.price} credits of {plan.purse}, {plan.spare} to spare"
+    price = f"{'about ' if sized else ''}{plan.price} credits of {plan.purse}"
+    if plan.adds_workers:
+        text = f"{tasks} at first: {price}, more where workers differ, fail or are checked; {plan.spare} to spare"
+    else:
+        text = f"{tasks}: {price}, {plan.spare} to spare"
+    if not sized:
+        return text
     return (
-        f"{tasks} at first: {plan.price} credits of {plan.purse}, more where workers differ, fail or are checked; "
-        f"{plan.spare} to spare"
+        f"{text}\nmap tasks are sized by the time that rows take: there are more, for up to {plan.most_price} credits, "
+        "if that is long, and fewer if it is short; --map-tasks N sets their number"
     )
 
 

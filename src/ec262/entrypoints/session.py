@@ -293,6 +293,7 @@ def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], set
         seed=settings.seed,
         round_floats=settings.round_floats,
         partitioned=functions.get("partitioner") is not None,
+        map_tasks=settings.map_tasks,
         reduce_tasks=settings.reduce_tasks,
     )
 

@@ -103,6 +103,8 @@ class Settings:
     """Memory that a task may use, MiB; a worker may allow less."""
     memory: str | int = attrs.field(default="512MB", validator=_memory)
     """What a job's data may take in the foreman's memory, as 256MB; the rest goes to disk."""
+    map_tasks: int | None = attrs.field(default=None, validator=v.optional([v.ge(1), v.le(MAX_PIECES)]))
+    """How many tasks the map phase is cut into, if there are so many rows; None: they are sized by time."""
     reduce_tasks: int | None = attrs.field(default=None, validator=v.optional([v.ge(1), v.le(MAX_PIECES)]))
     """How many tasks the reduce phase is cut into, if there are so many keys; None: as the pool suggests."""
     round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])

@@ -80,10 +80,15 @@ class Computer:
             await self._give_up(replica.task)
         return outcome
 
+    async def give_up(self, task: str, reason: str) -> Failed:
+        """Be done with a task that cannot be computed."""
+        await self._give_up(task)
+        return _failed(task, reason)
+
     async def _compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
         task = replica.task
         try:
-            computed = await self._run(replica, work, limits.capped_by(self._policy.limits))
+            computed, took_s = await self._run(replica, work, limits.capped_by(self._policy.limits))
             stored, digest = await self._seal(replica.assignment, computed)
             # Kept before it is committed: what was promised can be delivered.
             await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
@@ -96,15 +101,17 @@ class Computer:
             logger.exception("task %s: a defect of this worker", task)
             return _failed(task, "internal error of the worker")
         logger.info("task %s: committed (%d bytes)", task, len(stored.ciphertext))
-        return Committed(task=task)
+        return Committed(task=task, took_s=took_s)
 
-    async def _run(self, replica: Replica, work: Work, limits: Limits) -> Computed:
+    async def _run(self, replica: Replica, work: Work, limits: Limits) -> tuple[Computed, float]:
+        """Run a task when a slot is free; return what it came to, and how long that took, seconds."""
         began: float | None = None
         try:
             async with asyncio.timeout(self._left_s(replica)), self._slots:
                 began = self._ports.clock()
                 logger.debug("task %s: computing", replica.task)
-                return await self._ports.sandbox.run(work, limits)
+                computed = await self._ports.sandbox.run(work, limits)
+                return computed, max(0.0, self._ports.clock() - began)  # clocks are set
         except TimeoutError:
             if began is None:
                 raise SandboxError("the task's deadline passed while it waited for a free slot") from None

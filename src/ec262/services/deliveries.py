@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from ec262.domain.errors import BadDelivery
+from ec262.domain.errors import BadDelivery, UserCodeFailed
 from ec262.domain.messages import Delivered, printable
+from ec262.domain.outcome import Failure
 from ec262.domain.ports.cipher import Cipher
 
 MAX_CIPHER_BYTES = 64
@@ -30,3 +31,14 @@ def open_log(delivered: Delivered, *, key: bytes, cipher: Cipher, most: int) -> 
     except BadDelivery:
         return ""
     return printable(log.decode("utf-8", "replace"))
+
+
+def user_error(failure: Failure, log: str) -> UserCodeFailed:
+    """Return the error that tells the author of a job what their code did, with the ``log`` of its task."""
+    return UserCodeFailed(
+        function=failure.function,
+        exception=printable(failure.exception),
+        row=None if failure.row is None else printable(failure.row),
+        frames=failure.frames,
+        report=log,
+    )

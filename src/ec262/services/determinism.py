@@ -29,7 +29,7 @@ from ec262.domain.partition import rows_payload, split
 from ec262.domain.plan import PARTITION_BYTES
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.shuffle import shuffle
-from ec262.services.job_execution import user_error
+from ec262.services.deliveries import user_error
 
 logger = logging.getLogger(__name__)
 

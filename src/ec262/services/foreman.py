@@ -50,11 +50,12 @@ class Foreman:
             replicas=team,
             adds_workers=any(map(adds_workers, rules)),
             partition_bytes=self._policy.memory.partition_bytes,
+            map_tasks=job.map_tasks,
             reduce_tasks=job.reduce_tasks,
         )
         logger.info(
-            "plan: %d map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
-            plan.map_tasks, plan.reduce_tasks, plan.price, plan.purse, pool.workers, pool.slots,
+            "plan: %d (to %d) map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
+            plan.map_tasks, plan.most_map_tasks, plan.reduce_tasks, plan.price, plan.purse, pool.workers, pool.slots,
         )  # fmt: skip
         return plan
 

@@ -14,11 +14,14 @@ import attrs
 from ec262.domain.job import Job, Phase, TaskName
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair
-from ec262.domain.partition import split
+from ec262.domain.packing import pack
+from ec262.domain.plan import Plan
 from ec262.domain.portions import portions, read_failure
 from ec262.domain.ports.rows import Rows
 from ec262.domain.ports.spill import Spill, Spills
 from ec262.domain.shuffle import ResultLines, Shuffle, merge_results
+from ec262.domain.sizing import TimedCut
+from ec262.services.partitions import Grow, Partitions
 from ec262.services.room import Room
 
 T = TypeVar("T")
@@ -35,12 +38,13 @@ class _Loan:
     """A task's rows while they are sent to its workers."""
 
     loading: asyncio.Task[bytes]
+    packing: asyncio.Task[bytes | None] | None = None
     users: int = 0
 
 
 class JobData:
-    """The data of one run of one job, one phase at a time: ``cut``, then ``payload`` and ``keep`` for each task, then
-    ``shuffle`` and ``cut`` again, at last ``result`` or ``write``.
+    """The data of one run of one job, one phase at a time: ``cut_map``, then ``payload`` and ``keep`` for
+    each task, then ``shuffle`` and ``cut`` again, at last ``result`` or ``write``.
 
     Memory holds the ``budget`` of them; ``spills`` take the rest. With ``as_lines`` the result is never held whole: it
     can be written and not returned.
@@ -49,12 +53,12 @@ class JobData:
     def __init__(self, job: Job, spills: Spills | None, budget: MemoryBudget, *, as_lines: bool = False) -> None:
         self._budget = budget
         self._rows: Rows = job.rows
-        self._partitions: list[range] = []
         self._loans: dict[int, _Loan] = {}
         self._shuffle = Shuffle(spills, budget, numbered=job.partitioned)
         self._lines = ResultLines(spills, budget) if as_lines else None
         self._yielded: dict[int, tuple[Pair, ...]] = {}
         self._phase = Phase.MAP
+        self._partitions = Partitions(self._phase)
         self._kept: set[int] = set()
         self._spills = spills
         self._aside: dict[int, bytes | range] = {}
@@ -72,11 +76,36 @@ class JobData:
 
     def cut(self, phase: Phase, tasks: int) -> tuple[TaskName, ...]:
         """Cut the rows into so many partitions; return the names of the tasks that work on them."""
-        self._phase = phase
-        self._partitions = split(self.sizes, tasks) if tasks else []
+        return self._begin(phase).cut(self.sizes, tasks)
+
+    def cut_map(self, plan: Plan, grow: Grow, *, hold: bool = False) -> tuple[TaskName, ...]:
+        """Cut the rows as planned: if by time, when workers are ready for them. Then return the names of the first
+        tasks, and give those of the others to ``grow`` as they come to be known. ``hold`` as in ``TimedCut``."""
+        if not plan.is_sized(len(self.sizes)):
+            return self.cut(Phase.MAP, plan.map_tasks)
+        timed = TimedCut(
+            self.sizes,
+            at_once=plan.at_once,
+            most_tasks=plan.most_map_tasks,
+            most_bytes=plan.partition_bytes,
+            hold=hold,
+        )
+        return self._begin(Phase.MAP).cut_by_time(timed, grow)
+
+    def took(self, name: TaskName, seconds: float) -> None:
+        """Take in how long a worker says to have computed a task that it was sent."""
+        self._partitions.took(name.index, seconds)
+
+    @property
+    def tasks_to_come(self) -> int:
+        """About how many tasks the phase will have beside those that have a name."""
+        return self._partitions.tasks_to_come
+
+    def _begin(self, phase: Phase) -> Partitions:
+        self._phase, self._partitions = phase, Partitions(phase)
         self._kept.clear()
         self._kept_bytes = self._largest = 0
-        return tuple(TaskName(phase=phase, index=index) for index in range(len(self._partitions)))
+        return self._partitions
 
     # --- to the workers -----------------------------------------------------------------------------------------------
 
@@ -98,17 +127,27 @@ class JobData:
                 del self._loans[name.index]
                 await self._end(loan, name.index)
 
+    async def packed(self, name: TaskName) -> bytes | None:
+        """Pack a task's rows, once for all its workers, while their context lasts; None if that is not worth it."""
+        loan = self._loans[name.index]
+        if loan.packing is None:
+            loan.packing = asyncio.create_task(asyncio.to_thread(pack, await loan.loading))
+        return await asyncio.shield(loan.packing)
+
     async def _load(self, index: int) -> bytes:
+        pieces = await self._partitions.pieces_for(index)
         size = self._bytes_of(index)
         await self._sending.take(size)
         try:
-            return await self._in_turn(self._rows.payload, self._partitions[index])
+            return await self._in_turn(self._rows.payload, pieces)
         except BaseException:
             self._sending.give(size)
             raise
 
     async def _end(self, loan: _Loan, index: int) -> None:
         loan.loading.cancel()
+        if loan.packing is not None:
+            await asyncio.wait([loan.packing])
         (loaded,) = await asyncio.gather(loan.loading, return_exceptions=True)
         if isinstance(loaded, bytes):
             self._sending.give(self._bytes_of(index))
@@ -138,6 +177,7 @@ class JobData:
         failure = read_failure(outcome)
         if failure is not None or name.index in self._kept:
             return failure
+        self._partitions.computed(name.index)
         self._aside.pop(name.index, None)
         self._kept_bytes += len(outcome)
         self._largest = max(self._largest, len(outcome))
@@ -150,18 +190,20 @@ class JobData:
         return None
 
     def _take_in(self, name: TaskName, outcome: bytes) -> None:
+        place = self._partitions[name.index].start  # tasks may get their rows in another order than their names
         if self._phase is Phase.MAP:
-            self._shuffle.add(name.index, portions(outcome))
+            self._shuffle.add(place, portions(outcome))
         elif self._lines is not None:
-            self._lines.add(name.index, portions(outcome))
+            self._lines.add(place, portions(outcome))
         else:
-            self._yielded[name.index] = tuple(chain.from_iterable(portions(outcome)))
+            self._yielded[place] = tuple(chain.from_iterable(portions(outcome)))
 
     async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | None:
         """Keep what a task came to for the time being: until ``keep`` has something else in its place, or the phase
         ends. Return the failure if it is one. Raises as ``keep`` does."""
         failure = read_failure(outcome)
         if failure is None:
+            self._partitions.computed(name.index)
             self._aside[name.index] = await self._in_turn(self._put_aside, outcome)
         return failure
 
@@ -205,7 +247,7 @@ class JobData:
     async def result(self) -> dict[Any, Any]:
         """Return what the reduce tasks yielded. Raises KeyCollision, KeyNotHashable, JobDefinitionError."""
         await self._in_turn(self._take_back)
-        ordered = [self._yielded[index] for index in sorted(self._yielded)]
+        ordered = [self._yielded[place] for place in sorted(self._yielded)]
         return await self._in_turn(merge_results, ordered)
 
     async def write(self, write: Callable[[Iterable[bytes]], None]) -> None:

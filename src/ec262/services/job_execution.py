@@ -28,15 +28,13 @@ from ec262.domain.errors import (
     NotCanonical,
     PeerError,
     PurchaseTooExpensive,
-    UserCodeFailed,
 )
-from ec262.domain.job import Job, Limits, Phase
+from ec262.domain.job import Job, Limits, Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import DELIVERED, UNDER_WAY
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
-from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed, printable
-from ec262.domain.outcome import Failure
+from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
 from ec262.domain.plan import Plan, plan_reduce
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.clock import Clock, Entropy
@@ -45,10 +43,10 @@ from ec262.domain.ports.progress import JobStatus, Progress
 from ec262.domain.ports.spill import Spills
 from ec262.domain.ports.transport import Dialer
 from ec262.services.batching import Batcher
-from ec262.services.deliveries import open_log, open_result
+from ec262.services.deliveries import open_log, open_result, user_error
 from ec262.services.disputes import DisputeDesk
 from ec262.services.job_data import JobData
-from ec262.services.worker_link import LinkPolicy
+from ec262.services.worker_link import LinkPolicy, WorkerLink
 from ec262.services.worker_links import WorkerLinks
 
 logger = logging.getLogger(__name__)
@@ -127,7 +125,8 @@ class JobExecution:
     async def run(self) -> None:
         """Run the job to its end, its result in ``data``. Raises what ended it otherwise."""
         try:
-            self._follow(self._planned(Phase.MAP, self._plan.map_tasks))
+            hold = self._policy.slots is not None
+            self._follow(self._planned(Phase.MAP, self._data.cut_map(self._plan, self._grow, hold=hold)))
             while not self._finished:
                 event = await self._events.get()
                 if isinstance(event, Exception):
@@ -208,7 +207,7 @@ class JobExecution:
                 phase=self._machine.phase,
                 done=self._machine.count(*DELIVERED),
                 running=running,
-                total=self._machine.total,
+                total=self._machine.total + self._data.tasks_to_come,
                 workers=self._links.connected,
                 credits=self._credits,
                 note="" if running else self._note,  # while tasks run, to wait for a free slot is the way of things
@@ -230,10 +229,12 @@ class JobExecution:
 
     # --- phases -----------------------------------------------------------------------------------------------------
 
-    def _planned(self, phase: Phase, tasks: int) -> ev.PhasePlanned:
-        names = self._data.cut(phase, tasks)
-        logger.info("%s phase: %d tasks", phase.value, len(names))
+    def _planned(self, phase: Phase, names: tuple[TaskName, ...]) -> ev.PhasePlanned:
+        logger.info("%s phase: %d tasks%s", phase.value, len(names), " at first" * (self._data.tasks_to_come > 0))
         return ev.PhasePlanned(now=self._now(), tasks=names)
+
+    def _grow(self, names: tuple[TaskName, ...]) -> None:
+        self._events.put_nowait(ev.PhaseGrew(now=self._now(), tasks=names))
 
     async def _start_reduce(self, _start: ev.StartReduce) -> ev.Event:
         await self._data.shuffle()
@@ -241,7 +242,7 @@ class JobExecution:
         self._credits = status.credits
         sizes = self._data.sizes
         tasks = plan_reduce(sizes, self._plan, purse=status.credits) if sizes else 0
-        return self._planned(Phase.REDUCE, tasks)
+        return self._planned(Phase.REDUCE, self._data.cut(Phase.REDUCE, tasks))
 
     # --- instructions -----------------------------------------------------------------------------------------------
 
@@ -286,14 +287,16 @@ class JobExecution:
         return ev.Accepted(now=self._now(), asked=accept.tasks, verdicts=reply.verdicts)
 
     async def _dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
-        worker = dispatch.replica.worker
+        worker, began = dispatch.replica.worker, self._now()
         assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
         reason, limit = "", ""
         try:
             link = await self._links.to(dispatch.replica)
-            reply = await link.compute(assign, self._work(dispatch), deadline_s=self._policy.deadline_s)
+            reply = await link.compute(assign, self._work(dispatch, link), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
                 reason, limit = reply.reason, reply.limit
+            else:  # strangers say what they like; but it did not take longer than it took to hear of it
+                self._data.took(dispatch.name, min(reply.took_s, self._now() - began))
         except PeerError as error:
             reason = f"{type(error).__name__}: {error}"
         if not reason:
@@ -302,8 +305,9 @@ class JobExecution:
         return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
 
     @asynccontextmanager
-    async def _work(self, dispatch: ev.Dispatch) -> AsyncIterator[Compute]:
+    async def _work(self, dispatch: ev.Dispatch, link: WorkerLink) -> AsyncIterator[Compute]:
         async with self._data.payload(dispatch.name) as rows:
+            packed = await self._data.packed(dispatch.name) if link.is_slow else None
             yield Compute(
                 task=dispatch.task,
                 phase=dispatch.name.phase,
@@ -311,7 +315,8 @@ class JobExecution:
                 limits=self._policy.limits,
                 round_floats=self._job.round_floats,
                 functions=self._job.functions,
-                rows=rows,
+                unpacked_bytes=0 if packed is None else len(rows),
+                rows=rows if packed is None else packed,
             )
 
     async def _ask(self, ask: ev.AskVerdicts) -> ev.Event:
@@ -386,14 +391,3 @@ class JobExecution:
         key, cipher = verdict.key, self._ports.cipher
         outcome = open_result(delivered, digest=verdict.digest, key=key, cipher=cipher)
         return outcome, open_log(delivered, key=key, cipher=cipher, most=self._policy.limits.log_bytes)
-
-
-def user_error(failure: Failure, log: str) -> UserCodeFailed:
-    """Return the error that tells the author of a job what their code did, with the ``log`` of its task."""
-    return UserCodeFailed(
-        function=failure.function,
-        exception=printable(failure.exception),
-        row=None if failure.row is None else printable(failure.row),
-        frames=failure.frames,
-        report=log,
-    )

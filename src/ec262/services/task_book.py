@@ -8,9 +8,10 @@ import hmac
 import logging
 import re
 
-from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable
+from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, ProtocolViolation
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
+from ec262.domain.packing import unpack
 from ec262.domain.shapes import ID_PATTERN
 from ec262.services.computer import Computer, Replica, WorkerPorts
 from ec262.services.patience import doubled, until_answered
@@ -83,8 +84,8 @@ class TaskBook:
                 return Refused(task=task, reason=NOT_ASSIGNED)
             if self._leaving:
                 return Refused(task=task, reason=LEAVING)
-            size_bytes = len(message.functions) + len(message.rows)
-            if size_bytes > self.room_bytes:
+            size_bytes = len(message.functions) + len(message.rows) + message.unpacked_bytes
+            if size_bytes > self.room_bytes or message.unpacked_bytes > self._policy.max_payload_bytes:
                 return Refused(task=task, reason=NO_MEMORY)
             logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
             self._pending_bytes += size_bytes
@@ -174,18 +175,27 @@ class TaskBook:
         return ""
 
     async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:
-        work = Work(
-            phase=message.phase,
-            functions=message.functions,
-            rows=message.rows,
-            seed=message.seed,
-            round_floats=message.round_floats,
-        )
         try:
-            outcome = await self._computer.compute(replica, work, message.limits)
+            outcome = await self._outcome(replica, message)
             self._outcomes[replica.task] = outcome
         finally:
             del self._running[replica.task]
             self._open.pop(replica.task, None)
             self._pending_bytes -= size_bytes
         return outcome
+
+    async def _outcome(self, replica: Replica, message: Compute) -> Committed | Failed:
+        rows = message.rows
+        if message.unpacked_bytes:
+            try:
+                rows = await asyncio.to_thread(unpack, rows, message.unpacked_bytes)
+            except ProtocolViolation as error:
+                return await self._computer.give_up(replica.task, str(error))
+        work = Work(
+            phase=message.phase,
+            functions=message.functions,
+            rows=rows,
+            seed=message.seed,
+            round_floats=message.round_floats,
+        )
+        return await self._computer.compute(replica, work, message.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -25,6 +26,12 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection, Dialer
+
+FAST_BYTES_PER_S = 60e6
+"""Over a faster link, packing work takes longer than it saves: one core packs so much."""
+
+MEASURED_BYTES = 1 << 20
+"""Less says nothing of a link: buffers take it at once."""
 
 MAX_REPLIES = 2
 """Replies to one request: Ready and Committed to an announced task, Committed and Delivered to an early delivery."""
@@ -50,10 +57,15 @@ def _nobody_cares() -> None:
 class WorkerLink:
     """Speaks the foreman's half of the protocol; replies are told apart by their task."""
 
-    def __init__(self, connection: Connection, policy: LinkPolicy, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: Connection, policy: LinkPolicy, on_lost: Callable[[], None], *, local: bool = True
+    ) -> None:
         self._connection = connection
         self._policy = policy
         self._on_lost = on_lost
+        self._local = local
+        self.is_slow = not local
+        """Whether work had better be packed: a guess until some was sent."""
         self._waiting: dict[str, asyncio.Queue[Message | PeerError]] = {}
         self._expected = 0
         """Replies that may still come: a worker cannot keep us busy with more."""
@@ -75,7 +87,7 @@ class WorkerLink:
         Raises PeerLost, PeerRefused, VersionMismatch, ProtocolViolation.
         """
         connection = await dialer.connect(address, timeout_s=policy.connect_s)
-        link = cls(connection, policy, on_lost)
+        link = cls(connection, policy, on_lost, local=_is_local(address.host))
         try:
             await link._greet()
         except BaseException:
@@ -145,7 +157,10 @@ class WorkerLink:
     async def _send(self, message: Message) -> None:
         size_bytes = len(message.functions) + len(message.rows) if isinstance(message, Compute) else 0
         timeout_s = self._policy.transfer_s + size_bytes / self._policy.min_bytes_per_s
+        began = asyncio.get_running_loop().time()
         await self._connection.send(message, timeout_s=timeout_s)
+        if size_bytes >= MEASURED_BYTES and not self._local:
+            self.is_slow = size_bytes < FAST_BYTES_PER_S * (asyncio.get_running_loop().time() - began)
 
     async def _read(self) -> None:
         """Hand each reply to whoever waits for its task, until the connection ends."""
@@ -201,3 +216,10 @@ class WorkerLink:
         if isinstance(reply, Refused):
             raise PeerRefused(reply.reason)
         return reply
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

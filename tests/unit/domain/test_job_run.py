@@ -144,6 +144,18 @@ def test_the_map_phase_waits_for_its_last_task() -> None:
     assert run.count(Step.DONE) == 1
 
 
+def test_a_phase_that_grows_ends_with_the_last_task_that_was_told() -> None:
+    run = running()
+    assert only(ev.Buy, run.handle(ev.PhaseGrew(now=1, tasks=(name(1),)))).tasks == (name(1),)
+    commit(run, "worker-a", "worker-b")
+    judge(run, verdict("task-0001"))
+    assert only(ev.Wake, run.handle(ev.PhaseGrew(now=2, tasks=(name(2),)))), "bought when it is known who is free"
+    assert run.handle(ev.Delivered(now=3, task="task-0001")) == []
+    bought_now = run.handle(ev.Bought(now=3, asked=(name(1),), tasks=(bought("task-0002"),), shortfall=""))
+    assert only(ev.Buy, bought_now).tasks == (name(2),)
+    assert [task.name for task in run.history()] == [name(0), name(1), name(2)]
+
+
 def test_more_tasks_than_a_call_may_buy_are_bought_in_several() -> None:
     run = JobRun(POLICY)
     names = tuple(name(index) for index in range(MAX_BATCH + 1))

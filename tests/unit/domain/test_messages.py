@@ -42,9 +42,9 @@ def test_texts_are_short() -> None:
     with pytest.raises(ValueError, match="reason"):
         Refused(task="", reason="r" * (MAX_REASON_CHARS + 1))
     with pytest.raises(ValueError, match="release"):
-        Hello(versions=(1,), release="r" * 65)
+        Hello(versions=(2,), release="r" * 65)
     with pytest.raises(ValueError, match="versions"):
-        Hello(versions=(1,) * 17, release="")
+        Hello(versions=(2,) * 17, release="")
 
 
 def test_secrets_and_data_stay_out_of_reprs() -> None:

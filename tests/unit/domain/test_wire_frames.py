@@ -8,7 +8,7 @@ import pytest
 from ec262.domain import wire
 from ec262.domain.errors import MessageTooLarge, ProtocolViolation, VersionMismatch
 from ec262.domain.job import Limits, Phase
-from ec262.domain.messages import Assign, Compute, Delivered, Hello, Ready
+from ec262.domain.messages import Assign, Committed, Compute, Delivered, Hello, Ready
 from ec262.domain.wire import Decoder, encode, negotiate
 
 COMPUTE = Compute(task="t", phase=Phase.MAP, seed=7, limits=Limits(), round_floats=12, functions=b"FFF", rows=b"RR")
@@ -20,6 +20,7 @@ HEADER = {
     "seed": 1,
     "limits": {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1},
     "round_floats": 0,
+    "unpacked_bytes": 0,
     "functions": 0,
     "rows": 0,
 }
@@ -64,6 +65,7 @@ def test_large_fields_follow_their_header_uncopied() -> None:
             "log_bytes": 64 << 10,
         },
         "round_floats": 12,
+        "unpacked_bytes": 0,
         "functions": 3,
         "rows": 2,
     }
@@ -164,6 +166,7 @@ def test_limits_are_complete_and_positive(limits: object) -> None:
         *[{"phase": phase} for phase in ("sort", 1, ["map"])],
         *[{"seed": seed} for seed in (-1, 2**63)],
         *[{"round_floats": digits} for digits in (-1, 16, 1.0, None)],
+        *[{"unpacked_bytes": size} for size in (-1, 1.0, None)],
     ],
 )
 def test_phase_seed_and_digits_are_of_their_kind(change: dict[str, object]) -> None:
@@ -187,8 +190,15 @@ def test_a_message_may_follow_another_in_one_portion() -> None:
 
 
 def test_the_best_common_version_is_chosen() -> None:
-    assert negotiate((3, 2, 1)) == 1
-    with pytest.raises(VersionMismatch, match="here 1, at the peer 3, 2"):
-        negotiate((3, 2))
+    assert negotiate((3, 2, 1)) == 2
+    with pytest.raises(VersionMismatch, match="here 2, at the peer 3, 1"):
+        negotiate((3, 1))
     with pytest.raises(VersionMismatch, match="at the peer none"):
         negotiate(())
+
+
+@pytest.mark.parametrize("took_s", [-0.1, "1", None, True])
+def test_what_a_task_took_is_a_time(took_s: object) -> None:
+    assert isinstance(decode(frame({"kind": "committed", "task": "t", "took_s": 1})), Committed)
+    with pytest.raises(ProtocolViolation):
+        decode(frame({"kind": "committed", "task": "t", "took_s": took_s}))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+import zlib
 
+import attrs
 import pytest
 
 from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
@@ -262,3 +264,36 @@ async def test_closing_stops_what_is_computed() -> None:
         await asking
     assert book.computing == 0
     assert not rig.discovery.commitments
+
+
+async def test_packed_rows_are_unpacked_for_the_sandbox() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    packed = attrs.evolve(compute(rows=zlib.compress(b"[1,2]")), unpacked_bytes=5)
+    assert await computed(book, packed) == COMMITTED
+    assert rig.sandbox.runs[0][0].rows == b"[1,2]"
+    assert book.room_bytes == rig.policy.max_pending_bytes
+
+
+async def test_rows_that_cannot_be_unpacked_are_a_failure_that_frees_the_slot() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    bomb = attrs.evolve(compute(rows=zlib.compress(bytes(1 << 20))), unpacked_bytes=5)
+    failed = await computed(book, bomb)
+    assert isinstance(failed, Failed)
+    assert failed.reason == "packed rows that are not the 5 bytes that were announced"
+    assert (rig.discovery.given_up, rig.sandbox.runs) == ([TASK], [])
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 1 << 40])
+async def test_what_would_be_too_large_unpacked_is_refused(size: int) -> None:
+    rig = Rig(max_payload_bytes=1 << 20)
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    large = attrs.evolve(compute(rows=zlib.compress(b"[]")), unpacked_bytes=size)
+    assert await computed(book, large) == Refused(task=TASK, reason=NO_MEMORY)

@@ -34,7 +34,7 @@ TASK = "task-0001"
 ASSIGN = Assign(task=TASK, secret=b"s" * 32)
 DELIVER = Deliver(task=TASK, secret=b"d" * 32)
 WORK = Compute(task=TASK, phase=Phase.MAP, seed=0, limits=Limits(), functions=b"", rows=b"[]")
-WELCOME = Welcome(version=1, release="test")
+WELCOME = Welcome(version=2, release="test")
 
 Script = Callable[[Connection], Awaitable[None]]
 
@@ -178,7 +178,7 @@ async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
 
 
 async def test_what_a_worker_never_sends_ends_the_connection() -> None:
-    async with linked(answering([Hello(versions=(1,), release="")])) as link:
+    async with linked(answering([Hello(versions=(2,), release="")])) as link:
         with pytest.raises(ProtocolViolation, match="does not send Hello"):
             await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
         with pytest.raises(PeerLost, match="the connection is gone"):
