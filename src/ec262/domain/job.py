@@ -24,7 +24,7 @@ class Phase(enum.Enum):
     REDUCE = "reduce"
 
 
-@attrs.frozen(kw_only=True, cache_hash=True)
+@attrs.frozen(kw_only=True)
 class TaskName:
     """A task as its foreman names it: ``index`` counts from 0 within the phase."""
 

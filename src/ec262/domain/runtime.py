@@ -13,7 +13,7 @@ import attrs
 _short = attrs.validators.and_(attrs.validators.instance_of(str), attrs.validators.matches_re(r"[A-Za-z0-9._+-]{1,64}"))
 
 
-@attrs.frozen(kw_only=True, cache_hash=True)
+@attrs.frozen(kw_only=True)
 class PythonTag:
     """What must be equal for a pickled function to load: the foreman's requirement.
 
@@ -30,7 +30,7 @@ class PythonTag:
         return f"{self.implementation} {self.version} (magic {self.magic}, cloudpickle {self.cloudpickle})"
 
 
-@attrs.frozen(kw_only=True, cache_hash=True)
+@attrs.frozen(kw_only=True)
 class RuntimeClass:
     """What must be equal for two workers' results to be comparable.
 
@@ -43,3 +43,7 @@ class RuntimeClass:
     machine: str = attrs.field(validator=_short)
     sandbox: str = attrs.field(validator=_short)
     canonical_format: int = attrs.field(validator=attrs.validators.ge(1))
+
+    def __hash__(self) -> int:
+        """Hash what differs most: it is asked for again and again, for every member of the pool."""
+        return hash((self.python.magic, self.machine, self.sandbox))

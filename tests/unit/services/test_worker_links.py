@@ -9,7 +9,7 @@ import pytest
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.domain.commands import BoughtReplica, WorkerAddress
 from ec262.domain.errors import PeerLost
-from ec262.domain.messages import Deliver, Hello, Welcome
+from ec262.domain.messages import PROTOCOL_VERSIONS, Deliver, Hello, Welcome
 from ec262.domain.ports.transport import Connection
 from ec262.services.worker_link import LinkPolicy
 from ec262.services.worker_links import WorkerLinks
@@ -27,7 +27,7 @@ class Host:
     async def handle(self, connection: Connection) -> None:
         assert isinstance(await connection.receive(max_payload_bytes=0, timeout_s=1), Hello)
         self.greeted += 1
-        await connection.send(Welcome(version=1, release="test"), timeout_s=1)
+        await connection.send(Welcome(version=PROTOCOL_VERSIONS[0], release="test"), timeout_s=1)
         await self.hang_up.wait()
 
 
