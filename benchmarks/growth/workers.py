@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.growth.work import KEYS, LONG_KEY, LONG_S
@@ -59,6 +60,8 @@ async def employ(settings: Settings) -> tuple[asyncio.Task[None], asyncio.Future
 
 async def serve(url: str, count: int) -> None:
     """Have so many workers until standard input closes."""
+    # Calls to discovery wait in threads: as many workers in as many processes would have enough of them.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count + 8))
     settings = Settings(
         discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0, slots=SLOTS, ahead=AHEAD, lease=600.0
     )
