@@ -55,8 +55,8 @@ class WorkerPolicy:
     """A peer that has proved no assignment may be silent for as long."""
     session_s: float = 6 * 3600.0
     """A peer that has proved one may be silent for as long."""
-    assign_s: float = 10.0
-    """How long an assignment is asked for while discovery does not answer."""
+    assign_s: float = 20.0
+    """How long an assignment is asked for while discovery does not answer; foremen wait 30 s for the reply."""
     retry_s: float = 0.25
     max_retry_s: float = 15.0
     """The first and the longest pause before discovery is asked again when it did not answer."""

@@ -156,7 +156,8 @@ class WorkerSession:
     async def _reply(self, reply: Message) -> None:
         if isinstance(reply, Refused):
             logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
-            self._refusals += 1
+            # Of who has proved an assignment only guesses count: that discovery was away, or memory full, is not its doing.
+            self._refusals += not self._proved or reply.reason == NOT_ASSIGNED
             if self._refusals > self._policy.max_refusals + len(self._proved):
                 raise await self._sent_away("too many requests without an assignment")
         await self._send(reply)

@@ -325,6 +325,20 @@ async def test_guessing_ends_the_connection(open_line: Open) -> None:
     await gone(connection)
 
 
+async def test_discoverys_absence_is_not_held_against_who_has_proved_an_assignment(open_line: Open) -> None:
+    rig = assigned(max_refusals=1, assign_s=0.05)
+    rig.discovery.assign("task-0002")
+    connection = await (await open_line(rig)).greeted()
+    assert await ask(connection, assign()) == Ready(task=TASK)
+    rig.discovery.gate.clear()
+    for _ in range(6):
+        refused = await ask(connection, assign("task-0002"))
+        assert isinstance(refused, Refused)
+        assert "did not answer" in refused.reason
+    rig.discovery.gate.set()
+    assert await ask(connection, assign("task-0002")) == Ready(task="task-0002")
+
+
 async def test_each_assignment_makes_up_for_one_refusal_and_once(open_line: Open) -> None:
     rig = assigned(max_refusals=1)
     rig.discovery.assign("task-0002")
