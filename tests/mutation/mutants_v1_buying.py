@@ -171,7 +171,7 @@ DRAWING = (
     Mutant(
         rule="drawn are those whose runtime fits",
         file=POOL,
-        old="            and member.runtime.python == requirement.python\n",
+        old="                and member.runtime in fitting\n",
         new="",
         tests=OF_POOL,
     ),
@@ -185,8 +185,8 @@ DRAWING = (
     Mutant(
         rule="a foreman is not its own worker",
         file=POOL,
-        old="            if member.worker != foreman\n            and",
-        new="            if",
+        old="                if member.worker != foreman\n                and",
+        new="                if",
         tests=f"{OF_POOL}::test_a_foreman_does_not_draw_itself {BUYING}::test_a_foreman_is_not_its_own_worker",
     ),
     Mutant(
