@@ -156,7 +156,7 @@ class WorkerSession:
     async def _reply(self, reply: Message) -> None:
         if isinstance(reply, Refused):
             logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
-            # Of who has proved an assignment only guesses count: that discovery is away, or memory full, is no fault of its.
+            # Of who has proved an assignment only guesses count: an absent discovery, or full memory, is not its doing.
             self._refusals += not self._proved or reply.reason == NOT_ASSIGNED
             if self._refusals > self._policy.max_refusals + len(self._proved):
                 raise await self._sent_away("too many requests without an assignment")
