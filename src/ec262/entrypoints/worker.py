@@ -111,7 +111,7 @@ async def _serve(worker: Worker, settings: Settings) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             loop.add_signal_handler(number, on_signal)
-        except NotImplementedError:  # as on Windows
+        except NotImplementedError:  # what asyncio raises on Windows, whose event loops know no signals
             signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(on_signal))
     try:
         await serving
