@@ -171,8 +171,15 @@ DRAWING = (
     Mutant(
         rule="drawn are those whose runtime fits",
         file=POOL,
-        old="                and member.runtime in fitting\n",
-        new="",
+        old="                if id(member.runtime) in fitting\n                and",
+        new="                if",
+        tests=OF_POOL,
+    ),
+    Mutant(
+        rule="added are those whose results can be compared",
+        file=POOL,
+        old="        comparable = _runtimes(eligible, lambda runtime: runtime == lot.runtime)",
+        new="        comparable = _runtimes(eligible, lambda runtime: True)",
         tests=OF_POOL,
     ),
     Mutant(
@@ -185,8 +192,8 @@ DRAWING = (
     Mutant(
         rule="a foreman is not its own worker",
         file=POOL,
-        old="                if member.worker != foreman\n                and",
-        new="                if",
+        old="                and member.worker != foreman\n",
+        new="",
         tests=f"{OF_POOL}::test_a_foreman_does_not_draw_itself {BUYING}::test_a_foreman_is_not_its_own_worker",
     ),
     Mutant(
@@ -249,8 +256,8 @@ DRAWING = (
     Mutant(
         rule="a worker is drawn for no more tasks than it has slots (double hand-out)",
         file=POOL,
-        old="        return max(0, member.slots - self.busy.get(member.worker, 0))",
-        new="        return member.slots",
+        old="        free = member.slots - self.busy.get(member.worker, 0)",
+        new="        free = member.slots",
         tests=f"{BUYING}::test_busy_workers_are_eligible_but_have_no_slots",
     ),
     Mutant(

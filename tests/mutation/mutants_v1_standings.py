@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         rule="credibility decays",
         file=STANDING,
-        old="        return float(0.5 ** (max(0.0, now - self.as_of) / HALF_LIFE_S))",
+        old="        return math.exp2(-age_s / HALF_LIFE_S) if age_s > 0 else 1.0",
         new="        return 1.0",
         tests=f"{OF_STANDING}::test_what_was_right_long_ago_counts_for_less",
     ),

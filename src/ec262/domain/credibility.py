@@ -82,6 +82,21 @@ def error_bound(group: Sequence[Trust], rivals: Sequence[Sequence[Trust]] = ()) 
     return math.exp(_sum_of_exponentials(others) - _sum_of_exponentials([*others, weight(group)]))
 
 
+@lru_cache(maxsize=256)
+def agreed_alone(error: float) -> float:
+    """Return in how many tasks a worker must have been right for its word alone to be wrong with this probability at
+    most; infinity if no number suffices. The more it was right, the less likely it is wrong."""
+    low, high = 0.0, MOST_AGREED
+    if error_bound([Trust(agreed=high)]) > error:
+        return math.inf
+    while low < (middle := (low + high) / 2) < high:
+        if error_bound([Trust(agreed=middle)]) <= error:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def _sum_of_exponentials(logarithms: Sequence[float]) -> float:
     """Return the logarithm of the sum."""
     most = max(logarithms)

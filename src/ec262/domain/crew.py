@@ -23,6 +23,8 @@ LEVELS: tuple[Ties, ...] = (
 
 _HOUSES: Mapping[Tie, House] = {Tie.BLOCK: attrgetter("block"), Tie.OWNER: attrgetter("owner")}
 
+_NONE: frozenset[Foresight] = frozenset()
+
 _RETRIES = 64
 """How often, all in all, teams are begun anew that could not be completed."""
 
@@ -60,7 +62,8 @@ class Crew:
         """Draw as many teams as can be found, at most so many."""
         strangers = without_ties(self._members, common(self._company, self._ties))
         wish = self._look_ahead(strangers, self._ties)
-        count = min(foresight.possible(most) for foresight in wish)
+        slots = sum([self._free[member.worker] for member in strangers])
+        count = min([most, slots // self._lot.replicas, *(foresight.possible(most) for foresight in wish)])
         if not count:
             return []
         must = self._look_ahead(self._members, self._lot.apart) if self._ties > self._lot.apart else []
@@ -89,6 +92,8 @@ class Crew:
         return all(any(house(each) != house(self._members[0]) for each in self._members) for house in houses)
 
     def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:
+        if self._lot.replicas == 1:
+            return []  # nobody can be left out of such a team so that another one cannot be filled
         houses: Sequence[House] = [_HOUSES[tie] for tie in ties] or [attrgetter("worker")]
         return [Foresight(house, members, self._free, self._lot.replicas) for house in houses]
 
@@ -143,5 +148,5 @@ class Crew:
 
     def _put(self, member: Member) -> None:
         if self._free[member.worker]:
-            marks = frozenset(foresight for foresight in self._marked if foresight.is_ample(member))
+            marks = frozenset([each for each in self._marked if each.is_ample(member)]) if self._marked else _NONE
             self._urns.put(member, avoided=member.worker in self._lot.avoid, marks=marks)

@@ -25,9 +25,11 @@ def draw(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
     tie allows. Where both ties are conditions there are those that are found one after another. The time is
     proportional to the members and the replicas drawn, not to their product.
     """
-    candidates, company = pool.candidates(lot), pool.company(lot)
+    candidates = pool.candidates(lot)
     free = {member.worker: pool.free_slots(member) for member in candidates}
-    kinds = _by_runtime(candidates)
+    if sum(map(bool, free.values())) < lot.replicas:
+        return []
+    company, kinds = pool.company(lot), _by_runtime(candidates)
     teams: list[Team] = []
     for ties in (level for level in LEVELS if level >= lot.apart):
         for avoided in (lot.avoid, frozenset()) if lot.avoid else (frozenset(),):

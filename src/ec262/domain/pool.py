@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 import attrs
@@ -98,7 +98,8 @@ class Pool:
 
     def free_slots(self, member: Member) -> int:
         """Return how many more replicas the member can take."""
-        return max(0, member.slots - self.busy.get(member.worker, 0))
+        free = member.slots - self.busy.get(member.worker, 0)
+        return free if free > 0 else 0  # noqa: FURB136 - twice as fast, and all are looked at in every purchase
 
     def taken(self, team: Sequence[Member]) -> Pool:
         """Return the pool with one more slot busy of each of the team."""
@@ -112,27 +113,20 @@ class Pool:
 
     def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
         """Return the members that fit, busy ones included; never the foreman's own."""
-        # Most members are of a few kinds.
-        fitting = {runtime for runtime in {m.runtime for m in self.members} if runtime.python == requirement.python}
+        fitting = _runtimes(self.members, lambda runtime: runtime.python == requirement.python)
         return tuple(
             [
                 member
                 for member in self.members
-                if member.worker != foreman
-                and member.runtime in fitting
+                if id(member.runtime) in fitting
+                and member.worker != foreman
                 and member.packages.issuperset(requirement.packages)
             ]
         )
 
-    def candidates(self, lot: Lot) -> tuple[Member, ...]:
+    def candidates(self, lot: Lot) -> Sequence[Member]:
         """Return the eligible that are none of the lot's company, and comparable with it; busy ones included."""
-        return tuple(
-            [
-                member
-                for member in self.eligible(lot.requirement, foreman=lot.foreman)
-                if member.worker not in lot.company and (lot.runtime is None or lot.runtime == member.runtime)
-            ]
-        )
+        return _of_lot(self.eligible(lot.requirement, foreman=lot.foreman), lot)
 
     def company(self, lot: Lot) -> tuple[Member, ...]:
         """Return those of the lot's company whose lease is alive."""
@@ -140,42 +134,62 @@ class Pool:
 
     def explanation(self, requirement: Requirement, *, foreman: str, apart: frozenset[Tie] = frozenset()) -> str:
         """Say who is in the pool and cannot be drawn, and why; empty if everybody can. ``apart`` as in a lot."""
-        return self._explanation(Lot(requirement=requirement, foreman=foreman, replicas=1, tasks=1, apart=apart))
+        lot = Lot(requirement=requirement, foreman=foreman, replicas=1, tasks=1, apart=apart)
+        return self._explanation(lot, self.eligible(requirement, foreman=foreman))
 
     def shortfall(self, lot: Lot, *, assigned: int) -> str:
         """Say why fewer tasks were assigned than asked for; empty if none is missing."""
         if assigned >= lot.tasks:
             return ""
-        candidates = self.candidates(lot)
-        slots = sum(self.free_slots(member) for member in candidates)
+        eligible = self.eligible(lot.requirement, foreman=lot.foreman)
+        candidates = _of_lot(eligible, lot)
+        slots = sum([self.free_slots(member) for member in candidates])
         missing = (
             f"{lot.tasks - assigned} of {_count(lot.tasks, 'task')} not assigned: "
             f"{_count(lot.replicas, 'worker')} needed for each, "
             f"{len(candidates)} eligible with {_count(slots, 'free slot')}"
         )
-        explanation = self._explanation(lot)
+        explanation = self._explanation(lot, eligible)
         return f"{missing}; {explanation}" if explanation else missing
 
-    def _explanation(self, lot: Lot) -> str:
+    def _explanation(self, lot: Lot, eligible: Sequence[Member]) -> str:
         if not self.members:
             return "the pool is empty"
         others = [member for member in self.members if member.worker != lot.foreman]
         python, packages = lot.requirement.python, lot.requirement.packages
-        same_python = [member for member in others if member.runtime.python == python]
-        eligible = self.eligible(lot.requirement, foreman=lot.foreman)
-        candidates, company = self.candidates(lot), self.company(lot)
-        at_work = sum(member.worker in lot.company for member in eligible)
+        fitting = _runtimes(others, lambda runtime: runtime.python == python)
+        same_python = [member for member in others if id(member.runtime) in fitting]
+        strange = [member.runtime.python for member in others if id(member.runtime) not in fitting]
+        candidates, company = _of_lot(eligible, lot), self.company(lot)
+        at_work = sum([member.worker in lot.company for member in eligible])
         reasons = [
             *_own(len(self.members) - len(others)),
-            *_other_pythons([member.runtime.python for member in others], python),
+            *_other_pythons(strange, python),
             *_missing_packages(same_python, packages),
             *_at_work(at_work),
             *_of_another_class(len(eligible) - at_work - len(candidates)),
             *_incomparable(candidates),
             *_kept_apart(candidates, company, lot.apart),
-            *_busy(sum(self.free_slots(member) == 0 for member in candidates)),
+            *_busy(sum([self.free_slots(member) == 0 for member in candidates])),
         ]
         return "; ".join(reasons)
+
+
+def _runtimes(members: Sequence[Member], fits: Callable[[RuntimeClass], bool]) -> set[int]:
+    """Return the ids of the objects among the members' runtime classes that fit. Members are of a few kinds, and most
+    of one kind share the object that says so: to compare each one's takes a large part of a purchase's time."""
+    kinds = {id(member.runtime): member.runtime for member in members}
+    return {name for name, runtime in kinds.items() if fits(runtime)}
+
+
+def _of_lot(eligible: Sequence[Member], lot: Lot) -> Sequence[Member]:
+    """Return those who are none of the lot's company, and comparable with it."""
+    if lot.company:
+        eligible = [member for member in eligible if member.worker not in lot.company]
+    if lot.runtime is not None:
+        comparable = _runtimes(eligible, lambda runtime: runtime == lot.runtime)
+        eligible = [member for member in eligible if id(member.runtime) in comparable]
+    return eligible
 
 
 def _own(count: int) -> list[str]:
@@ -183,7 +197,7 @@ def _own(count: int) -> list[str]:
 
 
 def _other_pythons(pythons: Sequence[PythonTag], required: PythonTag) -> list[str]:
-    counts = Counter(_short_name(python, required) for python in pythons if python != required)
+    counts = Counter(_short_name(python, required) for python in pythons)
     return [
         f"{count} {'runs' if count == 1 else 'run'} {name}"
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMED]

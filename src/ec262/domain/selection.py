@@ -108,19 +108,13 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     avoid = frozenset(member.worker for member in company.pool.candidates(lot) if not fits(member))
     # The task's own workers stay in the pool, whatever they did, for others to be kept apart from them.
     others = company.pool.without(company.probation - lot.company)
-    for team in _drawn(others, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
+    for team in draw(others, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
         return team
-    if _drawn(attrs.evolve(others, busy={}), lot, entropy):
+    if draw(attrs.evolve(others, busy={}), lot, entropy):
         return None  # where the others are only busy they are waited for: who lied would be asked mostly, being idle
-    for team in _drawn(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
+    for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
         return team
     return None
-
-
-def _drawn(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
-    """Draw, unless it is plain that there are too few."""
-    free = sum(pool.free_slots(member) > 0 for member in pool.candidates(lot))
-    return draw(pool, lot, entropy) if free >= lot.replicas else []
 
 
 def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:

@@ -86,7 +86,8 @@ class Standing:
 
     def worth(self, now: float) -> float:
         """Return what a task is worth now that was worth 1 when this was written."""
-        return float(0.5 ** (max(0.0, now - self.as_of) / HALF_LIFE_S))
+        age_s = now - self.as_of
+        return math.exp2(-age_s / HALF_LIFE_S) if age_s > 0 else 1.0
 
     def aged(self, now: float, alarm: float) -> Standing:
         """Return it as it is now: older tasks count for less, those before an alarm do not count as recent."""

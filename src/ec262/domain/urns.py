@@ -65,8 +65,8 @@ class Urns:
         self._entropy = entropy
         self._urns: defaultdict[Label, list[Member]] = defaultdict(list)
         self._places: dict[str, tuple[Label, int]] = {}
-        self._owners = _big(member.owner for member in members)
-        self._blocks = _big(member.block for member in members)
+        self._owners = _big([member.owner for member in members])
+        self._blocks = _big([member.block for member in members])
 
     def __contains__(self, member: Member) -> bool:
         return member.worker in self._places

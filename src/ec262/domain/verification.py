@@ -14,7 +14,7 @@ from typing import Protocol
 
 import attrs
 
-from ec262.domain.credibility import NOTHING_KNOWN, Trust, alone_suffices, confidences, error_bound
+from ec262.domain.credibility import NOTHING_KNOWN, Trust, agreed_alone, alone_suffices, confidences, error_bound
 
 MAX_REPLICAS = 31
 """The most workers that one task can have, those added to it included."""
@@ -208,7 +208,7 @@ class Credibility:
 
     def believes(self, trust: Trust) -> bool:
         """Tell whether this is known well enough, and no alarm stands against it."""
-        return alone_suffices(trust) and error_bound([trust]) <= self.error
+        return alone_suffices(trust) and trust.agreed >= agreed_alone(self.error)
 
     def enough(self, equal: int) -> bool:
         """Tell whether so many are too many for chance: only discovery knows what they are worth."""

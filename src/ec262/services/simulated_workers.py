@@ -36,16 +36,14 @@ class VirtualClock(Protocol):
         ...
 
 
-@attrs.frozen(order=True)
+@attrs.frozen
 class _End:
-    """What a worker will have said of a task then; None: nothing."""
+    """What a worker will have said of a task; None: nothing."""
 
-    at: float
-    number: int
-    actor: Actor = attrs.field(eq=False)
-    worker: str = attrs.field(eq=False)
-    task: str = attrs.field(eq=False)
-    answer: int | None = attrs.field(eq=False)
+    actor: Actor
+    worker: str
+    task: str
+    answer: int | None
 
 
 class SimulatedWorkers:
@@ -67,7 +65,7 @@ class SimulatedWorkers:
         self._dice = dice
         self._tokens: dict[int, str] = {}
         self._actors: dict[str, Actor] = {}
-        self._ends: list[_End] = []
+        self._ends: list[tuple[float, int, _End]] = []
         self._begun = 0
         self._said: dict[str, list[tuple[Actor, int]]] = {}
         self._renew_at = clock()
@@ -95,7 +93,7 @@ class SimulatedWorkers:
     @property
     def next_at(self) -> float | None:
         """When the next of those at work will be done."""
-        return self._ends[0].at if self._ends else None
+        return self._ends[0][0] if self._ends else None
 
     def begin(self, worker: str, task: str, number: int) -> None:
         """Let a worker begin a task, which is the ``number``-th of all."""
@@ -105,11 +103,11 @@ class SimulatedWorkers:
         if took_s >= CLAIM_S:  # that a faster one has asked for its part makes no difference
             self._discovery.workers.assignments(self._tokens[actor.name], AssignmentQuery(tasks=(task,)))
         self._begun += 1
-        heapq.heappush(self._ends, _End(self.clock() + took_s, self._begun, actor, worker, task, answer))
+        heapq.heappush(self._ends, (self.clock() + took_s, self._begun, _End(actor, worker, task, answer)))
 
     def finish_next(self) -> tuple[str, str, bool]:
         """Let the next one commit; return the worker, the task, and whether there was anything to commit."""
-        end = heapq.heappop(self._ends)
+        _, _, end = heapq.heappop(self._ends)
         if end.answer is None:
             return end.worker, end.task, False
         commitment = Commitment(task=end.task, digest=end.answer.to_bytes(32, "big"))

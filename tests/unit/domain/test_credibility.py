@@ -11,6 +11,7 @@ from ec262.domain.credibility import (
     MOST_AGREED,
     SABOTEURS,
     Trust,
+    agreed_alone,
     alone_suffices,
     confidences,
     error_bound,
@@ -113,3 +114,16 @@ def test_who_was_right_ages_ago_is_as_good_as_unknown(agreed: float) -> None:
 def test_alone_suffices_who_was_right_since_the_last_alarm() -> None:
     assert alone_suffices(Trust(agreed=99.0, recent=10.0))
     assert not alone_suffices(Trust(agreed=99.0, recent=9.9))
+
+
+@pytest.mark.parametrize("error", [0.1, 1e-2, 1e-4, 1e-5, 1e-9])
+def test_one_workers_word_suffices_from_some_number_of_tasks_on(error: float) -> None:
+    least = agreed_alone(error)
+    counts = [least * share for share in (0.0, 0.5, 0.999, 1.0, 1.001, 1.5)]
+    suffices = [error_bound([known(agreed)]) <= error for agreed in counts]
+    assert suffices == [agreed >= least for agreed in counts]
+    assert 0 < least < MOST_AGREED
+
+
+def test_for_some_errors_nobodys_word_suffices_alone() -> None:
+    assert agreed_alone(1e-15) == math.inf

@@ -231,7 +231,8 @@ class MemoryPool:
 
     def alive(self, now: float) -> Sequence[Member]:
         """Return the leases that end after ``now``."""
-        return [member for _, member in sorted(self._table.rows.items()) if member.expires_at > now]
+        rows = self._table.rows
+        return [member for member in map(rows.__getitem__, sorted(rows)) if member.expires_at > now]
 
     def purge(self, now: float) -> None:
         """Drop the leases that end at ``now`` or before."""
