@@ -27,6 +27,7 @@ from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import Lease
 from ec262.domain.job import Job, Limits
 from ec262.domain.job_policy import RunPolicy
+from ec262.domain.ledger import Transfer, user_account
 from ec262.domain.verification import Majority
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.discovery_bell import Bell
@@ -90,6 +91,12 @@ class TcpSystem:
 
     def credits_of(self, staff: Staff) -> int:
         return self.service.accounts.open(staff.token).credits
+
+    def earnings_of(self, staff: Staff) -> list[Transfer]:
+        """Every movement that brought it credits."""
+        account = user_account(self.service.accounts.open(staff.token).account)
+        with self.service._unit_of_work() as uow:
+            return [transfer for transfer in uow.ledger.transfers() if transfer.credit == account]
 
     def open_tasks(self) -> list[str]:
         """The ids of the tasks under way, whoever bought them."""

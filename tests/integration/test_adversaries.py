@@ -18,7 +18,7 @@ import pytest
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.tcp import connection as tcp_connection
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.ledger import SERVICE
+from ec262.domain.ledger import SERVICE, Reason
 from ec262.domain.messages import Committed, Delivered, Message, Ready, Welcome
 from ec262.domain.ports.transport import Connection
 from tests.adversaries import (
@@ -181,7 +181,9 @@ async def test_different_lies_cost_time_and_nothing_else() -> None:
         staff = system.staff
         assert all(system.credits_of(honest) > 0 for honest in staff[::2])
         # A job buys one dispute at most, and that only where two tasks had no winner: it pays all who committed.
-        assert {system.credits_of(liar) for liar in staff[1::2]} <= {0, 1}
+        earned = [transfer for liar in staff[1::2] for transfer in system.earnings_of(liar)]
+        assert {transfer.reason for transfer in earned} <= {Reason.DISPUTE}
+        assert len({transfer.task for transfer in earned}) <= 1
         assert system.service.audit() == 300
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from ec262.domain.commands import Vote
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.messages import printable
 from ec262.domain.receipts import DECIDED, JobReceipt, Summary, TaskReceipt
+from ec262.domain.verification import parse_rule
 
 MAX_BYTES = 1 << 30
 """The largest file of receipts that is read."""
@@ -84,7 +86,8 @@ def _page(receipt: JobReceipt, data: str) -> str:
 <style>{_STYLE}</style>
 <h1>Receipt of a job</h1>
 <dl>{_facts(receipt)}</dl>
-<p>Each verdict follows from the votes beside it, in their order, by the rule beside it. Check that again:
+<p>Each verdict follows from the votes beside it, in their order, by the rule beside it. In brackets, where the rule
+asks for it: in how many tasks the worker had been right before, as far as that counts. Check all that again:
 <code>python -m ec262.entrypoints.recheck {escape(data)}</code></p>
 <table>
 <thead>
@@ -116,9 +119,9 @@ def summary_lines(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _row(task: TaskReceipt) -> str:
-    supporters = " ".join(_short(vote.worker) for vote in task.votes if vote.digest == task.digest)
+    supporters = " ".join(_voter(vote, task) for vote in task.votes if vote.digest == task.digest)
     others = " ".join(
-        f'<span class="other">{_short(vote.worker)}: {_short(vote.digest.hex())}</span>'
+        f'<span class="other">{_voter(vote, task)}: {_short(vote.digest.hex())}</span>'
         for vote in task.votes
         if vote.digest != task.digest
     )
@@ -130,6 +133,12 @@ def _row(task: TaskReceipt) -> str:
         f"<tr{lost}><td>{escape(task.name)}<td>{escape(task.rule)}<td>{verdict}<td>{confidence}"
         f"<td>{supporters}<td>{others}<td>{credits}</tr>"
     )
+
+
+def _voter(vote: Vote, task: TaskReceipt) -> str:
+    """Name a worker, and what its word was worth then where that matters to the rule."""
+    known = f" <small>({vote.agreed:.1f})</small>" if parse_rule(task.rule).weighs_trust else ""
+    return _short(vote.worker) + known
 
 
 def _short(name: str) -> str:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import attrs
 import pytest
 
 from ec262.adapters.receipt_files import check_report_path, read_report, write_report
@@ -41,6 +42,14 @@ def test_a_page_has_its_json_beside_it(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in page
     assert "<b>" not in page
     assert "recheck out.json" in page
+
+
+def test_a_page_tells_what_a_word_was_worth_where_the_rule_asks(tmp_path: Path) -> None:
+    votes = (Vote(worker="worker-a", digest=RIGHT, agreed=34.25, recent=34.25),)
+    weighed = attrs.evolve(RECEIPT.tasks[0], rule="error:1e-05", votes=votes)
+    for task, told in [(weighed, True), (attrs.evolve(weighed, rule="quorum:1"), False)]:
+        write_report(attrs.evolve(RECEIPT, tasks=(task,)), tmp_path / "out.html")
+        assert ("<small>(34.2)</small>" in (tmp_path / "out.html").read_text()) is told
 
 
 def test_json_alone(tmp_path: Path) -> None:
