@@ -225,20 +225,39 @@ async def test_a_certificate_that_cannot_be_trusted_is_told_at_once() -> None:
 async def test_connections_are_kept_and_closed() -> None:
     with client_of(reply(STATUS), reply({"verdicts": []})) as (client, _):
         await client.open_account()
-        (session,) = client._idle
+        (connection,) = client._idle
         await client.verdicts(VerdictQuery(tasks=()))
-        assert list(client._idle) == [session]
+        assert list(client._idle) == [connection]
         await client.close()
         assert not client._idle
 
 
 @pytest.mark.parametrize(
     "url",
-    ["localhost:26262", "ftp://host", "http://", "http://host:99999", "http://[::1", "", "http://host:0", "//host"],
+    [
+        *(
+            "localhost:26262",
+            "ftp://host",
+            "http://",
+            "http://host:99999",
+            "http://[::1",
+            "",
+            "http://host:0",
+            "//host",
+        ),
+        *("http://two words", "http://.host"),
+    ],
 )
 def test_urls_that_cannot_be_are_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="URL"):
         HttpDiscovery(url, token=TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"), [("http://ä.example/", "http://xn--4ca.example"), ("http://host/a b", "http://host/a%20b")]
+)
+def test_urls_are_escaped_once(url: str, sent: str) -> None:
+    assert HttpDiscovery(url, token=TOKEN)._location == sent
 
 
 @pytest.mark.parametrize("url", ["http://me:secret@host", "http://host/?q=secret", "http://host/#secret"])

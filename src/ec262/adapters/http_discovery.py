@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from ec262.domain import errors
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
@@ -88,10 +90,11 @@ class HttpDiscovery:
         if ca is not None and not Path(ca).is_file():
             raise errors.ConfigurationError(f"there is no file of certificates {ca}")
         self._url = _checked(url)
+        self._location = _escaped(self._url)
         self._token = token
         self._patience_s = patience_s
-        self._ca = ca
-        self._idle: deque[requests.Session] = deque()
+        self._trusted: bool | str = ca or True
+        self._idle: deque[HTTPAdapter] = deque()
 
     # --- accounts ---------------------------------------------------------------------------------------------------
 
@@ -229,23 +232,12 @@ class HttpDiscovery:
         return await answer
 
     def _attempt(self, method: str, path: str, body: object, read_timeout_s: float) -> bytes:
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
-        content = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            content = msgspec.json.encode(body)
+        request = self._request(method, path, body)
+        times = (CONNECT_TIMEOUT_S, read_timeout_s)
         try:
             with (
-                self._session() as session,
-                session.request(
-                    method,
-                    self._url + path,
-                    data=content,
-                    headers=headers,
-                    timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
-                    allow_redirects=False,
-                    stream=True,
-                ) as response,
+                self._connection() as connection,
+                connection.send(request, stream=True, timeout=times, verify=self._trusted) as response,
             ):
                 status, received = response.status_code, self._received(response)
         except requests.exceptions.SSLError as error:
@@ -261,6 +253,18 @@ class HttpDiscovery:
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's success
             raise self._refusal(status, received)
         return received
+
+    def _request(self, method: str, path: str, body: object) -> requests.PreparedRequest:
+        """Return what a session would make of it, which first looks for cookies, hooks, proxies and .netrc, and escapes
+        the URL anew: a third of the time of all calls."""
+        request = requests.PreparedRequest()
+        request.method, request.url = method, self._location + path
+        request.headers = CaseInsensitiveDict(Authorization=f"Bearer {self._token}", Accept="application/json")
+        if body is not None:
+            request.body = msgspec.json.encode(body)
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(request.body))
+        return request
 
     def _received(self, response: requests.Response) -> bytes:
         deadline = time.monotonic() + REPLY_TIMEOUT_S
@@ -294,20 +298,18 @@ class HttpDiscovery:
         )
 
     @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
-        """Lend a session to one thread at a time: they are not made to be shared. One that failed is not used again."""
+    def _connection(self) -> Iterator[HTTPAdapter]:
+        """Lend a connection to one thread at a time, which keeps it open. One that failed is not used again."""
         try:
-            session = self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
-            session = requests.Session()
-            session.trust_env = False
-            session.verify = self._ca or True
+            connection = HTTPAdapter()
         try:
-            yield session
+            yield connection
         except BaseException:
-            session.close()
+            connection.close()
             raise
-        self._idle.append(session)
+        self._idle.append(connection)
 
 
 def _retry_after_s(response: requests.Response) -> float:
@@ -331,3 +333,13 @@ def _checked(url: str) -> str:
     if parts.username is not None or parts.query or parts.fragment:
         raise errors.ConfigurationError("the discovery service's URL must not have a user, a query or a fragment")
     return url.rstrip("/")
+
+
+def _escaped(url: str) -> str:
+    """Return a URL as it goes over the wire. Raises ConfigurationError."""
+    request = requests.PreparedRequest()
+    try:
+        request.prepare_url(url, None)
+    except requests.RequestException as error:
+        raise errors.ConfigurationError(f"the discovery service's URL is malformed: {error}") from error
+    return (request.url or url).rstrip("/")
