@@ -70,7 +70,7 @@ def encode(message: Message) -> list[bytes]:
         name: len(getattr(message, name)) if read is _size else _to_json(getattr(message, name))
         for name, read in readers.items()
     }
-    header = json.dumps({"kind": kind, **fields}, separators=(",", ":")).encode()
+    header = _write_json({"kind": kind, **fields}).encode()
     return [_PREFIX.pack(len(header), payload_bytes) + header, *payload]
 
 
@@ -137,7 +137,7 @@ class _Header:
 
 def _read_header(data: bytes, payload_bytes: int) -> _Header:
     try:
-        header = json.loads(data.decode(), object_pairs_hook=_read_object, parse_constant=_refuse)
+        header = _read_json(data.decode())
     except (ValueError, RecursionError) as error:
         raise ProtocolViolation("a header that is not JSON") from error
     kind = header.get("kind") if isinstance(header, dict) else None
@@ -164,6 +164,11 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: json's functions make theirs anew for each call with options, which takes as long as the call.
+_write_json = json.JSONEncoder(separators=(",", ":")).encode
+_read_json = json.JSONDecoder(object_pairs_hook=_read_object, parse_constant=_refuse).decode
 
 
 # --- fields ---------------------------------------------------------------------------------------------------------
