@@ -12,9 +12,7 @@ else:
         """Do what ``attrs.evolve`` does, in a fifth of the time: for classes without slots and validators, of whose
         values there are many. Type checkers see ``attrs.evolve``, and check the fields' names and types."""
         copy = object.__new__(type(value))
-        fields = copy.__dict__
-        fields.update(value.__dict__)
-        fields.update(changes)
+        object.__setattr__(copy, "__dict__", value.__dict__ | changes)  # frozen classes refuse it in other words
         return copy
 
 

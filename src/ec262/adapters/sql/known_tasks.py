@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 
 import attrs
 from sqlalchemy import Connection
@@ -62,7 +63,8 @@ class KnownTasks:
         self._keep(MOST if self._is_durable else 0)
 
     def _keep(self, most: int) -> None:
-        for task in list(self._tasks)[: max(0, len(self._tasks) - most)]:
+        excess = len(self._tasks) - most
+        for task in list(islice(self._tasks, max(0, excess))):
             del self._tasks[task]
 
 
