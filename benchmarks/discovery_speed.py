@@ -48,6 +48,9 @@ TURNS = 5
 REQUESTS = 8
 """Requests of a task's life, or of a batch's."""
 
+SAMPLES = 10
+"""Of the service's memory, while it takes many tasks."""
+
 RICH = 1_000_000_000
 
 
@@ -296,7 +299,7 @@ def memory(name: str, database: str, *, tasks: int) -> None:
         samples, batch = [], 500
         for number in range(tasks // batch):
             lifecycle(foreman, workers, batch)
-            if (number + 1) % (tasks // batch // 5) == 0:
+            if (number + 1) % max(1, tasks // batch // SAMPLES) == 0:
                 samples.append(f"{resident_mib(running.pid):.0f} at {(number + 1) * batch}")
         foreman.close()
     print(f"{name:10} memory in MiB: {', '.join(samples)} tasks", flush=True)

@@ -376,9 +376,10 @@ def _advance(task: Task, event: Event) -> Task:
 
 
 def _next(task: Task, event: Event) -> TaskState:
-    if (task.state, event) not in _NEXT:
+    state = _NEXT.get((task.state, event))
+    if state is None:
         raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
-    return _NEXT[task.state, event]
+    return state
 
 
 def _with_replica(task: Task, replica: Replica) -> Task:

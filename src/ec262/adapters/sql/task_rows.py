@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
-from operator import attrgetter, ne
 from typing import Any
 
 from ec262.adapters.sql import schema
@@ -25,9 +24,6 @@ CHANGING_TASK = ("state", "escrow", "key", "digest", "deadline", "forgotten_at",
 
 CHANGING_REPLICA = ("digest", "arrival", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
 """What may change in a replica once it is there."""
-
-_progress_of_task = attrgetter(*CHANGING_TASK[2:])
-_progress_of_replica = attrgetter(*CHANGING_REPLICA[:-2], "trust.agreed", "trust.recent")
 
 TASK_COLUMNS = (
     _tasks.c.id,
@@ -180,15 +176,69 @@ def changed_rows(changes: Iterable[tuple[Task, Task]]) -> tuple[Groups, Groups]:
         moved = before.state is not after.state or len(before.replicas) != len(after.replicas)
         for old, new in zip(before.replicas, after.replicas, strict=False):
             if old is not new:
-                had, has = _progress_of_replica(old), _progress_of_replica(new)
-                if had != has:
-                    which = tuple(map(ne, had, has))
-                    replicas[which].append((*compress(has, which), after.id, new.worker))
-                    moved = moved or old.paid != new.paid
-        held, holds = (before.escrow, after.escrow) if moved else (0, 0)
-        had = (_WORDS[before.state], held, *_progress_of_task(before))
-        has = (_WORDS[after.state], holds, *_progress_of_task(after))
-        if had != has:
-            which = tuple(map(ne, had, has))
-            tasks[which].append((*compress(has, which), after.id))
+                which = _changed_of_replica(old, new)
+                if True in which:
+                    replicas[which].append((*compress(_progress_of_replica(new), which), after.id, new.worker))
+                    moved = moved or old.paid is not new.paid
+        which = _changed_of_task(before, after, moved=moved)
+        if True in which:
+            tasks[which].append((*compress(_progress_of_task(after), which), after.id))
     return tasks, replicas
+
+
+# One copy of a value hands on to the next what does not change in it: comparing is mostly finding the same object.
+
+
+def _changed_of_task(before: Task, after: Task, *, moved: bool) -> tuple[bool, ...]:
+    """Tell which of ``CHANGING_TASK`` has changed; unless credits ``moved`` or may have, the escrow has not."""
+    return (
+        before.state is not after.state,
+        moved and before.escrow != after.escrow,
+        before.key is not after.key,
+        before.digest is not after.digest,
+        before.deadline != after.deadline,
+        before.forgotten_at != after.forgotten_at,
+        before.audited is not after.audited,
+        before.confidence != after.confidence,
+        before.released is not after.released,
+    )
+
+
+def _progress_of_task(task: Task) -> Row:
+    return (
+        _WORDS[task.state],
+        task.escrow,
+        task.key,
+        task.digest,
+        task.deadline,
+        task.forgotten_at,
+        task.audited,
+        task.confidence,
+        task.released,
+    )
+
+
+def _changed_of_replica(old: Replica, new: Replica) -> tuple[bool, ...]:
+    known = old.trust is not new.trust
+    return (
+        old.digest is not new.digest,
+        old.arrival != new.arrival,
+        old.paid is not new.paid,
+        old.given_up is not new.given_up,
+        old.fetched is not new.fetched,
+        known,
+        known,
+    )
+
+
+def _progress_of_replica(replica: Replica) -> Row:
+    trust = replica.trust
+    return (
+        replica.digest,
+        replica.arrival,
+        replica.paid,
+        replica.given_up,
+        replica.fetched,
+        trust.agreed,
+        trust.recent,
+    )

@@ -3,7 +3,7 @@ asks for tasks; of a task that was there before, only what has changed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
 
@@ -95,14 +95,14 @@ class SqlTasks:
 
     def save(self, tasks: Collection[Task]) -> None:
         """Store known tasks as they are now."""
-        self._pending.update((task.id, task) for task in tasks)
+        self._pending.update([(task.id, task) for task in tasks])
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
         self.flush()
         if self._stored.lasting:
             return self._lock(tasks)
-        unknown = self._unknown(tasks)
+        unknown = self._stored.unknown(tasks)
         read = tasks_of_joined(self._statements.fetch(_BY_ID, {"ids": unknown})) if unknown else []
         return sorted((*read, *self._stored.among(tasks)), key=attrgetter("id"))
 
@@ -144,9 +144,9 @@ class SqlTasks:
         """Write what is new or has changed."""
         if self._pending:
             known = sorted(self._pending.keys() - self._new)
-            self._lock(known)
+            before = self._lock(known)
             self._write_new([self._pending[name] for name in sorted(self._new)])
-            self._write_changes([(self._stored[name], self._pending[name]) for name in known])
+            self._write_changes(list(zip(before, [self._pending[name] for name in known], strict=True)))
             self._stored.wrote(self._pending.values())
             self._pending, self._new = {}, set()
 
@@ -179,12 +179,9 @@ class SqlTasks:
             self._statements.change_each(change, change.names, rows)
 
     def _lock(self, tasks: Collection[str]) -> list[Task]:
-        unknown = self._unknown(tasks)
+        unknown = self._stored.unknown(tasks)
         if unknown:
             ids = {"ids": unknown}
             locked = self._statements.fetch(_LOCK, ids)
             self._stored.read(tasks_of(locked, self._statements.fetch(_REPLICAS, ids)))
-        return list(self._stored.among(tasks))
-
-    def _unknown(self, tasks: Iterable[str]) -> list[str]:
-        return [task for task in tasks if task not in self._stored]
+        return self._stored.among(tasks)
