@@ -92,8 +92,7 @@ def lifecycle(foreman: Client, workers: Sequence[Client], batch: int) -> None:
     tasks = [task["task"] for task in purchase["tasks"]]
     if len(tasks) < batch:
         raise AssertionError(purchase["shortfall"])
-    digest = secrets.token_bytes(32)
-    commitments = {"commitments": [{"task": task, "digest": digest} for task in tasks]}
+    commitments = {"commitments": [{"task": task, "digest": secrets.token_bytes(32)} for task in tasks]}
     for worker in workers:
         worker.ask("POST", "/v1/assignments", {"tasks": tasks})
     for worker in workers:
