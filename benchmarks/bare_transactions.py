@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sqlalchemy import text
@@ -55,8 +55,8 @@ class Bare:
             self._connection = psycopg.connect(url, autocommit=True)
             self._mark, self._true, self._begin = "%s", "true", "BEGIN"
         self._cursor = self._connection.cursor()
-        self.busy_s = 0.0
-        """What all transactions took."""
+        self.busy_s = self.processor_s = 0.0
+        """What all transactions took, and how much of it this thread was at work, not the disk or somebody else."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,12 +70,18 @@ class Bare:
     def transaction(self, steps: Iterable[tuple[str, Sequence[Row]]]) -> None:
         """Run statements, each for all of its rows, and commit."""
         spelt = [(self._spelt(statement), rows) for statement, rows in steps]
-        began = time.perf_counter()
-        self._cursor.execute(self._begin)
-        for statement, rows in spelt:
-            self._cursor.executemany(statement, rows)
-        self._cursor.execute("COMMIT")
+        with self._timed():
+            self._cursor.execute(self._begin)
+            for statement, rows in spelt:
+                self._cursor.executemany(statement, rows)
+            self._cursor.execute("COMMIT")
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began, worked = time.perf_counter(), time.thread_time()
+        yield
         self.busy_s += time.perf_counter() - began
+        self.processor_s += time.thread_time() - worked
 
     def _spelt(self, statement: str) -> Any:
         """Write placeholders and truth as this database does."""
@@ -100,11 +106,9 @@ class Core(Bare):
             (self._spelt(statement), [{f"p{place}": value for place, value in enumerate(row)} for row in rows])
             for statement, rows in steps
         ]
-        began = time.perf_counter()
-        with self._engine.begin() as connection:
+        with self._timed(), self._engine.begin() as connection:
             for statement, values in spelt:
                 connection.execute(statement, values)
-        self.busy_s += time.perf_counter() - began
 
     def _spelt(self, statement: str) -> Any:
         head, *rest = statement.format(v="?", true=self._true).split("?")
@@ -217,20 +221,27 @@ def _new_name(value: str, names: dict[str, str], mark: str) -> str:
     return f"{head}:{':'.join(_new_name(part, names, mark) for part in rest.split(':'))}"
 
 
+class Pace(NamedTuple):
+    """Tasks a second, and what one takes the processor, in microseconds."""
+
+    tasks: float
+    processor_us: float
+
+
 @contextmanager
-def bare_rate(url: str, way: type[Bare] = Bare) -> Iterator[Callable[[float], float]]:
+def bare_rate(url: str, way: type[Bare] = Bare) -> Iterator[Callable[[float], Pace]]:
     """Yield what writes, for so many seconds, the batch of tasks that a service has left in its database, again and
-    again, and returns the tasks a second."""
+    again, and returns how fast."""
     bare = way(url)
     try:
         lifecycle = Lifecycle(bare)
 
-        def rate(seconds: float) -> float:
-            batches, began_s = 0, bare.busy_s
+        def rate(seconds: float) -> Pace:
+            tasks, began_s, worked_s = 0, bare.busy_s, bare.processor_s
             while bare.busy_s - began_s < seconds:
                 lifecycle.write()
-                batches += 1
-            return batches * lifecycle.tasks / (bare.busy_s - began_s)
+                tasks += lifecycle.tasks
+            return Pace(tasks / (bare.busy_s - began_s), (bare.processor_s - worked_s) / tasks * 1e6)
 
         yield rate
     finally:

@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import http.client
+import os
 import re
 import secrets
 import socket
@@ -35,7 +36,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from benchmarks.bare_transactions import Core, bare_rate
+from benchmarks.bare_transactions import Core, Pace, bare_rate
 from ec262.adapters.runtime import local_python, runtime_class
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.ports.transport import Connection
@@ -47,6 +48,9 @@ WORKERS = 3
 TURNS = 5
 REQUESTS = 8
 """Requests of a task's life, or of a batch's."""
+
+SAMPLES = 10
+"""Of the service's memory, while it takes many tasks."""
 
 RICH = 1_000_000_000
 
@@ -89,8 +93,7 @@ def lifecycle(foreman: Client, workers: Sequence[Client], batch: int) -> None:
     tasks = [task["task"] for task in purchase["tasks"]]
     if len(tasks) < batch:
         raise AssertionError(purchase["shortfall"])
-    digest = secrets.token_bytes(32)
-    commitments = {"commitments": [{"task": task, "digest": digest} for task in tasks]}
+    commitments = {"commitments": [{"task": task, "digest": secrets.token_bytes(32)} for task in tasks]}
     for worker in workers:
         worker.ask("POST", "/v1/assignments", {"tasks": tasks})
     for worker in workers:
@@ -206,22 +209,38 @@ def empty_rate() -> Iterator[Callable[[float], float]]:
 
 
 @contextmanager
-def whole_rate(database: str, batch: int) -> Iterator[Callable[[float], float]]:
-    """Yield what measures the tasks a second of the service, for one foreman with three workers."""
-    with discovery(database) as (_, url), employed(url) as workers:
+def whole_rate(database: str, batch: int) -> Iterator[Callable[[float], Pace]]:
+    """Yield what measures how fast the service is, for one foreman with three workers."""
+    with discovery(database) as (running, url), employed(url) as workers:
         foreman = Client(url)
         foreman.ask("POST", "/v1/account", {})
+
+        def pace(seconds: float) -> Pace:
+            tasks, began, worked_s = 0, time.perf_counter(), processor_s(running.pid)
+            while not tasks or time.perf_counter() - began < seconds:
+                lifecycle(foreman, workers, batch)
+                tasks += batch
+            took_s = time.perf_counter() - began
+            return Pace(tasks / took_s, (processor_s(running.pid) - worked_s) / tasks * 1e6)
+
         try:
-            yield lambda seconds: rate(lambda: lifecycle(foreman, workers, batch), seconds) * batch
+            yield pace
         finally:
             foreman.close()
+
+
+def processor_s(pid: int) -> float:
+    """Return how long a process has kept the processor busy, to a hundredth of a second (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(name: str, fresh: Callable[[], str], *, seconds: float, batches: Sequence[int] = BATCHES) -> None:
     """Print one line for each size of batch: tasks a second, and what that is of the baselines: the bare transactions,
     the same through SQLAlchemy, and empty requests.
 
-    They take turns, and the best turn of each counts: what else the machine has to do hits one, then another.
+    They take turns, and the best turn of each counts: what else the machine has to do hits one, then another. What it
+    takes the processor is told beside: on a busy machine, waiting for the disk, and for the processor, hides it.
     """
     for batch in batches:
         database = fresh()
@@ -236,13 +255,21 @@ def measure(name: str, fresh: Callable[[], str], *, seconds: float, batches: Seq
             empty_rate() as empty,
             whole_rate(fresh(), batch) as whole,
         ):
-            turns = [[measured(seconds / TURNS) for measured in (bare, core, empty, whole)] for _ in range(TURNS)]
-        best_bare, best_core, best_empty, tasks = map(max, zip(*turns, strict=True))
+            whole(0)
+            turns = [
+                (bare(seconds / TURNS), core(seconds / TURNS), whole(seconds / TURNS), empty(seconds / TURNS))
+                for _ in range(TURNS)
+            ]
+        *paces, empties = zip(*turns, strict=True)
+        best_bare, best_core, tasks = (max(pace.tasks for pace in turn) for turn in paces)
+        bare_us, _, whole_us = (min(pace.processor_us for pace in turn) for turn in paces)
+        best_empty = max(empties)
         requests = tasks / batch * REQUESTS
         print(
             f"{name:10} {batch:5} a batch: {tasks:8.0f} tasks/s, {tasks / best_bare:5.2f} of bare transactions "
             f"({best_bare:.0f}/s), {tasks / best_core:5.2f} of those through SQLAlchemy ({best_core:.0f}/s); "
-            f"{requests:6.0f} requests/s, {requests / best_empty:5.2f} of empty ones ({best_empty:.0f}/s)",
+            f"{requests:6.0f} requests/s, {requests / best_empty:5.2f} of empty ones ({best_empty:.0f}/s); "
+            f"processor: {whole_us:.0f} us a task, bare {bare_us:.0f}: {bare_us / whole_us:.2f}",
             flush=True,
         )
 
@@ -296,7 +323,7 @@ def memory(name: str, database: str, *, tasks: int) -> None:
         samples, batch = [], 500
         for number in range(tasks // batch):
             lifecycle(foreman, workers, batch)
-            if (number + 1) % (tasks // batch // 5) == 0:
+            if (number + 1) % max(1, tasks // batch // SAMPLES) == 0:
                 samples.append(f"{resident_mib(running.pid):.0f} at {(number + 1) * batch}")
         foreman.close()
     print(f"{name:10} memory in MiB: {', '.join(samples)} tasks", flush=True)

@@ -119,15 +119,15 @@ PURCHASE = (
     Mutant(
         rule="each replica has an assignment secret of its own",
         file=FOREMEN,
-        old="                secret=self._entropy.token(tasks.SECRET_BYTES),",
-        new="                secret=bytes(tasks.SECRET_BYTES),",
+        old="                    secret=secrets[at : at + size],",
+        new="                    secret=bytes(size),",
         tests=f"{BUYING}::test_buying_draws_workers_and_moves_their_credits_into_escrow",
     ),
     Mutant(
         rule="each replica has a delivery secret of its own",
         file=FOREMEN,
-        old="                delivery_secret=self._entropy.token(tasks.SECRET_BYTES),",
-        new="                delivery_secret=bytes(tasks.SECRET_BYTES),",
+        old="                    delivery_secret=secrets[at + size : at + 2 * size],",
+        new="                    delivery_secret=bytes(size),",
         tests=f"{WORKING}::test_the_assigned_read_key_and_secrets",
     ),
     Mutant(

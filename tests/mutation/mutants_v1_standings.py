@@ -173,7 +173,7 @@ MUTANTS = (
     Mutant(
         rule="no lesson is lost by those who learn at once",
         file=SQL,
-        old="        self._statements.change_each(_MAKE, [_values(blank[key]) for key in sorted(blank)])\n",
+        old="        self._statements.change_each(_MAKE, _NAMES, [_row(blank[key]) for key in sorted(blank)])\n",
         new="",
         tests=f"{STORED}::test_no_lesson_is_lost_by_those_who_learn_at_once",
     ),

@@ -100,8 +100,8 @@ WINNING = (
     Mutant(
         rule="discovery adjudicates at each commit by the task's own rule",
         file=TASKS,
-        old="        return parse_rule(self.rule).find(",
-        new='        return parse_rule("majority:3").find(',
+        old="    return parse_rule(rule).find(",
+        new='    return parse_rule("majority:3").find(',
         tests=f"{OF_TASKS}::test_one_replica_wins_alone",
     ),
     Mutant(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 
 class SystemEntropy:
@@ -10,4 +10,4 @@ class SystemEntropy:
 
     def token(self, size_bytes: int) -> bytes:
         """Return ``size_bytes`` bytes that nobody can guess."""
-        return secrets.token_bytes(size_bytes)
+        return os.urandom(size_bytes)

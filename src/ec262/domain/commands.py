@@ -29,7 +29,7 @@ MAX_WAIT_S = 60
 MAX_SLOTS = 1024
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TaskRefusal:
     """One item of a batch was refused: ``error`` is the code that it would have had alone."""
 
@@ -146,7 +146,7 @@ class AddReplicas:
             raise ValueError("a task is named twice")
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class BoughtReplica:
     """A worker drawn for a task; ``secret`` proves to it that the foreman may send work."""
 
@@ -155,7 +155,7 @@ class BoughtReplica:
     secret: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class BoughtTask:
     """A task and the replicas that this purchase brought; commitments are taken for another ``deadline_s`` seconds."""
 
@@ -178,7 +178,7 @@ class Purchase:
 # --- computing ------------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Assignment:
     """A replica as its worker sees it: the task's key, the secret that the foreman must show before work is taken, and
     SHA-256 of the secret that it must show before a result is given up. Others assigned are not told."""
@@ -206,7 +206,7 @@ class Assignments:
     refused: tuple[TaskRefusal, ...]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Commitment:
     """SHA-256(ciphertext) of a task's result."""
 
@@ -271,7 +271,7 @@ class TaskState(enum.Enum):
     """There is one object of each. Enum's own hash is Python's, and a batch looks up thousands of states."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Winner:
     """A worker that committed the winning digest; ``delivery_secret`` makes it give up the ciphertext."""
 
@@ -299,7 +299,7 @@ class Vote:
     recent: float
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Verdict:
     """A task's state as its foreman sees it. The key is there when it is won, provisional, settled or disputed; digest
     and winners in the first three states, ``results`` in the last. ``committed`` counts the commitments so far,

@@ -38,29 +38,27 @@ class Reason(enum.Enum):
     UNPAID = "unpaid"
     REFUND = "refund"
 
+    __hash__ = object.__hash__  # as for TaskState
 
-@attrs.frozen(kw_only=True)
+
+@attrs.frozen(kw_only=True, slots=False)
 class Transfer:
     """``amount`` credits go from ``debit`` to ``credit``. ``at`` (Unix seconds) is for statements only: a repeated
     movement is the same movement whenever it comes."""
 
     id: str
     debit: str
-    credit: str = attrs.field()
-    amount: int = attrs.field()
+    credit: str
+    amount: int
     reason: Reason
     task: str | None = None
     at: float = attrs.field(eq=False)
 
-    @amount.validator
-    def _something(self, _attribute: object, value: int) -> None:
-        if not isinstance(value, int) or value <= 0:
-            raise ValueError(f"a transfer of {value} credits moves nothing")
-
-    @credit.validator
-    def _another_account(self, _attribute: object, value: str) -> None:
-        if value == self.debit:
-            raise ValueError(f"a transfer from {value} to itself moves nothing")
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.amount, int) or self.amount <= 0:
+            raise ValueError(f"a transfer of {self.amount} credits moves nothing")
+        if self.credit == self.debit:
+            raise ValueError(f"a transfer from {self.credit} to itself moves nothing")
 
 
 def grant(account: str, amount: int, *, at: float) -> Transfer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 import attrs
 
@@ -134,7 +135,7 @@ class Task:
     @property
     def escrow(self) -> int:
         """The credits that the task holds: a share for each replica, less those that moved."""
-        return sum([not replica.paid for replica in self.replicas]) if self.state in RUNNING else 0
+        return [replica.paid for replica in self.replicas].count(False) if self.state in RUNNING else 0
 
     @property
     def won(self) -> bool:
@@ -144,12 +145,15 @@ class Task:
     @property
     def outstanding(self) -> int:
         """How many workers may still commit."""
-        return sum([replica.outstanding for replica in self.replicas]) if self.state in RUNNING else 0
+        if self.state not in RUNNING:
+            return 0
+        # As Replica.outstanding says, without a call for each.
+        return len([None for replica in self.replicas if replica.digest is None and not replica.given_up])
 
     @property
     def committed(self) -> int:
         """How many workers have committed."""
-        return sum([replica.digest is not None for replica in self.replicas])
+        return len(self.replicas) - [replica.digest for replica in self.replicas].count(None)
 
     @property
     def decided(self) -> bool:
@@ -175,16 +179,32 @@ class Task:
 
     def ballots(self) -> list[Ballot]:
         """Return the commitments in order of arrival."""
-        arrived = sorted((r.arrival, r.digest, r.trust) for r in self.replicas if r.arrival is not None and r.digest)
-        return [Ballot(digest=digest, trust=trust) for _, digest, trust in arrived]
+        return [Ballot(digest=digest, trust=trust) for _, digest, trust in self._arrived()]
 
     def commitments(self) -> list[bytes]:
         """Return the committed digests in order of arrival."""
         return [ballot.digest for ballot in self.ballots()]
 
     def finding(self) -> Finding:
-        """Return what its rule makes of what was committed."""
-        return parse_rule(self.rule).find(self.ballots(), outstanding=self.outstanding, audited=self.audited)
+        """Return what its rule makes of what was committed. To a rule it matters which digests are equal, and nothing
+        else of them: so tasks whose workers agreed in the same way are adjudicated once."""
+        places: dict[bytes, int] = {}
+        alike = tuple([(places.setdefault(digest, len(places)), trust) for _, digest, trust in self._arrived()])
+        found = _finding(self.rule, alike, self.outstanding, self.audited)
+        if found.digest is None:
+            return found
+        digest = list(places)[found.digest[0]]
+        return Finding(digest=digest, confidence=found.confidence, alone=found.alone, wanted=found.wanted)
+
+    def _arrived(self) -> list[tuple[int, bytes, Trust]]:
+        return sorted([(r.arrival, r.digest, r.trust) for r in self.replicas if r.arrival is not None and r.digest])
+
+
+@lru_cache(maxsize=4096)
+def _finding(rule: str, ballots: tuple[tuple[int, Trust], ...], outstanding: int, audited: bool) -> Finding:  # noqa: FBT001 - lru_cache wants no names
+    """Return what a rule makes of ballots for digests of one byte: the number of each, in order of arrival."""
+    told = [Ballot(digest=bytes([place]), trust=trust) for place, trust in ballots]
+    return parse_rule(rule).find(told, outstanding=outstanding, audited=audited)
 
 
 def unknown_task(task: str) -> UnknownTask:
@@ -266,7 +286,7 @@ def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     if finding.digest is None:
         return (task if task.state is TaskState.OPEN else _reopened(task)), ()
     event = Event.LONE_WIN if finding.alone else Event.WIN
-    won = changed(_advance(task, event), digest=finding.digest, confidence=finding.confidence)
+    won = changed(task, state=_next(task, event), digest=finding.digest, confidence=finding.confidence)
     return (won, ()) if finding.alone else _pay_winners(won, at=now)
 
 
@@ -277,7 +297,7 @@ def accept(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 def distrust(task: Task, workers: Collection[str]) -> Task:
     """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
-    if all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
+    if not workers or all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
         return task
     replicas = (changed(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
     return changed(task, replicas=tuple(replicas))
@@ -351,15 +371,20 @@ def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 
 def _advance(task: Task, event: Event) -> Task:
-    if (task.state, event) not in _NEXT:
-        raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
-    state = _NEXT[task.state, event]
+    state = _next(task, event)
     return task if state is task.state else changed(task, state=state)
 
 
+def _next(task: Task, event: Event) -> TaskState:
+    state = _NEXT.get((task.state, event))
+    if state is None:
+        raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
+    return state
+
+
 def _with_replica(task: Task, replica: Replica) -> Task:
-    replicas = tuple(replica if each.worker == replica.worker else each for each in task.replicas)
-    return changed(task, replicas=replicas)
+    replicas = [replica if each.worker == replica.worker else each for each in task.replicas]
+    return changed(task, replicas=tuple(replicas))
 
 
 def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -369,13 +394,13 @@ def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 
 def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tuple[Task, tuple[Transfer, ...]]:
-    transfers = tuple(
+    transfers = [
         _from_escrow(task, user_account(each.worker), 1, reason, id=f"{reason.value}:{task.id}:{each.worker}", at=at)
         for each in payees
-    )
-    paid = {replica.worker for replica in payees}
-    replicas = tuple(changed(each, paid=True) if each.worker in paid else each for each in task.replicas)
-    return changed(task, replicas=replicas), transfers
+    ]
+    paid = [replica.worker for replica in payees]
+    replicas = [changed(each, paid=True) if each.worker in paid else each for each in task.replicas]
+    return changed(task, replicas=tuple(replicas)), tuple(transfers)
 
 
 def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named

@@ -39,8 +39,8 @@ from ec262.services.discovery_transactions import Transaction, Transactions
 TIME_BYTES = 6
 """Of a task's id, for milliseconds."""
 
-First = Callable[..., PurchaseRecord]
-"""Does a purchase for the first time, given the transaction and the foreman."""
+First = Callable[..., tuple[PurchaseRecord, Sequence[Task]]]
+"""Does a purchase for the first time, given the transaction and the foreman; returns it with its tasks."""
 
 
 class ForemanDesk:
@@ -93,13 +93,17 @@ class ForemanDesk:
             transaction.uow.pool.lock()
             record = transaction.uow.purchases.get(command.purchase)
             if record is None:
-                record = first(transaction, foreman=foreman)
-            record.check_repeat(command, foreman=foreman)
-            reply = purchase_reply(transaction.uow, record, transaction.now)
+                record, bought = first(transaction, foreman=foreman)
+            else:
+                record.check_repeat(command, foreman=foreman)
+                bought = transaction.uow.tasks.of_purchase(record.id)
+            reply = purchase_reply(record, bought, transaction.now)
             transaction.commit()
             return reply
 
-    def _bought(self, transaction: Transaction, *, command: BuyTasks, foreman: str) -> PurchaseRecord:
+    def _bought(
+        self, transaction: Transaction, *, command: BuyTasks, foreman: str
+    ) -> tuple[PurchaseRecord, Sequence[Task]]:
         uow, now = transaction.uow, transaction.now
         rule, pool = parse_rule(command.rule), _pool(transaction)
         lot = Lot(
@@ -127,7 +131,9 @@ class ForemanDesk:
         shortfall = pool.shortfall(selection.lot, assigned=len(bought))
         return self._recorded(transaction, command, foreman, bought, shortfall=shortfall)
 
-    def _added(self, transaction: Transaction, *, command: AddReplicas, foreman: str) -> PurchaseRecord:
+    def _added(
+        self, transaction: Transaction, *, command: AddReplicas, foreman: str
+    ) -> tuple[PurchaseRecord, Sequence[Task]]:
         now, pool = transaction.now, _pool(transaction)
         known = {task.id: task for task in transaction.uow.tasks.locked([order.task for order in command.orders])}
         companies: dict[bool, Company] = {}
@@ -176,7 +182,7 @@ class ForemanDesk:
         bought: Sequence[Task],
         *,
         shortfall: str,
-    ) -> PurchaseRecord:
+    ) -> tuple[PurchaseRecord, Sequence[Task]]:
         """Move the credits for a purchase's replicas, and store what is needed to answer in the same way again."""
         uow, now = transaction.uow, transaction.now
         transfers = [tasks.purchase_transfer(task, purchase=command.purchase, at=now) for task in bought]
@@ -192,7 +198,7 @@ class ForemanDesk:
             forgotten_at=now + self._policy.retention_s,
         )
         uow.purchases.add(record)
-        return record
+        return record, bought
 
     def _check_purse(self, transaction: Transaction, foreman: str, *, price: int, tasks: int) -> None:
         """Raise PurchaseTooExpensive or LimitReached if an account cannot have so much more under way."""
@@ -227,16 +233,20 @@ class ForemanDesk:
         )
 
     def _replicas(self, team: Team, *, purchase: str, now: float) -> tuple[tasks.Replica, ...]:
+        size = tasks.SECRET_BYTES
+        secrets = self._entropy.token(2 * size * len(team))  # of all at once: each call asks the system
         return tuple(
-            tasks.Replica(
-                worker=member.worker,
-                address=member.address,
-                purchase=purchase,
-                drawn_at=now,
-                secret=self._entropy.token(tasks.SECRET_BYTES),
-                delivery_secret=self._entropy.token(tasks.SECRET_BYTES),
-            )
-            for member in team
+            [
+                tasks.Replica(
+                    worker=member.worker,
+                    address=member.address,
+                    purchase=purchase,
+                    drawn_at=now,
+                    secret=secrets[at : at + size],
+                    delivery_secret=secrets[at + size : at + 2 * size],
+                )
+                for at, member in zip(range(0, len(secrets), 2 * size), team, strict=True)
+            ]
         )
 
     # --- afterwards -------------------------------------------------------------------------------------------------

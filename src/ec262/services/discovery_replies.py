@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from operator import attrgetter
 from typing import assert_never
-
-import attrs
 
 from ec262.domain import ledger
 from ec262.domain.account_commands import AccountStatus, HistoryEntry
 from ec262.domain.accounts import Account
+from ec262.domain.changed import changed
 from ec262.domain.commands import (
     Assignment,
     BoughtReplica,
@@ -90,9 +91,9 @@ def worker_assignment(task: Task, worker: str, now: float) -> Assignment:
     )
 
 
-def purchase_reply(uow: UnitOfWork, record: PurchaseRecord, now: float) -> Purchase:
-    """Tell a foreman what it bought. Raises PurchaseConflict once its tasks are forgotten."""
-    bought = uow.tasks.of_purchase(record.id)
+def purchase_reply(record: PurchaseRecord, bought: Collection[Task], now: float) -> Purchase:
+    """Tell a foreman what it bought: those of the tasks that there still are, in the order of their ids. Raises
+    PurchaseConflict once some are forgotten."""
     if len(bought) < record.tasks:
         raise PurchaseConflict(f"the tasks of purchase {record.id} are forgotten: buy under a new id")
     return Purchase(
@@ -107,7 +108,7 @@ def purchase_reply(uow: UnitOfWork, record: PurchaseRecord, now: float) -> Purch
                     if replica.purchase == record.id
                 ),
             )
-            for task in bought
+            for task in sorted(bought, key=attrgetter("id"))
         ),
         price=record.price,
         credits=record.credits,
@@ -128,16 +129,16 @@ def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
     if task.state is TaskState.OPEN:
         finding = task.finding()
         wanted = min(finding.wanted, MAX_REPLICAS - len(task.replicas))
-        return attrs.evolve(verdict, wanted=wanted, confidence=finding.confidence)
+        return changed(verdict, wanted=wanted, confidence=finding.confidence)
     if votes and (task.won or task.state is TaskState.DISPUTED):
-        verdict = attrs.evolve(verdict, rule=task.rule, audited=task.audited, votes=_votes(task))
+        verdict = changed(verdict, rule=task.rule, audited=task.audited, votes=_votes(task))
     if task.state is TaskState.DISPUTED:
         results = tuple(
             DisputedResult(worker=replica.worker, digest=replica.digest, delivery_secret=replica.delivery_secret)
             for replica in task.replicas
             if replica.digest is not None
         )
-        return attrs.evolve(verdict, key=task.key, results=results)
+        return changed(verdict, key=task.key, results=results)
     if not task.won:
         return verdict
     winners = tuple(
@@ -145,7 +146,7 @@ def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
         for replica in task.replicas
         if replica.paid or (task.state is TaskState.PROVISIONAL and replica.digest == task.digest)
     )
-    return attrs.evolve(verdict, key=task.key, digest=task.digest, winners=winners)
+    return changed(verdict, key=task.key, digest=task.digest, winners=winners)
 
 
 def _votes(task: Task) -> tuple[Vote, ...]:

@@ -118,13 +118,14 @@ class Batch:
     def apply(self, task: str, change: Callable[[Task], tuple[Task, Sequence[Transfer]]]) -> Task | None:
         """Change a task; return it as it is then, or None if that was refused."""
         try:
-            if task not in self._tasks:
+            before = self._tasks.get(task)
+            if before is None:
                 raise tasks.unknown_task(task)
-            after, transfers = change(self._tasks[task])
+            after, transfers = change(before)
         except DiscoveryRefused as error:
             self.refused.append(TaskRefusal(task=task, error=error.code, message=str(error)))
             return None
-        if after is not self._tasks[task]:
+        if after is not before:
             self._tasks[task] = after
             self._changed.add(task)
         self._transfers += transfers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -81,11 +81,16 @@ def upsert(table: Table) -> TextClause:
 
 @attrs.frozen(kw_only=True)
 class RowChange:
-    """Changing the ``values`` of one row, the one with these ``keys``; the parameters are the columns' names."""
+    """Changing the ``values`` of one row, the one with these ``keys``; the parameters are the columns' ``names``."""
 
     table: Table
     keys: tuple[str, ...]
     values: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters in the order in which the statement has them."""
+        return self.values + self.keys
 
     def one_by_one(self) -> TextClause:
         """Return the statement for one row."""
@@ -103,7 +108,7 @@ class Bulk:
     takes it twice as long."""
 
     sql: str
-    arrange: Callable[[Sequence[Mapping[str, Any]]], tuple[list[Any], ...]]
+    arrange: Callable[[Sequence[Sequence[Any]]], tuple[list[Any], ...]]
 
 
 def bulk_insert(table: TableClause, names: tuple[str, ...]) -> Bulk:
@@ -116,18 +121,18 @@ def bulk_change(change: RowChange) -> Bulk:
     name = change.table.name
     values = ", ".join(f"{value} = given.{value}" for value in change.values)
     found = " AND ".join(f"{name}.{key} = given.{key}" for key in change.keys)
-    return _bulk(change.table, change.keys + change.values, f"UPDATE {name} SET {values} FROM {{given}} WHERE {found}")  # noqa: S608 - the schema's own names
+    return _bulk(change.table, change.names, f"UPDATE {name} SET {values} FROM {{given}} WHERE {found}")  # noqa: S608 - the schema's own names
 
 
 def _bulk(table: TableClause, names: tuple[str, ...], sql: str) -> Bulk:
     kinds = [table.c[name].type.python_type for name in names]
     arrays = ", ".join(f"%b::{_ARRAYS[kind]}" for kind in kinds)
 
-    def arrange(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
+    def arrange(rows: Sequence[Sequence[Any]]) -> tuple[list[Any], ...]:
         # The driver wants the elements of an array to be of one type, and an int is a float, too.
         return tuple(
-            [float(row[name]) for row in rows] if kind is float else [row[name] for row in rows]
-            for name, kind in zip(names, kinds, strict=True)
+            [float(value) for value in column] if kind is float else list(column)
+            for column, kind in zip(zip(*rows, strict=True), kinds, strict=True)
         )
 
     return Bulk(sql.format(given=f"unnest({arrays}) AS given ({_listed(names)})"), arrange)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
+from itertools import islice
 
 import attrs
 from sqlalchemy import Connection
@@ -28,19 +29,19 @@ class KnownTasks:
     _tasks: dict[str, Task]
     _is_durable: bool = True
 
-    def __contains__(self, task: str) -> bool:
-        return task in self._tasks
-
-    def __getitem__(self, task: str) -> Task:
-        return self._tasks[task]
-
-    def among(self, tasks: Iterable[str]) -> Iterator[Task]:
+    def among(self, tasks: Collection[str]) -> list[Task]:
         """Return those of the tasks that are known, in the order of their ids."""
-        return (self._tasks[task] for task in sorted(set(tasks)) if task in self._tasks)
+        known = self._tasks
+        return [known[task] for task in sorted(set(tasks)) if task in known]
+
+    def unknown(self, tasks: Collection[str]) -> list[str]:
+        """Return the ids of those that are not."""
+        known = self._tasks
+        return [task for task in tasks if task not in known]
 
     def read(self, tasks: Iterable[Task]) -> None:
         """Note tasks that were read."""
-        self._tasks.update((task.id, task) for task in tasks)
+        self._tasks.update([(task.id, task) for task in tasks])
 
     def wrote(self, tasks: Iterable[Task]) -> None:
         """Note tasks that were written, but are not durable yet."""
@@ -62,7 +63,8 @@ class KnownTasks:
         self._keep(MOST if self._is_durable else 0)
 
     def _keep(self, most: int) -> None:
-        for task in list(self._tasks)[: max(0, len(self._tasks) - most)]:
+        excess = len(self._tasks) - most
+        for task in list(islice(self._tasks, max(0, excess))):
             del self._tasks[task]
 
 

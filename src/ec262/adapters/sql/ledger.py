@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select, text
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import RowChange, one_of
 from ec262.adapters.sql.statements import Statements
-from ec262.adapters.sql.transfers import TRANSFER_COLUMNS, statement_of, transfer_of, values_of
+from ec262.adapters.sql.transfers import POSTED, TRANSFER_COLUMNS, posted_row, statement_of, transfer_of
 from ec262.domain.errors import LedgerError
 from ec262.domain.ledger import Posting, Transfer, change, moved
 
@@ -29,7 +29,7 @@ _CLOSE_BALANCES = delete(_balances).where(one_of(_balances.c.account, "accounts"
 _SET_BALANCE = RowChange(table=_balances, keys=("account",), values=("balance",))
 # Where there was no row to lock, somebody else may have made one since: added, not set.
 _ADD_BALANCE = text(
-    "INSERT INTO balances (account, balance) VALUES (:account, :balance) "
+    "INSERT INTO balances (balance, account) VALUES (:balance, :account) "
     "ON CONFLICT (account) DO UPDATE SET balance = balances.balance + excluded.balance"
 )
 
@@ -111,10 +111,10 @@ class SqlLedger:
         empty = [account for account in before if after[account] == 0]
         if empty:
             self._statements.change(_CLOSE_BALANCES, {"accounts": empty})
-        kept = [{"account": account, "balance": after[account]} for account in accounts if after[account] != 0]
-        self._statements.change_each(_SET_BALANCE, [row for row in kept if row["account"] in before])
-        self._statements.change_each(_ADD_BALANCE, [row for row in kept if row["account"] not in before])
-        self._statements.change_each(_POST, [values_of(transfer) for transfer in transfers])
+        kept = [(after[account], account) for account in accounts if after[account] != 0]
+        self._statements.change_each(_SET_BALANCE, _SET_BALANCE.names, [row for row in kept if row[1] in before])
+        self._statements.change_each(_ADD_BALANCE, _SET_BALANCE.names, [row for row in kept if row[1] not in before])
+        self._statements.change_each(_POST, POSTED, [posted_row(transfer) for transfer in transfers])
 
 
 def _check_same(posted: Transfer, transfer: Transfer) -> None:

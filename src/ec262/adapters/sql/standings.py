@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import bindparam, func, insert, select, text
@@ -14,14 +15,14 @@ from ec262.adapters.sql.values import runtime_key, runtime_of
 from ec262.domain.runtime import RuntimeClass
 from ec262.domain.standing import EVERYBODY, Standing
 
-Values = dict[str, Any]
+Row = tuple[Any, ...]
 
 FORGET_LIMIT = 1_000
 """Most standings that one call forgets: others wait for it. What is left comes with the next call."""
 
 _standings = schema.standings
-_NAMES = [column.name for column in _standings.columns]
-_KEYS = [column.name for column in _standings.primary_key.columns]
+_NAMES = tuple(column.name for column in _standings.columns)
+_KEYS = tuple(column.name for column in _standings.primary_key.columns)
 
 _FIND = select(_standings).where(one_of(_standings.c.worker, "workers"), one_of(_standings.c.foreman, "foremen"))
 _LOCK = _FIND.order_by(*_standings.primary_key.columns).with_for_update()
@@ -60,14 +61,14 @@ class SqlStandings:
         if not known:
             return []
         blank = {(worker, runtime_key(runtime)): Standing(worker=worker, runtime=runtime) for worker, runtime in known}
-        self._statements.change_each(_MAKE, [_values(blank[key]) for key in sorted(blank)])
+        self._statements.change_each(_MAKE, _NAMES, [_row(blank[key]) for key in sorted(blank)])
         names = {"workers": sorted({worker for worker, _ in blank}), "foremen": [EVERYBODY, *foremen]}
         rows = self._statements.fetch(_LOCK, names)
         return [_standing(row) for row in rows if (row[0], row[1]) in blank]
 
     def save(self, standings: Collection[Standing]) -> None:
         """Store standings as they are now."""
-        self._statements.change_each(_SAVE, _in_order(map(_values, standings)))
+        self._statements.change_each(_SAVE, _NAMES, _in_order(map(_row, standings)))
 
     def caught_since(self, at: float) -> Sequence[Standing]:
         """Return the general standings of those who were caught lying at that time or later."""
@@ -81,11 +82,11 @@ class SqlStandings:
     def forget(self, before: float) -> None:
         """Drop standings that are so old."""
         old = self._statements.fetch(_OLD, {"before": before})
-        self._statements.change_each(_FORGET, [dict(zip(_KEYS, row, strict=True)) for row in old])
+        self._statements.change_each(_FORGET, _KEYS, old)
 
 
-def _in_order(rows: Iterable[Values]) -> list[Values]:
-    return sorted(rows, key=lambda row: (row["worker"], row["runtime"], row["foreman"]))
+def _in_order(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=itemgetter(*map(_NAMES.index, _KEYS)))
 
 
 def _standing(row: Sequence[Any]) -> Standing:
@@ -93,5 +94,5 @@ def _standing(row: Sequence[Any]) -> Standing:
     return Standing(**values | {"runtime": runtime_of(values["runtime"])})
 
 
-def _values(standing: Standing) -> Values:
-    return {name: getattr(standing, name) for name in _NAMES} | {"runtime": runtime_key(standing.runtime)}
+def _row(standing: Standing) -> Row:
+    return tuple(runtime_key(standing.runtime) if name == "runtime" else getattr(standing, name) for name in _NAMES)

@@ -27,6 +27,7 @@ from ec262.adapters.sql.dialects import (
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
 
 Values = Mapping[str, Any]
+Row = Sequence[Any]
 NOTHING: Values = {}
 
 
@@ -96,18 +97,19 @@ class Statements:
         with self._cursor() as cursor:
             cursor.execute(prepared.sql, self._arranged(prepared, parameters))
 
-    def change_each(self, statement: Insert | TextClause | RowChange, rows: Sequence[Values]) -> None:
-        """Run a statement once for each row; they all have the same names, and no lists, in them."""
+    def change_each(
+        self, statement: Insert | TextClause | RowChange, names: tuple[str, ...], rows: Sequence[Row]
+    ) -> None:
+        """Run a statement once for each row: its parameters, without lists, in the order of their names."""
         if not rows:
             return
-        names = tuple(rows[0])
         with self._cursor() as cursor:
             if is_postgresql(self._connection) and not isinstance(statement, TextClause):
                 bulk = _in_bulk(statement, names)
                 cursor.execute(bulk.sql, bulk.arrange(rows))
             else:
-                prepared = _prepared(statement, self._connection.dialect, names)
-                cursor.executemany(prepared.sql, list(map(prepared.arrange, rows)))
+                by_row = _by_row(statement, self._connection.dialect, names)
+                cursor.executemany(by_row.sql, by_row.arrange(rows))
 
     @contextmanager
     def _cursor(self) -> Iterator[DBAPICursor]:
@@ -149,6 +151,27 @@ class _Prepared:
     arrange: Callable[[Values], tuple[Any, ...]]
 
 
+@attrs.frozen
+class _ByRow:
+    """A statement as the driver takes it for many rows, and what puts their values in its places."""
+
+    sql: str
+    arrange: Callable[[Sequence[Row]], Sequence[Row]]
+
+
+@lru_cache(maxsize=512)
+def _by_row(statement: Insert | TextClause | RowChange, dialect: Dialect, names: tuple[str, ...]) -> _ByRow:
+    """Compile a statement. Rows that have their values in its order, as most have, are handed on as they are."""
+    if isinstance(statement, RowChange):
+        statement = statement.one_by_one()
+    columns = list(names) if isinstance(statement, Insert) else None
+    compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+    places = [names.index(name) for name in compiled.positiontup]
+    if places == list(range(len(names))):
+        return _ByRow(str(compiled), lambda rows: rows)
+    return _ByRow(str(compiled), lambda rows: [tuple([row[place] for place in places]) for row in rows])
+
+
 @lru_cache(maxsize=512)
 def _in_bulk(statement: Insert | RowChange, names: tuple[str, ...]) -> Bulk:
     if isinstance(statement, RowChange):
@@ -157,11 +180,9 @@ def _in_bulk(statement: Insert | RowChange, names: tuple[str, ...]) -> Bulk:
 
 
 @lru_cache(maxsize=512)
-def _prepared(statement: ClauseElement | RowChange, dialect: Dialect, columns: tuple[str, ...] = ()) -> _Prepared:
-    """Compile a statement. It is done once, and its parameters go to the driver as they are: at thousands of rows, what
-    SQLAlchemy does for each takes as long as the database."""
-    if isinstance(statement, RowChange):
-        statement = statement.one_by_one()
+def _prepared(statement: ClauseElement, dialect: Dialect, columns: tuple[str, ...] = ()) -> _Prepared:
+    """Compile a statement. It is done once, and its parameters go to the driver as they are: what SQLAlchemy does for
+    each takes as long as the database."""
     names = list(columns) if isinstance(statement, Insert) else None
     compiled: Any = statement.compile(dialect=dialect, column_keys=names)
     fixed = {name: bound.value for name, bound in compiled.binds.items() if not bound.required}

@@ -3,8 +3,8 @@ asks for tasks; of a task that was there before, only what has changed."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
 from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, literal_column, or_, select
@@ -14,13 +14,17 @@ from ec262.adapters.sql.dialects import RowChange, one_of
 from ec262.adapters.sql.known_tasks import KnownTasks
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.task_rows import (
+    CHANGING_REPLICA,
+    CHANGING_TASK,
     REPLICA_COLUMNS,
+    REPLICA_NAMES,
     TASK_COLUMNS,
-    Values,
-    replica_changes,
-    replica_values,
-    task_changes,
-    task_values,
+    TASK_NAMES,
+    Groups,
+    Row,
+    changed_rows,
+    replica_rows,
+    task_row,
     tasks_of,
     tasks_of_joined,
 )
@@ -91,14 +95,14 @@ class SqlTasks:
 
     def save(self, tasks: Collection[Task]) -> None:
         """Store known tasks as they are now."""
-        self._pending.update((task.id, task) for task in tasks)
+        self._pending.update([(task.id, task) for task in tasks])
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
         """Return those of the tasks that exist, in the order of their ids."""
         self.flush()
         if self._stored.lasting:
             return self._lock(tasks)
-        unknown = self._unknown(tasks)
+        unknown = self._stored.unknown(tasks)
         read = tasks_of_joined(self._statements.fetch(_BY_ID, {"ids": unknown})) if unknown else []
         return sorted((*read, *self._stored.among(tasks)), key=attrgetter("id"))
 
@@ -140,9 +144,9 @@ class SqlTasks:
         """Write what is new or has changed."""
         if self._pending:
             known = sorted(self._pending.keys() - self._new)
-            self._lock(known)
+            before = self._lock(known)
             self._write_new([self._pending[name] for name in sorted(self._new)])
-            self._write_changes([(self._stored[name], self._pending[name]) for name in known])
+            self._write_changes(list(zip(before, [self._pending[name] for name in known], strict=True)))
             self._stored.wrote(self._pending.values())
             self._pending, self._new = {}, set()
 
@@ -155,31 +159,29 @@ class SqlTasks:
         self._stored.ended()
 
     def _write_new(self, tasks: Sequence[Task]) -> None:
-        self._statements.change_each(_ADD_TASKS, [task_values(task) for task in tasks])
-        self._statements.change_each(_ADD_REPLICAS, [row for task in tasks for row in replica_values(task)])
+        self._statements.change_each(_ADD_TASKS, TASK_NAMES, [task_row(task) for task in tasks])
+        self._add_replicas([row for task in tasks for row in replica_rows(task)])
 
     def _write_changes(self, changes: Sequence[tuple[Task, Task]]) -> None:
-        self._change(_tasks, ("id",), (row for before, after in changes for row in task_changes(before, after)))
-        replicas = (row for before, after in changes for row in replica_changes(before, after))
-        self._change(_replicas, ("task", "worker"), replicas)
-        added = [row for before, after in changes for row in replica_values(after, since=len(before.replicas))]
-        self._statements.change_each(_ADD_REPLICAS, added)
+        tasks, replicas = changed_rows(changes)
+        self._change(_tasks, ("id",), CHANGING_TASK, tasks)
+        self._change(_replicas, ("task", "worker"), CHANGING_REPLICA, replicas)
+        self._add_replicas(
+            [row for before, after in changes for row in replica_rows(after, since=len(before.replicas))]
+        )
 
-    def _change(self, table: Table, keys: tuple[str, ...], rows: Iterable[Values]) -> None:
-        """Change rows that have their keys first: those in which the same has changed together."""
-        alike: defaultdict[tuple[str, ...], list[Values]] = defaultdict(list)
-        for row in rows:
-            alike[tuple(row)].append(row)
-        for names, group in alike.items():
-            self._statements.change_each(RowChange(table=table, keys=keys, values=names[len(keys) :]), group)
+    def _add_replicas(self, rows: Sequence[Row]) -> None:
+        self._statements.change_each(_ADD_REPLICAS, REPLICA_NAMES, rows)
+
+    def _change(self, table: Table, keys: tuple[str, ...], names: Sequence[str], groups: Groups) -> None:
+        for which, rows in groups.items():
+            change = RowChange(table=table, keys=keys, values=tuple(compress(names, which)))
+            self._statements.change_each(change, change.names, rows)
 
     def _lock(self, tasks: Collection[str]) -> list[Task]:
-        unknown = self._unknown(tasks)
+        unknown = self._stored.unknown(tasks)
         if unknown:
             ids = {"ids": unknown}
             locked = self._statements.fetch(_LOCK, ids)
             self._stored.read(tasks_of(locked, self._statements.fetch(_REPLICAS, ids)))
-        return list(self._stored.among(tasks))
-
-    def _unknown(self, tasks: Iterable[str]) -> list[str]:
-        return [task for task in tasks if task not in self._stored]
+        return self._stored.among(tasks)

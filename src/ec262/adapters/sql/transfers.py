@@ -39,6 +39,7 @@ TRANSFER_COLUMNS = (
 )
 
 _REASONS = {reason.value: reason for reason in Reason}
+_WORDS = {reason: reason.value for reason in Reason}
 
 _account: BindParameter[str] = bindparam("account")
 _before = bindparam("before", type_=BigInteger)
@@ -96,14 +97,18 @@ def transfer_of(row: Sequence[Any]) -> Transfer:
     return Transfer(id=name, debit=debit, credit=credit, amount=amount, reason=_REASONS[reason], task=task, at=at)
 
 
-def values_of(transfer: Transfer) -> dict[str, Any]:
-    """Make the row of a transfer; the database numbers it."""
-    return {
-        "id": transfer.id,
-        "debit": transfer.debit,
-        "credit": transfer.credit,
-        "amount": transfer.amount,
-        "reason": transfer.reason.value,
-        "task": transfer.task,
-        "at": transfer.at,
-    }
+POSTED = tuple(column.name for column in TRANSFER_COLUMNS[1:])
+"""The columns of a new transfer: the database numbers it."""
+
+
+def posted_row(transfer: Transfer) -> tuple[Any, ...]:
+    """Make the row of a new transfer."""
+    return (
+        transfer.id,
+        transfer.debit,
+        transfer.credit,
+        transfer.amount,
+        _WORDS[transfer.reason],
+        transfer.task,
+        transfer.at,
+    )
