@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.mutant import Mutant
 
 TASKS = "src/ec262/domain/tasks.py"
+STATES = "src/ec262/domain/task_states.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 REPLIES = "src/ec262/services/discovery_replies.py"
 
@@ -36,7 +37,7 @@ MUTANTS = (
     ),
     Mutant(
         rule="no replica is added after a win (replicas added after a win)",
-        file=TASKS,
+        file=STATES,
         old="    (TaskState.WON, Event.COMMITMENT): TaskState.WON,",
         new="    (TaskState.WON, Event.COMMITMENT): TaskState.WON,\n"
         "    (TaskState.WON, Event.REPLICAS): TaskState.WON,",
@@ -121,7 +122,7 @@ MUTANTS = (
     ),
     Mutant(
         rule="a disputed task is not refunded",
-        file=TASKS,
+        file=STATES,
         old="    (TaskState.WON, Event.COMMITMENT): TaskState.WON,",
         new="    (TaskState.WON, Event.COMMITMENT): TaskState.WON,\n"
         "    (TaskState.DISPUTED, Event.DEADLINE): TaskState.REFUNDED,",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.mutant import Mutant
 
 TASKS = "src/ec262/domain/tasks.py"
+STATES = "src/ec262/domain/task_states.py"
 VERIFICATION = "src/ec262/domain/verification.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 REPLIES = "src/ec262/services/discovery_replies.py"
@@ -248,7 +249,7 @@ DEADLINES = (
     ),
     Mutant(
         rule="a refund is made once, and nothing is paid after it (paid after refund)",
-        file=TASKS,
+        file=STATES,
         old="    (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,",
         new="    (TaskState.OPEN, Event.DEADLINE): TaskState.OPEN,",
         tests=f"{OF_TASKS}::test_a_deadline_is_applied_once "
@@ -256,7 +257,7 @@ DEADLINES = (
     ),
     Mutant(
         rule="a task that was paid takes no deadline after the first",
-        file=TASKS,
+        file=STATES,
         old="    (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,",
         new="    (TaskState.WON, Event.DEADLINE): TaskState.WON,",
         tests=f"{OF_TASKS}::test_a_deadline_is_applied_once",

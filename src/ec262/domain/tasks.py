@@ -6,7 +6,6 @@ and the movements of credits that belong to it. Storing both is one transaction 
 
 from __future__ import annotations
 
-import enum
 import hashlib
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -19,6 +18,7 @@ from ec262.domain.credibility import NOTHING_KNOWN, Trust
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
 from ec262.domain.ledger import SERVICE, Reason, Transfer, escrow_account, user_account
 from ec262.domain.runtime import RuntimeClass
+from ec262.domain.task_states import NEXT, RUNNING, Event
 from ec262.domain.verification import MAX_REPLICAS, Ballot, Finding, parse_rule
 
 KEY_BYTES = 32
@@ -28,46 +28,6 @@ SECRET_BYTES = 32
 
 CLAIM_S = 30.0
 """A worker that has not asked for its part so long after it was drawn counts as free again."""
-
-
-class Event(enum.Enum):
-    """What can happen to a task."""
-
-    COMMITMENT = "a commitment"
-    SURRENDER = "a surrender"
-    WIN = "a win"
-    LONE_WIN = "a win by one worker's word"
-    ACCEPTANCE = "an acceptance"
-    DOUBT = "a doubt"
-    REPLICAS = "replicas"
-    DISPUTE = "a dispute"
-    DEADLINE = "a deadline"
-
-    __hash__ = object.__hash__  # as for TaskState
-
-
-_NEXT = {
-    (TaskState.OPEN, Event.COMMITMENT): TaskState.OPEN,
-    (TaskState.OPEN, Event.SURRENDER): TaskState.OPEN,
-    (TaskState.OPEN, Event.WIN): TaskState.WON,
-    (TaskState.OPEN, Event.REPLICAS): TaskState.OPEN,
-    (TaskState.OPEN, Event.DISPUTE): TaskState.DISPUTED,
-    (TaskState.OPEN, Event.LONE_WIN): TaskState.PROVISIONAL,
-    (TaskState.OPEN, Event.DEADLINE): TaskState.REFUNDED,
-    (TaskState.PROVISIONAL, Event.COMMITMENT): TaskState.PROVISIONAL,
-    (TaskState.PROVISIONAL, Event.SURRENDER): TaskState.PROVISIONAL,
-    (TaskState.PROVISIONAL, Event.WIN): TaskState.WON,
-    (TaskState.PROVISIONAL, Event.REPLICAS): TaskState.PROVISIONAL,
-    (TaskState.PROVISIONAL, Event.ACCEPTANCE): TaskState.WON,
-    (TaskState.PROVISIONAL, Event.DOUBT): TaskState.OPEN,
-    (TaskState.PROVISIONAL, Event.DEADLINE): TaskState.SETTLED,
-    (TaskState.WON, Event.COMMITMENT): TaskState.WON,
-    (TaskState.WON, Event.SURRENDER): TaskState.WON,
-    (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,
-}
-
-RUNNING = frozenset(state for state, _ in _NEXT)
-"""The states in which a task's escrow still holds credits and its deadline is still to come."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -376,7 +336,7 @@ def _advance(task: Task, event: Event) -> Task:
 
 
 def _next(task: Task, event: Event) -> TaskState:
-    state = _NEXT.get((task.state, event))
+    state = NEXT.get((task.state, event))
     if state is None:
         raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
     return state

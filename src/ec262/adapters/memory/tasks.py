@@ -10,7 +10,8 @@ from functools import partial
 from ec262.adapters.memory.table import Journal
 from ec262.domain.commands import TaskState
 from ec262.domain.ports.unit_of_work import Holdings
-from ec262.domain.tasks import RUNNING, Task
+from ec262.domain.task_states import RUNNING
+from ec262.domain.tasks import Task
 
 
 class MemoryTasks:

@@ -30,7 +30,8 @@ from ec262.adapters.sql.task_rows import (
 )
 from ec262.domain.commands import TaskState
 from ec262.domain.ports.unit_of_work import Holdings
-from ec262.domain.tasks import CLAIM_S, RUNNING, Task
+from ec262.domain.task_states import RUNNING
+from ec262.domain.tasks import CLAIM_S, Task
 
 FORGET_LIMIT = 5_000
 """Most tasks that one call forgets: others wait for it. What is left comes with the next call."""
