@@ -17,6 +17,10 @@ from statistics import median
 TARGET_S = 1.0
 """What a task should take: long beside what it costs, short beside what is lost with it."""
 
+SHARED_TARGET_S = 3.0
+"""The same where all workers share one machine, and more tasks are under way than it has processors for: a task has
+about a third of its time to itself then. What a combiner leaves of a task's pairs is much the same for larger ones."""
+
 LEAST_S = 0.5
 """Not even at the end should it take less: to fork, lock down, encrypt and commit costs three workers about 20 ms."""
 
@@ -122,9 +126,9 @@ class TimedCut:
             return max(1, min(self._weights[-1] // (self._at_once * FIRST_SHARE), few, self._most_bytes))
         rate = median(self._rates)
         share = self._rest / (self._at_once * SHARES)
-        # Workers on one machine are equally fast, and a second of theirs is less than one: they share its processors.
-        least_s = TARGET_S if self._hold else LEAST_S
-        by_time = max(min(TARGET_S / rate, share), least_s / rate)
+        # Workers on one machine are equally fast, and a second of theirs is less than one.
+        target_s, least_s = (SHARED_TARGET_S, TARGET_S) if self._hold else (TARGET_S, LEAST_S)
+        by_time = max(min(target_s / rate, share), least_s / rate)
         return max(1, int(min(by_time, GROWTH * self._largest, self._most_bytes)))
 
     def _end(self) -> int:
