@@ -256,7 +256,7 @@ class HttpDiscovery:
 
     def _request(self, method: str, path: str, body: object) -> requests.PreparedRequest:
         """Return what a session would make of it, which first looks for cookies, hooks, proxies and .netrc, and escapes
-        the URL anew: a third of the time of all calls."""
+        the URL anew: a fifth of a call's processor time."""
         request = requests.PreparedRequest()
         request.method, request.url = method, self._location + path
         request.headers = CaseInsensitiveDict(Authorization=f"Bearer {self._token}", Accept="application/json")

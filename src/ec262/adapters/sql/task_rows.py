@@ -140,7 +140,7 @@ def task_row(task: Task) -> Row:
 def replica_rows(task: Task, *, since: int = 0) -> Iterator[Row]:
     """Make the rows of a task's replicas from a position on, of ``REPLICA_NAMES``."""
     for position, replica in enumerate(task.replicas[since:], start=since):
-        address, trust = replica.address, replica.trust
+        address = replica.address
         yield (
             task.id,
             replica.worker,
@@ -152,13 +152,7 @@ def replica_rows(task: Task, *, since: int = 0) -> Iterator[Row]:
             replica.drawn_at,
             replica.secret,
             replica.delivery_secret,
-            replica.digest,
-            replica.arrival,
-            replica.paid,
-            replica.given_up,
-            replica.fetched,
-            trust.agreed,
-            trust.recent,
+            *_progress_of_replica(replica),
         )
 
 
