@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib.util
 import json
+import multiprocessing
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -58,9 +62,16 @@ class Cell:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if problem := _problem(options):
+        parser.error(problem)
     trials = _trials(options)
-    cells = _cells(trials, _run(trials, options.processes))
+    try:
+        cells = _cells(trials, _run(trials, options.processes))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     print(_text(cells))
     if options.json:
         options.json.write_text(
@@ -91,6 +102,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run's figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw error against executions (.svg, .png, .pdf)")
     return parser
+
+
+def _problem(options: argparse.Namespace) -> str:
+    """Return what would come to light when all the work is done, or nothing."""
+    for path in filter(None, (options.json, options.plot)):
+        folder = path.resolve().parent
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            return f"cannot write {path}"
+    if options.plot and options.plot.suffix not in {".svg", ".png", ".pdf"}:
+        return f"a plot is called NAME.svg, NAME.png or NAME.pdf, not {options.plot}"
+    if options.plot and importlib.util.find_spec("matplotlib") is None:
+        return "--plot needs matplotlib: pip install 'ec262[simulate]'"
+    return ""
 
 
 def _positive(text: str) -> int:
@@ -162,10 +186,20 @@ def _results(trials: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, T
         for trial in trials:
             yield trial, run_trial(trial)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_collect_seldom) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_process) as pool:
         running = {pool.submit(run_trial, trial): trial for trial in trials}
-        for future in as_completed(running):
-            yield running[future], future.result()
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def _begin_process() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others
+    _collect_seldom()
 
 
 def _collect_seldom() -> None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import pytest
 from ec262.domain.simulation.population import Scenario
 from ec262.entrypoints.simulate import main
 from ec262.entrypoints.trials import RIVALS, Trial, make_rival, run_trial
+from tests.processes import family
 
 SMALL = ["--tasks", "60", "--workers", "20", "--job", "30", "--scenario", "always", "--rule", "error:1e-2"]
 
@@ -69,3 +75,48 @@ def test_a_rival_over_many_tasks_errs_as_published() -> None:
     tally = run_trial(trial)
     assert 0.05 < tally.errors / tally.tasks < 0.11
     assert 1.5 < tally.executions / tally.tasks < 1.8
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--json", "nowhere/figures.json"), "cannot write"),
+        (("--plot", "nowhere/plot.svg"), "cannot write"),
+        (("--plot", "plot.txt"), "NAME.svg"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is_run(
+    options: tuple[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--full", *options])  # would take many minutes
+    assert told in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_all_processes() -> None:
+    command = [sys.executable, "-m", "ec262.entrypoints.simulate", "--policy", "ec262", "--scenario", "few"]
+    with subprocess.Popen(
+        [*command, "--tasks", "200000", "--seeds", "2", "--processes", "2"],
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - CI may run without Ctrl-C
+    ) as running:
+        while len(family(running.pid)) < 3:  # itself and its two processes at least
+            time.sleep(0.1)
+        os.kill(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+    assert running.returncode == 130, errors
+    assert "interrupted" in errors
+    deadline = time.monotonic() + 10
+    while _is_anybody_left(running.pid) and time.monotonic() < deadline:  # multiprocessing's helper goes last
+        time.sleep(0.1)
+    assert not _is_anybody_left(running.pid)
+
+
+def _is_anybody_left(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
