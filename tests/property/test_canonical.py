@@ -59,6 +59,20 @@ def test_many_scalars_are_encoded_as_each_alone(many: list[Any]) -> None:
     assert canonical.encode_each(many) == [canonical.encode(value) for value in many]
 
 
+@given(st.text(max_size=5), st.integers(4090, 5000), st.text(max_size=5))
+@example("\ud800", 5000, "")
+@example("", 5000, "\x1f")
+def test_long_texts_are_written_as_json_writes_them(before: str, length: int, after: str) -> None:
+    text = before + "x" * length + after
+    expected = json.dumps(text, ensure_ascii=False)
+    try:
+        expected.encode()
+    except UnicodeEncodeError:
+        assert identity(canonical.decode(canonical.encode(text))) == identity(text)
+    else:
+        assert canonical.encode(text) == expected.encode()
+
+
 @given(values, values)
 def test_bytes_are_equal_exactly_if_the_values_are(first: Any, second: Any) -> None:
     assert (canonical.encode(first) == canonical.encode(second)) == (identity(first) == identity(second))

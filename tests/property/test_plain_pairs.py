@@ -14,7 +14,7 @@ from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical
 from ec262.domain.groups import all_values
 from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
-from ec262.domain.pairs import encode_keys, encode_pairs, plain_groups
+from ec262.domain.pairs import encode_keys, encode_pairs, plain_rows
 from ec262.domain.plain_pairs import read_plain_pairs
 
 texts = st.text(st.characters() | st.sampled_from('$"\\\n\x7f\u2028\ud800é'), max_size=4)
@@ -56,12 +56,14 @@ def test_keys_and_values_are_encoded_as_each_alone(pairs: list[tuple[Any, Any]])
 
 
 def test_the_short_cut_is_taken_for_what_most_jobs_yield() -> None:
-    assert plain_groups([("b", 1), ("a", 2.5), ("b", None)]) == [('"a"', ["2.5"]), ('"b"', ["1", "null"])]
+    assert plain_rows([("b", 1), ("a", 2.5), ("b", None)]) == ['["a",2.5]', '["b",1],["b",null]']
+    assert plain_rows([("b", 1), ("a", 1), ("b", 1)]) == ['["a",1]', '["b",1],["b",1]']
+    assert plain_rows([("b", 1), ("a", True)]) == ['["a",true]', '["b",1]']
 
 
 @pytest.mark.parametrize("pairs", [[], [(1, 1)], [("a", [1])], [("a", float("nan"))], [("\ud800", 1)], [("a", 2**60)]])
 def test_and_for_nothing_else(pairs: list[tuple[Any, Any]]) -> None:
-    assert plain_groups(pairs) is None
+    assert plain_rows(pairs) is None
 
 
 @given(

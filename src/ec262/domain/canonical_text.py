@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from ec262.domain.errors import ValueNotEncodable
-from ec262.domain.plain_json import MAX_NUMBER, dump, is_unicode, plain_text
+from ec262.domain.plain_json import MAX_NUMBER, is_unicode, plain_text, quoted
 
 MAX_DEPTH = 100
 """Most containers inside one another."""
@@ -87,7 +87,7 @@ def _complex(value: complex) -> str:
 
 
 def _str(value: str) -> str:
-    return dump(value) if is_unicode(value) else f'{{"$str":"{_base64(value.encode("utf-8", "surrogatepass"))}"}}'
+    return quoted(value) if is_unicode(value) else f'{{"$str":"{_base64(value.encode("utf-8", "surrogatepass"))}"}}'
 
 
 def _bytes(value: bytes | bytearray) -> str:

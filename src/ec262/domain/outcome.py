@@ -6,7 +6,6 @@ on: no message, no traceback, no address.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +15,7 @@ from attrs import validators as v
 from ec262.domain import canonical
 from ec262.domain.canonical import encode_list
 from ec262.domain.errors import NotCanonical
-from ec262.domain.pairs import Pair, encode_pairs, plain_groups
+from ec262.domain.pairs import Pair, encode_pairs, plain_rows
 from ec262.domain.plain_pairs import read_plain_pairs
 
 __all__ = [
@@ -78,17 +77,12 @@ def encode_outcome(outcome: Outcome) -> bytes:
     if isinstance(outcome, Failure):
         frames = [list(frame) for frame in outcome.frames]
         return canonical.encode(["failure", outcome.function, outcome.exception, outcome.row, frames])
-    groups = plain_groups(outcome.pairs)
-    if groups is not None:
-        return _plain_outcome(groups)
+    plain = plain_rows(outcome.pairs)
+    if plain is not None:
+        return f'["pairs",[{",".join(plain)}]]'.encode()
     keys, values = encode_pairs(outcome.pairs)
     rows = sorted(zip(keys, values, strict=True), key=itemgetter(0))
     return encode_list([b'"pairs"', encode_list(map(encode_list, rows))])
-
-
-def _plain_outcome(groups: Iterable[tuple[str, Sequence[str]]]) -> bytes:
-    rows = [f"[{name},{f'],[{name},'.join(values)}]" for name, values in groups]
-    return f'["pairs",[{",".join(rows)}]]'.encode()
 
 
 def decode_outcome(data: bytes) -> Outcome:

@@ -47,32 +47,39 @@ def encode_pairs(pairs: Sequence[Pair]) -> tuple[list[bytes], list[bytes]]:
         raise next(filter(None, map(_refusal, pairs))) from None
 
 
-def plain_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
-    """Return the canonical text of each key, sorted by its bytes, with those of its values in their order, if all keys
-    are text and all values plain scalars, as most are; else None. Keys that are there often are encoded once."""
+def plain_rows(pairs: Sequence[Pair]) -> list[str] | None:
+    """Return the canonical text of pairs, ``[key,value]``, if all keys are text and all values plain scalars, as most
+    are; else None. There is one text for all pairs with a key, in their order and with commas between; the texts are
+    sorted by the keys' canonical bytes."""
     if set(map(type, map(itemgetter(0), pairs))) != {str}:
         return None
-    named = _repeated_groups(pairs) or _single_groups(pairs)
-    return None if named is None else sorted(named, key=itemgetter(0))  # code points are in the order of their UTF-8
+    times = Counter(map(itemgetter(0), pairs))
+    if len(times) == len(pairs):
+        rows = _rows(list(times), [value for _, value in pairs])
+    elif _have_one_value(pairs):
+        single = _rows(list(times), [pairs[0][1]] * len(times))
+        rows = single and [",".join([row] * count) for row, count in zip(single, times.values(), strict=True)]
+    else:
+        rows = _grouped_rows(pairs)
+    # None of the texts of keys begins with another one, and code points are in the order of their UTF-8.
+    return None if rows is None else sorted(rows)
 
 
-def _repeated_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
-    """Do it if each key always has the same value, as where words are counted one by one."""
-    kinds = set(map(type, map(itemgetter(1), pairs)))
-    if len(kinds) != 1 or not kinds <= _TOLD_APART:
-        return None
-    times = Counter(pairs)
-    if len(times) == len(pairs) or len(set(map(itemgetter(0), times))) < len(times):
-        return None
-    names, texts = (scalar_lines(list(map(itemgetter(place), times))) for place in (0, 1))
+def _rows(keys: Sequence[str], values: Sequence[Any]) -> list[str] | None:
+    names, texts = scalar_lines(keys), scalar_lines(values)
     if names is None or texts is None:
         return None
-    each = zip(names.split("\n"), texts.split("\n"), times.values(), strict=True)
-    return [(name, [text] * count) for name, text, count in each]
+    return [f"[{name},{text}]" for name, text in zip(names.split("\n"), texts.split("\n"), strict=True)]
 
 
-def _single_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
-    groups: defaultdict[Any, list[Any]] = defaultdict(list)
+def _have_one_value(pairs: Sequence[Pair]) -> bool:
+    """Tell whether all have the same value, as where words are counted one by one."""
+    kinds = set(map(type, map(itemgetter(1), pairs)))
+    return len(kinds) == 1 and kinds <= _TOLD_APART and len(set(map(itemgetter(1), pairs))) == 1
+
+
+def _grouped_rows(pairs: Sequence[Pair]) -> list[str] | None:
+    groups: defaultdict[str, list[Any]] = defaultdict(list)
     for key, value in pairs:
         groups[key].append(value)
     names = scalar_lines(list(groups))
@@ -81,7 +88,8 @@ def _single_groups(pairs: Sequence[Pair]) -> list[tuple[str, list[str]]] | None:
         return None
     each = iter(texts.split("\n"))
     return [
-        (name, list(islice(each, len(group)))) for name, group in zip(names.split("\n"), groups.values(), strict=True)
+        f"[{name},{f'],[{name},'.join(islice(each, len(group)))}]"
+        for name, group in zip(names.split("\n"), groups.values(), strict=True)
     ]
 
 

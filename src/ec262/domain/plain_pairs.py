@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from operator import itemgetter, lt
 from typing import overload
 
 from ec262.domain import canonical
@@ -22,19 +22,18 @@ _BETWEEN = "],["
 
 
 class PlainPairs(Sequence[Pair]):
-    """Pairs in their order, as the text of each, with what the different ones among these texts stand for."""
+    """Pairs in their order, as which of the different ones among them each is."""
 
-    def __init__(self, texts: list[str], names: Iterable[str], values: Iterable[str], pairs: Sequence[Pair]) -> None:
-        """``names``, ``values`` (canonical texts of keys and values) and ``pairs`` are those of the different texts, in
-        the order in which these come first."""
-        different = list(dict.fromkeys(texts))
-        self._texts = texts
-        self._names = dict(zip(different, names, strict=True))
-        self._values = dict(zip(different, values, strict=True))
-        self._pairs = dict(zip(different, pairs, strict=True))
+    def __init__(self, names: list[str], values: list[str], pairs: list[Pair], places: Sequence[int]) -> None:
+        """``pairs`` are the different ones, ``names`` and ``values`` the canonical texts of their keys and values;
+        ``places`` tells for each pair where among them it is."""
+        self._names = names
+        self._values = values
+        self._pairs = pairs
+        self._places = places
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._places)
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
@@ -44,26 +43,28 @@ class PlainPairs(Sequence[Pair]):
 
     def __getitem__(self, index: int | slice) -> Pair | Sequence[Pair]:
         if isinstance(index, slice):
-            return list(map(self._pairs.__getitem__, self._texts[index]))
-        return self._pairs[self._texts[index]]
+            return list(map(self._pairs.__getitem__, self._places[index]))
+        return self._pairs[self._places[index]]
 
     def __iter__(self) -> Iterator[Pair]:
-        return map(self._pairs.__getitem__, self._texts)
+        return map(self._pairs.__getitem__, self._places)
 
     def groups(self) -> tuple[list[bytes], list[bytes]]:
         """Return the canonical bytes of each key, sorted, and for each those of all its values, in their order, with
         commas between."""
-        named = sorted(self._named_groups(), key=itemgetter(0))  # code points are in the order of their UTF-8
-        names, values = zip(*named, strict=True)
+        names, values = self._names, self._values
+        if len(self._places) > len(names) or not all(map(lt, names, names[1:])):  # else they are as they should be
+            named = sorted(self._named_groups(), key=itemgetter(0))  # code points are in the order of their UTF-8
+            names, values = map(list, zip(*named, strict=True))
         return _encoded(names), _encoded(values)
 
     def _named_groups(self) -> Iterable[tuple[str, str]]:
-        if len(set(self._names.values())) == len(self._names):  # each key always has the same value
-            times = Counter(self._texts)
-            return [(name, ",".join([self._values[text]] * times[text])) for text, name in self._names.items()]
+        if len(set(self._names)) == len(self._names):  # each key always has the same value
+            times = Counter(self._places)
+            return [(self._names[place], ",".join([self._values[place]] * times[place])) for place in times]
         groups: defaultdict[str, list[str]] = defaultdict(list)
-        for text in self._texts:
-            groups[self._names[text]].append(self._values[text])
+        for place in self._places:
+            groups[self._names[place]].append(self._values[place])
         return [(name, ",".join(values)) for name, values in groups.items()]
 
 
@@ -76,7 +77,8 @@ def read_plain_pairs(data: bytes) -> PlainPairs | None:
         texts = data[_BEFORE : -len(_END)].decode().split(_BETWEEN)
         # What looks like the end of a pair may be inside of a text: then what follows does not fit together.
         different = list(dict.fromkeys(texts))
-        rows = canonical.parse(f"[[{_BETWEEN.join(different)}]]".encode())
+        are_all = len(different) == len(texts)
+        rows = canonical.parse(data[_BEFORE - 2 : -1] if are_all else f"[[{_BETWEEN.join(different)}]]".encode())
     except (UnicodeDecodeError, NotCanonical):
         return None
     if len(rows) != len(different) or set(map(type, rows)) != {list} or set(map(len, rows)) != {2}:
@@ -86,9 +88,11 @@ def read_plain_pairs(data: bytes) -> PlainPairs | None:
     if set(map(type, keys)) != {str} or names is None or lines is None:
         return None
     named, valued = names.split("\n"), lines.split("\n")
-    if list(map("%s,%s".__mod__, zip(named, valued, strict=True))) != different:
+    if list(map(",".join, zip(named, valued, strict=True))) != different:
         return None
-    return PlainPairs(texts, named, valued, list(zip(keys, values, strict=True)))
+    numbers = range(len(different))
+    places = numbers if are_all else list(map(dict(zip(different, numbers, strict=True)).__getitem__, texts))
+    return PlainPairs(named, valued, list(zip(keys, values, strict=True)), places)
 
 
 def _encoded(lines: Sequence[str]) -> list[bytes]:

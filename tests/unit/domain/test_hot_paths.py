@@ -9,8 +9,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import pytest
 
+from ec262.adapters.sandbox.log import Log
+from ec262.adapters.sandbox.runner import Run
 from ec262.domain import canonical
 from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
 from ec262.domain.pairs import encode_pairs
@@ -18,6 +21,7 @@ from ec262.domain.partition import encode_row
 
 COUNT = 2000
 REPEATED = tuple((f"word {number % 50}", number) for number in range(COUNT))
+ONES = tuple((word, 1) for word, _ in REPEATED)
 DIFFERENT = tuple((f"word {number}", 1.5) for number in range(COUNT))
 TUPLES = tuple(((number, "x"), number) for number in range(COUNT))
 ROWS = [[f"line {number}", "text " * 5] for number in range(COUNT)]
@@ -43,15 +47,34 @@ def calls_of(function: Callable[..., Any], *arguments: Any) -> int:
     ("most", "function", "arguments"),
     [
         pytest.param(1.2, encode_outcome, [Pairs(pairs=REPEATED)], id="encode repeated keys"),
-        pytest.param(3.2, encode_outcome, [Pairs(pairs=DIFFERENT)], id="encode different keys"),
+        pytest.param(0.05, encode_outcome, [Pairs(pairs=DIFFERENT)], id="encode different keys"),
+        pytest.param(0.1, encode_outcome, [Pairs(pairs=ONES)], id="encode words counted one by one"),
         pytest.param(28, encode_outcome, [Pairs(pairs=TUPLES)], id="encode keys that are tuples"),
-        pytest.param(1.2, decode_outcome, [encode_outcome(Pairs(pairs=REPEATED))], id="decode repeated keys"),
-        pytest.param(3.2, decode_outcome, [encode_outcome(Pairs(pairs=DIFFERENT))], id="decode different keys"),
+        pytest.param(0.06, decode_outcome, [encode_outcome(Pairs(pairs=REPEATED))], id="decode repeated keys"),
+        pytest.param(0.06, decode_outcome, [encode_outcome(Pairs(pairs=DIFFERENT))], id="decode different keys"),
         pytest.param(0.05, encode_pairs, [REPEATED], id="encode for the shuffle"),
         pytest.param(0.03, canonical.encode_each, [list(range(COUNT))], id="encode scalars"),
-        pytest.param(0.06, canonical.decode, [canonical.encode(ROWS)], id="read rows"),
+        pytest.param(0.06, canonical.decode, [canonical.encode(ROWS)], id="read a value"),
         pytest.param(30, lambda rows: [encode_row(*row) for row in rows], [ROWS], id="encode rows"),
     ],
 )
 def test_the_calls_for_a_pair_are_bounded(most: float, function: Callable[..., Any], arguments: list[Any]) -> None:
     assert calls_of(function, *arguments) / COUNT <= most
+
+
+@pytest.mark.parametrize(
+    ("most", "job", "rows"),
+    [
+        pytest.param(17, {"mapper": lambda key, text: [(key, text)]}, ROWS, id="a row"),
+        pytest.param(
+            3.4,
+            {"mapper": lambda _key, text: [(word, 1) for word in text], "combiner": lambda key, _: [(key, 1)]},
+            [[number, "abcdefghij" * 20] for number in range(COUNT // 200)],
+            id="a combined pair",
+        ),
+    ],
+)
+def test_the_calls_for_a_row_and_a_pair_in_a_task_are_bounded(most: float, job: dict[str, Any], rows: Any) -> None:
+    run = Run(phase="map", seed=0, log=Log(1000))
+    functions, data = cloudpickle.dumps(job), canonical.encode(rows)
+    assert calls_of(run.compute, functions, data) / COUNT <= most

@@ -5,13 +5,13 @@ Kept apart from the adapters: the Linux sandbox loads it when a worker starts, b
 
 from __future__ import annotations
 
+import math
 import pickle
-from collections import defaultdict
-from collections.abc import Callable
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from ec262.adapters.sandbox import randomness, report
+from ec262.adapters.sandbox.grouping import BATCH_PAIRS, Grouping
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.note import Note
 from ec262.domain import canonical
@@ -78,9 +78,10 @@ class Run:
             raise JobDefinitionError(f"a job is a dict of functions, not {type(job).__name__}")
         if self._phase == "reduce":
             return self._apply("reducer", job, [(key, tuple(values)) for key, values in inputs])
-        yielded = self._apply("mapper", job, inputs)
-        if job.get("combiner") is not None:
-            yielded = self._apply("combiner", job, self._grouped(yielded))
+        if job.get("combiner") is None:
+            yielded = self._apply("mapper", job, inputs)
+        else:
+            yielded = self._apply("combiner", job, self._grouped(self._batches("mapper", job, inputs, BATCH_PAIRS)))
         return yielded if job.get("partitioner") is None else self._numbered(yielded, job["partitioner"])
 
     def _numbered(self, yielded: Yielded, partitioner: Callable[..., Any]) -> Yielded:
@@ -107,16 +108,26 @@ class Run:
         return yielded._replace(pairs=pairs)
 
     def _apply(self, name: str, job: dict[str, Any], rows: list[Pair]) -> Yielded:
-        """Call one of the job's functions for each row, each with its own randomness."""
+        """Call one of the job's functions for each row."""
+        (yielded,) = self._batches(name, job, rows)
+        return yielded
+
+    def _batches(
+        self, name: str, job: dict[str, Any], rows: list[Pair], batch_pairs: float = math.inf
+    ) -> Iterator[Yielded]:
+        """Call one of the job's functions for each row, each with its own randomness; yield what it yielded for a
+        number of rows whenever that are so many pairs, and at the end."""
         function = job.get(name)
         if not callable(function):
             raise JobDefinitionError(f"the job has no {name}")
         self._function = name
         salt = f"{self._seed}:{name}:".encode()
         note, note_name = self._note, name.encode()
-        pairs: list[Pair] = []
-        ends: list[int] = []
+        first, pairs, ends = 0, [], []  # type: int, list[Pair], list[int]
         for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
+            if len(pairs) >= batch_pairs:
+                yield Yielded(rows[first : first + len(ends)], pairs, ends)
+                first, pairs, ends = first + len(ends), [], []
             self._row = row[:1]
             note(note_name, row_name)
             randomness.seed_row(salt + row_name)
@@ -128,25 +139,18 @@ class Run:
             ends.append(len(pairs))
         self._row = None
         note(note_name, b"")
-        return Yielded(rows, pairs, ends)
+        yield Yielded(rows[first:], pairs, ends)
 
-    def _grouped(self, yielded: Yielded) -> list[Pair]:
+    def _grouped(self, batches: Iterable[Yielded]) -> list[Pair]:
         """Return (key, values) for each key, in the order of the keys' canonical bytes."""
-        if set(map(type, map(itemgetter(0), yielded.pairs))) == {str}:
-            return self._grouped_by_text(yielded)
-        groups: dict[bytes, tuple[Any, list[Any]]] = {}
-        for name, (key, value) in zip(self._key_names(yielded), yielded.pairs, strict=True):
-            groups.setdefault(name, (key, []))[1].append(value)
-        return [(key, tuple(values)) for _, (key, values) in sorted(groups.items(), key=itemgetter(0))]
-
-    def _grouped_by_text(self, yielded: Yielded) -> list[Pair]:
-        """Do the same where all keys are text, which is equal exactly if its canonical bytes are: only one key of each
-        group has to be encoded."""
-        groups: defaultdict[str, list[Any]] = defaultdict(list)
-        for key, value in yielded.pairs:
-            groups[key].append(value)
-        named = zip(canonical.encode_each(list(groups)), groups.items(), strict=True)
-        return [(key, tuple(values)) for _, (key, values) in sorted(named, key=itemgetter(0))]
+        grouping = Grouping()
+        for yielded in batches:
+            try:
+                grouping.add(yielded.pairs)
+            except ValueNotEncodable:
+                self._blame(yielded, for_keys=True)
+                raise
+        return grouping.rows()
 
     def _encode(self, yielded: Yielded) -> bytes:
         try:
@@ -162,8 +166,8 @@ class Run:
             self._blame(yielded)
             raise
 
-    def _blame(self, yielded: Yielded) -> None:
-        """Raise for the first pair without a canonical form, at the row that yielded it."""
+    def _blame(self, yielded: Yielded, *, for_keys: bool = False) -> None:
+        """Raise for the first pair without a canonical form, or only for its key, at the row that yielded it."""
         start = 0
         for row, end in zip(yielded.rows, yielded.ends, strict=True):
             self._row = row[:1]
@@ -172,7 +176,7 @@ class Run:
                 try:
                     canonical.encode(key)
                     what = f"the key {key_text(key)} with a value"
-                    canonical.encode(value)
+                    canonical.encode(None if for_keys else value)
                 except ValueNotEncodable as error:
                     error.add_note(f"the {self._function} yielded {what} that has no canonical form")
                     raise
@@ -180,7 +184,8 @@ class Run:
 
 
 def _read_rows(data: bytes) -> list[Pair]:
-    rows = canonical.decode(data)
+    # That they are in canonical form is the foreman's affair: all workers read the same from the same bytes.
+    rows = canonical.parse(data)
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):  # noqa: PLR2004 - a key and a value
         raise NotCanonical("the rows of a task are a list of [key, value] lists")
     return [(key, value) for key, value in rows]
