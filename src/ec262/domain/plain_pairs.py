@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from operator import itemgetter, lt
 from typing import overload
 
@@ -22,18 +23,28 @@ _BETWEEN = "],["
 
 
 class PlainPairs(Sequence[Pair]):
-    """Pairs in their order, as which of the different ones among them each is."""
+    """Pairs in their order, held once each however often they are there."""
 
-    def __init__(self, names: list[str], values: list[str], pairs: list[Pair], places: Sequence[int]) -> None:
-        """``pairs`` are the different ones, ``names`` and ``values`` the canonical texts of their keys and values;
-        ``places`` tells for each pair where among them it is."""
+    def __init__(self, texts: list[str], times: dict[str, int], names: list[str], values: list[str], pairs: list[Pair]):
+        """``texts`` are those that all pairs were read from, and ``times`` tells how often each different one is there.
+        In the order of ``times``, ``pairs`` are the different ones, ``names`` and ``values`` the canonical texts of
+        their keys and values."""
+        self._texts = texts
+        self._times = times
         self._names = names
         self._values = values
         self._pairs = pairs
-        self._places = places
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._texts)
+
+    @cached_property
+    def _places(self) -> Sequence[int]:
+        """Where among the different ones each pair is."""
+        numbers = range(len(self._pairs))
+        if len(self._texts) == len(numbers):
+            return numbers
+        return list(map(dict(zip(self._times, numbers, strict=True)).__getitem__, self._texts))
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...
@@ -53,15 +64,15 @@ class PlainPairs(Sequence[Pair]):
         """Return the canonical bytes of each key, sorted, and for each those of all its values, in their order, with
         commas between."""
         names, values = self._names, self._values
-        if len(self._places) > len(names) or not all(map(lt, names, names[1:])):  # else they are as they should be
+        if len(self._texts) > len(names) or not all(map(lt, names, names[1:])):  # else they are as they should be
             named = sorted(self._named_groups(), key=itemgetter(0))  # code points are in the order of their UTF-8
             names, values = map(list, zip(*named, strict=True))
         return _encoded(names), _encoded(values)
 
     def _named_groups(self) -> Iterable[tuple[str, str]]:
         if len(set(self._names)) == len(self._names):  # each key always has the same value
-            times = Counter(self._places)
-            return [(self._names[place], ",".join([self._values[place]] * times[place])) for place in times]
+            values = [",".join([value] * n) for value, n in zip(self._values, self._times.values(), strict=True)]
+            return zip(self._names, values, strict=True)
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for place in self._places:
             groups[self._names[place]].append(self._values[place])
@@ -76,23 +87,20 @@ def read_plain_pairs(data: bytes) -> PlainPairs | None:
     try:
         texts = data[_BEFORE : -len(_END)].decode().split(_BETWEEN)
         # What looks like the end of a pair may be inside of a text: then what follows does not fit together.
-        different = list(dict.fromkeys(texts))
-        are_all = len(different) == len(texts)
-        rows = canonical.parse(data[_BEFORE - 2 : -1] if are_all else f"[[{_BETWEEN.join(different)}]]".encode())
+        times = Counter(texts)
+        rows = canonical.parse(f"[[{_BETWEEN.join(times)}]]".encode())
     except (UnicodeDecodeError, NotCanonical):
         return None
-    if len(rows) != len(different) or set(map(type, rows)) != {list} or set(map(len, rows)) != {2}:
+    if len(rows) != len(times) or set(map(type, rows)) != {list} or set(map(len, rows)) != {2}:
         return None
     keys, values = (list(map(itemgetter(place), rows)) for place in (0, 1))
     names, lines = scalar_lines(keys), scalar_lines(values)
     if set(map(type, keys)) != {str} or names is None or lines is None:
         return None
     named, valued = names.split("\n"), lines.split("\n")
-    if list(map(",".join, zip(named, valued, strict=True))) != different:
+    if list(map(",".join, zip(named, valued, strict=True))) != list(times):
         return None
-    numbers = range(len(different))
-    places = numbers if are_all else list(map(dict(zip(different, numbers, strict=True)).__getitem__, texts))
-    return PlainPairs(named, valued, list(zip(keys, values, strict=True)), places)
+    return PlainPairs(texts, times, named, valued, list(zip(keys, values, strict=True)))
 
 
 def _encoded(lines: Sequence[str]) -> list[bytes]:
