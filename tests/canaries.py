@@ -126,7 +126,7 @@ def session_of(pid: int) -> set[int]:
     return members
 
 
-def _is_first_of_namespace(pid: int) -> bool:
+def is_first_of_namespace(pid: int) -> bool:
     with suppress(OSError):
         status = Path(f"/proc/{pid}/status").read_text()
         return any(line.startswith("NSpid:") and line.split()[-1] == "1" for line in status.splitlines())
@@ -145,7 +145,7 @@ async def has(pid: int, members: int) -> bool:
     """
     for _ in range(500):
         found = session_of(pid)
-        if len([member for member in found if pid not in found or not _is_first_of_namespace(member)]) == members:
+        if len([member for member in found if pid not in found or not is_first_of_namespace(member)]) == members:
             return True
         await asyncio.sleep(0.01)
     return False

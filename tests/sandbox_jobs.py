@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from ec262.domain import canonical
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.outcome import Failure, Pair, Pairs, decode_outcome
 from ec262.domain.ports.sandbox import Sandbox
+from tests.canaries import has
 
 Function = Callable[..., Any]
 
@@ -90,6 +92,22 @@ def zygote_of(sandbox: LinuxSandbox) -> int:
     """Return the process id of a sandbox's zygote."""
     assert sandbox._zygote is not None
     return sandbox._zygote._process.pid
+
+
+async def is_idle(sandbox: LinuxSandbox) -> bool:
+    """Whether a sandbox has, soon, no processes but its zygote and a child that waits for the next task."""
+    assert sandbox._spare is not None
+    assert sandbox._spare._forking is not None
+    await asyncio.wait([sandbox._spare._forking])
+    return await has(zygote_of(sandbox), 2)
+
+
+async def is_busy(sandbox: LinuxSandbox) -> bool:
+    """Whether a sandbox has, soon, no processes but its zygote and a child that has a task."""
+    assert sandbox._spare is not None
+    while sandbox._spare._forking is not None:  # noqa: ASYNC110 - it knows no event for this, tests alone ask
+        await asyncio.sleep(0)
+    return await has(zygote_of(sandbox), 2)
 
 
 async def assert_serves(sandbox: Sandbox) -> None:

@@ -20,7 +20,7 @@ from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded
 from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.outcome import decode_outcome
-from tests.canaries import SECRET, Scene, has
+from tests.canaries import SECRET, Scene
 from tests.hostile_jobs import PAYLOADS, armed
 from tests.sandbox_jobs import (
     LIMITS as PLENTY,
@@ -31,6 +31,7 @@ from tests.sandbox_jobs import (
     encoded,
     environment,
     failure_of,
+    is_idle,
     map_work,
     pairs_of,
     pickled,
@@ -98,7 +99,7 @@ async def attack(sandbox: LinuxSandbox, scene: Scene, name: str, *, courteous: b
     act = PAYLOADS[name].act if courteous else armed(PAYLOADS[name].act)
     result, told = await run(sandbox, map_work(act, [("row", scene.target(zygote))]))
     assert scene.harm(told) == [], told
-    assert await has(zygote, 1), "processes were left"
+    assert await is_idle(sandbox), "processes were left"
     return result
 
 
@@ -133,7 +134,7 @@ async def test_no_payload_does_harm_on_any_tier(scene: Scene, tier: str) -> None
         for group in (names[start : start + AT_A_TIME] for start in range(0, len(names), AT_A_TIME)):
             told = await asyncio.gather(*map(attack_and_serve, group))
             assert scene.harm("\n".join(told)) == [], (group, told)
-            assert await has(zygote, 1), (group, "processes were left")
+            assert await is_idle(box), (group, "processes were left")
             assert zygote_of(box) == zygote, group
 
 
@@ -189,7 +190,7 @@ async def test_hostile_pickles(sandbox: LinuxSandbox, scene: Scene, functions: b
     except (SandboxCrashed, SandboxLimitExceeded):
         pass
     assert scene.harm("") == []
-    assert await has(zygote_of(sandbox), 1)
+    assert await is_idle(sandbox)
     await assert_serves(sandbox)
 
 

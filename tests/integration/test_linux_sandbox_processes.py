@@ -25,6 +25,8 @@ from tests.sandbox_jobs import (
     assert_serves,
     count_words,
     environment,
+    is_busy,
+    is_idle,
     map_work,
     sleep,
     zygote_of,
@@ -40,6 +42,8 @@ pytestmark = [
 async def sandbox() -> AsyncIterator[LinuxSandbox]:
     box = LinuxSandbox()
     await box.start()
+    await assert_serves(box)
+    assert await is_idle(box)
     yield box
     await box.close()
 
@@ -49,11 +53,13 @@ async def sandbox() -> AsyncIterator[LinuxSandbox]:
 
 async def test_cancellation_kills_the_child(sandbox: LinuxSandbox) -> None:
     run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
-    assert await has(zygote_of(sandbox), 2)
+    assert await is_busy(sandbox)
+    children = session_of(zygote_of(sandbox))
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert await has(zygote_of(sandbox), 1)
+    assert await is_idle(sandbox)
+    assert children - session_of(zygote_of(sandbox))
 
 
 async def test_cancellation_at_any_moment_leaves_nothing(sandbox: LinuxSandbox) -> None:
@@ -63,7 +69,7 @@ async def test_cancellation_at_any_moment_leaves_nothing(sandbox: LinuxSandbox) 
         await asyncio.sleep(delay_ms / 1000)
         run.cancel()
         await asyncio.wait([run])
-    assert await has(zygote_of(sandbox), 1)
+    assert await is_idle(sandbox)
     await assert_serves(sandbox)
 
 
@@ -72,7 +78,7 @@ async def test_no_descriptor_is_leaked(sandbox: LinuxSandbox) -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     await assert_serves(sandbox)
-    assert await has(zygote_of(sandbox), 1)
+    assert await is_idle(sandbox)
     before = opened()
     for _ in range(5):
         await assert_serves(sandbox)
@@ -80,7 +86,7 @@ async def test_no_descriptor_is_leaked(sandbox: LinuxSandbox) -> None:
             await sandbox.run(map_work(sleep), Limits(wall_s=0.02))
         with pytest.raises(SandboxCrashed):
             await sandbox.run(map_work(lambda _key, _value: os._exit(1)), LIMITS)
-    assert await has(zygote_of(sandbox), 1)
+    assert await is_idle(sandbox)
     await asyncio.sleep(0.1)  # the last handles are closed when the loop gets to it
     assert opened() <= before
 
@@ -88,7 +94,7 @@ async def test_no_descriptor_is_leaked(sandbox: LinuxSandbox) -> None:
 async def test_a_dead_zygote_is_replaced(sandbox: LinuxSandbox) -> None:
     first = zygote_of(sandbox)
     run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
-    assert await has(first, 2)
+    assert await is_busy(sandbox)
     os.kill(first, signal.SIGKILL)
     with pytest.raises(SandboxCrashed, match="own process ended"):
         await run
@@ -101,6 +107,7 @@ async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.Monk
     box = LinuxSandbox()
     await box.start()
     try:
+        assert await is_idle(box)
         os.kill(zygote_of(box), signal.SIGKILL)
         assert await has(zygote_of(box), 0)
         monkeypatch.setattr(sys, "executable", "/bin/false")
@@ -126,6 +133,9 @@ async def test_a_user_who_may_start_no_process_is_told() -> None:
 async def test_a_worker_without_descriptors_is_told_and_goes_on(sandbox: LinuxSandbox) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     work = map_work(count_words, [])
+    assert sandbox._spare is not None
+    sandbox._spare.close()
+    assert await has(zygote_of(sandbox), 1)
     free = os.dup(0)
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
@@ -141,8 +151,10 @@ async def test_a_closed_sandbox_runs_nothing() -> None:
     box = LinuxSandbox()
     await box.start()
     zygote_id = zygote_of(box)
+    await assert_serves(box)
+    assert await is_idle(box)
     run = asyncio.create_task(box.run(map_work(sleep), LIMITS))
-    assert await has(zygote_id, 2)
+    assert await is_busy(box)
     await box.close()
     with pytest.raises(SandboxCrashed):
         await run

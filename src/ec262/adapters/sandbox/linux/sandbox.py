@@ -14,6 +14,7 @@ from ec262.adapters import runtime
 from ec262.adapters.sandbox.linux.child.witness import ACTS, MORE_THAN_ITS_LIMIT_BYTES, REFUSED, attempt
 from ec262.adapters.sandbox.linux.conversation import converse, last_words
 from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.adapters.sandbox.linux.zygote import Zygote
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.sandbox.witness import Trial
@@ -67,6 +68,7 @@ class LinuxSandbox:
         self._zygote: Zygote | None = None
         self._folders: list[bytes] = []
         self._starting = asyncio.Lock()
+        self._spare: Spare | None = None
 
     @property
     def runtime(self) -> RuntimeClass:
@@ -91,6 +93,8 @@ class LinuxSandbox:
         try:
             await WITNESS.check(self)
             self._give_way(self._zygote)  # from now on: on a busy machine it would not get ready
+            self._spare = Spare(self._fork)
+            self._spare.prepare(Limits())
         except BaseException:
             await self.close()
             raise
@@ -100,7 +104,7 @@ class LinuxSandbox:
         child: Child | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
-                child = await self._fork(limits)
+                child = await self._child_for(limits)
                 computed = await converse(child, work, limits)
                 return attrs.evolve(computed, log=self._without_folders(computed.log))
         except TimeoutError:
@@ -113,12 +117,21 @@ class LinuxSandbox:
         finally:
             if child:
                 child.kill()
+            if self._spare:
+                self._spare.prepare(limits)  # while the result is on its way, and the next task on its
 
     async def close(self) -> None:
         """Kill what still runs, and wait until all is gone. May be called twice."""
         zygote, self._zygote = self._zygote, None
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()
         if zygote is not None:
             await zygote.close()
+
+    async def _child_for(self, limits: Limits) -> Child:
+        spare = await self._spare.take(limits) if self._spare else None
+        return spare or await self._fork(limits)
 
     async def _fork(self, limits: Limits) -> Child:
         zygote = await self._living_zygote()

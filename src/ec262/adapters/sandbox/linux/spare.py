@@ -1,0 +1,58 @@
+"""A child that is forked and locked in while nobody waits for it, so that the next task need not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.domain.errors import SandboxCrashed
+from ec262.domain.job import Limits
+
+
+class Spare:
+    """At most one child, which has met no task yet and serves one with the limits that it was forked with."""
+
+    def __init__(self, fork: Callable[[Limits], Coroutine[None, None, Child]]) -> None:
+        self._fork = fork
+        self._forking: asyncio.Task[Child] | None = None
+        self._limits: Limits | None = None
+
+    def prepare(self, limits: Limits) -> None:
+        """Have one forked, unless there is one."""
+        if self._forking is None:
+            self._limits = limits
+            self._forking = asyncio.create_task(self._fork(limits))
+            self._forking.add_done_callback(_failed)  # what is wrong is told to who needs a child
+
+    async def take(self, limits: Limits) -> Child | None:
+        """Return the child; None if there is none, or none that serves, which is ended then."""
+        forking, self._forking = self._forking, None
+        if forking is None:
+            return None
+        try:
+            child = await forking if limits == self._limits else None
+        except SandboxCrashed:
+            return None
+        except asyncio.CancelledError:
+            _end(forking)
+            raise
+        if child is None or child.exited.done():
+            _end(forking)
+            return None
+        return child
+
+    def close(self) -> None:
+        """End the child, if there is one."""
+        forking, self._forking = self._forking, None
+        if forking is not None:
+            _end(forking)
+
+
+def _failed(forking: asyncio.Task[Child]) -> bool:
+    return forking.cancelled() or forking.exception() is not None
+
+
+def _end(forking: asyncio.Task[Child]) -> None:
+    forking.cancel()
+    forking.add_done_callback(lambda ended: None if _failed(ended) else ended.result().kill())
