@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -137,11 +138,15 @@ def measured(command: list[object]) -> Measured:
     began, cpu_before_s = time.perf_counter(), _cpu_of_children_s()
     process = subprocess.Popen(list(map(str, command)))
     foreman_mib = others_mib = 0.0
-    while process.poll() is None:
-        foreman, *others = family(process.pid)
-        foreman_mib = max(foreman_mib, resident_mib(foreman))
-        others_mib = max(others_mib, *map(resident_mib, others), 0.0, 0.0)
-        time.sleep(SAMPLE_S)
+    try:
+        while process.poll() is None:
+            foreman, *others = family(process.pid)
+            foreman_mib = max(foreman_mib, resident_mib(foreman))
+            others_mib = max(others_mib, *map(resident_mib, others), 0.0, 0.0)
+            time.sleep(SAMPLE_S)
+    finally:
+        process.terminate()
+        process.wait()
     if process.returncode != 0:
         raise SystemExit(f"the job failed with status {process.returncode}")
     return Measured(time.perf_counter() - began, _cpu_of_children_s() - cpu_before_s, foreman_mib, others_mib)
@@ -185,6 +190,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("count", "group"))
     parser.add_argument("--verify", default="majority:3", help="verification rule: majority:1 computes everything once")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the finally above: no foreman is left
     budget_mb = 32 if arguments.quick else 256
     group_blocks = 4 * budget_mb * 10**6 // BLOCK_BYTES + 1
     jobs = [
