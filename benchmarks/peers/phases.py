@@ -47,6 +47,7 @@ TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
     ("encode rows", session, ["encode_row"]),
     ("encode rows", RowSpool, ["payload"]),
     ("read rows", runner, ["_read_rows"]),
+    ("compute", runner, ["_gather"]),
     ("compute", runner.Run, ["_apply"]),
     ("group", runner.Run, ["_grouped"]),
     ("encode results", runner, ["encode_outcome"]),

@@ -97,8 +97,8 @@ def decode(data: bytes) -> Any:
 
 
 def parse(data: bytes) -> Any:
-    """Return the value of canonical bytes, without the check that these are: whoever calls it does that, before the
-    value is used. Raises NotCanonical for what has no value at all."""
+    """Return the value of canonical bytes, without the check that these are: for who checks that otherwise, or does not
+    depend on it. Raises NotCanonical for what has no value at all."""
     try:
         return _decoder(data).decode(data.decode())
     except RecursionError:
