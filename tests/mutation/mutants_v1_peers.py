@@ -101,15 +101,22 @@ MUTANTS = (
     Mutant(
         rule="so are those whose keys are text",
         file=PAIRS,
-        old="else sorted(named, key=itemgetter(0))",
-        new="else named",
+        old="else sorted(rows)",
+        new="else rows",
         tests=f"{OF_PLAIN_PAIRS}::test_the_short_cut_is_taken_for_what_most_jobs_yield",
+    ),
+    Mutant(
+        rule="values that are equal and not the same keep their own bytes",
+        file=PAIRS,
+        old="return len(kinds) == 1 and kinds <= _TOLD_APART and",
+        new="return",
+        tests=f"{OF_PLAIN_PAIRS}::test_plain_pairs_have_the_bytes_of_all_pairs",
     ),
     Mutant(
         rule="only what honest workers write is taken for a result",
         file=PLAIN_PAIRS,
-        old='if list(map("%s,%s".__mod__, zip(named, valued, strict=True))) != different:',
-        new="if len(named) != len(different):",
+        old='if list(map(",".join, zip(named, valued, strict=True))) != list(times):',
+        new="if len(named) != len(times):",
         tests=f"{OF_PLAIN_PAIRS}::test_changed_bytes_are_taken_exactly_if_they_are_canonical",
     ),
     Mutant(

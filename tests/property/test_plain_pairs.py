@@ -35,6 +35,9 @@ def one_by_one(pairs: list[tuple[Any, Any]]) -> bytes:
 @example([("b", 1), ("a", True), ("b", 1.0)])
 @example([("b", 0.0), ("a", 1.0), ("b", -0.0)])
 @example([("b", 2**60), ("b", 2**60)])
+@example([("a", 1), ("a#", 1), ("a!", 1), ("a ", 1), ('a"', 1), ("a\n", 1)])
+@example([("a", 1), ("a!", 2), ("a", 3), ("a ", 4)])
+@example([("a", 1), ("a!", 1), ("a", 1), ("a ", 1)])
 @example([("\ud800", 1), ("\ud800", 1)])
 def test_plain_pairs_have_the_bytes_of_all_pairs(pairs: list[tuple[Any, Any]]) -> None:
     data = encode_outcome(Pairs(pairs=tuple(pairs)))
