@@ -75,6 +75,8 @@ def test_and_for_nothing_else(pairs: list[tuple[Any, Any]]) -> None:
     st.sampled_from([b"", b" ", b"0", b"1", b"a", b"]", b"[", b",", b'"', b"\\u0061", b"1.0", b"[]", b"\xff", b"-0"]),
     st.integers(0, 3),
 )
+@example([("a", 1)], 15, b" ", 0)
+@example([("a", 1)], 12, b"\\u0061", 1)
 def test_changed_bytes_are_taken_exactly_if_they_are_canonical(
     pairs: list[tuple[str, int]], place: int, put: bytes, cut: int
 ) -> None:
