@@ -96,16 +96,22 @@ def zygote_of(sandbox: LinuxSandbox) -> int:
 
 async def is_idle(sandbox: LinuxSandbox) -> bool:
     """Whether a sandbox has, soon, no processes but its zygote and a child that waits for the next task."""
-    assert sandbox._spare is not None
-    assert sandbox._spare._forking is not None
-    await asyncio.wait([sandbox._spare._forking])
+    await spare_was_tried(sandbox)
     return await has(zygote_of(sandbox), 2)
+
+
+async def spare_was_tried(sandbox: LinuxSandbox) -> None:
+    """Wait until a child for the next task was forked, or could not be."""
+    assert sandbox._spare is not None
+    while sandbox._spare._forking is None:  # noqa: ASYNC110 - it knows no event for this, tests alone ask
+        await asyncio.sleep(0.001)
+    await asyncio.wait([sandbox._spare._forking])
 
 
 async def is_busy(sandbox: LinuxSandbox) -> bool:
     """Whether a sandbox has, soon, no processes but its zygote and a child that has a task."""
     assert sandbox._spare is not None
-    while sandbox._spare._forking is not None:  # noqa: ASYNC110 - it knows no event for this, tests alone ask
+    while sandbox._spare._forking is not None:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
     return await has(zygote_of(sandbox), 2)
 

@@ -70,14 +70,24 @@ async def test_one_that_was_killed_is_noticed(sandbox: LinuxSandbox) -> None:
     assert await is_idle(sandbox)
 
 
+async def test_a_task_that_comes_at_once_does_not_wait_for_it(sandbox: LinuxSandbox) -> None:
+    await assert_serves(sandbox)
+    assert sandbox._spare is not None
+    assert sandbox._spare._forking is None
+    await assert_serves(sandbox)
+    assert await is_idle(sandbox)
+
+
 async def test_several_tasks_at_once_get_a_child_each(sandbox: LinuxSandbox) -> None:
     await asyncio.gather(*(assert_serves(sandbox) for _ in range(5)))
     assert await is_idle(sandbox)
 
 
 async def test_a_task_that_is_cancelled_while_its_child_is_made_leaves_none(sandbox: LinuxSandbox) -> None:
+    assert sandbox._spare is not None
     for _ in range(20):
-        await assert_serves(sandbox)
+        sandbox._spare.close()
+        sandbox._spare._begin(LIMITS)
         run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
         await asyncio.sleep(0)  # it waits for the child that is being forked
         run.cancel()

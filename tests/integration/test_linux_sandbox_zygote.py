@@ -14,7 +14,7 @@ from ec262.adapters.sandbox.linux.child import zygote as zygote_module
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed
 from tests.canaries import has
-from tests.sandbox_jobs import LIMITS, assert_serves, count_words, is_idle, map_work, zygote_of
+from tests.sandbox_jobs import LIMITS, assert_serves, count_words, is_idle, map_work, spare_was_tried, zygote_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Linux sandbox needs Linux")
 
@@ -72,8 +72,7 @@ async def test_a_child_that_was_not_started_is_forgotten(monkeypatch: pytest.Mon
         with pytest.raises(SandboxCrashed, match="no process could be started"):
             async with asyncio.timeout(5):
                 await box.run(map_work(count_words, []), LIMITS)
-        assert box._spare._forking is not None
-        await asyncio.wait([box._spare._forking])  # which fares no better
+        await spare_was_tried(box)  # which fares no better
         assert not zygote._children
         monkeypatch.undo()
         await assert_serves(box)
