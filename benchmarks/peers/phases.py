@@ -26,6 +26,7 @@ from benchmarks.peers.contenders import one_row_a_task
 from benchmarks.peers.workloads import Workload
 from ec262.adapters import ciphers, http_discovery
 from ec262.adapters.sandbox import runner
+from ec262.adapters.sandbox.grouping import Grouping
 from ec262.adapters.sandbox.linux.child.zygote import GARBAGE_THRESHOLD
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain import portions as domain_portions
@@ -49,9 +50,8 @@ TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
     ("encode rows", session, ["encode_row"]),
     ("encode rows", RowSpool, ["payload"]),
     ("read rows", runner, ["_read_rows"]),
-    ("compute", runner, ["_gather"]),
-    ("compute", runner.Run, ["_apply"]),
-    ("group", runner.Run, ["_grouped"]),
+    ("compute", runner.Run, ["_call"]),
+    ("group", Grouping, ["add", "rows"]),
     ("encode results", runner, ["encode_outcome"]),
     ("encrypt", ciphers.AesSivCipher, ["encrypt"]),
     ("wire", wire.Decoder, ["feed", "next_message"]),
@@ -127,8 +127,10 @@ def profile(workload: Workload) -> Profile:
         job = session.build_job(workload.rows, workload.functions, Settings())
         usual = gc.get_threshold()
         gc.set_threshold(GARBAGE_THRESHOLD, *usual[1:])  # most of what is made is made by tasks: as in their processes
-        in_process_s = asyncio.run(_processor_s(job, workload, sandboxed=False)) + clock.phases_s["encode rows"]
-        gc.set_threshold(*usual)
+        try:
+            in_process_s = asyncio.run(_processor_s(job, workload, sandboxed=False)) + clock.phases_s["encode rows"]
+        finally:
+            gc.set_threshold(*usual)
     before = _children_s()
     job = session.build_job(workload.rows, workload.functions, Settings())  # a job runs once
     asyncio.run(_processor_s(job, workload, sandboxed=True))

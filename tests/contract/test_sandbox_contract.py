@@ -309,6 +309,42 @@ async def test_what_is_no_pair_is_told(sandbox: Sandbox, yielded: Any, told: str
     assert computed.log.decode() == f"TypeError: {told}\n{place}\n"
 
 
+@pytest.mark.parametrize("role", ["mapper", "combined mapper", "combiner", "reducer"])
+async def test_the_end_of_an_iterator_is_an_error_like_any_other(sandbox: Sandbox, role: str) -> None:
+    def nothing_found(_key: str, _value: Any) -> Any:
+        return [next(iter(()))]
+
+    rows = [("word", ["word"])]
+    work = {
+        "mapper": map_work(nothing_found, rows),
+        "combined mapper": map_work(nothing_found, rows, combiner=add_up),
+        "combiner": map_work(lambda key, value: [(key, value)], rows, combiner=nothing_found),
+        "reducer": reduce_work(nothing_found, rows),
+    }[role]
+    computed = await sandbox.run(work, LIMITS)
+    failure = failure_of(computed)
+    assert failure.function == role.removeprefix("combined ")
+    assert (failure.exception, failure.row) == ("StopIteration", "'word'")
+    assert failure.frames == (("nothing_found", nothing_found.__code__.co_firstlineno + 1),)
+    assert "in nothing_found" in computed.log.decode()
+
+
+async def test_pairs_of_many_rows_are_combined_and_a_late_failure_is_told(sandbox: Sandbox) -> None:
+    def mapper(key: int, limit: int) -> Iterable[Pair]:
+        for number in range(600):
+            yield (number % 3 if key % 2 else "abc"[number % 3]), 1
+        if key == limit:
+            raise KeyError(key)
+
+    def gather(key: Any, values: Any) -> Iterable[Pair]:
+        yield key, len(values)
+
+    whole = await sandbox.run(map_work(mapper, [(key, -1) for key in range(10)], combiner=gather), LIMITS)
+    assert pairs_of(whole) == [("a", 1000), ("b", 1000), ("c", 1000), (0, 1000), (1, 1000), (2, 1000)]
+    failure = failure_of(await sandbox.run(map_work(mapper, [(key, 7) for key in range(10)], combiner=gather), LIMITS))
+    assert (failure.function, failure.exception, failure.row) == ("mapper", "KeyError", "7")
+
+
 async def test_a_value_without_canonical_form_is_told_with_key_and_row(sandbox: Sandbox) -> None:
     work = map_work(lambda key, _value: [("good", 1), ("bad", object())] if key == 2 else [], [(1, 0), (2, 0), (3, 0)])
     computed = await sandbox.run(work, LIMITS)

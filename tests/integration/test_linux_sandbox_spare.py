@@ -13,8 +13,11 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from ec262.adapters.sandbox.linux.offspring import Child
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.domain.errors import SandboxLimitExceeded
+from ec262.domain.job import Limits
 from tests.canaries import has, is_first_of_namespace, session_of
 from tests.sandbox_jobs import LIMITS, assert_serves, is_busy, is_idle, map_work, sleep, zygote_of
 
@@ -65,9 +68,18 @@ async def test_one_that_was_killed_is_noticed(sandbox: LinuxSandbox) -> None:
     (waiting,) = children(sandbox)
     os.kill(waiting, signal.SIGKILL)
     assert await has(zygote_of(sandbox), 1)
-    await asyncio.sleep(0.05)  # the zygote tells of it
     await assert_serves(sandbox)
     assert await is_idle(sandbox)
+
+
+async def test_one_that_could_not_be_made_is_no_later_tasks_problem() -> None:
+    async def fork(_limits: Limits) -> Child:
+        raise OSError("too many open files")
+
+    spare = Spare(fork)
+    spare._begin(LIMITS)
+    await asyncio.sleep(0.01)
+    assert await spare.take(LIMITS) is None
 
 
 async def test_a_task_that_comes_at_once_does_not_wait_for_it(sandbox: LinuxSandbox) -> None:

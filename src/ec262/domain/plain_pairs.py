@@ -23,7 +23,7 @@ _BETWEEN = "],["
 
 
 class PlainPairs(Sequence[Pair]):
-    """Pairs in their order, held once each however often they are there."""
+    """Pairs in their order, each different one read once."""
 
     def __init__(self, texts: list[str], times: dict[str, int], names: list[str], values: list[str], pairs: list[Pair]):
         """``texts`` are those that all pairs were read from, and ``times`` tells how often each different one is there.

@@ -11,7 +11,8 @@ from ec262.domain import canonical
 from ec262.domain.pairs import Pair
 
 BATCH_PAIRS = 1000
-"""So many are grouped at a time: few enough to be in the processor's cache still."""
+"""So many are grouped at a time: few enough to be in the processor's cache still. Where several rows fail, it has a say
+in which one is blamed: whoever changes it makes another ``canonical.FORMAT``."""
 
 
 class Grouping:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ec262.adapters.sandbox import randomness, report
@@ -81,7 +81,7 @@ class Run:
         if job.get("combiner") is None:
             yielded = self._apply("mapper", job, inputs)
         else:
-            yielded = self._apply("combiner", job, self._grouped(self._batches("mapper", job, inputs, BATCH_PAIRS)))
+            yielded = self._apply("combiner", job, self._grouped(job, inputs))
         return yielded if job.get("partitioner") is None else self._numbered(yielded, job["partitioner"])
 
     def _numbered(self, yielded: Yielded, partitioner: Callable[..., Any]) -> Yielded:
@@ -109,24 +109,49 @@ class Run:
 
     def _apply(self, name: str, job: dict[str, Any], rows: list[Pair]) -> Yielded:
         """Call one of the job's functions for each row."""
-        (yielded,) = self._batches(name, job, rows)
+        taken: list[Yielded] = []
+        self._call(name, job, rows, taken.append)
+        (yielded,) = taken
         return yielded
 
-    def _batches(
-        self, name: str, job: dict[str, Any], rows: list[Pair], batch_pairs: float = math.inf
-    ) -> Iterator[Yielded]:
-        """Call one of the job's functions for each row, each with its own randomness; yield what it yielded for a
-        number of rows whenever that are so many pairs, and at the end."""
+    def _grouped(self, job: dict[str, Any], rows: list[Pair]) -> list[Pair]:
+        """Call the mapper for each row; return (key, values) for each key, in the order of their canonical bytes."""
+        grouping = Grouping()
+
+        def take(yielded: Yielded) -> None:
+            try:
+                grouping.add(yielded.pairs)
+            except ValueNotEncodable:
+                self._blame(yielded, for_keys=True)
+                raise
+
+        self._call("mapper", job, rows, take, BATCH_PAIRS)
+        return grouping.rows()
+
+    def _call(
+        self,
+        name: str,
+        job: dict[str, Any],
+        rows: list[Pair],
+        take: Callable[[Yielded], None],
+        batch_pairs: float = math.inf,
+    ) -> None:
+        """Call one of the job's functions for each row, each with its own randomness; ``take`` gets what it yielded for
+        a number of rows whenever that are so many pairs, and at the end.
+
+        No generator, which would make another error of a job's StopIteration.
+        """
         function = job.get(name)
         if not callable(function):
             raise JobDefinitionError(f"the job has no {name}")
+        row_names = canonical.encode_each([key for key, _ in rows])
         self._function = name
         salt = f"{self._seed}:{name}:".encode()
         note, note_name = self._note, name.encode()
         first, pairs, ends = 0, [], []  # type: int, list[Pair], list[int]
-        for row, row_name in zip(rows, canonical.encode_each([key for key, _ in rows]), strict=True):
+        for row, row_name in zip(rows, row_names, strict=True):
             if len(pairs) >= batch_pairs:
-                yield Yielded(rows[first : first + len(ends)], pairs, ends)
+                take(Yielded(rows[first : first + len(ends)], pairs, ends))
                 first, pairs, ends = first + len(ends), [], []
             self._row = row[:1]
             note(note_name, row_name)
@@ -139,18 +164,7 @@ class Run:
             ends.append(len(pairs))
         self._row = None
         note(note_name, b"")
-        yield Yielded(rows[first:], pairs, ends)
-
-    def _grouped(self, batches: Iterable[Yielded]) -> list[Pair]:
-        """Return (key, values) for each key, in the order of the keys' canonical bytes."""
-        grouping = Grouping()
-        for yielded in batches:
-            try:
-                grouping.add(yielded.pairs)
-            except ValueNotEncodable:
-                self._blame(yielded, for_keys=True)
-                raise
-        return grouping.rows()
+        take(Yielded(rows[first:], pairs, ends))
 
     def _encode(self, yielded: Yielded) -> bytes:
         try:
@@ -184,7 +198,7 @@ class Run:
 
 
 def _read_rows(data: bytes) -> list[Pair]:
-    # That they are in canonical form is the foreman's affair: all workers read the same from the same bytes.
+    # Whether they are in canonical form is the foreman's affair: comparable interpreters read the same from them.
     rows = canonical.parse(data)
     if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == 2 for row in rows):  # noqa: PLR2004 - a key and a value
         raise NotCanonical("the rows of a task are a list of [key, value] lists")

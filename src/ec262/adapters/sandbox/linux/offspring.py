@@ -62,6 +62,16 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def is_waiting(self) -> bool:
+        """Whether it is still there, and has not said that it could not be locked in."""
+        try:
+            self.stream.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return not self.exited.done()
+        except OSError:
+            pass
+        return False
+
     def printed(self) -> bytes:
         """Return what the job has printed so far, as far as it has ended the line: what a stranger says."""
         return os.pread(self.log, os.fstat(self.log).st_size, NOTE_BYTES).rstrip(b"\0")

@@ -40,12 +40,12 @@ class Spare:
             return None
         try:
             child = await forking if limits == self._limits else None
-        except SandboxCrashed:
+        except (SandboxCrashed, OSError):
             return None
         except asyncio.CancelledError:
             _end(forking)
             raise
-        if child is None or child.exited.done():
+        if child is None or not child.is_waiting():
             _end(forking)
             return None
         return child
