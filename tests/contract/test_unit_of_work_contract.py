@@ -281,7 +281,7 @@ def test_an_id_is_one_movement(unit_of_work: UnitOfWorkFactory) -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False], ids=["committed", "pending"])
-def test_an_id_is_not_two_movements(unit_of_work: UnitOfWorkFactory, commits: bool) -> None:  # noqa: FBT001
+def test_an_id_is_not_two_movements(unit_of_work: UnitOfWorkFactory, commits: bool) -> None:  # noqa: FBT001 - by pytest
     with unit_of_work() as uow:
         uow.ledger.post([ledger.grant("boss1", 12, at=0)])
         if commits:
