@@ -6,7 +6,8 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,16 @@ async def assert_serves(sandbox: Sandbox) -> None:
     computed = await sandbox.run(map_work(count_words, [(1, "b a"), (2, "a")]), LIMITS)
     assert pairs_of(computed) == [("a", 1), ("a", 1), ("b", 1)]
     assert computed.log == b""
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[LinuxSandbox]:
+    """A sandbox that has done a job and whose next child waits."""
+    box = LinuxSandbox()
+    await box.start()
+    try:
+        await assert_serves(box)
+        assert await is_idle(box)
+        yield box
+    finally:
+        await box.close()

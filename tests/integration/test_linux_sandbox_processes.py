@@ -28,6 +28,7 @@ from tests.sandbox_jobs import (
     is_busy,
     is_idle,
     map_work,
+    served,
     sleep,
     zygote_of,
 )
@@ -40,12 +41,8 @@ pytestmark = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[LinuxSandbox]:
-    box = LinuxSandbox()
-    await box.start()
-    await assert_serves(box)
-    assert await is_idle(box)
-    yield box
-    await box.close()
+    async with served() as box:
+        yield box
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.domain.errors import SandboxLimitExceeded
 from ec262.domain.job import Limits
 from tests.canaries import has, is_first_of_namespace, session_of
-from tests.sandbox_jobs import LIMITS, assert_serves, is_busy, is_idle, map_work, sleep, zygote_of
+from tests.sandbox_jobs import LIMITS, assert_serves, is_busy, is_idle, map_work, served, sleep, zygote_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the Linux sandbox needs Linux"),
@@ -29,12 +29,8 @@ pytestmark = [
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def sandbox() -> AsyncIterator[LinuxSandbox]:
-    box = LinuxSandbox()
-    await box.start()
-    await assert_serves(box)
-    assert await is_idle(box)
-    yield box
-    await box.close()
+    async with served() as box:
+        yield box
 
 
 def children(sandbox: LinuxSandbox) -> set[int]:
