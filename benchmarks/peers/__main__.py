@@ -31,7 +31,12 @@ NAMES = ("cpu", "words", "pairs", "tiny", "single")
 
 def main() -> int:
     """Run the benchmark; return the exit status."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    # Told before a quarter of an hour's work, not after it.
+    for path in filter(None, (arguments.json, arguments.plot)):
+        if path.is_dir() or not path.resolve().parent.is_dir():
+            parser.error(f"cannot write {path}")
     jobs = [job for job in workloads(quick=arguments.quick) if not arguments.only or job.name in arguments.only]
     repetitions = arguments.repetitions or (2 if arguments.quick else 5)
     starts = cold_starts(repetitions)
