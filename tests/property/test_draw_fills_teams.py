@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.domain.draw import Team, draw
-from ec262.domain.pool import Lot, Member, Tie
+from ec262.domain.pool import HOUSES, Lot, Member, Tie
 from tests.discovery_town import REQUIREMENT
 from tests.unit.domain.test_pool import member, pool
 
@@ -41,12 +41,12 @@ def fitting(counts: Iterable[int], replicas: int, tasks: int) -> int:
 def slots_by(members: Sequence[Member], tie: Tie) -> Iterable[int]:
     slots: Counter[str] = Counter()
     for each in members:
-        slots[each.common(tie)] += each.slots
+        slots[HOUSES[tie](each)] += each.slots
     return slots.values()
 
 
 def has_tie(team: Sequence[Member], ties: Iterable[Tie]) -> bool:
-    return any(len({each.common(tie) for each in team}) < len(team) for tie in ties)
+    return any(len({HOUSES[tie](each) for each in team}) < len(team) for tie in ties)
 
 
 def check(teams: Sequence[Team], members: Sequence[Member], replicas: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
+from ec262.domain.commands import TaskState
 from ec262.domain.ports.unit_of_work import (
     AccountRepository,
     Holdings,
@@ -23,6 +24,8 @@ from ec262.domain.tasks import Task
 
 BOUGHT = "bought"
 
+Tasks = TypeVar("Tasks", bound=Collection[Task])
+
 Report = Callable[[Mapping[str, int]], None]
 """Is told events and their numbers: ``bought``, and the names of the states that tasks came into."""
 
@@ -32,7 +35,7 @@ class MeteredTasks:
 
     def __init__(self, tasks: TaskRepository) -> None:
         self._tasks = tasks
-        self._states: dict[str, str] = {}
+        self._states: dict[str, TaskState] = {}
         self.events: Counter[str] = Counter()
 
     def add(self, tasks: Collection[Task]) -> None:
@@ -44,7 +47,9 @@ class MeteredTasks:
     def save(self, tasks: Collection[Task]) -> None:
         """Store tasks as they are now."""
         self._tasks.save(tasks)
-        self.events.update(task.state.value for task in tasks if self._states.get(task.id) != task.state.value)
+        known = self._states
+        moved = Counter([task.state for task in tasks if known.get(task.id) is not task.state])
+        self.events.update({state.value: times for state, times in moved.items()})
         self._seen(tasks)
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
@@ -75,9 +80,9 @@ class MeteredTasks:
         """Drop what is to be forgotten."""
         self._tasks.forget(now)
 
-    def _seen(self, tasks: Collection[Task]) -> Sequence[Task]:
-        self._states |= {task.id: task.state.value for task in tasks}
-        return list(tasks)
+    def _seen(self, tasks: Tasks) -> Tasks:
+        self._states.update([(task.id, task.state) for task in tasks])
+        return tasks
 
 
 class MeteredUnitOfWork:

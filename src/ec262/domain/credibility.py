@@ -71,9 +71,14 @@ def _weight(count: int, agreed: float) -> float:
 
 def confidences(groups: Mapping[Digest, Sequence[Trust]]) -> dict[Digest, float]:
     """Return the probability of each digest to be right, given who supports it: one of them is, or none."""
-    weights = {digest: weight(group) for digest, group in groups.items()}
-    total = _sum_of_exponentials([0.0, *weights.values()])
-    return {digest: math.exp(each - total) for digest, each in weights.items()}
+    return dict(zip(groups, _shares(tuple([weight(group) for group in groups.values()])), strict=True))
+
+
+@lru_cache(maxsize=1024)
+def _shares(weights: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the probabilities of rivals of these weights, which are those of many tasks of a batch, likewise."""
+    total = _sum_of_exponentials([0.0, *weights])
+    return tuple([math.exp(each - total) for each in weights])
 
 
 def error_bound(group: Sequence[Trust], rivals: Sequence[Sequence[Trust]] = ()) -> float:

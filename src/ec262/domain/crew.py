@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 
-from ec262.domain.foresight import Foresight, House
-from ec262.domain.pool import Lot, Member, Tie
+from ec262.domain.foresight import Foresight
+from ec262.domain.pool import HOUSES, House, Lot, Member, Tie
 from ec262.domain.ports.clock import Entropy
 from ec262.domain.urns import Ties, Urns, common, without_ties
 
@@ -21,7 +21,7 @@ LEVELS: tuple[Ties, ...] = (
 )
 """The ties that a team can be free of, the best first."""
 
-_HOUSES: Mapping[Tie, House] = {Tie.BLOCK: attrgetter("block"), Tie.OWNER: attrgetter("owner")}
+_WORKER: House = attrgetter("worker")
 
 _NONE: frozenset[Foresight] = frozenset()
 
@@ -88,13 +88,13 @@ class Crew:
     def _discriminates(self, level: Ties) -> bool:
         """Tell whether a team without these ties is to be had, or is what is asked for: in one network, all members
         have one block, and nobody is drawn sooner for another."""
-        houses = [_HOUSES[tie] for tie in level - self._ties]
+        houses = [HOUSES[tie] for tie in level - self._ties]
         return all(any(house(each) != house(self._members[0]) for each in self._members) for house in houses)
 
     def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:
         if self._lot.replicas == 1:
             return []  # nobody can be left out of such a team so that another one cannot be filled
-        houses: Sequence[House] = [_HOUSES[tie] for tie in ties] or [attrgetter("worker")]
+        houses = [HOUSES[tie] for tie in Tie if tie in ties] or [_WORKER]
         return [Foresight(house, members, self._free, self._lot.replicas) for house in houses]
 
     def _pass(self, team: Team, foresights: Sequence[Foresight]) -> None:
@@ -123,9 +123,15 @@ class Crew:
             needed = min(foresight.needed(team), self._lot.replicas - len(team))
             if needed:
                 self._mark_ample(foresight)
-                if not all(self._add_to(team, mark=foresight) for _ in range(needed)):
+                if not self._add_all(team, needed, mark=foresight):
                     return False
-        return all(self._add_to(team) for _ in range(self._lot.replicas - len(team)))
+        return self._add_all(team, self._lot.replicas - len(team))
+
+    def _add_all(self, team: list[Member], count: int, *, mark: Foresight | None = None) -> bool:
+        for _ in range(count):  # noqa: SIM110 - faster than all(...), and every team is drawn so
+            if not self._add_to(team, mark=mark):
+                return False
+        return True
 
     def _add_to(self, team: list[Member], *, mark: Foresight | None = None) -> bool:
         for ties in self._preferences:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ec262.domain.pool import Member
-
-House = Callable[[Member], str]
-"""What tells which workers are never in one team: those of one house. A worker alone may be one."""
+from ec262.domain.pool import House, Member
 
 
 def capacity(slots: Iterable[int], replicas: int, teams: int) -> int:
@@ -29,7 +26,8 @@ def capacity(slots: Iterable[int], replicas: int, teams: int) -> int:
 
 
 class Foresight:
-    """Sees to it that teams which are drawn one after another can all be filled.
+    """Sees to it that teams which are drawn one after another can all be filled, no two members of which are of one
+    house. A worker alone may be one.
 
     A house with as many free slots as there are teams to come, or more, is ample: it could be in every one of them.
     For each ample house left out of a team, a place that it might have taken is lost. ``_spare`` is how many more
@@ -75,18 +73,20 @@ class Foresight:
         many ample houses as replicas, or more."""
         if self._to_come == 1:
             return 0  # everybody with a free slot is ample
-        return max(0, len(self._ample) - sum(map(self.is_ample, team)) - self._spare)
+        there = len(self._ample.intersection(map(self._house, team)))
+        return max(0, len(self._ample) - there - self._spare)
 
     def passed(self, team: Sequence[Member]) -> bool:
         """Count one of the teams to come, which was this or, without members, could not be found; tell whether there
         are more ample houses now."""
-        left_out = len(self._ample) - sum(map(self.is_ample, team))
+        names, free, ample = list(map(self._house, team)), self._free, self._ample
+        left_out = len(ample) - len(ample.intersection(names))
         self._spare += self._replicas - len(team) - left_out
         self._to_come -= 1
-        for name in map(self._house, team):
-            self._free[name] -= 1
-            if name not in self._ample:
-                self._waiting[self._free[name]].append(name)
+        for name in names:
+            free[name] -= 1
+            if name not in ample:
+                self._waiting[free[name]].append(name)
         risen = [name for name in self._waiting.pop(self._to_come, ()) if self._free[name] == self._to_come]
         self._ample.update(risen)
         return bool(risen)

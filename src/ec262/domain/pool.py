@@ -7,6 +7,8 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from operator import attrgetter
+from typing import Any
 
 import attrs
 
@@ -33,10 +35,6 @@ class Member:
     owner: str
     block: str
 
-    def common(self, tie: Tie) -> str:
-        """Return what it has in common with the workers that have this tie to it."""
-        return self.owner if tie is Tie.OWNER else self.block
-
 
 class Tie(enum.Enum):
     """What two workers can have in common that makes it likelier that they collude."""
@@ -48,6 +46,15 @@ class Tie(enum.Enum):
     def title(self) -> str:
         """The tie as a person would name it, with its article."""
         return "an owner" if self is Tie.OWNER else "an address block"
+
+    __hash__ = object.__hash__  # as for TaskState
+
+
+House = Callable[[Any], str]
+"""What tells which members belong together: those of one house."""
+
+HOUSES: Mapping[Tie, House] = {Tie.OWNER: attrgetter("owner"), Tie.BLOCK: attrgetter("block")}
+"""Those who have a tie are of one house."""
 
 
 def address_block(host: str, source: str) -> str:
@@ -233,8 +240,9 @@ def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: 
     """Tell of candidates that have a tie to another worker with which they cannot be in one team."""
     lines = []
     for tie in (tie for tie in Tie if tie in apart):
-        sizes = Counter(member.common(tie) for member in (*candidates, *company))
-        count = sum(sizes[member.common(tie)] > 1 for member in candidates)
+        house = HOUSES[tie]
+        sizes = Counter(map(house, (*candidates, *company)))
+        count = sum(sizes[house(member)] > 1 for member in candidates)
         if count:
             verb = "shares" if count == 1 else "share"
             lines.append(f"{count} of the eligible {verb} {tie.title} with others, and a task gets no two of one")

@@ -184,9 +184,9 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
     committed, when it is won or later, and those who did not until its end."""
     if after.state is TaskState.WON:
         told = before.committed if before.state is TaskState.WON else 0
-        return tuple(each for each in after.replicas if each.arrival is not None and each.arrival >= told)
+        return tuple([each for each in after.replicas if each.arrival is not None and each.arrival >= told])
     if after.state in _OVER and before.state not in _OVER:
-        return tuple(each for each in after.replicas if each.outstanding)
+        return tuple([each for each in after.replicas if each.outstanding])
     return ()
 
 
@@ -197,7 +197,7 @@ def lessons(before: Task, after: Task, trusts: Mapping[str, Trust]) -> list[tupl
         return [(each.worker, Lesson.MISSED) for each in replicas]
     if not replicas or _certainty(after, trusts) < SURE:
         return []
-    supporters = sum(each.digest == after.digest for each in after.replicas)
+    supporters = [each.digest for each in after.replicas].count(after.digest)
     return [(each.worker, _lesson(each, after)) for each in replicas if each.digest != after.digest or supporters > 1]
 
 

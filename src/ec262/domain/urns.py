@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from typing import NamedTuple
 
-from ec262.domain.pool import Member, Tie
+from ec262.domain.pool import HOUSES, House, Member, Tie
 from ec262.domain.ports.clock import Entropy
 
 Ties = frozenset[Tie]
-Met = Mapping[Tie, Collection[str]]
-"""The owners and blocks that are in a team already."""
+Met = Sequence[tuple[House, Collection[str]]]
+"""The owners and blocks that are in a team already, with what tells a member's."""
 
 _LOT_BYTES = 8
 """A remainder of 64 random bits favors no member of a pool that fits in memory by anything that could be measured."""
@@ -33,28 +31,25 @@ class Label(NamedTuple):
     owner: str | None
     block: str | None
 
-    def common(self, tie: Tie) -> str | None:
-        """Return what all in the urn have in common by this tie, if anything."""
-        return self.owner if tie is Tie.OWNER else self.block
 
-
-def common(members: Iterable[Member], ties: Ties) -> Met:
+def common(members: Collection[Member], ties: Ties) -> Met:
     """Return the owners and blocks of these members, as far as the ties matter."""
-    members = tuple(members)
-    return {tie: {member.common(tie) for member in members} for tie in ties}
+    return [(house, set(map(house, members))) for house in [HOUSES[tie] for tie in ties]]
 
 
 def has_tie(thing: Member | Label, met: Met) -> bool:
     """Tell whether a member, or everybody in an urn, has a tie to those who were met."""
-    for tie, names in met.items():  # noqa: SIM110 - half the time of any(...), for each who is drawn
-        if thing.common(tie) in names:
+    for house, names in met:  # noqa: SIM110 - half the time of any(...), for each who is drawn
+        if house(thing) in names:
             return True
     return False
 
 
 def without_ties(members: Sequence[Member], met: Met) -> Sequence[Member]:
     """Return those of the members who have no tie to those who were met."""
-    return [member for member in members if not has_tie(member, met)] if any(met.values()) else members
+    if not any(names for _, names in met):
+        return members
+    return [member for member in members if not has_tie(member, met)]
 
 
 class Urns:
@@ -103,11 +98,9 @@ class Urns:
         return member
 
     def _any(self, urns: Sequence[Sequence[Member]], met: Met) -> Member | None:
-        ends = [0, *accumulate(map(len, urns))]
-        for _ in range(min(_TRIES, ends[-1])):
-            place = self._number(ends[-1])
-            at = bisect_right(ends, place) - 1
-            member = urns[at][place - ends[at]]
+        everybody = sum(map(len, urns))
+        for _ in range(min(_TRIES, everybody)):
+            member = _at(self._number(everybody), urns)
             if not has_tie(member, met):
                 return member
         rest = [member for urn in urns for member in without_ties(urn, met)]
@@ -115,6 +108,15 @@ class Urns:
 
     def _number(self, below: int) -> int:
         return int.from_bytes(self._entropy.token(_LOT_BYTES), "big") % below
+
+
+def _at(place: int, urns: Sequence[Sequence[Member]]) -> Member:
+    """Return who is at a place, counted through all urns."""
+    for urn in urns:
+        if place < len(urn):
+            break
+        place -= len(urn)
+    return urn[place]
 
 
 def _big(names: Iterable[str]) -> set[str]:

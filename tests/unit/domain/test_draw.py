@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.domain.draw import Team, draw
-from ec262.domain.pool import Lot, Member, Pool, Tie
+from ec262.domain.pool import HOUSES, Lot, Member, Pool, Tie
 from ec262.domain.runtime import RuntimeClass
 from tests.discovery_town import OTHER_PYTHON, REQUIREMENT, runtime
 from tests.unit.domain.test_pool import member, pool
@@ -159,7 +159,7 @@ def owned(name: str, count: int) -> list[Member]:
 
 
 def tied(team: Team, tie: Tie) -> bool:
-    return len({each.common(tie) for each in team}) < len(team)
+    return len({HOUSES[tie](each) for each in team}) < len(team)
 
 
 def test_a_saboteur_with_many_accounts_behind_one_block_gets_one_replica() -> None:
@@ -354,3 +354,10 @@ def test_large_pools_full_of_ties_take_no_time() -> None:
         started = time.process_time()
         assert len(drawn(pool(*members), tasks=1000)) == 1000
         assert time.process_time() - started < 3  # a second without coverage
+
+
+def test_a_seed_draws_the_same_teams_in_every_process() -> None:
+    """Sets have another order in each: what is looked at must not be in theirs."""
+    members = [member(f"w{n}", owner=f"o{n % 4}", block=f"b{n % 5}", slots=2 + n % 3) for n in range(12)]
+    teams = [[each.worker for each in team] for team in drawn(pool(*members), tasks=9)]
+    assert teams[:3] == [["w10", "w7", "w1"], ["w0", "w9", "w6"], ["w3", "w1", "w2"]]

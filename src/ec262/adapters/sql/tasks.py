@@ -167,9 +167,8 @@ class SqlTasks:
         tasks, replicas = changed_rows(changes)
         self._change(_tasks, ("id",), CHANGING_TASK, tasks)
         self._change(_replicas, ("task", "worker"), CHANGING_REPLICA, replicas)
-        self._add_replicas(
-            [row for before, after in changes for row in replica_rows(after, since=len(before.replicas))]
-        )
+        grown = [(before, after) for before, after in changes if len(after.replicas) > len(before.replicas)]
+        self._add_replicas([row for before, after in grown for row in replica_rows(after, since=len(before.replicas))])
 
     def _add_replicas(self, rows: Sequence[Row]) -> None:
         self._statements.change_each(_ADD_REPLICAS, REPLICA_NAMES, rows)
