@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -168,33 +169,49 @@ def _run(trials: Sequence[Trial], processes: int) -> dict[Trial, Tally]:
     """Run all, and tell on standard error what is done."""
     began = time.monotonic()
     tallies: dict[Trial, Tally] = {}
-    for trial, tally in _results(trials, processes):
-        tallies[trial] = tally
-        print(
-            f"{time.monotonic() - began:6.0f} s  {len(tallies)} of {len(trials)}: {trial.policy}, "
-            f"{trial.scenario.name}, jobs of {trial.job}, seed {trial.seed}: "
-            f"{tally.errors} errors, {tally.executions / tally.tasks:.3f} executions a task",
-            file=sys.stderr,
-            flush=True,
-        )
+    with closing(_results(trials, processes)) as results:
+        for trial, tally in results:
+            tallies[trial] = tally
+            print(
+                f"{time.monotonic() - began:6.0f} s  {len(tallies)} of {len(trials)}: {trial.policy}, "
+                f"{trial.scenario.name}, jobs of {trial.job}, seed {trial.seed}: "
+                f"{tally.errors} errors, {tally.executions / tally.tasks:.3f} executions a task",
+                file=sys.stderr,
+                flush=True,
+            )
     return tallies
 
 
-def _results(trials: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, Tally]]:
+def _results(trials: Sequence[Trial], processes: int) -> Generator[tuple[Trial, Tally]]:
     if processes == 1:
         _collect_seldom()
         for trial in trials:
             yield trial, run_trial(trial)
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_process) as pool:
-        running = {pool.submit(run_trial, trial): trial for trial in trials}
         try:
+            with _uninterrupted():
+                running = {pool.submit(run_trial, trial): trial for trial in trials}
             for future in as_completed(running):
                 yield running[future], future.result()
-        except KeyboardInterrupt:
+        except BaseException:  # Ctrl-C, here or where the results go: the pool would wait until all have run
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait: in the middle of a process's start it leaves one that is told nothing, for which the pool waits
+    for ever. Windows knows no such mask; there it can come between."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_process() -> None:
