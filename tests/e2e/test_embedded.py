@@ -6,7 +6,7 @@ import ast
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -141,6 +141,43 @@ def test_an_end_in_the_middle_leaves_nothing(
     if number != signal.SIGKILL:
         assert "interrupted" in done.stderr
         assert list(shell.folder.glob("*out.jsonl*")) == []
+
+
+IN_SOME_TASK = """
+    import os, signal
+    from ec262.services.worker_link import WorkerLink
+
+    compute = WorkerLink.compute
+
+    async def terminated(self, *arguments, **named):
+        WorkerLink.compute = compute
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await compute(self, *arguments, **named)
+
+    WorkerLink.compute = terminated
+"""
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def place(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have commands start where Ctrl-C is for them, or where it is not: the background jobs of scripts ignore it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("place")
+def test_sigterm_at_any_place_is_an_end_in_good_order(shell: Shell) -> None:
+    shell.file("job.py", SLEEPY + IN_SOME_TASK + "\n    data = {1: 600, 2: 600}\n")
+    done = shell.run("foreman", "job.py", "--quiet")
+    assert (done.status, done.stdout, done.stderr) == (143, "", "interrupted\n")
+
+
+@pytest.mark.usefixtures("place")
+def test_sigterm_in_code_out_of_a_text_does_not_change_the_exit_status(shell: Shell) -> None:
+    shell.file("job.py", 'import os\nexec("os.kill(os.getpid(), 15)\\nwhile True: pass")\n')
+    done = shell.run("foreman", "job.py")
+    assert (done.status, done.stdout, done.stderr) == (143, "", "interrupted\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 from ec262 import __version__
 from ec262.adapters.inputs import FORMATS
+from ec262.entrypoints.interruption import exit_status, terminated_as_interrupted
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 
@@ -25,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     configure_logging(arguments)
     try:
-        with _terminated_as_interrupted() as terminated:
+        with terminated_as_interrupted():
             # The embedded system starts while this process imports the rest and reads the job.
             wants_discovery = arguments.discovery or os.environ.get("EC262_DISCOVERY")
             needs_none = wants_discovery or arguments.check_determinism
@@ -33,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from ec262.entrypoints.job_command import run_command
 
             return run_command(arguments, supervisor)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("interrupted", file=sys.stderr)
-        return 143 if terminated else 130
+        return exit_status(interrupt)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,27 +87,6 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a number from 1 on is needed, not {text!r}")
     return int(text)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[list[int]]:
-    """Turn SIGTERM into what Ctrl-C does, so that both clean up alike; the yielded list tells whether it came."""
-    came: list[int] = []
-
-    def on_terminate(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        if callable(signal.getsignal(signal.SIGINT)):
-            # To asyncio's handler, while it runs: an exception out of nowhere could make its loop lose a callback, and
-            # whoever waits for that would wait for ever.
-            signal.raise_signal(signal.SIGINT)
-        else:
-            raise KeyboardInterrupt  # Ctrl-C is ignored, as in a script's background jobs
-
-    before = signal.signal(signal.SIGTERM, on_terminate)
-    try:
-        yield came
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from functools import partial
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -31,6 +32,7 @@ from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
+from ec262.entrypoints.interruption import sigterm_cancels
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.foreman import Foreman
@@ -335,7 +337,7 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(work)
+        return _run_in_new_loop(work)
     outcome: list[T] = []
     failure: list[BaseException] = []
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
@@ -364,3 +366,14 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+def _run_in_new_loop(work: Coroutine[Any, Any, T]) -> T:
+    async def result_of(task: asyncio.Task[T]) -> T:
+        return await task
+
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(work)
+        with sigterm_cancels(partial(loop.call_soon_threadsafe, task.cancel)):
+            return runner.run(result_of(task))

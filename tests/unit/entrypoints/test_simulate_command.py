@@ -93,20 +93,29 @@ def test_what_cannot_be_written_is_told_before_anything_is_run(
     assert told in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_all_processes() -> None:
+@pytest.mark.parametrize(
+    ("number", "on_ctrl_c", "status"),
+    [
+        (signal.SIGINT, signal.SIG_DFL, 130),
+        (signal.SIGTERM, signal.SIG_DFL, 143),
+        (signal.SIGTERM, signal.SIG_IGN, 143),
+    ],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM in the background"],
+)
+def test_a_signal_ends_all_processes(number: signal.Signals, on_ctrl_c: signal.Handlers, status: int) -> None:
     command = [sys.executable, "-m", "ec262.entrypoints.simulate", "--policy", "ec262", "--scenario", "few"]
     with subprocess.Popen(
         [*command, "--tasks", "200000", "--seeds", "2", "--processes", "2"],
         start_new_session=True,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - CI may run without Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, on_ctrl_c),  # noqa: PLW1509 - a call that is safe after a fork
     ) as running:
         while len(family(running.pid)) < 3:  # itself and its two processes at least
             time.sleep(0.1)
-        os.kill(running.pid, signal.SIGINT)
+        os.kill(running.pid, number)
         _, errors = running.communicate(timeout=30)
-    assert running.returncode == 130, errors
+    assert running.returncode == status, errors
     assert "interrupted" in errors
     deadline = time.monotonic() + 10
     while _is_anybody_left(running.pid) and time.monotonic() < deadline:  # multiprocessing's helper goes last
