@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import stat
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ec262.adapters.file_result_store import FileResultStore
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import ResultStore, StoredResult
+from tests.full_disk import files_up_to
 
 TASK, OTHER = "task-0001", "task-0002"
 CAPACITY_BYTES = 1000
@@ -91,8 +93,23 @@ async def test_many_at_once(store: ResultStore) -> None:
 # --- in files -------------------------------------------------------------------------------------------------------
 
 
-def entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
+def descriptors(folder: Path) -> list[Path]:
+    """The files that this process has open there, with a name or without."""
+    return [path for path in Path("/proc/self/fd").iterdir() if _target(path).is_relative_to(folder)]
+
+
+def _target(link: Path) -> Path:
+    with suppress(FileNotFoundError):  # the one that listed the others
+        return link.readlink()
+    return Path()
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def open_files(folder: Path) -> int:
+    return len(descriptors(folder))
 
 
 @pytest.fixture
@@ -100,42 +117,86 @@ async def files(tmp_path: Path) -> AsyncIterator[FileResultStore]:
     files = FileResultStore(capacity_bytes=CAPACITY_BYTES, parent=tmp_path)
     yield files
     await files.close()
+    assert open_files(tmp_path) == 0
 
 
-async def test_the_folder_is_private_and_gone_in_the_end(files: FileResultStore, tmp_path: Path) -> None:
-    assert entries(tmp_path) == []
+async def test_files_have_no_name_and_are_gone_with_what_is_in_them(files: FileResultStore, tmp_path: Path) -> None:
     await files.purge(0.0)
+    assert open_files(tmp_path) == 0
     await files.put(TASK, result(), forgotten_at=10.0)
-    [folder] = entries(tmp_path)
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert [path.name for path in entries(folder)] == [TASK]
+    await files.put(OTHER, result(), forgotten_at=11.0)
+    assert (open_files(tmp_path), names(tmp_path)) == (2, [])
+    await files.purge(10.0)
+    assert open_files(tmp_path) == 1
+    await files.put(OTHER, result(), forgotten_at=11.0)
+    assert open_files(tmp_path) == 1
+    await files.purge(11.0)
+    assert open_files(tmp_path) == 0
+
+
+async def test_small_results_share_files_that_are_few(tmp_path: Path) -> None:
+    store = FileResultStore(capacity_bytes=100_000, parent=tmp_path)
+    results = {f"task-{number:05}": result(100 + number % 7, b"%d" % (number % 10)) for number in range(900)}
+    for number, (task, each) in enumerate(results.items()):
+        await store.put(task, each, forgotten_at=float(number // 2))
+    assert 50 < open_files(tmp_path) <= 65
+    assert [await store.get(task) for task in results] == list(results.values())
+    await store.purge(300.0)
+    assert open_files(tmp_path) < 25
+    assert [await store.get(task) for task in results] == [None] * 602 + list(results.values())[602:]
+    await store.close()
+    assert open_files(tmp_path) == 0
+
+
+async def test_room_is_free_when_all_of_a_file_are_forgotten(tmp_path: Path) -> None:
+    store = FileResultStore(capacity_bytes=6400, parent=tmp_path)
+    await store.put(TASK, result(50), forgotten_at=10.0)
+    await store.put(OTHER, result(6300), forgotten_at=11.0)
+    await store.purge(10.0)
+    with pytest.raises(ResultNotStored, match="full"):
+        await store.put(TASK, result(100), forgotten_at=12.0)
+    await store.purge(11.0)
+    await store.put(TASK, result(6400), forgotten_at=12.0)
+    await store.close()
+
+
+async def test_a_broken_store_says_so_and_tells_the_volunteer_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = tmp_path / "missing"
+    monkeypatch.setenv("TMPDIR", str(nowhere))
+    with pytest.raises(ResultNotStored, match="No such file") as error:
+        await FileResultStore(capacity_bytes=CAPACITY_BYTES).put(TASK, result(), forgotten_at=10.0)
+    assert str(nowhere) not in str(error.value)  # which the foreman is told
+    assert f"results cannot be kept in {nowhere}: No such file" in caplog.text
+
+
+async def test_half_a_result_is_none(tmp_path: Path) -> None:
+    files = FileResultStore(capacity_bytes=1 << 20, parent=tmp_path)
+    await files.put(TASK, result(1000), forgotten_at=10.0)
+    with files_up_to(5000):
+        for task in (OTHER, TASK):
+            with pytest.raises(ResultNotStored, match="File too large"):
+                await files.put(task, result(4500), forgotten_at=10.0)
+    assert await files.get(OTHER) is None
+    assert await files.get(TASK) == result(1000)
+    await files.put(OTHER, result(4500), forgotten_at=10.0)
+    assert await files.get(OTHER) == result(4500)
     await files.close()
-    assert entries(tmp_path) == []
 
 
-async def test_a_broken_store_says_so(tmp_path: Path) -> None:
-    nowhere = FileResultStore(capacity_bytes=CAPACITY_BYTES, parent=tmp_path / "missing")
-    with pytest.raises(ResultNotStored, match="No such file"):
-        await nowhere.put(TASK, result(), forgotten_at=10.0)
+async def test_a_file_that_cannot_be_written_at_all_is_closed_in_the_end(tmp_path: Path) -> None:
+    files = FileResultStore(capacity_bytes=CAPACITY_BYTES, parent=tmp_path)
+    with files_up_to(0), pytest.raises(ResultNotStored, match="File too large"):
+        await files.put(TASK, result(), forgotten_at=10.0)
+    await files.close()
+    assert open_files(tmp_path) == 0
 
 
-async def test_half_a_result_is_none(files: FileResultStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_self: Path, _target: Path) -> Path:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", full)
-        with pytest.raises(ResultNotStored, match="No space left"):
-            await files.put(TASK, result(), forgotten_at=10.0)
-    assert await files.get(TASK) is None
-    [folder] = entries(tmp_path)
-    assert entries(folder) == []
-
-
-async def test_a_file_that_somebody_removed_is_no_result(files: FileResultStore, tmp_path: Path) -> None:
+async def test_a_file_that_is_cut_short_holds_no_result(files: FileResultStore, tmp_path: Path) -> None:
     await files.put(TASK, result(), forgotten_at=10.0)
-    [folder] = entries(tmp_path)
-    (folder / TASK).unlink()
+    [descriptor] = descriptors(tmp_path)
+    os.truncate(descriptor, 50)
     assert await files.get(TASK) is None
     await files.purge(10.0)
 
@@ -148,4 +209,4 @@ async def test_a_put_that_is_cancelled_leaves_nothing_behind_after_closing(
     putting.cancel()
     await asyncio.wait([putting])
     await files.close()
-    assert entries(tmp_path) == []
+    assert open_files(tmp_path) == 0

@@ -1,11 +1,12 @@
-"""Results in files: what waits to be delivered does not weigh on the worker's memory."""
+"""Results in files without a name: what waits to be delivered does not weigh on the worker's memory, and whatever ends
+the worker, kill -9 included, nothing is left behind."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
-import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,33 +15,85 @@ from typing import TypeVar
 
 import attrs
 
+from ec262.adapters.file_spill import place_for_large_files
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import StoredResult
 from ec262.domain.shapes import ID_PATTERN
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
+FULL_FILES = 64
+"""A file that has this part of the capacity takes no more: so many there are at most, and a process may have few open.
+Nearly all results of a file are forgotten at about the same time, as they came."""
+
+
+class _File:
+    """A file that holds results one behind the other. It has mode 0600, and its name is gone at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
+        self.size_bytes = 0
+        self.results = 0
+
+    def append(self, result: StoredResult) -> int:
+        """Keep a result; return where it begins. Raises OSError; then the file is as it was."""
+        start = end = self.size_bytes
+        self._file.seek(start)
+        try:
+            for part in (result.ciphertext, result.log):
+                view = memoryview(part)
+                while view:
+                    written = self._file.write(view)
+                    view = view[written:]
+                    end += written
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+            raise
+        self.size_bytes = end
+        self.results += 1
+        return start
+
+    def read(self, start: int, size_bytes: int) -> bytes:
+        """Return what was kept there. Raises OSError."""
+        self._file.seek(start)
+        pieces: list[bytes] = []
+        while size_bytes:
+            pieces.append(self._file.read(size_bytes))
+            size_bytes -= len(pieces[-1])
+            if not pieces[-1]:
+                raise OSError("the file has become shorter")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """Forget everything; the space on disk is free then."""
+        self._file.close()
+
 
 @attrs.frozen(kw_only=True)
 class _Entry:
+    file: _File
+    start: int
     ciphertext_bytes: int
     size_bytes: int
     forgotten_at: float
 
 
 class FileResultStore:
-    """A ResultStore in a private folder (mode 0700) of its own, which ``close`` removes.
+    """A ResultStore in files that only this process can open.
 
-    Each task has one file, ciphertext and log one behind the other. Together they take at most ``capacity_bytes``.
-    ``parent`` is where the folder is made; None means the system's place for temporary files.
+    They take at most ``capacity_bytes``; the room of a file is free when all its results are forgotten. ``parent`` is
+    the folder for them; None means that for large temporary files.
     """
 
     def __init__(self, *, capacity_bytes: int, parent: Path | None = None) -> None:
         self._capacity_bytes = capacity_bytes
         self._parent = parent
-        self._folder: Path | None = None
         self._entries: dict[str, _Entry] = {}
-        # Everything below runs in this one thread, in order: also when a caller is cancelled while it waits, no file
+        self._filling: _File | None = None
+        # Everything below runs in this one thread, in order: also when a caller is cancelled while it waits, no result
         # appears behind the back of a later purge or close.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ec262-results")
 
@@ -59,7 +112,7 @@ class FileResultStore:
         await self._in_thread(lambda: self._purge(now))
 
     async def close(self) -> None:
-        """Drop everything, the folder too."""
+        """Drop everything."""
         await self._in_thread(self._remove)
 
     async def _in_thread(self, act: Callable[[], T]) -> T:
@@ -67,48 +120,59 @@ class FileResultStore:
 
     def _put(self, task: str, result: StoredResult, forgotten_at: float) -> None:
         size_bytes = len(result.ciphertext) + len(result.log)
-        others = sum(entry.size_bytes for name, entry in self._entries.items() if name != task)
-        if others + size_bytes > self._capacity_bytes:
+        others = {entry.file for name, entry in self._entries.items() if name != task}
+        if sum(file.size_bytes for file in others) + size_bytes > self._capacity_bytes:
             raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
+        folder = self._parent or place_for_large_files()
         try:
-            self._write(task, result)
+            file = self._file_with_room(folder)
+            start = file.append(result)
         except OSError as error:
+            logger.warning("results cannot be kept in %s: %s", folder, error.strerror)
             raise ResultNotStored(f"a result cannot be kept: {error.strerror}") from error
+        self._forget(task)
         self._entries[task] = _Entry(
-            ciphertext_bytes=len(result.ciphertext), size_bytes=size_bytes, forgotten_at=forgotten_at
+            file=file,
+            start=start,
+            ciphertext_bytes=len(result.ciphertext),
+            size_bytes=size_bytes,
+            forgotten_at=forgotten_at,
         )
 
-    def _write(self, task: str, result: StoredResult) -> None:
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="ec262-results-", dir=self._parent))
-        partial = self._folder / f"{task}.partial"
-        try:
-            with partial.open("wb") as file:
-                file.write(result.ciphertext)
-                file.write(result.log)
-            partial.replace(self._folder / task)
-        finally:
-            partial.unlink(missing_ok=True)
+    def _file_with_room(self, folder: Path) -> _File:
+        if self._filling is None or self._filling.size_bytes >= self._capacity_bytes / FULL_FILES:
+            self._filling = _File(folder)
+        return self._filling
 
     def _get(self, task: str) -> StoredResult | None:
         entry = self._entries.get(task)
-        if entry is None or self._folder is None:
+        if entry is None:
             return None
         try:
-            content = (self._folder / task).read_bytes()
+            content = entry.file.read(entry.start, entry.size_bytes)
         except OSError:
             return None
         return StoredResult(ciphertext=content[: entry.ciphertext_bytes], log=content[entry.ciphertext_bytes :])
 
     def _purge(self, now: float) -> None:
         for task in [task for task, entry in self._entries.items() if entry.forgotten_at <= now]:
-            del self._entries[task]
-            if self._folder is not None:
-                with contextlib.suppress(OSError):
-                    (self._folder / task).unlink()
+            self._forget(task)
+
+    def _forget(self, task: str) -> None:
+        entry = self._entries.pop(task, None)
+        if entry is None:
+            return
+        entry.file.results -= 1
+        if not entry.file.results:
+            self._drop(entry.file)
+
+    def _drop(self, file: _File) -> None:
+        file.close()
+        if file is self._filling:
+            self._filling = None
 
     def _remove(self) -> None:
-        self._entries.clear()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        for task in list(self._entries):
+            self._forget(task)
+        if self._filling is not None:  # nothing could be written to it
+            self._drop(self._filling)

@@ -15,12 +15,12 @@ LARGE_FILES = Path("/var/tmp")  # noqa: S108 - the files there have no name and 
 class FileSpill:
     """A Spill in a temporary file that only this process can open: it has mode 0600, and its name is gone at once.
 
-    ``parent`` is the folder for it; None means what TMPDIR says, and without that the system's place for large
-    temporary files. Raises SpillFailed if no file can be made there.
+    ``parent`` is the folder for it; None means that for large temporary files. Raises SpillFailed if no file can be
+    made there.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
-        self._parent = parent or _place()
+        self._parent = parent or place_for_large_files()
         try:
             self._file = tempfile.TemporaryFile(dir=self._parent, buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
@@ -64,7 +64,8 @@ class FileSpill:
         )
 
 
-def _place() -> Path:
+def place_for_large_files() -> Path:
+    """Return what TMPDIR says, and without that the system's place for large temporary files."""
     named = os.environ.get("TMPDIR")
     if named:
         return Path(named)
