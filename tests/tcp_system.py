@@ -35,7 +35,7 @@ from ec262.services.computer import WorkerPorts
 from ec262.services.discovery import DiscoveryService
 from ec262.services.discovery_policy import Policy
 from ec262.services.foreman import Foreman
-from ec262.services.job_execution import ForemanPolicy, ForemanPorts
+from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
 from ec262.services.worker import Worker
 from ec262.services.worker_link import LinkPolicy
 from ec262.services.worker_policy import WorkerPolicy

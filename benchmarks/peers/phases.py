@@ -39,8 +39,8 @@ from ec262.domain.shuffle import Shuffle
 from ec262.domain.verification import Majority
 from ec262.entrypoints import session
 from ec262.entrypoints.settings import Settings
-from ec262.services import discovery_foremen, discovery_workers, job_data, job_execution
-from ec262.services.job_execution import ForemanPolicy
+from ec262.services import discovery_foremen, discovery_workers, job_data, job_workers
+from ec262.services.foreman_policy import ForemanPolicy
 from ec262.services.worker_link import LinkPolicy
 from tests.tcp_system import tcp_system
 
@@ -59,7 +59,7 @@ TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
     ("discovery, clients", http_discovery.HttpDiscovery, ["_attempt"]),
     ("discovery, service", discovery_foremen.ForemanDesk, ["buy", "verdicts", "pool"]),
     ("discovery, service", discovery_workers.WorkerDesk, ["assignments", "commit", "give_up"]),
-    ("compare and decrypt", job_execution.JobExecution, ["_open"]),
+    ("compare and decrypt", job_workers.JobWorkers, ["_open"]),
     ("decode results", domain_portions, ["_pairs_of"]),
     ("shuffle", Shuffle, ["add", "rows"]),
     ("merge", job_data, ["merge_results"]),

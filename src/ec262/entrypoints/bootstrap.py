@@ -55,7 +55,7 @@ def build_foreman(
     from ec262.domain.commands import MAX_DEADLINE_S
     from ec262.domain.job_policy import RunPolicy
     from ec262.services.foreman import Foreman
-    from ec262.services.job_execution import ForemanPolicy, ForemanPorts
+    from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
     from ec262.services.worker_link import LinkPolicy
 
     ports = ForemanPorts(

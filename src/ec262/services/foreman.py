@@ -16,8 +16,9 @@ from ec262.domain.job_run import JobRun
 from ec262.domain.plan import Plan, plan_job, rules_for
 from ec262.domain.verification import VerificationRule
 from ec262.domain.verification_plan import adds_workers
+from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
 from ec262.services.job_data import JobData
-from ec262.services.job_execution import ForemanPolicy, ForemanPorts, JobExecution
+from ec262.services.job_execution import JobExecution
 from ec262.services.job_votes import with_votes
 
 logger = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ from ec262.domain.ports.result_store import StoredResult
 from ec262.domain.ports.transport import Connection, Dialer
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.runtime import PythonTag
-from ec262.services.job_execution import ForemanPolicy
+from ec262.services.foreman_policy import ForemanPolicy
 from tests.adversaries import Crasher, Exhausted, Liar, Sleeper
 from tests.system import FOREMAN, FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system, worker_token
 
@@ -221,7 +221,7 @@ class SlowToReport(Relay):
 
 @pytest.mark.parametrize("kind", [DeafToReports, SlowToReport])
 async def test_a_report_that_fails_is_no_matter(kind: type[Relay], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ec262.services.job_execution.LAST_REPORT_S", 0.05)
+    monkeypatch.setattr("ec262.services.job_workers.LAST_REPORT_S", 0.05)
     async with memory_system(workers=3, results={0: ForgetfulStore(capacity_bytes=1 << 24)}) as system:
         discovery = kind(system.foreman_discovery)
         assert await system.foreman(discovery=discovery).run(make_job(TEXT)) == COUNTS

@@ -18,7 +18,7 @@ from ec262.domain.errors import (
     TaskAbandoned,
 )
 from ec262.domain.job import Job, Phase, TaskName
-from ec262.services.job_execution import ForemanPolicy
+from ec262.services.foreman_policy import ForemanPolicy
 from tests.adversaries import Crasher, Liar
 from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system, worker_token
 from tests.unit.services.test_foreman import COUNTS, TEXT, Relay

@@ -1,0 +1,175 @@
+"""What a job has its workers do: compute a task, deliver its result, or its results where they differ."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ec262.domain import job_events as ev
+from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
+from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError
+from ec262.domain.job import Job
+from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
+from ec262.services.batching import Batcher
+from ec262.services.deliveries import open_log, open_result, user_error
+from ec262.services.disputes import DisputeDesk
+from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
+from ec262.services.job_data import JobData
+from ec262.services.worker_link import WorkerLink
+from ec262.services.worker_links import WorkerLinks
+
+logger = logging.getLogger(__name__)
+
+REPORT_PAUSE_S = 0.2
+"""Between two calls that report workers."""
+
+THREAD_BYTES = 256 << 10
+"""Results larger than this are decrypted in a thread."""
+
+LAST_REPORT_S = 1.0
+"""How long the end of a job may wait for the last of them."""
+
+
+class JobWorkers:
+    """The workers of one job. Instructions of its machine that are for them end in the events that are returned."""
+
+    def __init__(self, ports: ForemanPorts, policy: ForemanPolicy, job: Job, data: JobData) -> None:
+        self._ports = ports
+        self._policy = policy
+        self._job = job
+        self._data = data
+        self._links = WorkerLinks(ports.dialer, policy.link)
+        self._disputes = DisputeDesk(ports.discovery, ports.cipher, self._links.to)
+        self._dispatches: dict[tuple[str, str], asyncio.Task[Any] | None] = {}
+        self._report: Batcher[DeliveryReport, None] = Batcher(
+            self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
+        )
+        self._reports: set[asyncio.Task[None]] = set()
+
+    @property
+    def connected(self) -> int:
+        """How many there is a connection to."""
+        return self._links.connected
+
+    async def close(self) -> None:
+        """Close the connections. Whoever waits for one of these workers is to be cancelled before."""
+        await self._links.close()
+        if self._reports:
+            await asyncio.wait(self._reports, timeout=LAST_REPORT_S)
+        await self._report.close()
+
+    # --- computing ----------------------------------------------------------------------------------------------------
+
+    async def dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
+        """Have a worker compute a task, and wait for its commitment. To be called as a task of its own."""
+        which = dispatch.task, dispatch.replica.worker
+        self._dispatches[which] = asyncio.current_task()
+        try:
+            return await self._dispatched(dispatch)
+        finally:
+            self._dispatches.pop(which, None)
+
+    async def _dispatched(self, dispatch: ev.Dispatch) -> ev.Event:
+        worker, began = dispatch.replica.worker, self._now()
+        assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
+        reason, limit = "", ""
+        try:
+            link = await self._links.to(dispatch.replica)
+            reply = await link.compute(assign, self._work(dispatch, link), deadline_s=self._policy.deadline_s)
+            if isinstance(reply, Failed):
+                reason, limit = reply.reason, reply.limit
+            else:  # strangers say what they like; but it did not take longer than it took to hear of it
+                self._data.took(dispatch.name, min(reply.took_s, self._now() - began))
+        except PeerError as error:
+            reason = f"{type(error).__name__}: {error}"
+        if not reason:
+            return ev.ReplicaCommitted(now=self._now(), task=dispatch.task, worker=worker)
+        logger.info("%s: worker %s: %s", dispatch.name, worker, reason)
+        return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
+
+    @asynccontextmanager
+    async def _work(self, dispatch: ev.Dispatch, link: WorkerLink) -> AsyncIterator[Compute]:
+        async with self._data.payload(dispatch.name) as rows:
+            packed = await self._data.packed(dispatch.name) if link.is_slow else None
+            yield Compute(
+                task=dispatch.task,
+                phase=dispatch.name.phase,
+                seed=self._job.seed,
+                limits=self._policy.limits,
+                round_floats=self._job.round_floats,
+                functions=self._job.functions,
+                unpacked_bytes=0 if packed is None else len(rows),
+                rows=rows if packed is None else packed,
+            )
+
+    # --- delivering ---------------------------------------------------------------------------------------------------
+
+    async def fetch(self, fetch: ev.Fetch) -> ev.Event:
+        """Take a winner's result into the job's data."""
+        verdict, worker = fetch.verdict, fetch.replica.worker
+        dispatch = self._dispatches.pop((verdict.task, worker), None)
+        if dispatch is not None:
+            # What it would report is known already; the link waits for one reply to a task at a time.
+            dispatch.cancel()
+            await asyncio.gather(dispatch, return_exceptions=True)
+        try:
+            link = await self._links.to(fetch.replica)
+            secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
+            async with self._data.arriving(fetch.name):
+                delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
+                outcome, log = await self._opened(verdict, delivered)
+                del delivered
+                alone = verdict.state is TaskState.PROVISIONAL
+                failure = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
+                del outcome
+        except (PeerError, NotCanonical) as error:
+            reason = f"{type(error).__name__}: {error}"
+            logger.info("%s: worker %s: %s", fetch.name, worker, reason)
+            self._complain(verdict.task, worker)
+            return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
+        if failure is not None:
+            return ev.CodeFailed(now=self._now(), task=verdict.task, error=user_error(failure, log))
+        if log:
+            logger.info("%s printed:\n%s", fetch.name, log)
+        return ev.Delivered(now=self._now(), task=verdict.task)
+
+    async def _opened(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+        """Check and decrypt a delivery; a small one at once, since a thread costs more. Raises BadDelivery."""
+        if len(delivered.ciphertext) + len(delivered.log) <= THREAD_BYTES:
+            return self._open(verdict, delivered)
+        return await asyncio.to_thread(self._open, verdict, delivered)
+
+    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+        if verdict.digest is None or verdict.key is None:
+            raise BadDelivery("discovery told of a win without its key")
+        key, cipher = verdict.key, self._ports.cipher
+        outcome = open_result(delivered, digest=verdict.digest, key=key, cipher=cipher)
+        return outcome, open_log(delivered, key=key, cipher=cipher, most=self._policy.limits.log_bytes)
+
+    def _complain(self, task: str, worker: str) -> None:
+        """Report a winner that did not deliver: for others' sake, so nothing here waits for it."""
+        report = asyncio.create_task(self._report(DeliveryReport(task=task, worker=worker)))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
+
+    async def _send_reports(self, reports: Sequence[DeliveryReport]) -> list[None]:
+        try:
+            await self._ports.discovery.report(DeliveryReports(reports=tuple(reports)))
+        except DiscoveryError as error:
+            logger.debug("%d workers not reported: %s", len(reports), error)
+        return [None] * len(reports)
+
+    # --- differing ----------------------------------------------------------------------------------------------------
+
+    async def diagnose(self, dispute: ev.Dispute) -> ev.Event:
+        """Find out what workers who could not agree differ in."""
+        verdict, diagnosis = await self._disputes.diagnose(dispute)
+        if diagnosis is not None:
+            logger.info("%s: workers differ in %s", dispute.name, diagnosis)
+        return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=verdict, diagnosis=diagnosis)
+
+    def _now(self) -> float:
+        return self._ports.clock()
