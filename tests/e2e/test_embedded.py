@@ -174,6 +174,30 @@ def test_sigterm_at_any_place_is_an_end_in_good_order(shell: Shell) -> None:
 
 
 @pytest.mark.usefixtures("place")
+def test_one_sigterm_ends_a_job_that_is_run_inside_an_event_loop(shell: Shell) -> None:
+    job = """
+    import asyncio, time
+    import ec262
+
+    def sleep(_key, seconds):
+        time.sleep(seconds)
+        yield "slept", seconds
+
+    async def main():
+        ec262.run_job({1: 600}, mapper=sleep, reducer=lambda key, values: [(key, sum(values))])
+
+    asyncio.run(main())
+    """
+    shell.file("job.py", job)
+    process = shell.start("foreman", "job.py", "-v")
+    read_until(process.stderr, r"accepted \(map")
+    process.send_signal(signal.SIGTERM)
+    done = shell.wait(process)
+    assert (done.status, done.stdout) == (143, "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("place")
 def test_sigterm_in_code_out_of_a_text_does_not_change_the_exit_status(shell: Shell) -> None:
     shell.file("job.py", 'import os\nexec("os.kill(os.getpid(), 15)\\nwhile True: pass")\n')
     done = shell.run("foreman", "job.py")

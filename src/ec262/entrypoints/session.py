@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-from functools import partial
+from contextlib import suppress
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -334,46 +334,47 @@ def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:
 
 def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine from ordinary code, also where an event loop already runs, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _run_in_new_loop(work)
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = runner.get_loop()
+    task = loop.create_task(work)
 
-    async def main() -> T:
-        task = asyncio.create_task(work)
-        running.append((asyncio.get_running_loop(), task))
+    async def result() -> T:
         return await task
 
-    def run() -> None:
+    def run() -> T:
+        with runner:
+            return runner.run(result())
+
+    def cancel() -> None:
+        with suppress(RuntimeError):  # it has ended just now
+            loop.call_soon_threadsafe(task.cancel)
+
+    with sigterm_cancels(cancel):
         try:
-            outcome.append(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return run()
+        return _run_in_thread(run, cancel)
+
+
+def _run_in_thread(run: Callable[[], T], cancel: Callable[[], None]) -> T:
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def carry_over() -> None:
+        try:
+            outcome.append(run())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failure.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=carry_over)
     thread.start()
     try:
         thread.join()
     except BaseException:  # Ctrl-C: the job is not to go on without its caller
-        if running:
-            loop, task = running[0]
-            loop.call_soon_threadsafe(task.cancel)
+        cancel()
         thread.join()
         raise
     if failure:
         raise failure[0]
     return outcome[0]
-
-
-def _run_in_new_loop(work: Coroutine[Any, Any, T]) -> T:
-    async def result_of(task: asyncio.Task[T]) -> T:
-        return await task
-
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        task = loop.create_task(work)
-        with sigterm_cancels(partial(loop.call_soon_threadsafe, task.cancel)):
-            return runner.run(result_of(task))
