@@ -17,6 +17,9 @@ from ec262.domain.errors import LedgerError
 MINT = "mint"
 SERVICE = "service"
 
+MAX_GRANT = 10**9
+"""Most credits that one grant brings: what the mint owes fits into 64 bits after billions of such grants."""
+
 
 def user_account(account: str) -> str:
     """Name the ledger account of a user."""

@@ -25,6 +25,8 @@ PAGE = 500
 NAME_PATTERN = r"[A-Za-z0-9._@+-]{1,64}"
 """What the names of grants and owners look like."""
 
+MAX_INVITATION_S = 36_500 * 24 * 3600.0
+
 CODE_BYTES = 24
 """As hexadecimal digits, the 48 characters of an invitation's code."""
 
@@ -111,10 +113,11 @@ class DiscoveryAdmin:
     def grant(self, account: str, credits: int, *, id: str | None = None) -> Granted:  # noqa: A002 - as the ledger has it
         """Give credits to an account. The same ``id`` again gives nothing; without one, it is a grant of its own.
 
-        Raises InvalidRequest also if the amount is not positive, or the id stands for another grant.
+        Raises InvalidRequest also if the amount is not positive or above ``MAX_GRANT``, or the id stands for another
+        grant.
         """
-        if credits < 1:
-            raise InvalidRequest("a grant is at least one credit")
+        if not 1 <= credits <= ledger.MAX_GRANT:
+            raise InvalidRequest(f"a grant is 1 to {ledger.MAX_GRANT:,} credits")
         name = self._new_id() if id is None else _checked(id)
         with self._unit_of_work() as uow:
             user = ledger.user_account(_known(uow, account).id)
@@ -157,9 +160,14 @@ class DiscoveryAdmin:
     def invite(
         self, *, credits: int, uses: int = 1, owner: str = "", expires_in_s: float | None = None
     ) -> NewInvitation:
-        """Make an invitation. Raises InvalidRequest if it would bring nothing, or to nobody."""
+        """Make an invitation. Raises InvalidRequest if it would bring nothing, to nobody or at no time, or more than
+        the books hold."""
         if credits < 1 or uses < 1:
             raise InvalidRequest("an invitation brings at least one credit to at least one account")
+        if max(credits, uses) > ledger.MAX_GRANT:
+            raise InvalidRequest(f"an invitation has at most {ledger.MAX_GRANT:,} credits and as many uses")
+        if expires_in_s is not None and not 0 < expires_in_s <= MAX_INVITATION_S:
+            raise InvalidRequest("an invitation runs out after more than 0 and at most 36,500 days")
         code = self._entropy.token(CODE_BYTES).hex()
         invitation = Invitation(
             id=self._new_id(),

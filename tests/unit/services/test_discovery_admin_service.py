@@ -102,10 +102,25 @@ def test_grants_without_a_name_are_two(office: Office) -> None:
     assert office.town.credits() == 14
 
 
-@pytest.mark.parametrize("credits", [0, -1])
-def test_a_grant_gives_something(office: Office, credits: int) -> None:
-    with pytest.raises(InvalidRequest, match="at least one credit"):
+@pytest.mark.parametrize("credits", [0, -1, ledger.MAX_GRANT + 1, 1 << 64])
+def test_a_grant_gives_something_and_no_more_than_the_books_hold(office: Office, credits: int) -> None:
+    with pytest.raises(InvalidRequest, match="a grant is 1 to 1,000,000,000 credits"):
         office.admin.grant(office.foreman, credits)
+    assert office.town.credits() == 12
+    assert office.admin.grant(office.foreman, ledger.MAX_GRANT).credits == 12 + ledger.MAX_GRANT
+
+
+@pytest.mark.parametrize(("credits", "uses"), [(ledger.MAX_GRANT + 1, 1), (1, 1 << 64)])
+def test_an_invitation_brings_no_more_than_the_books_hold(office: Office, credits: int, uses: int) -> None:
+    with pytest.raises(InvalidRequest, match="at most 1,000,000,000 credits and as many uses"):
+        office.admin.invite(credits=credits, uses=uses)
+
+
+@pytest.mark.parametrize("expires_in_s", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_an_invitation_runs_out_at_a_time_that_can_be_told(office: Office, expires_in_s: float) -> None:
+    with pytest.raises(InvalidRequest, match="at most 36,500 days"):
+        office.admin.invite(credits=1, expires_in_s=expires_in_s)
+    assert office.admin.invitations() == []
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "a b", "a:b", "ä", "a\n"])
