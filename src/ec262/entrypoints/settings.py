@@ -26,6 +26,7 @@ from ec262.domain.availability import Availability, IdleRule, parse_hours
 from ec262.domain.cuts import MAX_PIECES
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
+from ec262.domain.ledger import MAX_GRANT
 from ec262.domain.memory import LEAST_BYTES, MemoryBudget, parse_bytes
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.verification import parse_rule
@@ -41,6 +42,10 @@ SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
 
 LISTS = ("allow", "hours", "trusted_proxy", "separate")
 """Settings of several values; in the environment they are separated by commas or spaces."""
+
+
+MAX_KEPT_S = 10 * 365 * 24 * 3600.0
+"""Longest time for which tasks are kept: workers are told when theirs is over, and JSON knows no infinity."""
 
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
@@ -65,7 +70,10 @@ def _role(_instance: object, _attribute: object, value: str) -> None:
 
 def _networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
-        ipaddress.ip_network(text, strict=False)
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            raise ValueError(f"'trusted_proxy' has {text!r}, which is no address or network: {error}") from error
 
 
 def _memory(_instance: object, _attribute: object, value: str | int) -> None:
@@ -73,9 +81,9 @@ def _memory(_instance: object, _attribute: object, value: str | int) -> None:
         raise ValueError(f"'memory' must be at least {LEAST_BYTES >> 20}MiB: {value}")
 
 
-def _not_negative(_instance: object, _attribute: object, value: int | str) -> None:
-    if isinstance(value, int) and value < 0:
-        raise ValueError(f"'grant' must be >= 0: {value}")
+def _grant(_instance: object, _attribute: object, value: int | str) -> None:
+    if isinstance(value, int) and not 0 <= value <= MAX_GRANT:
+        raise ValueError(f"'grant' must be 0 to {MAX_GRANT}, or invitation, or none: {value}")
 
 
 @attrs.frozen(kw_only=True)
@@ -149,14 +157,14 @@ class Settings:
     discovery_port: int = attrs.field(default=26262, validator=[v.ge(0), v.le(65535)])
     database: str | None = None
     """SQLAlchemy URL; None means a SQLite file in ec262's folder in the user's data directory."""
-    grant: int | Literal["invitation", "none"] = attrs.field(default=12, validator=_not_negative)
+    grant: int | Literal["invitation", "none"] = attrs.field(default=12, validator=_grant)
     """Credits that a new account starts with; 12 is what the system of 2012 gave. ``invitation``: only invitations
     bring any; ``none``: not even these."""
     max_open_tasks: int = attrs.field(default=10_000, validator=v.ge(1))
     max_escrow: int = attrs.field(default=100_000, validator=v.ge(1))
-    audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
     """Tasks that an account may have under way, and credits in their escrow."""
-    retention: float = attrs.field(default=24 * 3600.0, validator=v.ge(0))
+    audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
+    retention: float = attrs.field(default=24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     """Seconds for which a task is remembered after its deadline."""
     separate: tuple[Literal["owner", "block"], ...] = ()
     """What no two workers of a task may have in common."""
@@ -179,7 +187,7 @@ class Settings:
     # The 2012 API.
     api_2012: bool = False
     """Whether it is offered beside ``/v1``: it trusts source addresses."""
-    task_ttl: float = attrs.field(default=86_400.0, validator=v.gt(0))
+    task_ttl: float = attrs.field(default=86_400.0, validator=[v.gt(0), v.le(MAX_KEPT_S)])
     """Seconds after which a task that its foreman did not end is refunded."""
     api_2012_credits: int = attrs.field(default=12, validator=[v.ge(0), v.le(10**9)])
     api_2012_workers: int = attrs.field(default=3, validator=[v.ge(1), v.le(99)])
@@ -234,20 +242,37 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
     """Merge the sources into one value. ``flags`` may hold None for what was not given, and names that are no settings
     are an error only in the file. Raises ConfigurationError naming the source and the setting."""
     names = {field.name for field in attrs.fields(Settings)}
-    merged: dict[str, Any] = {}
     file = flags.get("config") or environ.get(PREFIX + "CONFIG")
-    if file:
-        merged |= _read_file(Path(file), names)
-    merged |= {name: environ[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environ}
+    in_file = _read_file(Path(file), names) if file else {}
+    in_environ = {name: environ[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environ}
     _warn_of_unknown(environ, {PREFIX + name.upper() for name in names} | {PREFIX + "CONFIG"})
-    merged |= {name: value for name, value in flags.items() if name in names and value is not None}
+    in_flags = {name: value for name, value in flags.items() if name in names and value is not None}
+    merged: dict[str, Any] = in_file | in_environ | in_flags
     for name in LISTS:
         if isinstance(merged.get(name), str):
             merged[name] = merged[name].replace(",", " ").split()
     try:
         return msgspec.convert(merged, Settings, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise ConfigurationError(f"bad setting: {error}") from error
+        sources = (
+            dict.fromkeys(in_file, f"in {file}")
+            | {name: f"in the environment, {PREFIX}{name.upper()}" for name in in_environ}
+            | dict.fromkeys(in_flags, "on the command line")
+        )
+        raise ConfigurationError(f"bad setting: {_sentence(error, sources)}") from error
+
+
+def _sentence(error: Exception, sources: Mapping[str, str]) -> str:
+    """Say what is wrong, where it stands, and which words would be right. Errors of attrs' own carry the attribute and
+    the value beside their sentence, and msgspec prints all of it."""
+    cause = error.__cause__
+    text = str(cause.args[0]) if isinstance(cause, ValueError) and cause.args else str(error)
+    named = re.search(r"`\$\.(\w+)", text) or re.match(r"'(\w+)' ", text)
+    if named is None or named[1] not in sources:
+        return text
+    words = re.search(r"Literal\[(.*?)\]", str(attrs.fields_dict(Settings)[named[1]].type))
+    choice = f"; its words are {words[1]}" if words is not None and "enum" in text else ""
+    return f"{text} ({sources[named[1]]}{choice})"
 
 
 def _warn_of_unknown(environ: Mapping[str, str], known: set[str]) -> None:

@@ -47,6 +47,35 @@ def test_bad_values_say_which_setting(environ: dict[str, str], complaint: str) -
         load_settings({}, environ)
 
 
+@pytest.mark.parametrize(
+    ("flags", "environ", "complaint"),
+    [
+        ({"grant": "lots"}, {}, "at `$.grant` (on the command line; its words are 'invitation', 'none')"),
+        ({}, {"EC262_SEPARATE": "owners"}, "(in the environment, EC262_SEPARATE; its words are 'owner', 'block')"),
+        ({"grant": "-1"}, {}, "'grant' must be 0 to 1000000000, or invitation, or none: -1 (on the command line)"),
+        ({}, {"EC262_TRUSTED_PROXY": "10.0.0.1 1.2.3"}, "'trusted_proxy' has '1.2.3', which is no address or network"),
+        ({}, {"EC262_SANDBOX": "none"}, "(got 'none') (in the environment, EC262_SANDBOX)"),
+        ({}, {}, "'rate' must be >= 0: -1.0 (in FILE)"),
+    ],
+)
+def test_bad_values_say_where_they_stand_and_what_may_stand_there(
+    tmp_path: Path, flags: dict[str, object], environ: dict[str, str], complaint: str
+) -> None:
+    file = tmp_path / "ec262.toml"
+    file.write_text("rate = -1\n" if "FILE" in complaint else "rate = 1\n")
+    with pytest.raises(ConfigurationError) as told:
+        load_settings({**flags, "config": str(file)}, environ)
+    assert complaint.replace("FILE", str(file)) in str(told.value)
+    assert "Attribute(" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", ["retention", "task_ttl"])
+@pytest.mark.parametrize("given", ["inf", "nan", "1e300"])
+def test_nothing_is_kept_for_ever(name: str, given: str) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        load_settings({name: given}, {})
+
+
 def test_a_file_with_unknown_or_broken_content(tmp_path: Path) -> None:
     file = tmp_path / "ec262.toml"
     file.write_text("prot = 1\n")
@@ -94,7 +123,7 @@ def test_what_newcomers_get(given: str, grant: object) -> None:
     assert load_settings({"grant": given}, {}).grant == load_settings({}, {"EC262_GRANT": given}).grant == grant
 
 
-@pytest.mark.parametrize("given", ["-1", "all", "1.5", ""])
+@pytest.mark.parametrize("given", ["-1", "all", "1.5", "", "1000000001", "9" * 30])
 def test_newcomers_get_nothing_else(given: str) -> None:
     with pytest.raises(ConfigurationError, match="grant"):
         load_settings({"grant": given}, {})
