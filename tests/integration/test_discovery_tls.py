@@ -237,6 +237,7 @@ def test_files_that_cannot_be_used_are_told(authority: Authority, tmp_path: Path
     if wrong == "encrypted":
         assert "its key is encrypted" in str(told.value)
     assert ("given with --tls-key" in str(told.value)) is (wrong == "no key")
+    assert all(file in str(told.value) for file in pairs[wrong] if file is not None)
 
 
 def test_a_key_alone_is_told(capsys: pytest.CaptureFixture[str]) -> None:

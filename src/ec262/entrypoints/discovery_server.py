@@ -174,7 +174,8 @@ class TlsFiles:
             reason = getattr(error, "strerror", None) or error
             if self._key is None and isinstance(error, ssl.SSLError):
                 reason = f"it is to have its private key in it, too, or that is to be given with --tls-key ({reason})"
-            raise ConfigurationError(f"cannot use the TLS certificate {self._certificate}: {reason}") from error
+            files = " with the key ".join(filter(None, (self._certificate, self._key)))
+            raise ConfigurationError(f"cannot use the TLS certificate {files}: {reason}") from error
 
 
 def _no_password() -> str:
