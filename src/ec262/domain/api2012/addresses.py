@@ -33,7 +33,7 @@ def canonical_addr(host: str) -> str:
     """
     addr = _parsed(host)
     if addr is None:
-        raise InvalidRequest("the request comes from no IP address")
+        raise InvalidRequest(f"{host[:MAX_ADDR_CHARS]!r} is no IP address")
     return addr
 
 
