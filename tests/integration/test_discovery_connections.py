@@ -283,3 +283,10 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
         running.process.send_signal(number)
         assert running.process.wait(10) == 128 + number
         assert time.monotonic() - started < 1
+
+
+def test_fewer_open_files_than_connections_are_told(tmp_path: Path) -> None:
+    limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); "
+    service = "runpy.run_module('ec262.entrypoints.discovery', run_name='__main__')"
+    with running_discovery(tmp_path, "--max-connections", "70", first=("-c", limited + service)) as running:
+        assert "of 70 connections there is room for 50: the limit of open files is 150" in running.log()

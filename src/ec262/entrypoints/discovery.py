@@ -89,7 +89,10 @@ def _room_for(connections: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return connections
-    return max(1, min(connections, hard - SPARE_FILES))
+    room = max(1, min(connections, hard - SPARE_FILES))
+    if room < connections:
+        _log.warning("of %d connections there is room for %d: the limit of open files is %d", connections, room, hard)
+    return room
 
 
 def _parser() -> argparse.ArgumentParser:
