@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import create_engine, inspect
 
 from ec262.entrypoints import discovery_admin
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app, open_database
@@ -199,6 +200,22 @@ def test_no_database_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     for command in (["accounts"], ["backup", str(tmp_path / "copy")]):
         assert "there is no database" in refused(url, capsys, *command, status=2)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_no_tables_are_made(
+    kind: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if kind == "sqlite":
+        url = database_of(tmp_path)
+        (tmp_path / "discovery.sqlite").touch()
+    else:
+        url = request.getfixturevalue("postgres_server").fresh_url(tables=False)
+    for command in (["accounts"], ["audit"], ["client-2012", "127.0.0.1"]):
+        assert "is not discovery's: it has no tables" in refused(url, capsys, *command, status=2)
+    opened = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    assert inspect(opened).get_table_names() == []
+    opened.dispose()
 
 
 def test_who_is_not_there_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,12 +71,12 @@ def discovery_policy(settings: Settings) -> Policy:
     )
 
 
-def open_database(settings: Settings, *, lasting: bool = True) -> SqlDatabase:
+def open_database(settings: Settings, *, lasting: bool = True, create: bool = True) -> SqlDatabase:
     """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
-    failure. Raises ConfigurationError."""
+    failure. Raises ConfigurationError, also if it is empty and nothing is to be created."""
     from ec262.adapters.sql.unit_of_work import SqlDatabase
 
-    return SqlDatabase(database_url(settings), lasting=lasting)
+    return SqlDatabase(database_url(settings), lasting=lasting, create=create)
 
 
 def database_url(settings: Settings) -> str:

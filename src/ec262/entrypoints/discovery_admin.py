@@ -72,7 +72,7 @@ def _require_database(settings: Settings) -> None:
 
 
 def _ask(settings: Settings, arguments: argparse.Namespace) -> Answer:
-    database = open_database(settings)
+    database = open_database(settings, create=False)
     try:
         admin = build_discovery_admin(unit_of_work=database.unit_of_work, snapshot=database.snapshot)
         return COMMANDS[arguments.command](admin, arguments)
@@ -172,7 +172,7 @@ def _backup(settings: Settings, arguments: argparse.Namespace) -> Answer:
 
 
 def _client_2012(settings: Settings, arguments: argparse.Namespace) -> Answer:
-    database = open_database(settings)
+    database = open_database(settings, create=False)
     try:
         client, entries = build_discovery_2012(settings, database).history(canonical_addr(arguments.addr))
     finally:

@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inse
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from ec262.adapters.sql.dialects import POSTGRESQL, advisory_lock
+from ec262.adapters.sql.engines import speakable
 from ec262.adapters.sql.schema_2012 import clients
 from ec262.domain.errors import ConfigurationError
 
@@ -29,9 +30,10 @@ _UNVERSIONED = frozenset({"accounts", "transfers", "tasks"})
 """Tables of the release that wrote no version, which was the first."""
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
     """Make the tables in an empty database, and upgrade those of an earlier release, once, in one transaction: all of
-    it happens or nothing. Raises ConfigurationError if a later release made them."""
+    it happens or nothing. Raises ConfigurationError if a later release made them, or, unless they are to be created,
+    if there are none."""
     with engine.connect() as connection:
         try:
             present = connection.scalar(select(_version.c.version_num)) == PRESENT
@@ -40,7 +42,7 @@ def bring_up_to_date(engine: Engine) -> None:
     if not present:
         with engine.connect() as connection, connection.begin():
             _lock(connection)
-            _change(connection)
+            _change(connection, create=create)
 
 
 def _lock(connection: Connection) -> None:
@@ -49,9 +51,13 @@ def _lock(connection: Connection) -> None:
     advisory_lock(connection, MIGRATION_LOCK)
 
 
-def _change(connection: Connection) -> None:
+def _change(connection: Connection, *, create: bool) -> None:
     """Bring the tables to the present revision, whatever it is now: another process may have been quicker."""
     found = _revision(connection, inspect(connection).get_table_names())
+    if found is None and not create:
+        raise ConfigurationError(
+            f"the database {speakable(connection.engine.url)} is not discovery's: it has no tables"
+        )
     if found is None:
         _metadata.create_all(connection, checkfirst=False)
         _version.create(connection)

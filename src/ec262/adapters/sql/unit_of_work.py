@@ -81,14 +81,14 @@ class SqlDatabase:
     """A database with its tables as this release has them. Its ``unit_of_work`` is a UnitOfWorkFactory; ``engine`` is
     for other storages in the same database."""
 
-    def __init__(self, url: str, *, lasting: bool = True) -> None:
+    def __init__(self, url: str, *, lasting: bool = True, create: bool = True) -> None:
         """Open by SQLAlchemy URL, such as ``sqlite:////var/lib/ec262/discovery.sqlite`` or
-        ``postgresql://ec262@db.example.org/ec262``; make the tables in an empty database, upgrade those of an earlier
-        release. One that is not ``lasting`` does not wait for the disk, and may be broken after a power failure. Raises
-        ConfigurationError."""
+        ``postgresql://ec262@db.example.org/ec262``; make the tables in an empty database, unless told not to
+        ``create`` any, upgrade those of an earlier release. One that is not ``lasting`` does not wait for the disk, and
+        may be broken after a power failure. Raises ConfigurationError."""
         self.engine = open_engine(url, lasting=lasting)
         try:
-            bring_up_to_date(self.engine)
+            bring_up_to_date(self.engine, create=create)
         except SQLAlchemyError as error:
             self.engine.dispose()
             cause = getattr(error, "orig", None) or error
