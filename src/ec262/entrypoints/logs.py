@@ -7,6 +7,7 @@ import logging
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import TracebackType
 
 import msgspec
 
@@ -19,11 +20,24 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is served; threads started for it inherit it."""
 
 
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def _written(exc_info: ExcInfo) -> str:
+    """Write a traceback, without what PostgreSQL adds about the row that broke a rule: rows hold keys and secrets."""
+    lines = "".join(traceback.format_exception(*exc_info)).splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("DETAIL:"))
+
+
 class TextFormatter(logging.Formatter):
     """Lines for people; those of a request end with its id."""
 
     def __init__(self) -> None:
         super().__init__(LOG_FORMAT)
+
+    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the base class's name
+        """Write a traceback."""
+        return _written(ei).rstrip()
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
         """Put the request's id behind the message, where there is one."""
@@ -47,7 +61,7 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id.get()
         line |= {name: getattr(record, name) for name in REQUEST_FIELDS if hasattr(record, name)}
         if record.exc_info:
-            line["exception"] = "".join(traceback.format_exception(*record.exc_info))
+            line["exception"] = _written(record.exc_info)
         return msgspec.json.encode(line).decode()
 
 

@@ -55,6 +55,18 @@ def test_json_holds_the_traceback() -> None:
     assert text.endswith("ValueError: what it was\n")
 
 
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_traceback_shows_no_row_of_a_database(formatter: logging.Formatter) -> None:
+    error = ValueError("the reason")
+    error.__cause__ = RuntimeError('violates check constraint "key"\nDETAIL:  Failing row contains (hunter2, won).')
+    made = record()
+    made.exc_info = (ValueError, error, None)
+    text = formatter.format(made)
+    assert "the reason" in text
+    assert "violates check constraint" in text
+    assert "hunter2" not in text
+
+
 def test_text_ends_with_the_request(in_request: None) -> None:
     assert TextFormatter().format(record()).endswith(" WARNING ec262.some.where: said hello [0123456789abcdef]")
 
