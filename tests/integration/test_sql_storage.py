@@ -366,3 +366,14 @@ def test_a_backlog_is_forgotten_in_portions(database: SqlDatabase, monkeypatch: 
             uow.tasks.forget(1000)
             assert len(uow.tasks.find([each.id for each in old])) == left
         assert uow.tasks.find(["task1"]) == [task()]
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o640, 1), (0o604, 1)])
+def test_a_file_that_others_can_read_is_told(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture, mode: int, told: int
+) -> None:
+    SqlDatabase(sqlite_url).close()
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+    file.chmod(mode)
+    SqlDatabase(sqlite_url).close()
+    assert [f"{file} holds keys and secrets" in record.getMessage() for record in caplog.records] == [True] * told

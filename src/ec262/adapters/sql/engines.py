@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -29,6 +30,8 @@ and others wait for its locks."""
 
 SNAPSHOT = "ec262_snapshot"
 """The execution option of transactions that see everything as it is at one moment, and only read."""
+
+_log = logging.getLogger(__name__)
 
 USAGE = "use sqlite:///PATH or postgresql://USER@HOST/DATABASE"
 
@@ -105,7 +108,12 @@ def _open_sqlite(url: URL, *, lasting: bool) -> Engine:
 def _create_private(path: Path, url: URL) -> None:
     """Make the file, readable by its owner alone, before SQLite does; SQLite gives its companions the same mode."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            if os.fstat(descriptor).st_mode & 0o077:
+                _log.warning("%s holds keys and secrets, and others than its owner can read it: chmod 600", path)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ConfigurationError(f"cannot open the database {speakable(url)}: {error}") from error
 
