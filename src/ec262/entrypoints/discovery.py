@@ -59,9 +59,11 @@ def _serve(settings: Settings) -> None:
     connections = Connections(_room_for(settings.max_connections), ClientAddresses(settings.trusted_proxy).is_proxy)
     with _metrics(settings) as meter, _listen(settings.host, settings.discovery_port) as listening:
         app = build_discovery_app(settings, meter=meter)
-        print(_announcement(settings, listening), flush=True)
+        announcement = _announcement(settings, listening)
         _collect_rarely()
-        serve_on_socket(app, listening, tls=tls, connections=connections)
+        serve_on_socket(
+            app, listening, tls=tls, connections=connections, on_started=lambda: print(announcement, flush=True)
+        )
 
 
 def _collect_rarely() -> None:

@@ -122,9 +122,15 @@ class GuardedProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """A uvicorn server that ends within ``END_S`` of a signal, and at once at the second."""
 
-    def __init__(self, config: uvicorn.Config, on_stopping: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_stopping: Callable[[], None],
+        on_started: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
         self._on_stopping = on_stopping
+        self._on_started = on_started
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; what the storage was told is durable, so nothing is lost with the rest."""
@@ -136,6 +142,12 @@ class Server(uvicorn.Server):
         last_resort.daemon = True
         last_resort.start()
         super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as the base class does, then tell it: from now on requests are answered, and signals obeyed."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Wake up who waits for news, then end as the base class does."""
@@ -220,14 +232,16 @@ def serve_on_socket(
     *,
     tls: TlsFiles | None = None,
     connections: Connections | None = None,
+    on_started: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve on a bound, listening socket, which is taken over, until SIGTERM or Ctrl-C; then end what is under way, and
     return.
 
-    ``app.state.on_stopping`` is called in the event loop when that begins. SIGHUP reads the certificate again. Raises
-    KeyboardInterrupt after Ctrl-C. To be called in the main thread of a process that ends soon after.
+    ``on_started`` is called when requests are answered, ``app.state.on_stopping`` in the event loop when the end
+    begins. SIGHUP reads the certificate again. Raises KeyboardInterrupt after Ctrl-C. To be called in the main thread
+    of a process that ends soon after.
     """
-    server = Server(server_config(app, tls=tls, connections=connections), app.state.on_stopping)
+    server = Server(server_config(app, tls=tls, connections=connections), app.state.on_stopping, on_started)
     # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
     signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
     if tls is not None:
