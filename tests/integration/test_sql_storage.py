@@ -310,6 +310,7 @@ def test_tasks_are_read_at_one_moment(postgres_url: str, monkeypatch: pytest.Mon
         ("no url", "cannot be read"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
+        ("sqlite:///a.sqlite?mode=ro", "takes no parameters"),
         ("mysql://me:hunter2@host/db", "mysql is not supported"),
         ("postgresql+asyncpg://me:hunter2@host/db", "asyncpg is not supported"),
         ("postgresql://me:hunter2@127.0.0.1:1/db", "refused"),

@@ -34,7 +34,14 @@ def sqlite_file(url: str) -> Path | None:
 def without_password(url: str) -> str:
     """Return a database URL as other programs take it, and as it may be shown."""
     full = make_url(url)
-    shown = URL.create(full.get_backend_name(), full.username, host=full.host, port=full.port, database=full.database)
+    shown = URL.create(
+        full.get_backend_name(),
+        full.username,
+        host=full.host,
+        port=full.port,
+        database=full.database,
+        query={name: value for name, value in full.query.items() if "password" not in name},
+    )
     return shown.render_as_string()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -165,7 +166,7 @@ def _backup(settings: Settings, arguments: argparse.Namespace) -> Answer:
     if source is None:
         raise ConfigurationError(
             "this database is backed up by its own tool: "
-            f"pg_dump --format=custom --file={arguments.file} {without_password(url)}"
+            + shlex.join(["pg_dump", "--format=custom", f"--file={arguments.file}", without_password(url)])
         )
     size = back_up(source, Path(arguments.file))
     return Answer(data={"file": arguments.file, "bytes": size}, text=f"{arguments.file}: {size:,} bytes, checked")

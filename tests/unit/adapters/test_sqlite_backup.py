@@ -82,3 +82,5 @@ def test_which_file_a_url_names() -> None:
 def test_passwords_are_not_shown() -> None:
     url = "postgresql+psycopg://ec262:secret@db.example:5433/books"
     assert without_password(url) == "postgresql://ec262@db.example:5433/books"
+    socket = "postgresql://ec262@/books?host=%2Frun%2Fpostgresql"
+    assert without_password(f"{socket}&password=secret&sslpassword=secret") == socket

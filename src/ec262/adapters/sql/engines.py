@@ -97,6 +97,8 @@ def _open_postgresql(url: URL) -> Engine:
 def _open_sqlite(url: URL, *, lasting: bool) -> Engine:
     if url.database in {None, "", ":memory:"}:
         raise ConfigurationError("the database must be a file: sqlite:///PATH")
+    if url.query:
+        raise ConfigurationError("a SQLite database's URL takes no parameters: sqlite:///PATH")
     _create_private(Path(str(url.database)), url)
     # The connection that was used last is used next: it knows most.
     engine = create_engine(url, connect_args={"timeout": WAIT_S}, hide_parameters=True, pool_use_lifo=True)
