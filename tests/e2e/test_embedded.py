@@ -173,9 +173,7 @@ def test_sigterm_at_any_place_is_an_end_in_good_order(shell: Shell) -> None:
     assert (done.status, done.stdout, done.stderr) == (143, "", "interrupted\n")
 
 
-@pytest.mark.usefixtures("place")
-def test_one_sigterm_ends_a_job_that_is_run_inside_an_event_loop(shell: Shell) -> None:
-    job = """
+IN_A_LOOP = """
     import asyncio, time
     import ec262
 
@@ -187,14 +185,28 @@ def test_one_sigterm_ends_a_job_that_is_run_inside_an_event_loop(shell: Shell) -
         ec262.run_job({1: 600}, mapper=sleep, reducer=lambda key, values: [(key, sum(values))])
 
     asyncio.run(main())
-    """
-    shell.file("job.py", job)
+"""
+
+
+def check_that_it_ends_a_job_in_a_loop(number: int, shell: Shell) -> None:
+    shell.file("job.py", IN_A_LOOP)
     process = shell.start("foreman", "job.py", "-v")
     read_until(process.stderr, r"accepted \(map")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     done = shell.wait(process)
-    assert (done.status, done.stdout) == (143, "")
+    assert (done.status, done.stdout) == (128 + number, "")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("place")
+def test_one_sigterm_ends_a_job_that_is_run_inside_an_event_loop(shell: Shell) -> None:
+    check_that_it_ends_a_job_in_a_loop(signal.SIGTERM, shell)
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("place", [signal.default_int_handler], indirect=True)
+def test_one_ctrl_c_ends_a_job_that_is_run_inside_an_event_loop(shell: Shell) -> None:
+    check_that_it_ends_a_job_in_a_loop(signal.SIGINT, shell)
 
 
 @pytest.mark.usefixtures("place")

@@ -85,3 +85,24 @@ def sigterm_cancels(cancel: Callable[[], object]) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def ctrl_c_cancels(cancel: Callable[[], object]) -> Iterator[None]:
+    """Where somebody else's event loop takes Ctrl-C, have it call ``cancel``, too: the loop would do something about it
+    in its next turn, which does not come before the body has ended."""
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or not callable(before) or before is signal.default_int_handler:
+        yield
+        return
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        cancel()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -32,7 +32,7 @@ from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
 from ec262.entrypoints.embedded import EmbeddedSystem
-from ec262.entrypoints.interruption import sigterm_cancels
+from ec262.entrypoints.interruption import ctrl_c_cancels, sigterm_cancels
 from ec262.entrypoints.launch import launch_supervisor
 from ec262.entrypoints.settings import Settings, load_settings
 from ec262.services.foreman import Foreman
@@ -370,7 +370,8 @@ def _run_in_thread(run: Callable[[], T], cancel: Callable[[], None]) -> T:
     thread = threading.Thread(target=carry_over)
     thread.start()
     try:
-        thread.join()
+        with ctrl_c_cancels(cancel):
+            thread.join()
     except BaseException:  # Ctrl-C: the job is not to go on without its caller
         cancel()
         thread.join()

@@ -10,7 +10,13 @@ from types import FrameType
 
 import pytest
 
-from ec262.entrypoints.interruption import Terminated, exit_status, sigterm_cancels, terminated_as_interrupted
+from ec262.entrypoints.interruption import (
+    Terminated,
+    ctrl_c_cancels,
+    exit_status,
+    sigterm_cancels,
+    terminated_as_interrupted,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -152,3 +158,23 @@ def test_a_job_in_a_thread_does_not_keep_the_main_thread_from_hearing_of_it() ->
 
     with pytest.raises(Terminated), terminated_as_interrupted():
         run()
+
+
+def test_ctrl_c_reaches_what_keeps_a_loop_of_the_users_own_from_its_turn() -> None:
+    calls: list[str] = []
+
+    def users(_number: int, _frame: FrameType | None) -> None:
+        calls.append("the loop's")
+
+    signal.signal(signal.SIGINT, users)
+    with ctrl_c_cancels(lambda: calls.append("cancel")):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is users
+    assert calls == ["cancel", "the loop's"]
+
+
+@pytest.mark.parametrize("on_interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_where_no_loop_takes_ctrl_c_it_is_left_as_it_is(on_interrupt: signal.Handlers) -> None:
+    signal.signal(signal.SIGINT, on_interrupt)
+    with ctrl_c_cancels(lambda: pytest.fail("nobody asked for it")):
+        assert signal.getsignal(signal.SIGINT) is on_interrupt
