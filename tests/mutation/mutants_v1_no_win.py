@@ -116,8 +116,8 @@ MUTANTS = (
     Mutant(
         rule="a dispute releases ciphertexts and key, and nothing else does but a win",
         file=REPLIES,
-        old="    if task.state is TaskState.DISPUTED:",
-        new="    if task.state in {TaskState.DISPUTED, TaskState.OPEN}:",
+        old="wanted=wanted, confidence=finding.confidence)",
+        new="wanted=wanted, confidence=finding.confidence, key=task.key)",
         tests=f"{VERDICTS}::test_a_dispute_pays_all_and_tells_all",
     ),
     Mutant(

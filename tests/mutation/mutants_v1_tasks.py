@@ -62,8 +62,8 @@ COMMITTING = (
     Mutant(
         rule="nobody sees commitments before the verdict",
         file=REPLIES,
-        old="    if not task.won:\n        return verdict\n",
-        new="    if not task.won:\n        return attrs.evolve(verdict, digest=next(iter(task.commitments()), None))\n",
+        old="wanted=wanted, confidence=finding.confidence)",
+        new="wanted=wanted, confidence=finding.confidence, digest=next(iter(task.commitments()), None))",
         tests=f"{VERDICTS}::test_before_a_win_nothing_is_told_but_the_count",
     ),
     Mutant(
