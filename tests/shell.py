@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -110,16 +109,17 @@ class Network:
         self._environment = environment
         self.database = database or f"sqlite:///{shell.folder / 'discovery.sqlite'}"
         self._grant = grant
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url, self._port = "", 0  # a free one
         self.discovery = self.start_discovery()
 
     def start_discovery(self) -> subprocess.Popen[str]:
         """Start discovery, on the same port and the same database as before; wait until it listens."""
-        flags = ("--port", self.port, "--database", self.database, "--grant", self._grant)
+        flags = ("--port", self._port, "--database", self.database, "--grant", self._grant)
         self.discovery = self.shell.start("discovery", *flags, log="discovery.log", **self._environment)
-        assert re.search(rf"listens on {self.url};", line_of(self.discovery))
+        match = re.search(r"listens on (http://127\.0\.0\.1:(\d+));", line_of(self.discovery))
+        assert match
+        assert self.url in {"", match[1]}
+        self.url, self._port = match[1], int(match[2])
         return self.discovery
 
     def start_worker(self, *flags: object) -> subprocess.Popen[str]:

@@ -88,12 +88,12 @@ async def test_a_call_carries_the_token_and_is_read() -> None:
 
 
 async def test_nobody_there_is_told_after_the_patience() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    client = HttpDiscovery(f"http://127.0.0.1:{port}", token=TOKEN, patience_s=0.35)
-    started = time.monotonic()
-    with pytest.raises(DiscoveryUnavailable, match="no connection to discovery") as caught:
-        await client.open_account()
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))  # and does not listen: no other process can
+        client = HttpDiscovery(f"http://127.0.0.1:{mute.getsockname()[1]}", token=TOKEN, patience_s=0.35)
+        started = time.monotonic()
+        with pytest.raises(DiscoveryUnavailable, match="no connection to discovery") as caught:
+            await client.open_account()
     assert 0.25 < time.monotonic() - started < 2
     assert TOKEN not in f"{caught.value!r} {caught.value.__cause__!r}"
 

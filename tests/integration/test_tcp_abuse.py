@@ -410,7 +410,9 @@ async def test_a_send_that_is_cancelled_halfway_ends_the_connection(start: Start
 # --- the certificate ------------------------------------------------------------------------------------------------
 
 
-def test_the_private_key_is_in_a_file_of_ones_own_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_private_key_is_in_a_file_of_ones_own_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen: list[tuple[Path, int, int]] = []
     load = ssl.SSLContext.load_cert_chain
 
@@ -419,12 +421,12 @@ def test_the_private_key_is_in_a_file_of_ones_own_for_a_moment_only(monkeypatch:
         load(self, path)
 
     monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", watched)
-    before = set(Path(tempfile.gettempdir()).glob("ec262-*"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # no other test's files are in it
     make_identity()
     [(path, mode, folder_mode)] = seen
     assert (mode, folder_mode) == (0o600, 0o700)
-    assert not path.exists()
-    assert set(Path(tempfile.gettempdir()).glob("ec262-*")) <= before
+    assert path.is_relative_to(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_certificate_is_another_one() -> None:

@@ -246,14 +246,14 @@ def test_a_worker_keeps_its_account_from_run_to_run(start: Start) -> None:
 
 
 def test_discovery_is_waited_for_with_one_line(start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    worker = start("-P", "0", discovery=f"http://127.0.0.1:{port}")
-    assert worker.process.stderr is not None
-    assert "discovery is away" in worker.process.stderr.readline()
-    time.sleep(0.8)  # for two more attempts
-    worker.process.send_signal(signal.SIGTERM)
-    status, said = worker.end()
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))  # and does not listen: no other process can
+        worker = start("-P", "0", discovery=f"http://127.0.0.1:{mute.getsockname()[1]}")
+        assert worker.process.stderr is not None
+        assert "discovery is away" in worker.process.stderr.readline()
+        time.sleep(0.8)  # for two more attempts
+        worker.process.send_signal(signal.SIGTERM)
+        status, said = worker.end()
     assert status == 0
     assert "discovery is away" not in said
 
