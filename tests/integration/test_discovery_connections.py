@@ -253,7 +253,9 @@ def stuck(running: RunningDiscovery) -> Iterator[None]:
     with closing(sqlite3.connect(database, isolation_level=None)) as other, connected(running.port) as hung:
         other.execute("BEGIN IMMEDIATE")
         hung.sendall(head("POST", "/v1/account"))
-        time.sleep(0.3)
+        with connected(running.port) as later:  # when this has its answer, the other is under way
+            later.sendall(head("GET", "/nowhere"))  # without the database
+            assert later.recv(4096).startswith(b"HTTP/1.1 404 ")
         yield
 
 

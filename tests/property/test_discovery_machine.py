@@ -158,6 +158,7 @@ def run(machine: type[DiscoveryMachine], *, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.timeout(300)  # much to compute: where others have the processors, it takes a while
 def test_the_rules_hold_in_memory() -> None:
     run(DiscoveryMachine, examples=60, steps=80)
 
