@@ -16,7 +16,7 @@ settings.load_profile("ec262")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of whole commands last: from their first on this process inherits orphans, which others do not
-    reckon with."""
+    reckon with. Where several processes run the tests, each gets them in this order (see CONTRIBUTING.md)."""
     items.sort(key=lambda item: "e2e" in item.path.parts)
 
 
