@@ -71,9 +71,10 @@ def test_something_else_is_not() -> None:
 
 
 def test_nobody_is_not() -> None:
-    with socket.socket() as mute, pytest.raises(AddressUnreachable, match="is that the address to advertise"):
+    with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))  # and does not listen: no other process can
-        knock(address(mute.getsockname()[1]))
+        with pytest.raises(AddressUnreachable, match="is that the address to advertise"):
+            knock(address(mute.getsockname()[1]))
 
 
 def test_a_name_that_does_not_exist_is_not() -> None:
