@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,6 +124,25 @@ def test_a_signal_ends_all_processes(number: signal.Signals, on_ctrl_c: signal.H
     while _is_anybody_left(running.pid) and time.monotonic() < deadline:  # multiprocessing's helper goes last
         time.sleep(0.1)
     assert not _is_anybody_left(running.pid)
+
+
+def test_ctrl_c_before_all_is_handed_out_ends_all_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submit = ProcessPoolExecutor.submit
+    submitted: list[Future[Any]] = []
+
+    def interrupted(pool: ProcessPoolExecutor, *work: Any) -> Future[Any]:
+        if submitted:
+            raise KeyboardInterrupt
+        submitted.append(submit(pool, *work))
+        return submitted[0]
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", interrupted)
+    many = ["--tasks", "200000", "--seeds", "2", "--processes", "2"]
+    assert main(["--policy", "ec262", "--scenario", "few", *many]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert multiprocessing.active_children() == []
 
 
 def _is_anybody_left(group: int) -> bool:
