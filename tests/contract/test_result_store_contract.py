@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ec262.adapters import file_result_store
 from ec262.adapters.file_result_store import FileResultStore
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.domain.errors import ResultNotStored
@@ -148,15 +150,28 @@ async def test_small_results_share_files_that_are_few(tmp_path: Path) -> None:
     assert open_files(tmp_path) == 0
 
 
-async def test_room_is_free_when_all_of_a_file_are_forgotten(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept_bytes", [40, 6300], ids=["beside what is forgotten", "alone"])
+async def test_what_is_kept_long_keeps_no_room_but_its_own(tmp_path: Path, kept_bytes: int) -> None:
     store = FileResultStore(capacity_bytes=6400, parent=tmp_path)
     await store.put(TASK, result(50), forgotten_at=10.0)
-    await store.put(OTHER, result(6300), forgotten_at=11.0)
+    await store.put(OTHER, result(kept_bytes), forgotten_at=11.0)
     await store.purge(10.0)
     with pytest.raises(ResultNotStored, match="full"):
-        await store.put(TASK, result(100), forgotten_at=12.0)
-    await store.purge(11.0)
-    await store.put(TASK, result(6400), forgotten_at=12.0)
+        await store.put(TASK, result(6401 - kept_bytes), forgotten_at=12.0)
+    await store.put(TASK, result(6400 - kept_bytes), forgotten_at=12.0)
+    assert [await store.get(OTHER), await store.get(TASK)] == [result(kept_bytes), result(6400 - kept_bytes)]
+    await store.close()
+    assert open_files(tmp_path) == 0
+
+
+async def test_where_there_is_no_folder_the_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise FileNotFoundError(errno.ENOENT, "no usable temporary folder")
+
+    monkeypatch.setattr(file_result_store, "place_for_large_files", nowhere)
+    store = FileResultStore(capacity_bytes=1000)
+    with pytest.raises(ResultNotStored, match="no usable temporary folder"):
+        await store.put(TASK, result(), forgotten_at=10.0)
     await store.close()
 
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 FULL_FILES = 64
 """A file that has this part of the capacity takes no more: so many there are at most, and a process may have few open.
-Nearly all results of a file are forgotten at about the same time, as they came."""
+Most results of a file are forgotten at about the same time, as they came."""
 
 
 class _File:
@@ -34,15 +34,15 @@ class _File:
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by close()
-        self.size_bytes = 0
+        self.size_bytes = self.live_bytes = 0
         self.results = 0
 
-    def append(self, result: StoredResult) -> int:
+    def append(self, *parts: bytes) -> int:
         """Keep a result; return where it begins. Raises OSError; then the file is as it was."""
         start = end = self.size_bytes
         self._file.seek(start)
         try:
-            for part in (result.ciphertext, result.log):
+            for part in parts:
                 view = memoryview(part)
                 while view:
                     written = self._file.write(view)
@@ -53,8 +53,19 @@ class _File:
                 self._file.truncate(start)
             raise
         self.size_bytes = end
+        self.live_bytes += end - start
         self.results += 1
         return start
+
+    def forget(self, size_bytes: int) -> None:
+        """Count a result as kept no more; its room is free when the file is closed."""
+        self.live_bytes -= size_bytes
+        self.results -= 1
+
+    @property
+    def dead_bytes(self) -> int:
+        """What is taken by results that are forgotten."""
+        return self.size_bytes - self.live_bytes
 
     def read(self, start: int, size_bytes: int) -> bytes:
         """Return what was kept there. Raises OSError."""
@@ -84,8 +95,8 @@ class _Entry:
 class FileResultStore:
     """A ResultStore in files that only this process can open.
 
-    They take at most ``capacity_bytes``; the room of a file is free when all its results are forgotten. ``parent`` is
-    the folder for them; None means that for large temporary files.
+    They take at most ``capacity_bytes``. The room of a file is free when all its results are forgotten, or when it is
+    needed: then the others move. ``parent`` is the folder for them; None means that for large temporary files.
     """
 
     def __init__(self, *, capacity_bytes: int, parent: Path | None = None) -> None:
@@ -120,16 +131,17 @@ class FileResultStore:
 
     def _put(self, task: str, result: StoredResult, forgotten_at: float) -> None:
         size_bytes = len(result.ciphertext) + len(result.log)
-        others = {entry.file for name, entry in self._entries.items() if name != task}
-        if sum(file.size_bytes for file in others) + size_bytes > self._capacity_bytes:
-            raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
-        folder = self._parent or place_for_large_files()
+        folder = self._parent
         try:
+            folder = folder or place_for_large_files()  # which may find none
+            while self._taken(besides=task) + size_bytes > self._capacity_bytes:
+                if not self._empty_a_file(folder):
+                    raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
             file = self._file_with_room(folder)
-            start = file.append(result)
+            start = file.append(result.ciphertext, result.log)
         except OSError as error:
-            logger.warning("results cannot be kept in %s: %s", folder, error.strerror)
-            raise ResultNotStored(f"a result cannot be kept: {error.strerror}") from error
+            logger.warning("results cannot be kept in %s: %s", folder or "any folder", error.strerror or error)
+            raise ResultNotStored(f"a result cannot be kept: {error.strerror or error}") from error
         self._forget(task)
         self._entries[task] = _Entry(
             file=file,
@@ -138,6 +150,26 @@ class FileResultStore:
             size_bytes=size_bytes,
             forgotten_at=forgotten_at,
         )
+
+    def _taken(self, *, besides: str) -> int:
+        files = {entry.file for name, entry in self._entries.items() if name != besides}
+        return sum(file.size_bytes for file in files)
+
+    def _empty_a_file(self, folder: Path) -> bool:
+        """Free the file that has most that is forgotten, by moving its other results; False if nothing is forgotten:
+        whoever has a few results kept for long must not keep the room of all."""
+        file = max({entry.file for entry in self._entries.values()}, key=lambda file: file.dead_bytes, default=None)
+        if file is None or not file.dead_bytes:
+            return False
+        if file is self._filling:
+            self._filling = None
+        for task, entry in list(self._entries.items()):
+            if entry.file is file:
+                target = self._file_with_room(folder)
+                start = target.append(file.read(entry.start, entry.size_bytes))
+                self._forget(task)
+                self._entries[task] = attrs.evolve(entry, file=target, start=start)
+        return True
 
     def _file_with_room(self, folder: Path) -> _File:
         if self._filling is None or self._filling.size_bytes >= self._capacity_bytes / FULL_FILES:
@@ -162,7 +194,7 @@ class FileResultStore:
         entry = self._entries.pop(task, None)
         if entry is None:
             return
-        entry.file.results -= 1
+        entry.file.forget(entry.size_bytes)
         if not entry.file.results:
             self._drop(entry.file)
 
