@@ -32,7 +32,7 @@ class _Handler:
         self.came = False
         self._cancel: Callable[[], object] | None = None
 
-    def __call__(self, _number: int, frame: FrameType | None) -> None:
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
         again, self.came = self.came, True
         on_interrupt = signal.getsignal(signal.SIGINT)
         if again:
@@ -40,12 +40,15 @@ class _Handler:
         if self._cancel is not None:
             self._cancel()
         elif callable(on_interrupt) and on_interrupt is not signal.default_int_handler:
-            on_interrupt(signal.SIGINT, frame)  # an event loop of the job file's own, say, which knows what to do
+            # An event loop of the job file's own, say: it may hear of it by its wakeup descriptor, not the handler.
+            signal.raise_signal(signal.SIGINT)
         else:
             raise Terminated
 
     @contextmanager
     def cancelling(self, cancel: Callable[[], object]) -> Iterator[None]:
+        if self.came:  # who caught what it raised then is not to begin anything else
+            raise Terminated
         self._cancel = cancel
         try:
             yield

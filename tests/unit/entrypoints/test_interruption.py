@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import FrameType
 
 import pytest
@@ -121,6 +122,28 @@ def test_a_loop_of_the_users_own_is_interrupted_as_asyncio_does_it() -> None:
     with pytest.raises(Terminated), terminated_as_interrupted():
         asyncio.run(users())
     assert steps == ["not torn", "cleaned up"]
+
+
+def test_a_loop_that_handles_ctrl_c_by_itself_hears_of_it() -> None:
+    async def users() -> None:
+        heard = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, heard.set)
+        terminate()
+        await asyncio.wait_for(heard.wait(), 10)
+
+    with terminated_as_interrupted():
+        asyncio.run(users())
+
+
+def test_who_caught_it_begins_no_other_job() -> None:
+    def run() -> None:
+        with suppress(Terminated):
+            terminate()
+        with sigterm_cancels(lambda: None):
+            pytest.fail("it would be paid for, and its result thrown away")
+
+    with pytest.raises(Terminated), terminated_as_interrupted():
+        run()
 
 
 def test_a_sigterm_that_is_the_users_is_left_alone() -> None:
