@@ -50,6 +50,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def in_the_pool(town: Network) -> int:
+    """Return how many workers think that they are, going by what they told."""
+    return town.log().count("in the pool as") - town.log().count("discovery is away")
+
+
 def squares_of(done: Done) -> dict[int, int]:
     assert done.status == 0, done.stderr
     return {int(key): value for key, value in pairs(done.stdout).items()}
@@ -64,13 +69,12 @@ def test_discovery_is_killed_and_comes_back_in_the_middle(shell: Shell, town: Ne
 
 
 def test_workers_find_back_to_a_discovery_that_was_away_for_long(shell: Shell, town: Network) -> None:
+    wait_until(lambda: in_the_pool(town) == len(town.workers))
     town.kill_discovery()
-    away_since = len(town.log())
-    wait_until(lambda: town.log()[away_since:].count("discovery is away") == len(town.workers))
+    wait_until(lambda: in_the_pool(town) == 0)
     time.sleep(3)  # every lease has run out
-    back_since = len(town.log())
     town.start_discovery()
-    wait_until(lambda: town.log()[back_since:].count("in the pool as") == len(town.workers))
+    wait_until(lambda: in_the_pool(town) == len(town.workers))
     assert squares_of(shell.run("foreman", squares_job(shell), "--quiet", "--discovery", town.url)) == SQUARES
 
 

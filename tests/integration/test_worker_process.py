@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -109,6 +109,7 @@ class Foreman:
         self.task = ""
         self.replica: BoughtReplica
         self.link: WorkerLink
+        self.has_sent = asyncio.Event()
 
     async def buy(self) -> None:
         purchase = await self.discovery.buy(
@@ -131,8 +132,14 @@ class Foreman:
             functions=functions.data,
             rows=rows_payload([encode_row("row", rounds)]),
         )
+
+        @asynccontextmanager
+        async def sent() -> AsyncIterator[Compute]:
+            yield work
+            self.has_sent.set()
+
         assign = Assign(task=self.task, secret=self.replica.secret)
-        return await self.link.compute(assign, nullcontext(work), deadline_s=30)
+        return await self.link.compute(assign, sent(), deadline_s=30)
 
     async def verdict(self) -> Verdict:
         [verdict] = (await self.discovery.verdicts(VerdictQuery(tasks=(self.task,)))).verdicts
@@ -164,6 +171,7 @@ async def test_sigterm_while_computing_leaves_finishes_delivers_and_ends(
     assert await asyncio.to_thread(worker.line)
     async with foreman_at(url) as foreman:
         computing = asyncio.create_task(foreman.compute(20_000_000))
+        await foreman.has_sent.wait()
         await asyncio.sleep(0.3)
         members = worker.family()
         assert len(members) > 1  # the sandbox is a process of its own
@@ -186,6 +194,7 @@ async def test_a_second_ctrl_c_ends_at_once(url: str, start: Start, tmp_path: Pa
     assert await asyncio.to_thread(worker.line)
     async with foreman_at(url) as foreman:
         computing = asyncio.create_task(foreman.compute(10**12))
+        await foreman.has_sent.wait()
         await asyncio.sleep(0.3)
         members = worker.family()
         worker.process.send_signal(signal.SIGINT)
