@@ -212,7 +212,7 @@ def test_no_tables_are_made(
     else:
         url = request.getfixturevalue("postgres_server").fresh_url(tables=False)
     for command in (["accounts"], ["audit"], ["client-2012", "127.0.0.1"]):
-        assert "is not discovery's: it has no tables" in refused(url, capsys, *command, status=2)
+        assert "is not discovery's: it has none of its tables" in refused(url, capsys, *command, status=2)
     opened = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     assert inspect(opened).get_table_names() == []
     opened.dispose()

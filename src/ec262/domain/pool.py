@@ -47,7 +47,7 @@ class Tie(enum.Enum):
         """The tie as a person would name it, with its article."""
         return "an owner" if self is Tie.OWNER else "an address block"
 
-    __hash__ = object.__hash__  # as for TaskState
+    __hash__ = object.__hash__  # as for TaskState; so sets of ties have another order in each process
 
 
 House = Callable[[Any], str]

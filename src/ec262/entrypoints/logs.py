@@ -26,7 +26,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 def _written(exc_info: ExcInfo) -> str:
     """Write a traceback, without what PostgreSQL adds about the row that broke a rule: rows hold keys and secrets."""
     lines = "".join(traceback.format_exception(*exc_info)).splitlines(keepends=True)
-    return "".join(line for line in lines if not line.lstrip().startswith("DETAIL:"))
+    return "".join(line for line in lines if "DETAIL:" not in line)
 
 
 class TextFormatter(logging.Formatter):

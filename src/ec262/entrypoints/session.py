@@ -147,7 +147,7 @@ class Session:
         if unknown:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
         verify, given = _own_rule({**given, **self._flags})
-        settings = load_settings(given, self._environ)
+        settings = load_settings(given, self._environ, place="on the command line or in the call of run_job")
         run = self._reported(run, settings, verify)
         job = build_job(data, functions, settings)
         try:

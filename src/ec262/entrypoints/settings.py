@@ -49,12 +49,18 @@ MAX_KEPT_S = 10 * 365 * 24 * 3600.0
 
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
-    parse_rule(value)
+    try:
+        parse_rule(value)
+    except ValueError as error:
+        raise ValueError(f"'verify': {error}") from error
 
 
 def _hours(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
-        parse_hours(text)
+        try:
+            parse_hours(text)
+        except ValueError as error:
+            raise ValueError(f"'hours': {error}") from error
 
 
 def _invitation(_instance: object, _attribute: object, value: str | None) -> None:
@@ -238,9 +244,12 @@ class Settings:
         )
 
 
-def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Merge the sources into one value. ``flags`` may hold None for what was not given, and names that are no settings
-    are an error only in the file. Raises ConfigurationError naming the source and the setting."""
+def load_settings(
+    flags: Mapping[str, Any], environ: Mapping[str, str], *, place: str = "on the command line"
+) -> Settings:
+    """Merge the sources into one value. ``flags`` may hold None for what was not given; ``place`` is where they stand,
+    as errors tell it. Names that are no settings are an error only in the file. Raises ConfigurationError naming the
+    source and the setting."""
     names = {field.name for field in attrs.fields(Settings)}
     file = flags.get("config") or environ.get(PREFIX + "CONFIG")
     in_file = _read_file(Path(file), names) if file else {}
@@ -257,7 +266,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str]) -> Setti
         sources = (
             dict.fromkeys(in_file, f"in {file}")
             | {name: f"in the environment, {PREFIX}{name.upper()}" for name in in_environ}
-            | dict.fromkeys(in_flags, "on the command line")
+            | dict.fromkeys(in_flags, place)
         )
         raise ConfigurationError(f"bad setting: {_sentence(error, sources)}") from error
 
@@ -267,7 +276,7 @@ def _sentence(error: Exception, sources: Mapping[str, str]) -> str:
     the value beside their sentence, and msgspec prints all of it."""
     cause = error.__cause__
     text = str(cause.args[0]) if isinstance(cause, ValueError) and cause.args else str(error)
-    named = re.search(r"`\$\.(\w+)", text) or re.match(r"'(\w+)' ", text)
+    named = re.search(r"`\$\.(\w+)", text) or re.match(r"'(\w+)'[ :]", text)
     if named is None or named[1] not in sources:
         return text
     words = re.search(r"Literal\[(.*?)\]", str(attrs.fields_dict(Settings)[named[1]].type))

@@ -56,7 +56,7 @@ def serve(given: Mapping[str, Any]) -> None:
     unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
     if unknown:
         raise ConfigurationError(f"run_worker has no setting named {', '.join(unknown)}")
-    run(load_settings(given, os.environ))
+    run(load_settings(given, os.environ, place="in the call of run_worker"))
 
 
 def run(settings: Settings, *, token: str | None = None) -> int:

@@ -26,6 +26,7 @@ NAME_PATTERN = r"[A-Za-z0-9._@+-]{1,64}"
 """What the names of grants and owners look like."""
 
 MAX_INVITATION_S = 36_500 * 24 * 3600.0
+"""A hundred years: later times cannot be shown as dates everywhere."""
 
 CODE_BYTES = 24
 """As hexadecimal digits, the 48 characters of an invitation's code."""

@@ -52,6 +52,8 @@ def test_bad_values_say_which_setting(environ: dict[str, str], complaint: str) -
     [
         ({"grant": "lots"}, {}, "at `$.grant` (on the command line; its words are 'invitation', 'none')"),
         ({}, {"EC262_SEPARATE": "owners"}, "(in the environment, EC262_SEPARATE; its words are 'owner', 'block')"),
+        ({}, {"EC262_HOURS": "22-x"}, "(in the environment, EC262_HOURS)"),
+        ({"verify": "faith"}, {}, "(on the command line)"),
         ({"grant": "-1"}, {}, "'grant' must be 0 to 1000000000, or invitation, or none: -1 (on the command line)"),
         ({}, {"EC262_TRUSTED_PROXY": "10.0.0.1 1.2.3"}, "'trusted_proxy' has '1.2.3', which is no address or network"),
         ({}, {"EC262_SANDBOX": "none"}, "(got 'none') (in the environment, EC262_SANDBOX)"),

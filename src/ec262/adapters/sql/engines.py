@@ -112,7 +112,7 @@ def _create_private(path: Path, url: URL) -> None:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            if os.fstat(descriptor).st_mode & 0o077:
+            if os.name == "posix" and os.fstat(descriptor).st_mode & 0o044:
                 _log.warning("%s holds keys and secrets, and others than its owner can read it: chmod 600", path)
         finally:
             os.close(descriptor)

@@ -56,7 +56,7 @@ def _change(connection: Connection, *, create: bool) -> None:
     found = _revision(connection, inspect(connection).get_table_names())
     if found is None and not create:
         raise ConfigurationError(
-            f"the database {speakable(connection.engine.url)} is not discovery's: it has no tables"
+            f"the database {speakable(connection.engine.url)} is not discovery's: it has none of its tables"
         )
     if found is None:
         _metadata.create_all(connection, checkfirst=False)
