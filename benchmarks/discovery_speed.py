@@ -18,6 +18,7 @@ import http.client
 import os
 import re
 import secrets
+import signal
 import socket
 import statistics
 import subprocess
@@ -353,6 +354,7 @@ def main() -> None:
     if arguments.serve_nothing:
         serve_nothing()
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through announced's finally: no server is left
     with tempfile.TemporaryDirectory() as folder:
 
         def file() -> str:

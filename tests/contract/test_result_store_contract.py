@@ -164,6 +164,16 @@ async def test_what_is_kept_long_keeps_no_room_but_its_own(tmp_path: Path, kept_
     assert open_files(tmp_path) == 0
 
 
+async def test_an_empty_result_keeps_no_room(tmp_path: Path) -> None:
+    store = FileResultStore(capacity_bytes=6400, parent=tmp_path)
+    await store.put(TASK, result(50), forgotten_at=10.0)
+    await store.put(OTHER, StoredResult(ciphertext=b"", log=b""), forgotten_at=11.0)
+    await store.purge(10.0)
+    await store.put(TASK, result(6400), forgotten_at=12.0)
+    assert [await store.get(OTHER), await store.get(TASK)] == [StoredResult(ciphertext=b"", log=b""), result(6400)]
+    await store.close()
+
+
 async def test_where_there_is_no_folder_the_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere() -> Path:
         raise FileNotFoundError(errno.ENOENT, "no usable temporary folder")
