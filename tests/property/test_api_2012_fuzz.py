@@ -7,10 +7,11 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ec262.entrypoints.discovery_2012 import app_2012, connection_address
+from ec262.entrypoints.form_2012 import MAX_BODY_BYTES
 from ec262.entrypoints.metrics import Meter
 from tests.town_2012 import build_town, worker
 
@@ -28,6 +29,7 @@ REQUESTS = st.tuples(st.sampled_from(METHODS), st.sampled_from(PATHS), QUERIES, 
 
 
 @settings(max_examples=60)
+@example([("GET", "/", "", b"port=" + b"9" * MAX_BODY_BYTES, b"", worker(1))])
 @given(st.lists(REQUESTS, min_size=1, max_size=30))
 def test_no_request_is_a_failure(requests: list[Ask]) -> None:
     town = build_town(workers=6)
@@ -55,7 +57,8 @@ def test_no_request_is_a_failure(requests: list[Ask]) -> None:
         }
         await app(scope, receive, send)
         start, end = sent
-        assert start["status"] in {200, 400, 404, 405, 406, 415}
+        assert start["status"] in {200, 400, 404, 405, 406, 413, 415}
+        assert start["status"] != 413 or len(body) > MAX_BODY_BYTES
         assert (b"content-type", b"application/json;charset=utf-8") in start["headers"]
         reply = json.loads(end["body"])
         assert isinstance(reply, dict)
