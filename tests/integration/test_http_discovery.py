@@ -25,7 +25,8 @@ STATUS = {"account": "account-1", "credits": 12, "escrow": 0, "open_tasks": 0, "
 
 def reply(body: bytes | dict[str, object], status: str = "200 OK", headers: str = "") -> bytes:
     content = json.dumps(body).encode() if isinstance(body, dict) else body
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n{headers}\r\n".encode() + content
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n{headers}\r\n"
+    return head.encode() + content
 
 
 def whole_request(connection: socket.socket) -> bytes:
