@@ -1,18 +1,21 @@
-"""The seccomp program, run call by call in a small interpreter of the kernel's filter language."""
+"""The seccomp programs that are shipped, run call by call in a small interpreter of the kernel's filter language."""
 
 from __future__ import annotations
 
 import errno
-import platform
 import re
 import struct
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from seccompy import syscall_nr
 
 from ec262.adapters.sandbox.linux.policy import ALLOWED, CONDITIONAL, HOSTILE, seccomp_program
 from ec262.domain.errors import SandboxUnavailable
+from tests.compile_policy import MODULE, exists, module_text, on
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="seccomp is Linux's")
 
@@ -64,8 +67,6 @@ class Machine:
         self.program = list(struct.iter_unpack("<HBBI", seccomp_program()))
 
     def verdict(self, call: str | int, *args: int, audit: int | None = None) -> int:
-        from seccompy import syscall_nr
-
         number = syscall_nr(call)
         words = (*args, 0, 0, 0, 0, 0, 0)[:6]
         data = struct.pack("<IIQ6Q", number, self.audit if audit is None else audit, 0, *words)
@@ -89,19 +90,9 @@ class Machine:
 
 
 @pytest.fixture(params=sorted(ARCHITECTURES))
-def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(platform, "machine", lambda: request.param)
-    return Machine(request.param)
-
-
-def exists(call: str) -> bool:
-    from seccompy import syscall_nr
-
-    try:
-        syscall_nr(call)
-    except ValueError:
-        return False
-    return True
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    with on(request.param):
+        yield Machine(request.param)
 
 
 def test_what_is_allowed(machine: Machine) -> None:
@@ -132,8 +123,6 @@ def test_the_document_explains_each_call() -> None:
 
 
 def test_everything_else_is_refused_or_ends_the_process(machine: Machine) -> None:
-    from seccompy import syscall_nr
-
     allowed = {syscall_nr(call) for call in ALLOWED if exists(call)}
     conditional = {syscall_nr(call) for call, _ in CONDITIONAL}
     hostile = {syscall_nr(call) for call in HOSTILE if exists(call)}
@@ -177,19 +166,23 @@ def test_calls_of_another_architecture_end_the_process(machine: Machine) -> None
 
 
 def test_the_x32_twins_of_allowed_calls_are_refused(machine: Machine) -> None:
-    from seccompy import syscall_nr
-
     x32 = 0x40000000
     assert {machine.verdict(syscall_nr(call) | x32) for call in ALLOWED if exists(call)} == {EPERM}
 
 
-def test_an_unknown_architecture_has_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    with pytest.raises(SandboxUnavailable, match=r"seccomp, on x86-64 or arm64.*riscv64"):
+def test_an_unknown_architecture_has_no_sandbox() -> None:
+    with on("riscv64"), pytest.raises(SandboxUnavailable, match=r"seccomp, on x86-64 or arm64.*'riscv64'"):
         seccomp_program()
 
 
-def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "seccompy", None)
-    with pytest.raises(SandboxUnavailable, match="seccompy is missing"):
-        seccomp_program()
+def test_the_shipped_programs_are_the_policy_compiled() -> None:
+    assert MODULE.read_text() == module_text(), "run `python -m tests.compile_policy`"
+
+
+def test_no_compiler_is_needed_at_run_time() -> None:
+    code = (
+        "import sys; sys.modules['seccompy'] = None; "
+        "from ec262.adapters.sandbox.linux.policy import seccomp_program; print(len(seccomp_program()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{len(seccomp_program())}\n"), done.stderr

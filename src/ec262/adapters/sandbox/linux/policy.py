@@ -1,14 +1,19 @@
-"""Which system calls a job's process may make, and the seccomp program that enforces it.
+"""Which system calls a job's process may make.
 
 An allowlist: what is not named fails with EPERM, which Python code sees as PermissionError. The descriptors that a
 child has are /dev/null and its stream to the worker, and no allowed call makes another.
+
+The tables below are the policy. ``programs.py`` has it as the kernel takes it: after a change here, run
+``python -m tests.compile_policy``.
 """
 
 from __future__ import annotations
 
 import errno
+import platform
 from collections.abc import Mapping
 
+from ec262.adapters.sandbox.linux.programs import PROGRAMS
 from ec262.domain.errors import SandboxUnavailable
 
 PROT_EXEC = 0x4
@@ -89,34 +94,9 @@ NO_RLIMITS = (
 def seccomp_program() -> bytes:
     """Return the filter for this machine's architecture; another one's calls end the process.
 
-    Raises SandboxUnavailable where there is no seccomp.
+    Raises SandboxUnavailable if there is none for it.
     """
-    try:
-        import seccompy  # noqa: PLC0415 - exists on Linux only
-    except ImportError as error:
-        raise SandboxUnavailable(f"the package seccompy is missing ({error}): install ec262 anew") from error
-    try:
-        rules = seccompy.Filter(default=seccompy.Action.ERRNO | errno.EPERM)
-        masked = seccompy.CmpOp.MASKED_EQ
-        for call in filter(_exists, ALLOWED):
-            rules.allow(call)
-        for call, conditions in CONDITIONAL:
-            rules.allow(call, args=[(index, masked, wanted, mask) for index, mask, wanted in conditions])
-        for call, error_number in REFUSED.items():
-            rules.errno(call, error_number)
-        for call in filter(_exists, HOSTILE):
-            rules.kill(call)
-    except seccompy.UnsupportedError as error:
-        raise SandboxUnavailable(f"{NO_SECCOMP} ({error})") from error
-    return rules.program
-
-
-def _exists(call: str) -> bool:
-    """Whether this architecture has the call. An allowed call that it lacks is one call less."""
-    from seccompy import syscall_nr  # noqa: PLC0415 - exists on Linux only
-
-    try:
-        syscall_nr(call)
-    except ValueError:
-        return False
-    return True
+    machine = platform.machine()
+    if machine not in PROGRAMS:
+        raise SandboxUnavailable(f"{NO_SECCOMP} (this machine is '{machine}')")
+    return PROGRAMS[machine]
