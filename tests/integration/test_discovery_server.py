@@ -455,6 +455,17 @@ def test_the_service_sweeps_by_itself_and_outlives_a_bad_sweep(
     assert "a sweep failed" in caplog.text
 
 
+def test_a_sweep_that_always_fails_does_not_keep_the_others_from_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    town, other = build_town(), threading.Event()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(town.service, "sweep", fail)
+    with served(discovery_app(town.service, town.bell, sweep_interval_s=0.01, more_sweeps=[other.set])):
+        assert other.wait(5)
+
+
 # --- the document ---------------------------------------------------------------------------------------------------
 
 

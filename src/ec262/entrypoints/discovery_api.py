@@ -113,12 +113,14 @@ def discovery_app(
 async def _sweep_for_ever(sweeps: Sequence[Callable[[], None]], meter: Meter, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
-        try:
-            for sweep in sweeps:
+        failures = 0
+        for sweep in sweeps:
+            try:
                 await to_thread.run_sync(sweep)
-        except Exception:  # noqa: BLE001 - logged; one bad sweep must not end all
-            _log.exception("a sweep failed; the next one will try again")
-        else:
+            except Exception:  # noqa: BLE001 - logged; a bad sweep must end neither the others nor later ones
+                _log.exception("a sweep failed; the next one will try again")
+                failures += 1
+        if not failures:
             meter.swept()
 
 

@@ -65,15 +65,18 @@ class Batcher(Generic[Question, Answer]):
                 answer.cancel()
 
     async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        answered: list[tuple[asyncio.Future[Answer], Answer | Exception]]
+        futures = [future for _, future in batch]
         try:
-            answers = await self._ask([question for question, _ in batch])
+            # Too few or too many answers are an error of all questions: nobody must wait for one that never comes.
+            answered = list(zip(futures, await self._ask([question for question, _ in batch]), strict=True))
         except asyncio.CancelledError:
-            for _, future in batch:
+            for future in futures:
                 future.cancel()
             raise
         except Exception as error:  # noqa: BLE001 - raised again for each who asked
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
+            answered = [(future, error) for future in futures]
+        for future, answer in answered:
             if future.done():  # who asked has given up
                 continue
             if isinstance(answer, Exception):

@@ -60,6 +60,8 @@ class WorkerPorts:
     clock: Clock
 
 
+DEFECT = "internal error of the worker"
+
 WALL_SHARE = 0.95
 """A task that its deadline ends has hit its time limit if it ran for this share of it; else it came too late."""
 
@@ -99,7 +101,7 @@ class Computer:
             return _failed(task, str(error))
         except Exception:
             logger.exception("task %s: a defect of this worker", task)
-            return _failed(task, "internal error of the worker")
+            return _failed(task, DEFECT)
         logger.info("task %s: committed (%d bytes)", task, len(stored.ciphertext))
         return Committed(task=task, took_s=took_s)
 
@@ -147,6 +149,8 @@ class Computer:
             await self._batches.give_up(task)
         except DiscoveryError as error:
             logger.debug("task %s: not given up: %s", task, error)
+        except Exception:
+            logger.exception("task %s: not given up: a defect of this worker", task)
 
     def _left_s(self, replica: Replica) -> float:
         return replica.deadline - self._ports.clock()

@@ -160,6 +160,8 @@ class JobWorkers:
             await self._ports.discovery.report(DeliveryReports(reports=tuple(reports)))
         except DiscoveryError as error:
             logger.debug("%d workers not reported: %s", len(reports), error)
+        except Exception:
+            logger.exception("%d workers not reported", len(reports))
         return [None] * len(reports)
 
     # --- differing ----------------------------------------------------------------------------------------------------

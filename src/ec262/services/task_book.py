@@ -13,7 +13,7 @@ from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
 from ec262.domain.packing import unpack
 from ec262.domain.shapes import ID_PATTERN
-from ec262.services.computer import Computer, Replica, WorkerPorts
+from ec262.services.computer import DEFECT, Computer, Replica, WorkerPorts
 from ec262.services.patience import doubled, until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -177,11 +177,14 @@ class TaskBook:
     async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:
         try:
             outcome = await self._outcome(replica, message)
-            self._outcomes[replica.task] = outcome
+        except Exception:  # its foreman may be gone, and nobody else awaits this
+            logger.exception("task %s: a defect of this worker", replica.task)
+            outcome = await self._computer.give_up(replica.task, DEFECT)
         finally:
             del self._running[replica.task]
             self._open.pop(replica.task, None)
             self._pending_bytes -= size_bytes
+        self._outcomes[replica.task] = outcome
         return outcome
 
     async def _outcome(self, replica: Replica, message: Compute) -> Committed | Failed:

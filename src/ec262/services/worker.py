@@ -95,7 +95,10 @@ class Worker:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(self._policy.housekeeping_s)
-            await self._book.purge()
+            try:
+                await self._book.purge()
+            except Exception:
+                logger.exception("forgotten tasks could not be dropped; trying again in a moment")
 
     async def _close(self) -> None:
         await self._listener.close()

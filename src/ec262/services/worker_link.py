@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -26,6 +27,8 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection, Dialer
+
+logger = logging.getLogger(__name__)
 
 FAST_BYTES_PER_S = 30e6
 """Over a faster link work is not packed: one core packs twice as much, but the foreman's has other things to do."""
@@ -171,8 +174,15 @@ class WorkerLink:
                 )
                 self._route(message)
         except PeerError as error:
-            self._lose(error)
-            await self._connection.close()
+            await self._drop(error)
+        except Exception as error:
+            # Nobody awaits this task: whoever waits for a reply must hear that none will come.
+            logger.exception("reading from a worker failed")
+            await self._drop(PeerLost(f"reading failed: {type(error).__name__}"))
+
+    async def _drop(self, error: PeerError) -> None:
+        self._lose(error)
+        await self._connection.close()
 
     def _route(self, message: Message) -> None:
         if not isinstance(message, Ready | Refused | Committed | Failed | Delivered):

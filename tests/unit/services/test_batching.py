@@ -155,3 +155,13 @@ async def test_closing_cancels_who_waits() -> None:
     assert waiting.cancelled()
     echo.gate.set()
     assert await echo.ask(3) == 3
+
+
+@pytest.mark.parametrize("answers", [[], [1, 2]])
+async def test_who_asked_hears_of_a_wrong_number_of_answers(answers: list[object]) -> None:
+    async def ask(_questions: Sequence[object]) -> list[object]:
+        return answers
+
+    async with asyncio.timeout(5):
+        with pytest.raises(ValueError, match="argument 2"):
+            await Batcher(ask, most=10)("question")

@@ -10,6 +10,7 @@ import pytest
 from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
+from ec262.services.computer import DEFECT
 from ec262.services.task_book import LEAVING, NO_MEMORY, NOT_ASSIGNED, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
@@ -297,3 +298,21 @@ async def test_what_would_be_too_large_unpacked_is_refused(size: int) -> None:
     await book.assign(assign())
     large = attrs.evolve(compute(rows=zlib.compress(b"[]")), unpacked_bytes=size)
     assert await computed(book, large) == Refused(task=TASK, reason=NO_MEMORY)
+
+
+async def test_a_defect_outside_the_sandbox_is_a_failure_that_frees_the_slot(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unpack(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("ec262.services.task_book.unpack", unpack)
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    packed = attrs.evolve(compute(rows=zlib.compress(b"[1,2]")), unpacked_bytes=5)
+    assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
+    assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
+    assert rig.discovery.given_up == [TASK]
+    assert "a defect of this worker" in caplog.text

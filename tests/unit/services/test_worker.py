@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.domain.availability import Availability, Moment, parse_hours
 from ec262.domain.commands import Lease, WorkerAddress
@@ -214,6 +215,29 @@ async def test_what_is_forgotten_is_purged_while_serving(run: Callable[..., Runn
     running.rig.clock.now += 101.0
     await asyncio.sleep(0.05)
     assert await running.rig.results.get(TASK) is None
+
+
+async def test_a_purge_that_fails_is_logged_and_the_next_one_is_tried(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unlucky(MemoryResultStore):
+        def __init__(self) -> None:
+            super().__init__(capacity_bytes=1 << 20)
+            self.purges = 0
+            self.tried_again = asyncio.Event()
+
+        async def purge(self, now: float) -> None:
+            self.purges += 1
+            if self.purges == 1:
+                raise OSError("the disk is gone")
+            self.tried_again.set()
+
+    results = Unlucky()
+    running = run(Rig(results=results, housekeeping_s=0.01))
+    await running.address()
+    async with asyncio.timeout(5):
+        await results.tried_again.wait()
+    assert "the disk is gone" in caplog.text
 
 
 async def test_nobody_has_to_be_told_of_joining() -> None:

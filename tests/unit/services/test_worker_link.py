@@ -221,3 +221,19 @@ async def test_a_failed_greeting_closes_the_connection() -> None:
     with pytest.raises(PeerLost):
         await say(made[0], DELIVER)
     await listener.close()
+
+
+async def test_a_defect_while_reading_is_logged_and_wakes_whoever_waits(caplog: pytest.LogCaptureFixture) -> None:
+    async with linked(answering([Ready(task=TASK)])) as link:
+        waiting = asyncio.create_task(link.compute(ASSIGN, nullcontext(WORK), deadline_s=60))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(WorkerLink, "_route", _fail)
+            with pytest.raises(PeerLost, match="MemoryError"):
+                async with asyncio.timeout(5):
+                    await waiting
+        assert link.lost
+    assert "reading from a worker failed" in caplog.text
+
+
+def _fail(*_: object) -> None:
+    raise MemoryError
