@@ -25,7 +25,7 @@ from ec262.domain.job import Computed, Job, Limits, Work
 from ec262.entrypoints.bootstrap import build_foreman, build_worker
 from ec262.entrypoints.bootstrap_discovery import build_discovery_service
 from ec262.entrypoints.session import build_job
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import ForemanSettings, WorkerSettings
 from ec262.services.discovery_policy import Policy
 
 TASK = Path(__file__).with_name("custom_deployment_task.py")
@@ -108,14 +108,13 @@ class ApprovedJobs:
 
 async def run(job: Job) -> dict[str, int]:
     """Run a job on a system of its own: discovery, workers and a foreman, all in this process."""
-    settings = Settings(slots=1)
     network = MemoryNetwork()
     service = build_discovery_service(
         unit_of_work=MemoryStore().unit_of_work, policy=Policy(grant=GRANT), prober=MemoryProber()
     )
     workers = [
         build_worker(
-            settings,
+            WorkerSettings(slots=1),
             discovery=MemoryDiscovery(service, token=secrets.token_urlsafe()),
             listener=network.listener(),
             sandbox=ApprovedJobs([hashlib.sha256(job.functions).digest()]),
@@ -123,7 +122,7 @@ async def run(job: Job) -> dict[str, int]:
         for _ in range(WORKERS)
     ]
     foreman = build_foreman(
-        settings,
+        ForemanSettings(),
         quiet=True,
         discovery=MemoryDiscovery(service, token=secrets.token_urlsafe()),
         dialer=network.dialer(),
@@ -141,7 +140,7 @@ async def run(job: Job) -> dict[str, int]:
 def main() -> None:
     """Count the words of a rhyme."""
     functions = {"mapper": split_words, "reducer": add_up, "combiner": None}
-    job = build_job(dict(enumerate(RHYME)), functions, Settings())
+    job = build_job(dict(enumerate(RHYME)), functions, ForemanSettings())
     counts = asyncio.run(run(job))
     for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         print(f"{count}  {word}")

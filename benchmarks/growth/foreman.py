@@ -22,8 +22,8 @@ from ec262.domain.commands import Requirement
 from ec262.domain.job import Job
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.domain.ports.progress import JobStatus
-from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery
+from ec262.entrypoints.settings import ForemanSettings
 
 
 class Numbers:
@@ -103,11 +103,11 @@ def add_up(key: int, values: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 async def run(url: str, tasks: int, rule: str) -> Told:
     """Run a job of so many map tasks."""
-    settings = Settings(discovery=url, verify=rule)
+    settings = ForemanSettings(discovery=url, verify=rule)
     functions = pickle_functions({"mapper": spread, "reducer": add_up})
     job = Job(functions=functions.data, rows=Numbers(tasks), requirement=Requirement(python=local_python()))
     watch = Watch()
-    discovery = build_discovery_client(settings, role="foreman", token="f" * 43)
+    discovery = build_foreman_discovery(settings, token="f" * 43)
     gc.collect()
     plain_mib = resident_mib("VmRSS")
     try:

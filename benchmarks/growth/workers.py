@@ -22,7 +22,7 @@ from ec262.domain.commands import Lease
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.outcome import Pairs, encode_outcome
 from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import WorkerSettings
 
 SLOTS, AHEAD = 4, 3
 
@@ -50,7 +50,7 @@ class StandIn:
         """Nothing to free."""
 
 
-async def employ(settings: Settings) -> tuple[asyncio.Task[None], asyncio.Future[Lease]]:
+async def employ(settings: WorkerSettings) -> tuple[asyncio.Task[None], asyncio.Future[Lease]]:
     """Start a worker; return what runs it, and what tells that it is in the pool."""
     joined: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
     discovery = build_worker_discovery(settings, token=secrets.token_urlsafe(32))
@@ -62,7 +62,7 @@ async def serve(url: str, count: int) -> None:
     """Have so many workers until standard input closes."""
     # Calls to discovery wait in threads: as many workers in as many processes would have enough of them.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count + 8))
-    settings = Settings(
+    settings = WorkerSettings(
         discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0, slots=SLOTS, ahead=AHEAD, lease=600.0
     )
     staff = [await employ(settings) for _ in range(count)]

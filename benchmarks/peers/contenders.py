@@ -20,7 +20,7 @@ from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Job
 from ec262.domain.plan import Plan
 from ec262.entrypoints.session import Session
-from ec262.entrypoints.settings import load_settings
+from ec262.entrypoints.settings import ForemanSettings, load_settings
 from ec262.services.foreman import Foreman
 
 RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2"), "none": ("none", "majority:1:1")}
@@ -200,7 +200,7 @@ def known_rule(specs: Sequence[str]) -> str:
     """Return the first rule that this release knows."""
     for spec in specs:
         try:
-            load_settings({"verify": spec}, {})
+            load_settings(ForemanSettings, {"verify": spec}, {})
         except ConfigurationError:
             continue
         return spec

@@ -38,7 +38,7 @@ from ec262.domain.row_spool import RowSpool
 from ec262.domain.shuffle import Shuffle
 from ec262.domain.verification import Majority
 from ec262.entrypoints import session
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import ForemanSettings
 from ec262.services import discovery_foremen, discovery_workers, job_data, job_workers
 from ec262.services.foreman_policy import ForemanPolicy
 from ec262.services.worker_link import LinkPolicy
@@ -124,7 +124,7 @@ def profile(workload: Workload) -> Profile:
     """Run a job twice: once all in this process, and once with sandboxes."""
     clock = _Clock()
     with _patched(clock):
-        job = session.build_job(workload.rows, workload.functions, Settings())
+        job = session.build_job(workload.rows, workload.functions, ForemanSettings())
         usual = gc.get_threshold()
         gc.set_threshold(GARBAGE_THRESHOLD, *usual[1:])  # most of what is made is made by tasks: as in their processes
         try:
@@ -132,7 +132,7 @@ def profile(workload: Workload) -> Profile:
         finally:
             gc.set_threshold(*usual)
     before = _children_s()
-    job = session.build_job(workload.rows, workload.functions, Settings())  # a job runs once
+    job = session.build_job(workload.rows, workload.functions, ForemanSettings())  # a job runs once
     asyncio.run(_processor_s(job, workload, sandboxed=True))
     phases_s = dict(clock.phases_s)
     return Profile(

@@ -71,6 +71,70 @@ def test_a_script_that_runs_two_jobs(shell: Shell) -> None:
     assert second == {1: 6, 2: 3}
 
 
+OF_OTHER_ROLES = {
+    # Of a discovery service that this machine runs as well.
+    "EC262_SEPARATE": "block",
+    "EC262_MAX_OPEN_TASKS": "1",
+    "EC262_MAX_ESCROW": "1",
+    "EC262_API_2012": "1",
+    "EC262_RETENTION": "0",
+    "EC262_GRANT": "none",
+    "EC262_RATE": "0.001",
+    "EC262_BURST": "1",
+    "EC262_DATABASE": "nothing",
+    # Of a worker that lends it.
+    "EC262_LISTEN": "192.0.2.1",
+    "EC262_ADVERTISE": "192.0.2.1",
+    "EC262_OUTPUT_LIMIT_MIB": "1",
+    "EC262_RESULTS_LIMIT_MIB": "1",
+    "EC262_HOURS": "25-3",
+    "EC262_AHEAD": "-1",
+    "EC262_LEASE": "soon",
+}
+
+
+def test_settings_of_other_roles_do_not_reach_it(shell: Shell) -> None:
+    shell.file(
+        "job.py",
+        """
+        import ec262
+
+        @ec262.mapper
+        def mapper(key, _value):
+            yield key, "x" * (2 << 20)
+
+        @ec262.reducer
+        def reducer(key, values):
+            yield key, len(values[0])
+
+        data = {1: 1, 2: 2}
+        """,
+    )
+    done = shell.run("foreman", "job.py", "--quiet", **OF_OTHER_ROLES)
+    assert pairs(succeeded(done)) == {1: 2 << 20, 2: 2 << 20}
+
+
+def test_its_discovery_never_serves_the_api_of_2012(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        """
+        import urllib.error, urllib.request
+        import ec262
+        from ec262.entrypoints.session import current_session
+
+        ec262.run_job({1: 2}, mapper=lambda key, value: [(key, value)], reducer=lambda key, values: [(key, 1)])
+        url, _token = current_session()._embedded.address()
+        for path in "/health", "/workers":
+            try:
+                print(path, urllib.request.urlopen(url + path).status)
+            except urllib.error.HTTPError as refused:
+                print(path, refused.code)
+        """,
+    )
+    done = shell.run(script, EC262_API_2012="1")
+    assert done.stdout.splitlines() == ["/health 200", "/workers 404"]
+
+
 def test_a_mapper_that_raises(shell: Shell) -> None:
     shell.file("job.py", WORD_COUNT.replace("text.split()", "text.no_such_method()") + "\n    data = {1: 'a b'}\n")
     done = shell.run("foreman", "job.py", "--quiet")

@@ -18,7 +18,7 @@ from sqlalchemy import create_engine, inspect
 
 from ec262.entrypoints import discovery_admin
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app, open_database
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 from tests.discovery_process import RunningDiscovery, database_of, running_discovery
 from tests.discovery_town import build_town
 from tests.live_discovery import served
@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDiscove
 def database(tmp_path: Path) -> str:
     """A database in which tasks are under way."""
     url = database_of(tmp_path)
-    opened = open_database(Settings(database=url))
+    opened = open_database(DiscoverySettings(database=url))
     town = build_town(workers=4, unit_of_work=opened.unit_of_work)
     task = town.buy_one()
     for position in range(2):
@@ -95,7 +95,7 @@ def test_an_operator_s_day(running: RunningDiscovery, tmp_path: Path, capsys: py
     copy = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     assert asked(running.database, capsys, "backup", str(tmp_path / "copy.sqlite"))["bytes"] > 0
     assert asked(running.database, capsys, "unfreeze", account)["frozen"] is False
-    with served(build_discovery_app(Settings(database=copy))) as restored:
+    with served(build_discovery_app(DiscoverySettings(database=copy))) as restored:
         answer = requests.post(f"{restored}/v1/account", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
     assert answer.json() == before
 

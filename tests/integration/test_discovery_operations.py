@@ -28,7 +28,7 @@ from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.metrics import PrometheusMeter, served_metrics
 from ec262.entrypoints.rates import Rate, RateLimits
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import DiscoverySettings, load_settings
 from tests.discovery_process import running_discovery
 from tests.discovery_town import FOREMAN, build_town, registration
 from tests.live_discovery import served
@@ -168,7 +168,7 @@ def test_health_tells_of_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_health_asks_the_database(tmp_path: Path) -> None:
-    with served(build_discovery_app(Settings(database=f"sqlite:///{tmp_path / 'd.sqlite'}"))) as url:
+    with served(build_discovery_app(DiscoverySettings(database=f"sqlite:///{tmp_path / 'd.sqlite'}"))) as url:
         assert ask(url, "GET", "/health").json() == {"status": "ok"}
         with closing(sqlite3.connect(tmp_path / "d.sqlite")) as thief:
             thief.execute("ALTER TABLE accounts RENAME TO gone")
@@ -335,9 +335,9 @@ def test_the_settings_file_in_the_document_is_the_defaults(tmp_path: Path) -> No
     (text,) = re.findall(r"```toml\n(.*?)```", DOCUMENT, flags=re.DOTALL)
     file = tmp_path / "discovery.toml"
     file.write_text(text)
-    assert load_settings({"config": str(file)}, {}) == Settings()
+    assert load_settings(DiscoverySettings, {"config": str(file)}, {}) == DiscoverySettings()
     file.write_text(re.sub(r"^# (\w+ =)", r"\1", text, flags=re.MULTILINE))
-    assert load_settings({"config": str(file)}, {}).metrics_port == 26263
+    assert load_settings(DiscoverySettings, {"config": str(file)}, {}).metrics_port == 26263
 
 
 def test_the_commands_in_the_document_exist(capsys: pytest.CaptureFixture[str]) -> None:

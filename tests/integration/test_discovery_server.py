@@ -28,11 +28,11 @@ from starlette.applications import Starlette
 from ec262 import __version__
 from ec262.adapters.prober import TlsProber
 from ec262.entrypoints import discovery
-from ec262.entrypoints.bootstrap import build_discovery_client
+from ec262.entrypoints.bootstrap import build_foreman_discovery
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.discovery_api import MAX_BODY_BYTES, discovery_app
 from ec262.entrypoints.discovery_routes import ROUTES, STATUS
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings, ForemanSettings
 from tests.discovery_town import REQUIREMENT, build_town, registration, worker_token
 from tests.live_discovery import served
 
@@ -206,8 +206,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_announcement_names_an_address_that_others_can_use() -> None:
     with discovery._listen("127.0.0.1", 0) as listening:
         port = listening.getsockname()[1]
-        anywhere = discovery._announcement(Settings(host=discovery.ANYWHERE[0]), listening)
-        version6 = discovery._announcement(Settings(host="::1"), listening)
+        anywhere = discovery._announcement(DiscoverySettings(host=discovery.ANYWHERE[0]), listening)
+        version6 = discovery._announcement(DiscoverySettings(host="::1"), listening)
     assert f"http://{socket.gethostname()}:{port};" in anywhere
     assert f"http://[::1]:{port};" in version6
 
@@ -216,11 +216,11 @@ def test_the_announcement_names_an_address_that_others_can_use() -> None:
 
 
 async def test_an_embedded_services_accounts_are_there_from_the_start(tmp_path: Path) -> None:
-    settings = Settings(database=f"sqlite:///{tmp_path / 'd.sqlite'}", grant=0)
+    settings = DiscoverySettings(database=f"sqlite:///{tmp_path / 'd.sqlite'}", grant=0)
     with served(build_discovery_app(settings, accounts={TOKEN: 500})) as url:
-        client = build_discovery_client(Settings(discovery=url), role="foreman", token=TOKEN)
+        client = build_foreman_discovery(ForemanSettings(discovery=url), token=TOKEN)
         assert (await client.open_account()).credits == 500
-        own = build_discovery_client(Settings(discovery=url, credentials=str(tmp_path / "keys")), role="foreman")
+        own = build_foreman_discovery(ForemanSettings(discovery=url, credentials=str(tmp_path / "keys")))
         assert (await own.open_account()).credits == 0
         for each in (client, own):
             await each.close()
@@ -229,7 +229,7 @@ async def test_an_embedded_services_accounts_are_there_from_the_start(tmp_path: 
 
 def test_books_that_do_not_balance_are_not_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = f"sqlite:///{tmp_path / 'd.sqlite'}"
-    with served(build_discovery_app(Settings(database=database), accounts={TOKEN: 5})):
+    with served(build_discovery_app(DiscoverySettings(database=database), accounts={TOKEN: 5})):
         pass
     with closing(sqlite3.connect(tmp_path / "d.sqlite")) as thief:
         thief.execute("UPDATE balances SET balance = 50 WHERE balance = 5")
@@ -240,7 +240,7 @@ def test_books_that_do_not_balance_are_not_served(tmp_path: Path, capsys: pytest
 
 async def test_the_default_database_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    with served(build_discovery_app(Settings())) as url:
+    with served(build_discovery_app(DiscoverySettings())) as url:
         assert ask(url, "POST", "/v1/account").json()["credits"] == 12
     assert stat.S_IMODE((tmp_path / "ec262").stat().st_mode) == 0o700
 
@@ -426,7 +426,7 @@ def test_a_defect_tells_strangers_nothing(monkeypatch: pytest.MonkeyPatch, caplo
 
 
 def test_a_storage_that_does_not_answer_is_told_as_temporary(tmp_path: Path) -> None:
-    settings = Settings(database=f"sqlite:///{tmp_path / 'd.sqlite'}")
+    settings = DiscoverySettings(database=f"sqlite:///{tmp_path / 'd.sqlite'}")
     with served(build_discovery_app(settings)) as url:
         ask(url, "POST", "/v1/account")
         with sqlite3.connect(tmp_path / "d.sqlite") as thief:

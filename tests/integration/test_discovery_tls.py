@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 from ec262.adapters.http_discovery import HttpDiscovery
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
 from ec262.entrypoints import discovery, discovery_server
-from ec262.entrypoints.bootstrap import build_discovery_client
+from ec262.entrypoints.bootstrap import build_foreman_discovery
 from ec262.entrypoints.discovery_server import TlsFiles
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import ForemanSettings
 from tests.discovery_process import RunningDiscovery, running_discovery
 
 TOKEN = "somebody-" + "s" * 40
@@ -250,9 +250,11 @@ def test_authorities_that_cannot_be_read_are_told(tmp_path: Path, content: str |
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    settings = Settings(discovery="https://127.0.0.1:1", discovery_ca=str(file), credentials=str(tmp_path / "keys"))
+    settings = ForemanSettings(
+        discovery="https://127.0.0.1:1", discovery_ca=str(file), credentials=str(tmp_path / "keys")
+    )
     with pytest.raises(ConfigurationError, match=f"cannot use the certificates in {file}"):
-        build_discovery_client(settings, role="foreman")
+        build_foreman_discovery(settings)
     assert not (tmp_path / "keys").exists()
 
 

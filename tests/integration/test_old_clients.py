@@ -26,7 +26,7 @@ from ec262.domain.errors import LedgerError
 from ec262.entrypoints import discovery_admin
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 from tests.live_discovery import served
 from tests.old_client import OldClient, RawReply, only_id
 
@@ -307,7 +307,7 @@ def test_v1_goes_on_beside_it(shared: Service) -> None:
 
 
 def test_it_is_not_there_unless_switched_on(tmp_path: Path) -> None:
-    with served(build_discovery_app(Settings(database=sqlite_url(tmp_path)))) as url:
+    with served(build_discovery_app(DiscoverySettings(database=sqlite_url(tmp_path)))) as url:
         client = OldClient(int(url.rpartition(":")[2]), BOSS)
         for method, path in ((b"POST", b"//workers"), (b"POST", b"/tasks"), (b"GET", b"/")):
             reply = client.send(method, path)
@@ -371,7 +371,7 @@ def test_the_service_refunds_by_itself_and_the_operator_sees_it(
     defaults = discovery_app.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "sweep_interval_s", 0.1)  # 5 s are long for a test
     url = sqlite_url(tmp_path)
-    settings = Settings(database=url, api_2012=True, task_ttl=0.2, api_2012_workers=1)
+    settings = DiscoverySettings(database=url, api_2012=True, task_ttl=0.2, api_2012_workers=1)
     with served(build_discovery_app(settings)) as address:
         port = int(address.rpartition(":")[2])
         OldClient(port, "127.0.0.2").register_worker()
@@ -426,7 +426,7 @@ def test_kill_9_in_the_middle_loses_no_credit(tmp_path: Path) -> None:
 
 
 def test_books_that_do_not_balance_stop_the_start(tmp_path: Path) -> None:
-    settings = Settings(database=sqlite_url(tmp_path), api_2012=True)
+    settings = DiscoverySettings(database=sqlite_url(tmp_path), api_2012=True)
     with served(build_discovery_app(settings)) as url:
         OldClient(int(url.rpartition(":")[2]), "127.0.0.2").register_worker()
     with closing(sqlite3.connect(tmp_path / "discovery.sqlite")) as database:

@@ -27,7 +27,7 @@ from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.entrypoints import worker as worker_module
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.live_discovery import served
@@ -73,7 +73,7 @@ Start = Callable[..., WorkerProcess]
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     database = tmp_path_factory.mktemp("discovery") / "discovery.sqlite"
-    app = build_discovery_app(Settings(database=f"sqlite:///{database}"), accounts={FOREMAN: 1000})
+    app = build_discovery_app(DiscoverySettings(database=f"sqlite:///{database}"), accounts={FOREMAN: 1000})
     with served(app) as url:
         yield url
 

@@ -24,7 +24,7 @@ from ec262.domain.account_commands import MAX_HISTORY, AccountStatus, HistoryEnt
 from ec262.domain.errors import AccountFrozen, ConfigurationError, DiscoveryUnavailable, Ec262Error, NotAuthenticated
 from ec262.entrypoints.bootstrap import build_discovery_client, credentials_folder
 from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import AccountSettings, load_settings
 from ec262.entrypoints.tables import history_table, table, yes_no
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ LIMIT = 50
 class Holder:
     """Whose account: the settings with discovery's URL, and the role that keeps the token."""
 
-    settings: Settings
+    settings: AccountSettings
     discovery: str
     folder: Path
     role: str
@@ -54,7 +54,7 @@ class Holder:
 
     def client(self, token: str) -> HttpDiscovery:
         """Return a client with this token."""
-        return build_discovery_client(self.settings, role=self.role, token=token)
+        return build_discovery_client(self.settings, role=self.role, token=token, patience_s=self.settings.patience)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,8 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _holder(arguments: argparse.Namespace) -> Holder:
-    given = {name: value for name, value in vars(arguments).items() if name != "role"}  # here it may be all of them
-    settings = load_settings(given, os.environ)
+    settings = load_settings(AccountSettings, vars(arguments), os.environ)
     if settings.discovery is None:
         raise ConfigurationError("no discovery service is configured: give --discovery URL")
     return Holder(

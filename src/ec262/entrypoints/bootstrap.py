@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import ClientSettings, ForemanSettings, WorkerSettings
 
 if TYPE_CHECKING:
     from ec262.adapters.http_discovery import HttpDiscovery
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def build_foreman(
-    settings: Settings,
+    settings: ForemanSettings,
     *,
     token: str | None = None,
     quiet: bool = False,
@@ -59,7 +59,7 @@ def build_foreman(
     from ec262.services.worker_link import LinkPolicy
 
     ports = ForemanPorts(
-        discovery=discovery or build_discovery_client(settings, role=settings.role, token=token),
+        discovery=discovery or build_foreman_discovery(settings, token=token),
         dialer=dialer or TcpDialer(),
         cipher=cipher or AesSivCipher(),
         clock=time.monotonic,
@@ -86,10 +86,10 @@ def build_foreman(
 
 
 def build_discovery_client(
-    settings: Settings, *, role: str, token: str | None = None, patience_s: float | None = None
+    settings: ClientSettings, *, role: str, patience_s: float, token: str | None = None
 ) -> HttpDiscovery:
-    """Build a client of ``settings.discovery``; without a ``token`` it uses, or makes, the one on disk for this role.
-    ``patience_s`` goes before the settings'.
+    """Build a client of ``settings.discovery`` that repeats a call for ``patience_s``. Without a ``token`` it uses the
+    one on disk for this role, or creates it.
 
     Raises ConfigurationError if there is no discovery service in the settings, or what they name cannot be used.
     """
@@ -106,7 +106,7 @@ def build_discovery_client(
     return HttpDiscovery(
         settings.discovery,
         token=token,
-        patience_s=settings.patience if patience_s is None else patience_s,
+        patience_s=patience_s,
         ca=settings.discovery_ca,
     )
 
@@ -123,14 +123,19 @@ def _require_certificates(path: str) -> None:
         raise ConfigurationError(f"cannot use the certificates in {path}: {error.strerror or error}") from error
 
 
-def credentials_folder(settings: Settings) -> Path:
+def credentials_folder(settings: ClientSettings) -> Path:
     """Return the folder of account tokens."""
     import platformdirs
 
     return Path(settings.credentials or platformdirs.user_state_dir("ec262"))
 
 
-def build_worker_discovery(settings: Settings, *, token: str | None = None) -> HttpDiscovery:
+def build_foreman_discovery(settings: ForemanSettings, *, token: str | None = None) -> HttpDiscovery:
+    """Build a foreman's client of ``settings.discovery``; without a ``token`` it uses the account of this user."""
+    return build_discovery_client(settings, role=settings.role, token=token, patience_s=settings.patience)
+
+
+def build_worker_discovery(settings: WorkerSettings, *, token: str | None = None) -> HttpDiscovery:
     """Build a worker's client of ``settings.discovery``. Without a ``token``, a worker with a port of its own has an
     account of its own on disk; one on any free port has an account for this run only, as nothing tells such workers
     apart."""
@@ -143,7 +148,7 @@ def build_worker_discovery(settings: Settings, *, token: str | None = None) -> H
 
 
 def build_worker(
-    settings: Settings,
+    settings: WorkerSettings,
     *,
     token: str | None = None,
     discovery: WorkerDiscovery | None = None,
@@ -188,7 +193,7 @@ def build_worker(
     return Worker(ports, listener or TcpListener(settings.listen, settings.port), policy)
 
 
-def build_sandbox(settings: Settings) -> Sandbox:
+def build_sandbox(settings: WorkerSettings) -> Sandbox:
     """Build the sandbox that ``settings.sandbox`` names. Nothing is started. Raises SandboxUnavailable if what it needs
     is not installed."""
     match settings.sandbox:

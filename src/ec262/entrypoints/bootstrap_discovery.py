@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -55,7 +55,7 @@ def build_discovery_service(
     )
 
 
-def discovery_policy(settings: Settings) -> Policy:
+def discovery_policy(settings: DiscoverySettings) -> Policy:
     """Say what the settings make the operator's policy."""
     from ec262.domain.pool import Tie
     from ec262.services.discovery_policy import Policy
@@ -71,7 +71,7 @@ def discovery_policy(settings: Settings) -> Policy:
     )
 
 
-def open_database(settings: Settings, *, lasting: bool = True, create: bool = True) -> SqlDatabase:
+def open_database(settings: DiscoverySettings, *, lasting: bool = True, create: bool = True) -> SqlDatabase:
     """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
     failure. Raises ConfigurationError, also if it is empty and nothing is to be created."""
     from ec262.adapters.sql.unit_of_work import SqlDatabase
@@ -79,7 +79,7 @@ def open_database(settings: Settings, *, lasting: bool = True, create: bool = Tr
     return SqlDatabase(database_url(settings), lasting=lasting, create=create)
 
 
-def database_url(settings: Settings) -> str:
+def database_url(settings: DiscoverySettings) -> str:
     """Return ``settings.database``, or a file in the user's own folder, which is made."""
     import platformdirs
 
@@ -112,7 +112,7 @@ def build_discovery_admin(
 
 
 def build_discovery_app(
-    settings: Settings,
+    settings: DiscoverySettings,
     *,
     accounts: Mapping[str, int] | None = None,
     lasting: bool = True,
@@ -171,7 +171,7 @@ def build_discovery_app(
 
 
 def build_discovery_2012(
-    settings: Settings, database: SqlDatabase, *, clock: Clock | None = None, entropy: Entropy | None = None
+    settings: DiscoverySettings, database: SqlDatabase, *, clock: Clock | None = None, entropy: Entropy | None = None
 ) -> Discovery2012:
     """Build the service of the 2012 API over its tables in discovery's database."""
     import time

@@ -23,7 +23,7 @@ from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.metrics import Meter, PrometheusMeter, served_metrics
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import DiscoverySettings, load_settings
 
 BACKLOG = 512
 SPARE_FILES = 100
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        settings = load_settings(vars(arguments), os.environ)
+        settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
         configure_logging(arguments, settings.log_format)
         _serve(settings)
     except Ec262Error as error:
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: DiscoverySettings) -> None:
     tls = None if settings.tls_cert is None else TlsFiles(settings.tls_cert, settings.tls_key)
     if tls is None and settings.tls_key is not None:
         raise ConfigurationError("a TLS key without a certificate: give --tls-cert, too")
@@ -75,7 +75,7 @@ def _collect_rarely() -> None:
 
 
 @contextmanager
-def _metrics(settings: Settings) -> Iterator[Meter]:
+def _metrics(settings: DiscoverySettings) -> Iterator[Meter]:
     if settings.metrics_port is None:
         yield Meter()
         return
@@ -150,7 +150,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-def _announcement(settings: Settings, listening: socket.socket) -> str:
+def _announcement(settings: DiscoverySettings, listening: socket.socket) -> str:
     host = socket.gethostname() if settings.host in ANYWHERE else settings.host
     scheme = "http" if settings.tls_cert is None else "https"
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"

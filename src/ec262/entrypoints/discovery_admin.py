@@ -29,7 +29,7 @@ from ec262.entrypoints.bootstrap_discovery import (
     open_database,
 )
 from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import DiscoverySettings, load_settings
 from ec262.entrypoints.tables import count, date_time, history_table, table, yes_no
 from ec262.services.discovery_admin import AccountView, DiscoveryAdmin
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv, argparse.Namespace(json=False))
     configure_logging(arguments)
     try:
-        settings = load_settings(vars(arguments), os.environ)
+        settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
         _require_database(settings)
         answer = DIRECT.get(arguments.command, _ask)(settings, arguments)
     except ConfigurationError as error:
@@ -65,14 +65,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return answer.status
 
 
-def _require_database(settings: Settings) -> None:
+def _require_database(settings: DiscoverySettings) -> None:
     """Do not make a database where none is: it would be another one than discovery's."""
     file = sqlite_file(database_url(settings))
     if file is not None and not file.exists():
         raise ConfigurationError(f"there is no database {file}: name the one of your discovery with --database")
 
 
-def _ask(settings: Settings, arguments: argparse.Namespace) -> Answer:
+def _ask(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answer:
     database = open_database(settings, create=False)
     try:
         admin = build_discovery_admin(unit_of_work=database.unit_of_work, snapshot=database.snapshot)
@@ -160,7 +160,7 @@ def _audit(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
     return Answer(data=audit, text=f"the books are wrong ({seen}):\n{wrong}", status=1)
 
 
-def _backup(settings: Settings, arguments: argparse.Namespace) -> Answer:
+def _backup(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answer:
     url = database_url(settings)
     source = sqlite_file(url)
     if source is None:
@@ -172,7 +172,7 @@ def _backup(settings: Settings, arguments: argparse.Namespace) -> Answer:
     return Answer(data={"file": arguments.file, "bytes": size}, text=f"{arguments.file}: {size:,} bytes, checked")
 
 
-def _client_2012(settings: Settings, arguments: argparse.Namespace) -> Answer:
+def _client_2012(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answer:
     database = open_database(settings, create=False)
     try:
         client, entries = build_discovery_2012(settings, database).history(canonical_addr(arguments.addr))
@@ -186,7 +186,10 @@ def _client_2012(settings: Settings, arguments: argparse.Namespace) -> Answer:
     )
 
 
-DIRECT: dict[str, Callable[[Settings, argparse.Namespace], Answer]] = {"backup": _backup, "client-2012": _client_2012}
+DIRECT: dict[str, Callable[[DiscoverySettings, argparse.Namespace], Answer]] = {
+    "backup": _backup,
+    "client-2012": _client_2012,
+}
 
 COMMANDS: dict[str, Callable[[DiscoveryAdmin, argparse.Namespace], Answer]] = {
     "accounts": _accounts,

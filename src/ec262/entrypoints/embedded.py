@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from ec262.domain.errors import ConfigurationError
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import WorkerSettings
 
 STOP_S = 10.0
 """How long the supervisor may take to end its children before it is killed, and they with it."""
@@ -29,7 +29,9 @@ STOP_S = 10.0
 class SupervisorOrder:
     """What a supervisor is told: one line of JSON on its standard input."""
 
-    settings: Settings
+    workers: WorkerSettings
+    count: int
+    """How many workers."""
     log_level: int
 
 
@@ -41,10 +43,10 @@ class EmbeddedSystem:
         self._address: tuple[str, str] | None = None
         self._folder: str | None = None
 
-    def order(self, settings: Settings) -> None:
-        """Tell the supervisor to start discovery and ``settings.workers`` workers; does not wait for them."""
+    def order(self, workers: WorkerSettings, count: int) -> None:
+        """Tell the supervisor to start discovery and so many workers; does not wait for them."""
         level = logging.getLogger("ec262").getEffectiveLevel()
-        order = msgspec.json.encode(SupervisorOrder(settings=settings, log_level=level))
+        order = msgspec.json.encode(SupervisorOrder(workers=workers, count=count, log_level=level))
         if self._process.stdin is not None:
             with suppress(BrokenPipeError):  # it died at once: ``address`` tells
                 self._process.stdin.write(order + b"\n")

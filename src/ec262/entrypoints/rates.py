@@ -10,7 +10,7 @@ from collections.abc import Callable
 import attrs
 
 from ec262.domain.errors import TooManyRequests
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 
 MAX_BUCKETS = 20_000
 """Kept of each kind, about 6 MB; the one that was not used for longest is dropped, which at worst fills it."""
@@ -82,7 +82,7 @@ class RateLimits:
             _take(self._accounts, hashlib.sha256(token.encode()).hexdigest(), "this account asks")
 
 
-def rate_limits(settings: Settings, clock: Callable[[], float]) -> RateLimits | None:
+def rate_limits(settings: DiscoverySettings, clock: Callable[[], float]) -> RateLimits | None:
     """Make the limits that the settings ask for; None means none."""
     if settings.rate == 0:
         return None

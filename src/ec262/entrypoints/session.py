@@ -30,11 +30,11 @@ from ec262.domain.plan import Plan
 from ec262.domain.ports.rows import Rows
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
-from ec262.entrypoints.bootstrap import build_discovery_client, build_foreman
+from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery
 from ec262.entrypoints.embedded import EmbeddedSystem
 from ec262.entrypoints.interruption import ctrl_c_cancels, sigterm_cancels
 from ec262.entrypoints.launch import launch_supervisor
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import ForemanSettings, WorkerSettings, load_settings
 from ec262.services.foreman import Foreman
 
 T = TypeVar("T")
@@ -143,11 +143,13 @@ class Session:
     ) -> T | None:
         if self.script_calls_refused:
             raise JobDefinitionError(self.script_calls_refused)
-        unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
+        unknown = sorted(given.keys() - {field.name for field in attrs.fields(ForemanSettings)})
         if unknown:
             raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
         verify, given = _own_rule({**given, **self._flags})
-        settings = load_settings(given, self._environ, place="on the command line or in the call of run_job")
+        settings = load_settings(
+            ForemanSettings, given, self._environ, place="on the command line or in the call of run_job"
+        )
         run = self._reported(run, settings, verify)
         job = build_job(data, functions, settings)
         try:
@@ -155,7 +157,9 @@ class Session:
         finally:
             job.rows.close()
 
-    def _run_prepared(self, job: Job, settings: Settings, verify: VerificationPlan | None, run: Run[T]) -> T | None:
+    def _run_prepared(
+        self, job: Job, settings: ForemanSettings, verify: VerificationPlan | None, run: Run[T]
+    ) -> T | None:
         if self._check_rows:
             raise CheckOnly(self._check(job, settings), job.rows.count)
         if not job.rows.sizes and not self._dry_run:
@@ -167,7 +171,7 @@ class Session:
             embedded = self._start_embedded(settings, packages, verify or as_plan(settings.verify))
         return _run_to_end(self._run(job, settings, embedded, verify, run))
 
-    def _check(self, job: Job, settings: Settings) -> tuple[PhaseCheck, ...]:
+    def _check(self, job: Job, settings: ForemanSettings) -> tuple[PhaseCheck, ...]:
         from ec262.entrypoints.determinism import check_job
 
         if not job.rows.sizes:
@@ -176,35 +180,25 @@ class Session:
         return _run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
     def _start_embedded(
-        self, settings: Settings, packages: tuple[str, ...], verify: VerificationPlan
+        self, settings: ForemanSettings, packages: tuple[str, ...], verify: VerificationPlan
     ) -> EmbeddedSystem:
         """Have a system with workers enough and able to run the job; one that runs already is kept if it suits."""
-        settings = attrs.evolve(
-            settings,
-            allow=tuple(sorted({*settings.allow, *packages})),
-            workers=max(settings.workers, workers_needed(verify)),
-            cpu_limit=max(settings.cpu_limit, settings.task_timeout),
-            wall_limit=max(settings.wall_limit, settings.task_timeout),
-            memory_limit_mib=max(settings.memory_limit_mib, settings.task_memory),
-            ahead=max(settings.ahead, EMBEDDED_AHEAD),
-            # Whoever runs a job here wants this machine to work on it.
-            hours=(),
-            when_idle=False,
-        )
-        shape = (settings.workers, settings.slots, settings.allow, settings.limits, settings.sandbox, settings.nice)
+        count = max(settings.workers, workers_needed(verify))
+        workers = embedded_workers(settings, packages)
+        shape = count, workers
         if self._shape not in {None, shape}:
             self.close()
         if self._embedded is None:
             self._embedded = EmbeddedSystem(launch_supervisor())
         if self._shape is None:
-            self._embedded.order(settings)
+            self._embedded.order(workers, count)
             self._shape = shape
         return self._embedded
 
     async def _run(
         self,
         job: Job,
-        settings: Settings,
+        settings: ForemanSettings,
         embedded: EmbeddedSystem | None,
         verify: VerificationPlan | None,
         run: Run[T],
@@ -220,7 +214,7 @@ class Session:
     async def _execute(
         self,
         job: Job,
-        settings: Settings,
+        settings: ForemanSettings,
         verify: VerificationPlan | None,
         run: Run[T],
         *,
@@ -228,7 +222,7 @@ class Session:
         slots: int | None = None,
     ) -> T:
         """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
-        discovery = build_discovery_client(settings, role=settings.role, token=token)
+        discovery = build_foreman_discovery(settings, token=token)
         try:
             foreman = build_foreman(
                 settings,
@@ -244,7 +238,7 @@ class Session:
         finally:
             await discovery.close()
 
-    def _reported(self, run: Run[T], settings: Settings, verify: VerificationPlan | None) -> Run[T]:
+    def _reported(self, run: Run[T], settings: ForemanSettings, verify: VerificationPlan | None) -> Run[T]:
         """Have the receipt of the next job written, if that is asked for; whether it can be is checked before there is
         anything to wait for. Raises ConfigurationError."""
         if settings.report is None:
@@ -280,7 +274,23 @@ def _installed(packages: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in packages if find_spec(name) is not None)
 
 
-def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], settings: Settings) -> Job:
+def embedded_workers(settings: ForemanSettings, packages: Iterable[str]) -> WorkerSettings:
+    """Return what the embedded system's workers are to be like. They allow a task all that the foreman asks for, at any
+    hour: what this machine grants to strangers is not meant for its own user."""
+    least = WorkerSettings()
+    return WorkerSettings(
+        slots=settings.slots,
+        ahead=EMBEDDED_AHEAD,
+        allow=tuple(sorted({*settings.allow, *packages})),
+        sandbox=settings.sandbox,
+        nice=settings.nice,
+        cpu_limit=max(least.cpu_limit, settings.task_timeout),
+        wall_limit=max(least.wall_limit, settings.task_timeout),
+        memory_limit_mib=max(least.memory_limit_mib, settings.task_memory),
+    )
+
+
+def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], settings: ForemanSettings) -> Job:
     """Check and encode what the user gave. Raises JobError, SpillFailed."""
     for role, function in functions.items():
         if function is None and role in {"mapper", "reducer"}:

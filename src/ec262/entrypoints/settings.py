@@ -1,7 +1,8 @@
-"""Settings of all commands: one frozen class, read from injected mappings.
+"""Settings: one frozen class for each role, read from injected mappings.
 
-Precedence: flag, then environment (``EC262_`` and the field's name in capitals), then file (``--config`` or
-``EC262_CONFIG``, TOML, the fields' names as keys), then the default here.
+A role reads its own settings only. The environment and a settings file may hold those of other roles as well, which
+are neither used nor checked. Precedence: flag, then environment (``EC262_`` and the field's name in capitals), then
+file (``--config`` or ``EC262_CONFIG``, TOML, the fields' names as keys), then the default here.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 import msgspec
@@ -39,6 +40,9 @@ UNSAFE_SANDBOX = "none-i-trust-every-foreman"
 """Named so that nobody takes it by accident: no sandbox at all."""
 
 SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
+
+LIKENESS = 0.7
+"""How alike two names must be, by difflib's ratio, for one to be a misspelling of the other."""
 
 LISTS = ("allow", "hours", "trusted_proxy", "separate")
 """Settings of several values; in the environment they are separated by commas or spaces."""
@@ -93,19 +97,44 @@ def _grant(_instance: object, _attribute: object, value: int | str) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Settings:
-    """Everything that flags, environment and file can set. Times are seconds, sizes MiB where the name says so."""
+class ClientSettings:
+    """How foremen, workers and account holders reach discovery."""
 
-    # Who to talk to. No discovery service means: an embedded one, on this machine, for this job.
     discovery: str | None = None
     credentials: str | None = None
     """Folder of account tokens; None means ec262's folder in the user's state directory."""
     discovery_ca: str | None = None
     """PEM file of the authorities that vouch for discovery's certificate; None means those of the public web."""
+
+
+@attrs.frozen(kw_only=True)
+class AccountSettings(ClientSettings):
+    """Settings of the ``account`` command."""
+
+    patience: float = attrs.field(default=60.0, validator=v.gt(0))
+    """How long to wait for discovery to answer before giving up."""
+
+
+@attrs.frozen(kw_only=True)
+class PeerSettings(ClientSettings):
+    """What foremen and workers have in common. The settings that say how this machine computes tasks apply to a worker
+    and to a foreman's embedded system alike."""
+
     invitation: str | None = attrs.field(default=None, repr=False, validator=_invitation)
     """Code from discovery's operator that brings an account its credits."""
+    slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
+    """Tasks that a worker computes at the same time."""
+    allow: tuple[str, ...] = ()
+    """Packages that jobs may import, beside the harmless part of the standard library."""
+    sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))
+    nice: int = attrs.field(default=0, validator=[v.ge(0), v.le(19)])
+    """How much tasks give way to other processes: 19 is the most."""
 
-    # Foreman.
+
+@attrs.frozen(kw_only=True)
+class ForemanSettings(PeerSettings):
+    """Settings of the ``foreman`` command and of ``run_job``."""
+
     role: str = attrs.field(default="foreman", validator=_role)
     """Whose account pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
@@ -126,28 +155,37 @@ class Settings:
     attempts: int = attrs.field(default=3, validator=[v.ge(1), v.le(20)])
     patience: float = attrs.field(default=60.0, validator=v.gt(0))
     """How long to wait for workers to come, or for discovery to answer, before giving up."""
+
     workers: int = attrs.field(default=4, validator=[v.ge(3), v.le(256)])
     """Workers of the embedded system."""
 
-    # Worker.
+    @property
+    def task_limits(self) -> Limits:
+        """What a foreman's tasks may use, where their workers allow as much."""
+        return Limits(cpu_s=self.task_timeout, wall_s=self.task_timeout, memory_bytes=self.task_memory << 20)
+
+    @property
+    def memory_budget(self) -> MemoryBudget:
+        """What a job's data may take in the foreman's memory."""
+        return MemoryBudget(parse_bytes(str(self.memory)))
+
+
+@attrs.frozen(kw_only=True)
+class WorkerSettings(PeerSettings):
+    """Settings of the ``worker`` command and of ``run_worker``."""
+
     port: int = attrs.field(default=11235, validator=[v.ge(0), v.le(65535)])
     """TCP port; 0 means any free one."""
     listen: str = "0.0.0.0"  # noqa: S104 - a worker is there to be reached; TLS and secrets guard it
     advertise: str | None = None
-    slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
     ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(1024)])
     """Tasks that may wait for each slot."""
-    allow: tuple[str, ...] = ()
-    """Packages that jobs may import, beside the harmless part of the standard library."""
-    sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))
     cpu_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     wall_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     memory_limit_mib: int = attrs.field(default=1024, validator=v.ge(16))
     output_limit_mib: int = attrs.field(default=64, validator=v.ge(1))
     results_limit_mib: int = attrs.field(default=2048, validator=v.ge(1))
     """Results that wait on disk until their foremen fetch them or discovery forgets their tasks."""
-    nice: int = attrs.field(default=0, validator=[v.ge(0), v.le(19)])
-    """How much tasks give way to other processes: 19 is what nobody else wants."""
     hours: tuple[str, ...] = attrs.field(default=(), validator=_hours)
     """Hours of the day, local time, as ``22-6``; none means around the clock."""
     when_idle: bool = False
@@ -158,7 +196,29 @@ class Settings:
     """Minutes after the last touch of a keyboard or mouse."""
     lease: float = attrs.field(default=60.0, validator=[v.ge(1), v.le(24 * 3600)])
 
-    # Discovery.
+    @property
+    def limits(self) -> Limits:
+        """The most that a task may use on this worker."""
+        return Limits(
+            cpu_s=self.cpu_limit,
+            wall_s=self.wall_limit,
+            memory_bytes=self.memory_limit_mib << 20,
+            output_bytes=self.output_limit_mib << 20,
+        )
+
+    @property
+    def availability(self) -> Availability:
+        """When this machine is lent."""
+        return Availability(
+            hours=tuple(map(parse_hours, self.hours)),
+            idle=IdleRule(load=self.idle_load, input_s=self.idle_minutes * 60) if self.when_idle else None,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class DiscoverySettings:
+    """Settings of the ``discovery`` and ``discovery-admin`` commands."""
+
     host: str = "127.0.0.1"
     discovery_port: int = attrs.field(default=26262, validator=[v.ge(0), v.le(65535)])
     database: str | None = None
@@ -204,16 +264,6 @@ class Settings:
     api_2012_key_bytes: int = attrs.field(default=16, validator=[v.ge(16), v.le(64)])
 
     @property
-    def limits(self) -> Limits:
-        """The most that a task may use on this worker."""
-        return Limits(
-            cpu_s=self.cpu_limit,
-            wall_s=self.wall_limit,
-            memory_bytes=self.memory_limit_mib << 20,
-            output_bytes=self.output_limit_mib << 20,
-        )
-
-    @property
     def constants_2012(self) -> Constants2012:
         """The numbers of the 2012 API."""
         return Constants2012(
@@ -225,80 +275,75 @@ class Settings:
             key_bytes=self.api_2012_key_bytes,
         )
 
-    @property
-    def task_limits(self) -> Limits:
-        """What a foreman's tasks may use, where their workers allow as much."""
-        return Limits(cpu_s=self.task_timeout, wall_s=self.task_timeout, memory_bytes=self.task_memory << 20)
 
-    @property
-    def memory_budget(self) -> MemoryBudget:
-        """What a job's data may take in the foreman's memory."""
-        return MemoryBudget(parse_bytes(str(self.memory)))
+Role = TypeVar("Role", AccountSettings, ForemanSettings, WorkerSettings, DiscoverySettings)
 
-    @property
-    def availability(self) -> Availability:
-        """When this machine is lent."""
-        return Availability(
-            hours=tuple(map(parse_hours, self.hours)),
-            idle=IdleRule(load=self.idle_load, input_s=self.idle_minutes * 60) if self.when_idle else None,
-        )
+ALL_NAMES = frozenset(name for role in Role.__constraints__ for name in attrs.fields_dict(role))
+"""The settings of all roles: the environment and a file may hold any of them."""
 
 
 def load_settings(
-    flags: Mapping[str, Any], environ: Mapping[str, str], *, place: str = "on the command line"
-) -> Settings:
-    """Merge the sources into one value. ``flags`` may hold None for what was not given; ``place`` is where they stand,
-    as errors tell it. Names that are no settings are an error only in the file. Raises ConfigurationError naming the
-    source and the setting."""
-    names = {field.name for field in attrs.fields(Settings)}
+    role: type[Role], flags: Mapping[str, Any], environ: Mapping[str, str], *, place: str = "on the command line"
+) -> Role:
+    """Merge the sources into the settings of a role. ``flags`` may hold None for what was not given; ``place`` says
+    where they were given, for errors. Names that no role has are an error in the file, a warning in the environment,
+    and ignored in ``flags``. Raises ConfigurationError, which names the source and the setting."""
+    names = attrs.fields_dict(role).keys()
     file = flags.get("config") or environ.get(PREFIX + "CONFIG")
-    in_file = _read_file(Path(file), names) if file else {}
+    in_file = _only(names, _read_file(Path(file))) if file else {}
     in_environ = {name: environ[PREFIX + name.upper()] for name in names if PREFIX + name.upper() in environ}
-    _warn_of_unknown(environ, {PREFIX + name.upper() for name in names} | {PREFIX + "CONFIG"})
-    in_flags = {name: value for name, value in flags.items() if name in names and value is not None}
+    _warn_of_unknown(environ)
+    in_flags = {name: value for name, value in _only(names, flags).items() if value is not None}
     merged: dict[str, Any] = in_file | in_environ | in_flags
     for name in LISTS:
         if isinstance(merged.get(name), str):
             merged[name] = merged[name].replace(",", " ").split()
     try:
-        return msgspec.convert(merged, Settings, strict=False)
+        return msgspec.convert(merged, role, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
         sources = (
             dict.fromkeys(in_file, f"in {file}")
             | {name: f"in the environment, {PREFIX}{name.upper()}" for name in in_environ}
             | dict.fromkeys(in_flags, place)
         )
-        raise ConfigurationError(f"bad setting: {_sentence(error, sources)}") from error
+        raise ConfigurationError(f"bad setting: {_sentence(error, role, sources)}") from error
 
 
-def _sentence(error: Exception, sources: Mapping[str, str]) -> str:
-    """Say what is wrong, where it stands, and which words would be right. Errors of attrs' own carry the attribute and
-    the value beside their sentence, and msgspec prints all of it."""
+def _only(names: Collection[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _sentence(error: Exception, role: type[Role], sources: Mapping[str, str]) -> str:
+    """Say what is wrong, where it was set, and which words are valid. Errors of attrs' own carry the attribute and the
+    value beside their sentence, and msgspec prints all of it."""
     cause = error.__cause__
     text = str(cause.args[0]) if isinstance(cause, ValueError) and cause.args else str(error)
     named = re.search(r"`\$\.(\w+)", text) or re.match(r"'(\w+)'[ :]", text)
     if named is None or named[1] not in sources:
         return text
-    words = re.search(r"Literal\[(.*?)\]", str(attrs.fields_dict(Settings)[named[1]].type))
+    words = re.search(r"Literal\[(.*?)\]", str(attrs.fields_dict(role)[named[1]].type))
     choice = f"; its words are {words[1]}" if words is not None and "enum" in text else ""
     return f"{text} ({sources[named[1]]}{choice})"
 
 
-def _warn_of_unknown(environ: Mapping[str, str], known: set[str]) -> None:
-    """Tell of variables that look like settings and are none; not of their values, which may be secrets."""
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    """Warn of variables that look like settings but are none; without their values, which may be secrets."""
+    known = sorted(name.upper() for name in (*ALL_NAMES, "config"))
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            nearest = get_close_matches(name, sorted(known), n=1)
-            meant = f": is {nearest[0]} meant?" if nearest else ""
-            _log.warning("the environment has %s, which is no setting%s", name, meant)
+        given = name.removeprefix(PREFIX)
+        if name.startswith(PREFIX) and given not in known:
+            # Without the prefix, which makes all names alike.
+            nearest = get_close_matches(given, known, n=1, cutoff=LIKENESS)
+            meant = f": do you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            _log.warning("the environment has %s, which is not a setting%s", name, meant)
 
 
-def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"cannot read the settings file {path}: {error}") from error
-    unknown = sorted(content.keys() - names)
+    unknown = sorted(content.keys() - ALL_NAMES)
     if unknown:
         raise ConfigurationError(f"{path} has settings that do not exist: {', '.join(unknown)}")
     return content

@@ -30,7 +30,7 @@ from ec262.adapters.process import die_with_parent, reap_orphans
 from ec262.domain.errors import ConfigurationError
 from ec262.entrypoints.embedded import SupervisorOrder
 from ec262.entrypoints.logs import log_to_stderr
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings, WorkerSettings
 
 FOREMAN_CREDITS = 1_000_000_000
 """The embedded foreman's purse: its own machine computes, so credits are no object."""
@@ -39,14 +39,6 @@ MAX_REPLACEMENTS = 20
 """Workers that are started anew in a system's life; where more die, something is wrong with the machine."""
 
 CONFIGURATION_STATUS = 2
-
-
-@attrs.frozen(kw_only=True)
-class DiscoveryOrder:
-    """What the discovery child is told through its pipe; ``grants`` are credits by token."""
-
-    settings: Settings
-    grants: dict[str, int] = attrs.field(repr=False)
 
 
 class Supervisor:
@@ -75,21 +67,19 @@ class Supervisor:
 
         worker.preload()
 
-    def start(self, settings: Settings) -> tuple[str, str]:
-        """Let discovery begin and fork the workers; return discovery's URL and the foreman's token."""
+    def start(self, settings: WorkerSettings, count: int) -> tuple[str, str]:
+        """Let discovery begin and fork ``count`` workers; return discovery's URL and the foreman's token."""
         from ec262.entrypoints import worker
 
         foreman = secrets.token_urlsafe(32)
-        workers = [secrets.token_urlsafe(32) for _ in range(settings.workers)]
+        workers = [secrets.token_urlsafe(32) for _ in range(count)]
         grants = {foreman: FOREMAN_CREDITS} | dict.fromkeys(workers, 0)
         if self._to_discovery is not None:
             with os.fdopen(self._to_discovery, "wb") as pipe:
-                pipe.write(msgspec.json.encode(DiscoveryOrder(settings=settings, grants=grants)))
+                pipe.write(msgspec.json.encode(grants))
         url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._listening.close()
-        # As in ``session``: an authority and an invitation are for another discovery service.
-        settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
-        settings = attrs.evolve(settings, listen="127.0.0.1", advertise="127.0.0.1", port=0)
+        settings = attrs.evolve(settings, discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0)
         self._workers = {
             f"worker {number}": partial(worker.run, settings, token=token) for number, token in enumerate(workers, 1)
         }
@@ -166,10 +156,16 @@ def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
         content = pipe.read()
     if not content:  # the supervisor was never told to begin
         return 0
-    order = msgspec.json.decode(content, type=DiscoveryOrder)
-    # Everybody here is this user's own, on this machine: nobody need be slowed down.
-    settings = attrs.evolve(order.settings, database=f"sqlite:///{folder / 'discovery.sqlite'}", grant=0, rate=0)
-    serve_on_socket(build_discovery_app(settings, accounts=order.grants, lasting=False), listening)
+    grants = msgspec.json.decode(content, type=dict[str, int])  # credits by token
+    # All accounts are this user's own: no limit protects anybody from anybody.
+    settings = DiscoverySettings(
+        database=f"sqlite:///{folder / 'discovery.sqlite'}",
+        grant=0,
+        rate=0,
+        max_open_tasks=FOREMAN_CREDITS,
+        max_escrow=FOREMAN_CREDITS,
+    )
+    serve_on_socket(build_discovery_app(settings, accounts=grants, lasting=False), listening)
     return 0
 
 
@@ -189,7 +185,7 @@ def main() -> int:
             return 0
         order = msgspec.json.decode(line, type=SupervisorOrder)
         logging.getLogger("ec262").setLevel(order.log_level)
-        url, token = supervisor.start(order.settings)
+        url, token = supervisor.start(order.workers, order.count)
         print(json.dumps({"url": url, "token": token, "folder": str(folder)}), flush=True)
         return supervisor.watch()
     finally:

@@ -22,7 +22,7 @@ from ec262.domain.commands import Lease
 from ec262.domain.errors import ConfigurationError, Ec262Error
 from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
 from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, Settings, load_settings
+from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, WorkerSettings, load_settings
 from ec262.services.worker import Worker
 
 logger = logging.getLogger("ec262.entrypoints.worker")  # by -m its __name__ is another
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     configure_logging(arguments)
     try:
-        settings = load_settings(vars(arguments), os.environ)
+        settings = load_settings(WorkerSettings, vars(arguments), os.environ)
         if arguments.check:
             from ec262.entrypoints.worker_check import check_worker
 
@@ -53,13 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(given: Mapping[str, Any]) -> None:
     """Serve until SIGTERM or Ctrl-C (see ``ec262.run_worker``). Raises Ec262Error if that cannot begin."""
-    unknown = sorted(given.keys() - {field.name for field in attrs.fields(Settings)})
+    unknown = sorted(given.keys() - {field.name for field in attrs.fields(WorkerSettings)})
     if unknown:
         raise ConfigurationError(f"run_worker has no setting named {', '.join(unknown)}")
-    run(load_settings(given, os.environ, place="in the call of run_worker"))
+    run(load_settings(WorkerSettings, given, os.environ, place="in the call of run_worker"))
 
 
-def run(settings: Settings, *, token: str | None = None) -> int:
+def run(settings: WorkerSettings, *, token: str | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit status. To be called in the main thread.
 
     ``token`` is the account's; without it the account on disk is used. Raises ConfigurationError (also where the
@@ -78,10 +78,10 @@ def run(settings: Settings, *, token: str | None = None) -> int:
 
 def preload() -> None:
     """Import all that ``run`` needs, once for all processes that are forked later."""
-    build_worker(Settings(discovery="http://127.0.0.1", port=0))
+    build_worker(WorkerSettings(discovery="http://127.0.0.1", port=0))
 
 
-async def _run(settings: Settings, token: str | None) -> bool:
+async def _run(settings: WorkerSettings, token: str | None) -> bool:
     discovery = build_worker_discovery(settings, token=token)
     try:
         return await _serve(build_worker(settings, discovery=discovery), settings)
@@ -89,7 +89,7 @@ async def _run(settings: Settings, token: str | None) -> bool:
         await discovery.close()
 
 
-async def _serve(worker: Worker, settings: Settings) -> bool:
+async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
     """Run a worker until a signal tells it to stop; return whether a second one did not let it finish."""
     stop = asyncio.Event()
 

@@ -24,7 +24,7 @@ from ec262.domain.job import Phase, Work
 from ec262.domain.outcome import Pairs, decode_outcome
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.entrypoints.bootstrap import build_sandbox
-from ec262.entrypoints.settings import UNSAFE_SANDBOX, Settings
+from ec262.entrypoints.settings import UNSAFE_SANDBOX, WorkerSettings
 from ec262.entrypoints.worker import NO_SANDBOX
 
 IMPORTED = "can be imported"
@@ -46,7 +46,7 @@ class Inspectable(Protocol):
         ...
 
 
-async def check_worker(settings: Settings) -> int:
+async def check_worker(settings: WorkerSettings) -> int:
     """Print the check; return 0 if a worker with these settings could serve, else 2, having said what is missing."""
     print(f"ec262 {__version__} worker: {sys.implementation.name} {platform.python_version()}, {platform.platform()}")
     _section("limits", _limits(settings))
@@ -71,7 +71,7 @@ async def check_worker(settings: Settings) -> int:
 # --- limits and times -----------------------------------------------------------------------------------------------
 
 
-def _limits(settings: Settings) -> Iterator[tuple[str, str]]:
+def _limits(settings: WorkerSettings) -> Iterator[tuple[str, str]]:
     limits = settings.limits
     yield "slots", f"{settings.slots} tasks at a time"
     yield "memory", f"{settings.memory_limit_mib} MiB a task{_of_all_memory(settings)}"
@@ -83,7 +83,7 @@ def _limits(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "lease", f"{settings.lease:g} s"
 
 
-def _of_all_memory(settings: Settings) -> str:
+def _of_all_memory(settings: WorkerSettings) -> str:
     try:
         pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # another system
@@ -91,7 +91,7 @@ def _of_all_memory(settings: Settings) -> str:
     return f", at most {settings.slots * settings.memory_limit_mib} of this machine's {pages * page_bytes >> 20} MiB"
 
 
-async def _check_times(settings: Settings) -> None:
+async def _check_times(settings: WorkerSettings) -> None:
     """Tell when this machine would be lent. Raises ConfigurationError if it cannot be watched."""
     rule = settings.availability
     hours = f"{', '.join(map(str, rule.hours))}, local time" if rule.hours else "around the clock"
@@ -113,7 +113,7 @@ async def _check_times(settings: Settings) -> None:
 # --- the sandbox ----------------------------------------------------------------------------------------------------
 
 
-async def _check_sandbox(settings: Settings) -> None:
+async def _check_sandbox(settings: WorkerSettings) -> None:
     """Start the sandbox, have it tell of itself, and compute. Raises SandboxUnavailable, ConfigurationError."""
     sandbox = build_sandbox(attrs.evolve(settings, nice=0))  # a check is not to wait until nobody wants the machine
     try:
@@ -146,7 +146,7 @@ def _layer(layer: Layer) -> tuple[str, str]:
     return layer.name, f"{in_force}: {layer.detail}" if layer.detail else in_force
 
 
-async def _check_packages(sandbox: Sandbox, settings: Settings) -> None:
+async def _check_packages(sandbox: Sandbox, settings: WorkerSettings) -> None:
     told = await _run(sandbox, settings, import_package, [[name, None] for name in settings.allow])
     rest = "all that is installed" if settings.sandbox == UNSAFE_SANDBOX else "the harmless part of it"
     _section("what jobs may import", [*told, ("standard library", rest)])
@@ -155,7 +155,7 @@ async def _check_packages(sandbox: Sandbox, settings: Settings) -> None:
         raise ConfigurationError(f"jobs cannot import what they are allowed to: {'; '.join(broken)}")
 
 
-async def _check_honest_job(sandbox: Sandbox, settings: Settings) -> None:
+async def _check_honest_job(sandbox: Sandbox, settings: WorkerSettings) -> None:
     began = time.perf_counter()
     pairs = await _run(sandbox, settings, count_words, [[1, "Humpty Dumpty sat on a wall"]])
     if pairs != [("words", 6)]:
@@ -163,7 +163,7 @@ async def _check_honest_job(sandbox: Sandbox, settings: Settings) -> None:
     _section("an honest job", [("counts words", f"right, in {(time.perf_counter() - began) * 1e3:.0f} ms")])
 
 
-async def _run(sandbox: Sandbox, settings: Settings, mapper: Any, rows: list[list[Any]]) -> list[tuple[Any, Any]]:
+async def _run(sandbox: Sandbox, settings: WorkerSettings, mapper: Any, rows: list[list[Any]]) -> list[tuple[Any, Any]]:
     functions = pickle_ours({"mapper": mapper}, __name__)
     work = Work(phase=Phase.MAP, functions=functions, rows=canonical.encode(rows), seed=0)
     try:

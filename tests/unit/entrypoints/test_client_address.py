@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from ec262.domain.errors import ConfigurationError
 from ec262.entrypoints.client_address import ClientAddresses
-from ec262.entrypoints.settings import load_settings
+from ec262.entrypoints.settings import DiscoverySettings, load_settings
 
 PROXY, INNER_PROXY, CLIENT, STRANGER = "10.0.0.1", "10.0.0.2", "198.51.100.7", "203.0.113.9"
 BEHIND = ClientAddresses(["10.0.0.0/24", "2001:db8::1"])
@@ -81,6 +81,6 @@ def test_who_is_a_proxy() -> None:
 
 def test_a_network_that_is_none_is_told() -> None:
     with pytest.raises(ConfigurationError, match=r"10\.0\.0\.0/99"):
-        load_settings({"trusted_proxy": ["10.0.0.0/99"]}, {})
+        load_settings(DiscoverySettings, {"trusted_proxy": ["10.0.0.0/99"]}, {})
     with pytest.raises(ConfigurationError, match=r"proxy\.example"):
-        load_settings({}, {"EC262_TRUSTED_PROXY": "proxy.example"})
+        load_settings(DiscoverySettings, {}, {"EC262_TRUSTED_PROXY": "proxy.example"})

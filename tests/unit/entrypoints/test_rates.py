@@ -9,7 +9,7 @@ import pytest
 from ec262.adapters.memory.clock import ManualClock
 from ec262.domain.errors import TooManyRequests
 from ec262.entrypoints.rates import Buckets, Rate, RateLimits, rate_limits
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import DiscoverySettings
 
 ADDRESS = "192.0.2.1"
 
@@ -20,7 +20,7 @@ def token(number: int) -> str:
 
 def generous() -> RateLimits:
     """The limits of a service whose operator has set none."""
-    limits = rate_limits(Settings(), ManualClock())
+    limits = rate_limits(DiscoverySettings(), ManualClock())
     assert limits is not None
     return limits
 
@@ -124,4 +124,4 @@ def test_a_large_job_behind_one_address_is_never_limited() -> None:
 
 
 def test_a_rate_of_zero_is_no_limit() -> None:
-    assert rate_limits(Settings(rate=0), ManualClock()) is None
+    assert rate_limits(DiscoverySettings(rate=0), ManualClock()) is None

@@ -20,7 +20,7 @@ from ec262.domain.errors import (
 )
 from ec262.entrypoints import api
 from ec262.entrypoints.session import Session, build_job
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import ForemanSettings
 
 
 def mapper(key: Any, value: Any) -> Iterator[tuple[Any, Any]]:
@@ -38,7 +38,7 @@ FUNCTIONS: dict[str, Any] = {"mapper": mapper, "reducer": reducer, "combiner": N
     "data", [{1: "a", 2: "b"}, [(1, "a"), (2, "b")], iter([[1, "a"], [2, "b"]]), lambda: {1: "a", 2: "b"}]
 )
 def test_data_in_all_its_forms(data: Any) -> None:
-    rows = build_job(data, FUNCTIONS, Settings()).rows
+    rows = build_job(data, FUNCTIONS, ForemanSettings()).rows
     assert rows.payload(range(len(rows.sizes))) == b'[[1,"a"],[2,"b"]]'
 
 
@@ -54,7 +54,7 @@ def test_data_in_all_its_forms(data: Any) -> None:
 )
 def test_data_that_is_none(data: Any, complaint: str) -> None:
     with pytest.raises(JobDefinitionError, match=complaint):
-        build_job(data, FUNCTIONS, Settings())
+        build_job(data, FUNCTIONS, ForemanSettings())
 
 
 @pytest.mark.parametrize("name", ["nowhere/report.html", "report.txt"])
@@ -68,18 +68,18 @@ def test_a_report_that_cannot_be_written_is_told_before_the_data_are_read(tmp_pa
 
 def test_a_value_without_canonical_form_names_key_and_type() -> None:
     with pytest.raises(ValueNotEncodable, match=r"'k'.*object|object.*'k'"):
-        build_job({"k": object()}, FUNCTIONS, Settings())
+        build_job({"k": object()}, FUNCTIONS, ForemanSettings())
 
 
 @pytest.mark.parametrize("role", ["mapper", "reducer"])
 def test_missing_functions_say_how_to_give_them(role: str) -> None:
     with pytest.raises(JobDefinitionError, match=f"the job has no {role}: mark one with @ec262.{role}"):
-        build_job({}, FUNCTIONS | {role: None}, Settings())
+        build_job({}, FUNCTIONS | {role: None}, ForemanSettings())
 
 
 def test_a_function_that_is_none() -> None:
     with pytest.raises(JobDefinitionError, match="the mapper is not a function but str"):
-        build_job({}, FUNCTIONS | {"mapper": "f"}, Settings())
+        build_job({}, FUNCTIONS | {"mapper": "f"}, ForemanSettings())
 
 
 def test_functions_are_checked_before_anything_is_started() -> None:

@@ -16,7 +16,7 @@ from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.outcome import Failure, Pairs, encode_outcome
 from ec262.entrypoints import worker_check
-from ec262.entrypoints.settings import Settings
+from ec262.entrypoints.settings import WorkerSettings
 from ec262.entrypoints.worker_check import check_worker
 
 
@@ -66,7 +66,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Box:
 
 
 async def test_the_tier_is_told(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await check_worker(Settings(allow=("json",))) == 0
+    assert await check_worker(WorkerSettings(allow=("json",))) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "sandbox: linux, without landlock and namespaces\n  seccomp     in force\n" in out
@@ -99,7 +99,7 @@ async def test_what_is_wrong_is_told(
 ) -> None:
     for name, value in wrong.items():
         setattr(box, name, value)
-    assert await check_worker(Settings()) == 2
+    assert await check_worker(WorkerSettings()) == 2
     out, err = capsys.readouterr()
     assert err == ""
     assert out.endswith(f"what is in the way\n  {told}this machine could not serve\n")
@@ -110,7 +110,7 @@ async def test_a_package_that_cannot_be_imported_inside_is_told(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_check, "find_spec", lambda _name: object())
-    assert await check_worker(Settings(allow=("json", "no_such_262"))) == 2
+    assert await check_worker(WorkerSettings(allow=("json", "no_such_262"))) == 2
     assert "jobs cannot import what they are allowed to: no_such_262 (cannot be imported:" in capsys.readouterr().out
 
 
@@ -124,6 +124,6 @@ async def test_a_machine_that_cannot_be_watched_is_told(
 ) -> None:
     blind = partial(LocalSurroundings, proc=tmp_path)
     monkeypatch.setattr(worker_check, "LocalSurroundings", blind)
-    assert await check_worker(Settings(when_idle=True)) == 2
+    assert await check_worker(WorkerSettings(when_idle=True)) == 2
     assert "(--when-idle) is known from Linux's" in capsys.readouterr().out
-    assert await check_worker(Settings()) == 0
+    assert await check_worker(WorkerSettings()) == 0

@@ -17,7 +17,7 @@ from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleW
 from ec262.domain.job import Job
 from ec262.entrypoints.bootstrap import build_foreman
 from ec262.entrypoints.session import Session
-from ec262.entrypoints.settings import Settings, load_settings
+from ec262.entrypoints.settings import ForemanSettings, load_settings
 from ec262.services.discovery_policy import Policy
 from ec262.services.lease_keeper import LeaseKeeper
 from ec262.services.worker_policy import WorkerPolicy
@@ -47,7 +47,7 @@ def job() -> Job:
 
 async def plan(town: Town, job: Job, invitation: str | None) -> None:
     """Have a foreman plan a job, which comes as far as looking for workers."""
-    settings = Settings(discovery="http://127.0.0.1:1", invitation=invitation, patience=0.01)
+    settings = ForemanSettings(discovery="http://127.0.0.1:1", invitation=invitation, patience=0.01)
     await build_foreman(settings, discovery=MemoryDiscovery(town.service, token=TOKEN)).plan(job)
 
 
@@ -100,10 +100,10 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
         def watched(self) -> nullcontext[None]:
             return nullcontext()
 
-    seen: list[Settings] = []
+    seen: list[ForemanSettings] = []
 
     async def execute(
-        _job: Job, settings: Settings, _verify: None, _run: object, *, token: str, slots: int | None
+        _job: Job, settings: ForemanSettings, _verify: None, _run: object, *, token: str, slots: int | None
     ) -> dict[str, str]:
         seen.append(settings)
         return {"token": token}
@@ -113,13 +113,13 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
 
     session = Session({}, {})
     monkeypatch.setattr(session, "_execute", execute)
-    settings = Settings(invitation=CODE, discovery_ca="/nowhere.pem")
+    settings = ForemanSettings(invitation=CODE, discovery_ca="/nowhere.pem")
     assert await session._run(job, settings, cast("EmbeddedSystem", Embedded()), None, run) == {"token": TOKEN}
     assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
 
 
 def test_it_comes_from_the_environment_and_is_not_shown(tmp_path: Path) -> None:
-    settings = load_settings({}, {"EC262_INVITATION": CODE, "EC262_CREDENTIALS": str(tmp_path)})
+    settings = load_settings(ForemanSettings, {}, {"EC262_INVITATION": CODE, "EC262_CREDENTIALS": str(tmp_path)})
     assert settings.invitation == CODE
     assert CODE not in repr(settings)
     foreman = build_foreman(attrs.evolve(settings, discovery="http://127.0.0.1:1"))
