@@ -135,6 +135,40 @@ def test_its_discovery_never_serves_the_api_of_2012(shell: Shell) -> None:
     assert done.stdout.splitlines() == ["/health 200", "/workers 404"]
 
 
+def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        """
+        import ec262
+
+        rows = {number: number for number in range(1, 5)}
+
+        @ec262.mapper
+        def mapper(key, value):
+            yield "a", value
+
+        @ec262.reducer
+        @ec262.combiner
+        def add_up(key, values):
+            yield key, sum(values)
+
+        print(ec262.run_job(rows, map_tasks=1))
+
+        @ec262.mapper
+        def mapper(key, value):
+            yield "a", value
+
+        @ec262.reducer
+        def highest(key, values):
+            yield key, max(values)
+
+        print(ec262.run_job(rows, map_tasks=1))
+        """,
+    )
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, "{'a': 10}\n{'a': 4}\n")
+
+
 def test_a_mapper_that_raises(shell: Shell) -> None:
     shell.file("job.py", WORD_COUNT.replace("text.split()", "text.no_such_method()") + "\n    data = {1: 'a b'}\n")
     done = shell.run("foreman", "job.py", "--quiet")

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import atexit
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import FrameType
 from typing import Any, TypeVar
+
+from ec262.entrypoints.marked import ROLES, Marked, Namespace
 
 calls = 0
 """How often ``run_job`` was called in this process: tells whether a job's file runs its job by itself."""
+
+advises = False
+"""Whether this process is to say, in the end, how the job that its script declares can be run."""
 
 read_by_command = False
 """Whether the ``foreman`` command reads the job's file; else Python runs it."""
@@ -20,8 +26,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 Data = Mapping[Any, Any] | Iterable[tuple[Any, Any]] | Callable[[], Any]
 
-declared: dict[str, Callable[..., Any]] = {}
-"""The functions that the job's file has marked, by role; the last of each role wins."""
+marked = Marked()
+"""The functions that the decorators have marked."""
 
 
 def mapper(function: F) -> F:
@@ -29,9 +35,7 @@ def mapper(function: F) -> F:
 
     ``random`` is seeded for each row from the job's seed and the row's key: rows with equal keys get equal numbers.
     """
-    if not declared and function.__module__ == "__main__":
-        atexit.register(_tell_how_to_run)
-    declared["mapper"] = function
+    _mark("mapper", function)
     return function
 
 
@@ -39,14 +43,14 @@ def reducer(function: F) -> F:
     """Mark ``reducer(key, values)``: for each key that the mapper yielded, with the tuple of all its values in the
     order of the data, it returns an iterable of (key, value) pairs; the result holds them all, the last of a key wins.
     """
-    declared["reducer"] = function
+    _mark("reducer", function)
     return function
 
 
 def combiner(function: F) -> F:
     """Mark ``combiner(key, values)``, optional: a reducer that a worker applies to what its own rows yielded, so that
     less travels. The reducer then gets the combined values; it must not matter how rows are grouped."""
-    declared["combiner"] = function
+    _mark("combiner", function)
     return function
 
 
@@ -56,8 +60,17 @@ def partitioner(function: F) -> F:
     Keys are reduced in the order of their numbers, keys with one number in one task. It runs on the workers, as the
     other functions do, and has to depend on the key alone.
     """
-    declared["partitioner"] = function
+    _mark("partitioner", function)
     return function
+
+
+def _mark(role: str, function: Callable[..., Any]) -> None:
+    global advises  # noqa: PLW0603 - as for ``calls``
+    namespace = sys._getframe(2).f_globals  # noqa: SLF001 - the module that the decorator stands in
+    if not advises and namespace.get("__name__") == "__main__" and namespace.get("__file__"):
+        advises = True
+        atexit.register(_tell_how_to_run)
+    marked.mark(role, function, namespace)
 
 
 def _tell_how_to_run() -> None:
@@ -79,24 +92,31 @@ def run_job(
     """Run a MapReduce job and return its result as a dict.
 
     ``data`` is a mapping, an iterable of (key, value) pairs, or a function that returns one. The functions default to
-    those marked; given here, they and only they are used, so one script can run several jobs. ``workers`` is the
-    number of workers of the embedded system, where no discovery service is configured. ``settings`` are those of the
-    ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``, ``attempts``, ``patience``,
-    ``memory``, ``map_tasks``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as text, or a rule of your own
-    (see ``ec262.VerificationPlan``).
+    those that the calling module has marked; a new mapper starts the next job's set. Given here, they and only they are
+    used. ``workers`` is the number of workers of the embedded system, where no discovery service is configured.
+    ``settings`` are those of the ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``,
+    ``attempts``, ``patience``, ``memory``, ``map_tasks``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as
+    text, or a rule of your own (see ``ec262.VerificationPlan``).
 
     Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
     frozensets of these. Every failure raises a subclass of ``ec262.domain.errors.Ec262Error``.
     """
-    global calls  # noqa: PLW0603 - one counter a process, as for ``declared``
+    global calls  # noqa: PLW0603 - one counter a process
     calls += 1
     from ec262.entrypoints.session import current_session
 
-    functions = {"mapper": mapper, "reducer": reducer, "combiner": combiner, "partitioner": partitioner}
+    functions = dict(zip(ROLES, (mapper, reducer, combiner, partitioner), strict=True))
     if mapper is None and reducer is None:
-        functions |= {role: declared[role] for role in functions if functions[role] is None and role in declared}
+        ours = marked.take(_namespaces(sys._getframe(1)))  # noqa: SLF001 - the module that calls has marked them
+        functions |= {role: function for role, function in ours.items() if functions[role] is None}
     given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}
     return current_session().run_job(data, functions, given)
+
+
+def _namespaces(frame: FrameType | None) -> Iterator[Namespace]:
+    while frame is not None:
+        yield frame.f_globals
+        frame = frame.f_back
 
 
 def run_worker(port: int = 11235, **settings: Any) -> None:

@@ -14,6 +14,7 @@ import attrs
 
 from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
 from ec262.entrypoints import api
+from ec262.entrypoints.marked import ROLES
 
 
 @attrs.frozen(kw_only=True)
@@ -29,8 +30,9 @@ class JobFile:
 def run_job_file(path: str) -> JobFile:
     """Run a job file as ``__main__``, as ``python JOB.py`` would, its folder first on the import path.
 
-    Raises JobDefinitionError if it cannot be read or does not compile, UserCodeFailed with the traceback if its own
-    code raises. An Ec262Error (of a ``run_job`` call in it), SystemExit and KeyboardInterrupt pass through.
+    Raises JobDefinitionError if it cannot be read or does not compile, or if it is unclear which of the functions that
+    it marks make up its job; UserCodeFailed with the traceback if its own code raises. An Ec262Error (of a ``run_job``
+    call in it), SystemExit and KeyboardInterrupt pass through.
     """
     file = Path(path).resolve()
     try:
@@ -44,7 +46,7 @@ def run_job_file(path: str) -> JobFile:
     module.__file__ = str(file)
     sys.modules["__main__"] = module
     sys.path.insert(0, str(file.parent))
-    api.declared.clear()
+    api.marked.clear()
     api.read_by_command = True
     calls_before = api.calls
     linecache.checkcache(str(file))
@@ -60,8 +62,10 @@ def run_job_file(path: str) -> JobFile:
             frames=(),
             report=_report(error, str(file)),
         ) from error
-    functions = {role: api.declared.get(role) for role in ("mapper", "reducer", "combiner", "partitioner")}
-    return JobFile(functions=functions, data=module.__dict__.get("data"), ran_itself=api.calls > calls_before)
+    ran_itself = api.calls > calls_before
+    marked = {} if ran_itself else api.marked.take([module.__dict__])
+    functions = {role: marked.get(role) for role in ROLES}
+    return JobFile(functions=functions, data=module.__dict__.get("data"), ran_itself=ran_itself)
 
 
 def _report(error: Exception, file: str) -> str:

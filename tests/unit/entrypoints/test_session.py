@@ -18,7 +18,6 @@ from ec262.domain.errors import (
     JobDefinitionError,
     ValueNotEncodable,
 )
-from ec262.entrypoints import api
 from ec262.entrypoints.session import Session, build_job
 from ec262.entrypoints.settings import ForemanSettings
 
@@ -133,21 +132,6 @@ def test_a_name_that_the_package_does_not_have_is_an_error() -> None:
     assert ec262.Majority(replicas=3, quorum=2).spec == "majority:3:2"
     with pytest.raises(AttributeError, match="no attribute 'Minority'"):
         _ = ec262.Minority
-
-
-def test_marked_functions_are_used_unless_given() -> None:
-    api.declared.clear()
-    assert ec262.mapper(mapper) is mapper
-    assert ec262.reducer(reducer) is reducer
-    assert ec262.combiner(reducer) is reducer
-    assert api.declared == {"mapper": mapper, "reducer": reducer, "combiner": reducer}
-    with Session({}, {}):
-        assert ec262.run_job({}) == {}
-        api.declared.clear()
-        with pytest.raises(JobDefinitionError, match="the job has no mapper"):
-            ec262.run_job({})
-        with pytest.raises(JobDefinitionError, match="the job has no reducer"):
-            ec262.run_job({}, mapper=mapper)
 
 
 async def test_a_running_event_loop_is_no_obstacle(tmp_path: Path) -> None:
