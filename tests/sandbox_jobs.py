@@ -11,8 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
+from ec262.adapters.pickling import pickle_by_value
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain import canonical
 from ec262.domain.job import Computed, Limits, Phase, Work
@@ -29,17 +28,9 @@ LIMITS = Limits(cpu_s=20, wall_s=20, memory_bytes=256 << 20, output_bytes=32 << 
 
 def pickled(**functions: Function | None) -> bytes:
     """Pickle functions as a foreman does: those of test modules travel by value."""
-    modules = {sys.modules[function.__module__] for function in functions.values() if function is not None}
-    modules |= {module for name, module in sys.modules.items() if name.startswith("tests.")}
-    added = [module for module in modules if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
-    for module in added:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        data: bytes = cloudpickle.dumps(functions)
-    finally:
-        for module in added:
-            cloudpickle.unregister_pickle_by_value(module)
-    return data
+    modules = {function.__module__ for function in functions.values() if function is not None}
+    modules |= {name for name in sys.modules if name.startswith("tests.")}
+    return pickle_by_value(functions, *modules)
 
 
 def map_work(

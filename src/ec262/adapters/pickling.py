@@ -10,10 +10,11 @@ from __future__ import annotations
 import dis
 import inspect
 import io
+import marshal
 import random
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +33,9 @@ _GENERATOR = getattr(random.seed, "__self__", None)
 
 MAX_FUNCTIONS_BYTES = 64 << 20
 
-ALWAYS_THERE = sys.stdlib_module_names | {"cloudpickle", "ec262"}
+_WORKERS_OWN = {"cloudpickle", "ec262"}
+
+ALWAYS_THERE = sys.stdlib_module_names | _WORKERS_OWN
 """Top-level modules that every worker has, or knows better than the foreman that it does not allow."""
 
 
@@ -66,19 +69,29 @@ def pickle_functions(functions: Functions) -> PickledFunctions:
     return PickledFunctions(data=data, packages=tuple(sorted(pickler.packages)))
 
 
-def pickle_ours(value: object, module: str) -> bytes:
-    """Pickle something of ec262's own, its module by value: sandboxes have little of ec262."""
-    ours = sys.modules[module]
-    cloudpickle.register_pickle_by_value(ours)
-    try:
-        data: bytes = cloudpickle.dumps(value)
-    finally:
-        cloudpickle.unregister_pickle_by_value(ours)
-    return data
+def pickle_by_value(value: object, *modules: str) -> bytes:
+    """Pickle a value with these modules, which must be loaded, by value: sandboxes have little of ec262."""
+    buffer = io.BytesIO()
+    with _by_value([sys.modules[module] for module in modules]):
+        _CodePickler(buffer).dump(value)
+    return buffer.getvalue()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
-    """A cloudpickle pickler that notes which installed packages the pickle will import."""
+class _CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
+    """A cloudpickle pickler that keeps code as it is, file names and line numbers included.
+
+    cloudpickle 3.1.3 replaces the file names, without which a traceback has no paths and no source lines.
+    """
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce code to what ``marshal`` makes of it: the interpreter that loads it has the same bytecode."""
+        if isinstance(obj, CodeType):
+            return marshal.loads, (marshal.dumps(obj),)
+        return super().reducer_override(obj)
+
+
+class _Pickler(_CodePickler):
+    """A pickler that notes which installed packages the pickle will import."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -150,10 +163,16 @@ def _own_modules_by_value() -> Iterator[None]:
     own = [
         module
         for name, module in list(sys.modules.items())
-        if module is not None and name.partition(".")[0] not in {"__main__", "ec262"} and not _is_installed(name)
+        if module is not None and name.partition(".")[0] not in {"__main__", *_WORKERS_OWN} and not _is_installed(name)
     ]
+    with _by_value(own):
+        yield
+
+
+@contextmanager
+def _by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
     registered = cloudpickle.list_registry_pickle_by_value()
-    added = [module for module in own if module.__name__ not in registered and module.__name__ in sys.modules]
+    added = [module for module in modules if module.__name__ not in registered and module.__name__ in sys.modules]
     for module in added:
         cloudpickle.register_pickle_by_value(module)
     try:

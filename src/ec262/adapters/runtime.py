@@ -12,12 +12,17 @@ from ec262.domain import canonical
 from ec262.domain.runtime import PythonTag, RuntimeClass
 
 
+def cloudpickle_series() -> str:
+    """Return cloudpickle's major and minor version ("3.1"): patch releases load each other's pickles."""
+    return ".".join(cloudpickle.__version__.split(".")[:2])
+
+
 def local_python() -> PythonTag:
     """Return what must be equal elsewhere for functions pickled here to load there."""
     return PythonTag(
         implementation=sys.implementation.name,
         magic=int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little"),
-        cloudpickle=cloudpickle.__version__,
+        cloudpickle=cloudpickle_series(),
         version=f"{sys.version_info.major}.{sys.version_info.minor}",
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from ec262.adapters.pickling import pickle_ours
+from ec262.adapters.pickling import pickle_by_value
 from ec262.domain.determinism import HERE, Circumstances
 
 TICK_NS = 1_000_000
@@ -31,7 +31,7 @@ def vary(functions: bytes, circumstances: Circumstances) -> bytes:
         return functions
     shift_ns = int(circumstances.clock_shift_s * 1e9)
     changes = shift_ns, circumstances.moved, circumstances.ticking, circumstances.counted
-    return pickle_ours(_Entering(functions, *changes), __name__)
+    return pickle_by_value(_Entering(functions, *changes), __name__)
 
 
 class _Entering:

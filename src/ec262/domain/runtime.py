@@ -1,8 +1,8 @@
 """Which interpreters can run the same pickled functions, and which machines give comparable results.
 
-A pickle of another Python minor version crashes the interpreter or fails in odd ways, so a job's functions are only
-sent where the interpreter's bytecode magic number and cloudpickle's version are the foreman's own. Replicas of one
-task are compared byte for byte, so they all run in one runtime class.
+A pickle of another Python minor version crashes the interpreter or fails in odd ways. So a job's functions are only
+sent where the interpreter's bytecode magic number and cloudpickle's major and minor version are the foreman's own.
+Replicas of one task are compared byte for byte, so they all run in one runtime class.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ class PythonTag:
     """What must be equal for a pickled function to load: the foreman's requirement.
 
     ``magic`` is the interpreter's bytecode magic number (``importlib.util.MAGIC_NUMBER``, first two bytes, little
-    endian); ``version`` is for people only ("3.11") and takes no part in comparisons.
+    endian); ``cloudpickle`` is its major and minor version ("3.1"), since patch releases load each other's pickles;
+    ``version`` is for people only ("3.11") and takes no part in comparisons.
     """
 
     implementation: str = attrs.field(validator=_short)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from ec262 import __version__
-from ec262.adapters.pickling import pickle_ours
+from ec262.adapters.pickling import pickle_by_value
 from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.surroundings import LocalSurroundings
@@ -164,7 +164,7 @@ async def _check_honest_job(sandbox: Sandbox, settings: WorkerSettings) -> None:
 
 
 async def _run(sandbox: Sandbox, settings: WorkerSettings, mapper: Any, rows: list[list[Any]]) -> list[tuple[Any, Any]]:
-    functions = pickle_ours({"mapper": mapper}, __name__)
+    functions = pickle_by_value({"mapper": mapper}, __name__)
     work = Work(phase=Phase.MAP, functions=functions, rows=canonical.encode(rows), seed=0)
     try:
         computed = await sandbox.run(work, settings.limits)

@@ -8,15 +8,17 @@ import random
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
+import cloudpickle
 import pytest
 import requests
 
-from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.pickling import pickle_by_value, pickle_functions
 from ec262.domain.errors import FunctionNotPicklable
 
 LOCK = threading.Lock()
@@ -68,6 +70,29 @@ def test_globals_closures_and_sibling_modules_travel_along(sibling: ModuleType, 
     pickled = pickle_functions(functions(mapper))
     assert run_elsewhere(pickled.data, elsewhere) == [["A", 3], ["B", 3]]
     assert pickled.packages == ()
+
+
+def test_code_keeps_its_file_and_its_lines() -> None:
+    def mapper(_key: int, text: str) -> Iterator[tuple[str, int]]:
+        yield from ((word, 1 // 0) for word in text.split())
+
+    loaded = pickle.loads(pickle_functions(functions(mapper)).data)["mapper"]
+    with pytest.raises(ZeroDivisionError) as raised:
+        list(loaded(1, "a"))
+    first = mapper.__code__.co_firstlineno
+    told = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(raised.tb)[1:]]
+    assert told == [(__file__, first + 1)] * 2
+
+
+def test_what_cloudpickle_makes_of_code_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its releases differ in that: 3.1.3 leaves out the names of files."""
+
+    def refuse(_code: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setitem(cloudpickle.Pickler.dispatch_table.maps[0], CodeType, refuse)
+    assert pickle_functions(functions(lambda key, value: [(key, value)])).data
+    assert pickle_by_value({"mapper": run_elsewhere}, __name__)
 
 
 def test_installed_packages_travel_by_name_and_are_told() -> None:
@@ -158,8 +183,6 @@ def test_too_much_luggage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_module_stays_registered(sibling: ModuleType) -> None:
-    import cloudpickle
-
     before = set(cloudpickle.list_registry_pickle_by_value())
     pickle_functions(functions(sibling.shout))
     assert set(cloudpickle.list_registry_pickle_by_value()) == before

@@ -39,7 +39,7 @@ from ec262.domain.runtime import PythonTag, RuntimeClass
 from ec262.domain.shapes import DIGEST_BYTES
 from ec262.domain.verification import MAX_REPLICAS
 
-TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.0", version="3.11")
+TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11")
 RUNTIME = RuntimeClass(python=TAG, machine="x86_64", sandbox="linux", canonical_format=1)
 FINGERPRINT = "0a" * 32
 ADDRESS = WorkerAddress(host="10.0.0.1", port=11235, fingerprint=FINGERPRINT)

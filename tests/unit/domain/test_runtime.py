@@ -7,18 +7,18 @@ import pytest
 
 from ec262.domain.runtime import PythonTag, RuntimeClass
 
-TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.0", version="3.11")
+TAG = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11")
 
 
 def test_a_tag_is_told_for_people() -> None:
-    assert str(TAG) == "cpython 3.11 (magic 3495, cloudpickle 3.1.0)"
+    assert str(TAG) == "cpython 3.11 (magic 3495, cloudpickle 3.1)"
 
 
 def test_what_decides_is_what_makes_pickles_load() -> None:
     assert attrs.evolve(TAG, version="3.11.9") == TAG
     assert attrs.evolve(TAG, magic=3531) != TAG
     assert attrs.evolve(TAG, implementation="pypy") != TAG
-    assert attrs.evolve(TAG, cloudpickle="3.2.0") != TAG
+    assert attrs.evolve(TAG, cloudpickle="3.2") != TAG
 
 
 @pytest.mark.parametrize(

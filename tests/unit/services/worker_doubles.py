@@ -34,7 +34,7 @@ from ec262.services.computer import WorkerPorts
 from ec262.services.worker_policy import WorkerPolicy
 
 RUNTIME = RuntimeClass(
-    python=PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1.2", version="3.11"),
+    python=PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11"),
     machine="x86_64",
     sandbox="scripted",
     canonical_format=1,

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import cloudpickle
-
+from ec262.adapters.runtime import cloudpickle_series
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.sandbox.wasm.guest.witness import ACTS, REFUSED, attempt
 from ec262.adapters.sandbox.wasm.guests import choose_guest
@@ -74,7 +73,7 @@ class WasmSandbox:
             python=PythonTag(
                 implementation="cpython",
                 magic=self._guest.magic,
-                cloudpickle=cloudpickle.__version__,
+                cloudpickle=cloudpickle_series(),
                 version=self._guest.minor,
             ),
             machine="wasm32",
