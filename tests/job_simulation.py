@@ -14,7 +14,7 @@ import attrs
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, AcceptResults, AddReplicas, BuyDisputes, VerdictQuery
-from ec262.domain.errors import Ec262Error, PurchaseTooExpensive
+from ec262.domain.errors import Ec262Error, LimitReached, PurchaseTooExpensive
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
@@ -135,6 +135,9 @@ class JobSimulation:
         except PurchaseTooExpensive as error:
             self._later_tell(ev.TooPoor(now=self.now, asked=buy.tasks, have=error.have, need=error.need))
             return
+        except LimitReached as error:
+            self._later_tell(ev.LimitHit(now=self.now, asked=buy.tasks, error=error))
+            return
         self._tell(ev.Bought(now=self.now, asked=buy.tasks, tasks=reply.tasks, shortfall=reply.shortfall))
 
     def _extend(self, extend: ev.Extend) -> None:
@@ -148,6 +151,9 @@ class JobSimulation:
             reply = self.town.add_replicas(command)
         except PurchaseTooExpensive as error:
             self._later_tell(ev.TooPoor(now=self.now, asked=extend.tasks, have=error.have, need=error.need))
+            return
+        except LimitReached as error:
+            self._later_tell(ev.LimitHit(now=self.now, asked=extend.tasks, error=error))
             return
         self._tell(ev.Added(now=self.now, asked=extend.tasks, tasks=reply.tasks, shortfall=reply.shortfall))
 

@@ -41,6 +41,7 @@ from ec262.services.worker_link import LinkPolicy
 from ec262.services.worker_policy import WorkerPolicy
 
 FOREMAN = "foreman-" + "f" * 40
+NO_GRANT = Policy(grant=0)
 
 
 def count_words(_key: object, text: str) -> Iterable[tuple[str, int]]:
@@ -108,6 +109,7 @@ async def memory_system(
     slots: int = 2,
     sandboxes: Mapping[int, Sandbox] | None = None,
     results: Mapping[int, ResultStore] | None = None,
+    policy: Policy = NO_GRANT,
 ) -> AsyncIterator[System]:
     """Run a system; worker ``n`` (its token is ``worker_token(n)``) gets ``sandboxes[n]`` and ``results[n]``."""
     service = DiscoveryService(
@@ -115,7 +117,7 @@ async def memory_system(
         clock=time.time,
         entropy=SeededEntropy(1),
         prober=MemoryProber(),
-        policy=Policy(grant=0),
+        policy=policy,
     )
     service.accounts.open_with_grant(FOREMAN, credits)
     network = MemoryNetwork()

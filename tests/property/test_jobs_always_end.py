@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ec262.domain.errors import LimitReached
 from ec262.domain.job import TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.services.discovery_policy import Policy
@@ -17,6 +19,7 @@ from tests.job_simulation import JobSimulation, Way, is_right
 
 RULES = ["majority:3", "quorum:1", "quorum:2", "quorum:3", "error:0.1", "error:0.01", "error:1e-4"]
 NOBODY: Mapping[int, Way] = {}
+NO_LIMITS = Policy(grant=0, retention_s=30.0)
 HARMLESS = [Way.HONEST, Way.REFUSAL, Way.SILENCE, Way.SHYNESS, Way.STINGINESS]
 
 
@@ -29,9 +32,10 @@ def simulated(
     grant: int,
     attempts: int = 3,
     bad: Mapping[int, Way] = NOBODY,
+    limits: Policy = NO_LIMITS,
 ) -> JobSimulation:
     """Run a job in which each worker does something else, by chance, with each task, but for the ``bad``, by port."""
-    town = build_town(grant=grant, policy=Policy(grant=0, retention_s=30.0))
+    town = build_town(grant=grant, policy=limits)
     always: dict[str, Way] = {}
     for number in range(workers):
         account = town.add_worker(number, registration(4000 + number, slots=4, ttl_s=3600 * 10))
@@ -80,5 +84,23 @@ def test_single_liars_and_losses_are_outvoted_by_workers_that_are_added(rule: st
 @given(ways=st.lists(st.sampled_from(HARMLESS), max_size=3), seed=st.integers(0, 1 << 32))
 def test_without_lies_a_job_that_finishes_is_right(ways: list[Way], seed: int) -> None:
     simulation = simulated("error:0.01", 8, [Way.HONEST, Way.HONEST, *ways], seed=seed, grant=5000, attempts=9)
+    if simulation.error is None:
+        assert is_right(simulation.results, list(simulation.results))
+
+
+@pytest.mark.parametrize("rule", RULES)
+@settings(max_examples=8, deadline=None)
+@given(
+    ways=st.lists(st.sampled_from(HARMLESS), max_size=2),
+    limits=st.one_of(
+        st.builds(lambda tasks: attrs.evolve(NO_LIMITS, max_open_tasks=tasks), st.integers(1, 3)),
+        st.builds(lambda credits: attrs.evolve(NO_LIMITS, max_escrow=credits), st.integers(12, 24)),
+    ),
+    seed=st.integers(0, 1 << 32),
+)
+def test_what_an_account_may_have_under_way_ends_no_job(rule: str, ways: list[Way], limits: Policy, seed: int) -> None:
+    ways = [Way.HONEST, Way.HONEST, *ways]
+    simulation = simulated(rule, 12, ways, seed=seed, grant=5000, attempts=9, limits=limits)
+    assert not isinstance(simulation.error, LimitReached)
     if simulation.error is None:
         assert is_right(simulation.results, list(simulation.results))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import NoReturn, TextIO
 
 from tqdm import tqdm
@@ -53,14 +54,16 @@ class Lines:
             return
         self._written = status
         self._next_at = self._clock() + LINE_INTERVAL_S
-        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {_details(status)}", file=self._stream)
+        details = _details(status, self._clock)
+        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {details}", file=self._stream)
 
 
 class Bar:
     """A bar for each phase on a terminal."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
+        self._clock = clock
         self._phase: Phase | None = None
         self._bar: tqdm[NoReturn] | None = None
         self._shown: JobStatus | None = None
@@ -74,7 +77,7 @@ class Bar:
             self.close()
             self._phase = status.phase
         bar = self._bar = self._bar or self._begin(status)
-        bar.set_postfix_str(_details(status), refresh=False)
+        bar.set_postfix_str(_details(status, self._clock), refresh=False)
         bar.update(status.done - bar.n)
         bar.refresh()
 
@@ -94,9 +97,17 @@ class Bar:
             self._bar = None
 
 
-def _details(status: JobStatus) -> str:
+def _details(status: JobStatus, clock: Callable[[], float]) -> str:
     details = f"{status.running} running, {status.workers} workers, {status.credits} credits left"
-    return f"{details}; {status.note}" if status.note else details
+    if not status.note:
+        return details
+    return f"{details}; {status.note}{_until(status.until - clock()) if status.until is not None else ''}"
+
+
+def _until(seconds: float) -> str:
+    """Say when a wait of so many seconds ends: as time of day, which stays true while nothing else happens."""
+    at = datetime.now().astimezone() + timedelta(seconds=max(0.0, seconds))
+    return f", until {at:%H:%M:%S} at the latest"
 
 
 def choose_progress(*, quiet: bool, clock: Callable[[], float], stream: TextIO | None = None) -> Progress:
@@ -104,4 +115,4 @@ def choose_progress(*, quiet: bool, clock: Callable[[], float], stream: TextIO |
     stream = stream if stream is not None else sys.stderr
     if quiet:
         return Silent()
-    return Bar(stream) if stream.isatty() else Lines(stream, clock)
+    return Bar(stream, clock) if stream.isatty() else Lines(stream, clock)

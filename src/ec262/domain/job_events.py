@@ -10,7 +10,7 @@ import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
 from ec262.domain.diagnosis import Diagnosis
-from ec262.domain.errors import Ec262Error, UserCodeFailed
+from ec262.domain.errors import Ec262Error, LimitReached, UserCodeFailed
 from ec262.domain.job import TaskName
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -61,6 +61,15 @@ class TooPoor:
     asked: tuple[TaskName, ...]
     have: int
     need: int
+
+
+@attrs.frozen(kw_only=True)
+class LimitHit:
+    """The answer to ``Buy`` or ``Extend``: the account would have more under way than the service allows."""
+
+    now: float
+    asked: tuple[TaskName, ...]
+    error: LimitReached
 
 
 @attrs.frozen(kw_only=True)
@@ -154,6 +163,7 @@ Event = (
     | Bought
     | Added
     | TooPoor
+    | LimitHit
     | ReplicaCommitted
     | ReplicaEnded
     | Judged

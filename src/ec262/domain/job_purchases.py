@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from itertools import islice
 
 from ec262.domain.commands import MAX_BATCH, MAX_ORDERS, BoughtReplica, BoughtTask, ReplicaOrder
-from ec262.domain.errors import Ec262Error, InsufficientCredits, NoEligibleWorkers, TaskAbandoned
-from ec262.domain.job_events import Added, Bought, Buy, Dispatch, Extend, Fail, Instruction, TooPoor
-from ec262.domain.job_state import JobState, Retry
+from ec262.domain.errors import Ec262Error, InsufficientCredits, LimitReached, NoEligibleWorkers, TaskAbandoned
+from ec262.domain.job_events import Added, Bought, Buy, Dispatch, Extend, Fail, Instruction, LimitHit, TooPoor
+from ec262.domain.job_state import JobState, Retry, Wait
 from ec262.domain.job_task import Attempt, RunningTask, Step
 from ec262.domain.verification import VerificationRule
 
@@ -31,7 +31,8 @@ class Purchases:
     def __init__(self, state: JobState) -> None:
         self._state = state
         self._refunds: list[float] = []
-        self._reach = MAX_BATCH
+        self._last_deadline = -math.inf
+        self._limited_since: float | None = None
         self._idle_since: float | None = None
         self.buy_from = -math.inf
         """What becomes wanted before is bought then, together."""
@@ -73,7 +74,7 @@ class Purchases:
         tasks = self._state.tasks
         rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
         alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
-        batch = list(islice(alike, self._reach))
+        batch = list(islice(alike, self._state.tasks_retry.reach))
         for task in batch:
             tasks.move(task, "buy")
         return Buy(tasks=tuple(task.name for task in batch), rule=rule.spec, avoid=self._avoid())
@@ -84,7 +85,7 @@ class Purchases:
         return task.rule
 
     def _extend(self) -> Instruction:
-        batch = list(islice(self._state.tasks.at(Step.LACKING), MAX_ORDERS))
+        batch = list(islice(self._state.tasks.at(Step.LACKING), self._state.replicas_retry.reach))
         for task in batch:
             self._state.tasks.move(task, "order")
         attempts = [task.current for task in batch]
@@ -96,15 +97,15 @@ class Purchases:
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
-    def handle(self, event: Bought | Added | TooPoor) -> list[Instruction]:
+    def handle(self, event: Bought | Added | TooPoor | LimitHit) -> list[Instruction]:
         """Take in discovery's answer to a purchase."""
         match event:
             case Bought():
                 return self._on_bought(event)
             case Added():
                 return self._on_added(event)
-            case TooPoor():
-                return self._on_too_poor(event)
+            case TooPoor() | LimitHit():
+                return self._on_refused(event)
 
     def _on_bought(self, event: Bought) -> list[Instruction]:
         """Send out the work; try again for what was not assigned."""
@@ -114,7 +115,9 @@ class Purchases:
         short = event.asked[len(event.tasks) :]
         for name in short:
             self._state.tasks.move(self._state.tasks[name], "unassigned")
-        self._reach = min(MAX_BATCH, max(LEAST_ASKED, 2 * len(event.tasks if short else event.asked)))
+        retry = self._state.tasks_retry
+        least = LEAST_ASKED if retry.reach >= LEAST_ASKED else 1  # fewer, once discovery has refused as many
+        retry.reach = min(MAX_BATCH, max(least, 2 * len(event.tasks if short else event.asked)))
         self._try_again(self._state.tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(event.tasks)):
             waited = f"no worker could be had for {self._state.policy.patience_s:g} s"
@@ -125,6 +128,7 @@ class Purchases:
         self._state.tasks.move(task, "assigned")
         task.purchases += 1
         task.attempt = Attempt(rule=self._rule_of(task), bought=bought, deadline=now + bought.deadline_s)
+        self._last_deadline = max(self._last_deadline, task.attempt.deadline)
         self._state.by_id[bought.task] = task
         return self._dispatched(task, bought.task, bought.replicas, now)
 
@@ -150,33 +154,69 @@ class Purchases:
                 state.ripe[attempt.bought.task] = attempt
             else:
                 attempt.extend(more, event.now)
+                self._last_deadline = max(self._last_deadline, attempt.deadline)
                 instructions += self._dispatched(task, more.task, more.replicas, event.now)
+        state.replicas_retry.reach = min(MAX_ORDERS, max(state.replicas_retry.reach, 2 * len(event.asked)))
         self._try_again(state.replicas_retry, event.now, got_some=bool(added), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(added)):
             self._idle_since = None
             instructions += [each for task, attempt in short for each in self._lost(task, attempt, NOBODY_TO_ADD)]
         return [*instructions, *self.buy_wanted(event.now)]
 
-    def _on_too_poor(self, event: TooPoor) -> list[Instruction]:
-        """Wait for the refund of a lost task, if one is to come; else give up."""
+    def _on_refused(self, event: TooPoor | LimitHit) -> list[Instruction]:
+        """Ask for fewer, as long as waiting can help at all; if even one is refused, wait; else give up."""
         state = self._state
         extending = any(state.tasks[name].step is Step.EXTENDING for name in event.asked)
         for name in event.asked:
             state.tasks.move(state.tasks[name], "not added" if extending else "unassigned")
-        self._refunds = [at for at in self._refunds if at > event.now]
-        if not self._refunds:
-            again = any(state.tasks[name].purchases for name in event.asked)
-            why = "for a task that has to be bought again" if again else "to go on"
-            if extending:
-                why = "for more workers, where those asked differ or gave no result"
+        wait = self._refund_due(event) if isinstance(event, TooPoor) else self._room_due(event)
+        if wait is None:
             claims = (state.tasks[name].current.claim for name in event.asked if extending)
-            poor = InsufficientCredits(have=event.have, need=event.need, why=why)
-            return [Fail(error=next(filter(None, claims), poor))]
-        (state.replicas_retry if extending else state.tasks_retry).at = min(self._refunds)
+            return [Fail(error=next(filter(None, claims), None) or self._refusal(event, extending=extending))]
+        retry = state.replicas_retry if extending else state.tasks_retry
+        if len(event.asked) > 1:
+            retry.reach = len(event.asked) // 2
+            return self.buy_wanted(event.now)
+        retry.wait = wait
+        if wait.for_limit:
+            retry.later(event.now)
+        else:
+            retry.at = wait.until
         return state.wake(event.now)
 
+    def _refund_due(self, event: TooPoor) -> Wait | None:
+        """Return the refund of a lost task that comes next, if one is to come."""
+        self._refunds = [at for at in self._refunds if at > event.now]
+        if not self._refunds:
+            return None
+        what = f"waiting for the credits of a lost task to come back ({event.have} left, {event.need} needed)"
+        return Wait(what=what, until=min(self._refunds))
+
+    def _room_due(self, event: LimitHit) -> Wait | None:
+        """Return the wait for the account's tasks to be settled: for this job's as long as that can take, for those of
+        the account's other jobs as long as patience lasts."""
+        policy = self._state.policy
+        if self._limited_since is None:
+            self._limited_since = event.now
+        until = max(self._last_deadline + policy.grace_s, self._limited_since + policy.patience_s)
+        if event.now >= until:
+            return None
+        return Wait(what=f"waiting for tasks to be settled ({event.error})", until=until, for_limit=True)
+
+    def _refusal(self, event: TooPoor | LimitHit, *, extending: bool) -> Ec262Error:
+        if isinstance(event, LimitHit):
+            since = event.now if self._limited_since is None else self._limited_since
+            return LimitReached(f"{event.error}; that did not change for {event.now - since:.0f} s")
+        again = any(self._state.tasks[name].purchases for name in event.asked)
+        why = "for a task that has to be bought again" if again else "to go on"
+        if extending:
+            why = "for more workers, where those asked differ or gave no result"
+        return InsufficientCredits(have=event.have, need=event.need, why=why)
+
     def _try_again(self, retry: Retry, now: float, *, got_some: bool, short: bool) -> None:
+        retry.wait = None
         if got_some:
+            self._limited_since = None
             retry.pause_s = retry.first_s
         if short:
             # While tasks run, the slots that they free are heard of: only what others free has to be asked for.

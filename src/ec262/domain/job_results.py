@@ -112,7 +112,7 @@ class Results:
     def _due(self, now: float) -> list[RunningTask]:
         state = self._state
         waiting = state.tasks.at(Step.PROVISIONAL)
-        if state.count(*DELIVERED) == len(state.tasks) or len(waiting) > MANY_PROVISIONAL:
+        if state.count(*DELIVERED) == len(state.tasks) or len(waiting) > MANY_PROVISIONAL or state.stuck_at_limit:
             return list(islice(waiting, MAX_BATCH))
         # The first has waited longest: what has not is left to be caught.
         if state.accept_at is None or now < state.accept_at:

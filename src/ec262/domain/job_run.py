@@ -22,6 +22,7 @@ from ec262.domain.job_events import (
     Finish,
     Instruction,
     Judged,
+    LimitHit,
     PhaseGrew,
     PhasePlanned,
     ReplicaCommitted,
@@ -34,7 +35,7 @@ from ec262.domain.job_history import TaskHistory, task_history
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_purchases import Purchases
 from ec262.domain.job_results import Results
-from ec262.domain.job_state import JobState
+from ec262.domain.job_state import JobState, Wait
 from ec262.domain.job_task import UNDER_WAY, Attempt, Step
 from ec262.domain.job_verdicts import Verdicts
 
@@ -66,6 +67,11 @@ class JobRun:
         """Return how many tasks of this phase are in one of these states."""
         return self._state.count(*steps)
 
+    @property
+    def waiting(self) -> Wait | None:
+        """What the job waits for because discovery refused a purchase, if it does."""
+        return self._state.waiting
+
     def history(self) -> tuple[TaskHistory, ...]:
         """Return what became of every task so far, of both phases: each purchase, with its workers and its verdict."""
         boards = (*self._state.past, self._state.tasks)
@@ -83,7 +89,7 @@ class JobRun:
             case PhaseGrew():
                 self._state.tasks.add(event.tasks)
                 instructions = self._purchases.buy_wanted(event.now)
-            case Bought() | Added() | TooPoor():
+            case Bought() | Added() | TooPoor() | LimitHit():
                 instructions = self._purchases.handle(event)
             case ReplicaCommitted():
                 instructions = self._on_committed(event)

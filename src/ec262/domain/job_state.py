@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
+from ec262.domain.commands import MAX_BATCH, MAX_ORDERS
 from ec262.domain.diagnosis import Diagnosis
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_events import Instruction, Wake
@@ -25,12 +26,26 @@ ACCEPT_AHEAD_S = 30.0
 at the deadline it would be without a look at whether its worker was caught."""
 
 
+@attrs.frozen(kw_only=True)
+class Wait:
+    """What a purchase that discovery refused waits for, and until when at the latest; ``for_limit`` if it is for the
+    account's own tasks to be settled."""
+
+    what: str
+    until: float
+    for_limit: bool = False
+
+
 @attrs.define
 class Retry:
-    """When to ask again for workers that were not to be had: ``at``, if at all, after pauses that grow."""
+    """When to ask again for workers that were not available: ``at``, if at all, after pauses that grow.
+
+    ``reach`` is how many items the next request has at most. ``wait`` is set while discovery refuses even one."""
 
     first_s: float
+    reach: int
     at: float | None = None
+    wait: Wait | None = None
     pause_s: float = attrs.Factory(lambda self: self.first_s, takes_self=True)
 
     def later(self, now: float, *, least_s: float = 0.0) -> None:
@@ -59,8 +74,8 @@ class JobState:
         self.avoid: dict[str, None] = {}
         self.ripe: dict[str, Attempt] = {}
         self.pace = Pace()
-        self.tasks_retry = Retry(policy.retry_s)
-        self.replicas_retry = Retry(policy.retry_s)
+        self.tasks_retry = Retry(policy.retry_s, reach=MAX_BATCH)
+        self.replicas_retry = Retry(policy.retry_s, reach=MAX_ORDERS)
         self.poll_at: float | None = None
         self.ask_from = -math.inf
         self.phase_over = False
@@ -86,6 +101,19 @@ class JobState:
         if task is None or task.attempt is None or task.attempt.bought.task != task_id or task.step not in steps:
             return None
         return task, task.attempt
+
+    @property
+    def waiting(self) -> Wait | None:
+        """What purchases that discovery refused wait for. That an account has as much under way as it may have says
+        nothing while tasks run: they make room."""
+        lacking = self.replicas_retry.wait if self.count(Step.LACKING, Step.EXTENDING) else None
+        wait = lacking or (self.tasks_retry.wait if self.count(Step.WANTED, Step.BUYING) else None)
+        return None if wait is not None and wait.for_limit and self.count(Step.RUNNING, Step.FETCHING) else wait
+
+    @property
+    def stuck_at_limit(self) -> bool:
+        """Whether the account's limits keep the job from going on, and nothing runs that would make room."""
+        return self.waiting is not None and self.waiting.for_limit
 
     @property
     def seldom_s(self) -> float:

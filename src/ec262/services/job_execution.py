@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, AcceptResults, AddReplicas, BuyTasks, Purchase, Verdict, VerdictQuery
-from ec262.domain.errors import PurchaseTooExpensive
+from ec262.domain.errors import LimitReached, PurchaseTooExpensive
 from ec262.domain.job import Job, Phase, TaskName
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import DELIVERED, UNDER_WAY
@@ -120,7 +120,8 @@ class JobExecution:
         return self._ports.clock()
 
     def _show(self) -> None:
-        running = self._machine.count(*UNDER_WAY)
+        running, wait = self._machine.count(*UNDER_WAY), self._machine.waiting
+        note = "" if running else self._note  # while tasks run, to wait for a free slot is the way of things
         self._ports.progress.show(
             JobStatus(
                 phase=self._machine.phase,
@@ -129,7 +130,8 @@ class JobExecution:
                 total=self._machine.total + self._data.tasks_to_come,
                 workers=self._workers.connected,
                 credits=self._credits,
-                note="" if running else self._note,  # while tasks run, to wait for a free slot is the way of things
+                note=wait.what if wait else note,
+                until=wait.until if wait else None,
             )
         )
 
@@ -167,6 +169,8 @@ class JobExecution:
             return await (self._buy(order) if isinstance(order, ev.Buy) else self._extend(order))
         except PurchaseTooExpensive as error:
             return ev.TooPoor(now=self._now(), asked=order.tasks, have=error.have, need=error.need)
+        except LimitReached as error:
+            return ev.LimitHit(now=self._now(), asked=order.tasks, error=error)
 
     async def _buy(self, buy: ev.Buy) -> ev.Event:
         command = BuyTasks(

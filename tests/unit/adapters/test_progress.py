@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
+from datetime import datetime, timedelta
+
+import pytest
 
 from ec262.adapters.progress import LINE_INTERVAL_S, Bar, Lines, Silent, choose_progress
 from ec262.domain.job import Phase
 from ec262.domain.ports.progress import JobStatus
 
 
-def status(done: int, phase: Phase = Phase.MAP, note: str = "") -> JobStatus:
-    return JobStatus(phase=phase, done=done, running=1, total=4, workers=3, credits=88, note=note)
+def status(done: int, phase: Phase = Phase.MAP, note: str = "", until: float | None = None) -> JobStatus:
+    return JobStatus(phase=phase, done=done, running=1, total=4, workers=3, credits=88, note=note, until=until)
 
 
 class Terminal(io.StringIO):
@@ -64,3 +68,15 @@ def test_a_terminal_gets_a_bar_for_each_phase() -> None:
     assert "reduce  50%" in shown
     assert "3 workers, 88 credits left" in shown
     assert shown.endswith("\n")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_wait_is_told_with_the_time_of_day_at_which_it_ends(stream: io.StringIO) -> None:
+    before = datetime.now().astimezone()
+    progress = choose_progress(quiet=False, clock=lambda: 1000.0, stream=stream)
+    progress.show(status(1, note="waiting for credits", until=1930.0))
+    progress.close()
+    told = re.search(r"; waiting for credits, until (\d\d:\d\d:\d\d) at the latest", stream.getvalue())
+    assert told is not None
+    ends = [before + timedelta(seconds=930 + late) for late in range(60)]
+    assert told[1] in {f"{at:%H:%M:%S}" for at in ends}

@@ -12,7 +12,7 @@ from ec262.domain.job import Phase
 @attrs.frozen(kw_only=True)
 class JobStatus:
     """A moment of a run: tasks of the phase, workers connected, credits left (as far as known), and a note when it
-    waits for something."""
+    waits for something; ``until`` is when that wait ends at the latest, if known, on the foreman's clock."""
 
     phase: Phase
     done: int
@@ -21,6 +21,7 @@ class JobStatus:
     workers: int
     credits: int
     note: str = ""
+    until: float | None = None
 
 
 class Progress(Protocol):
