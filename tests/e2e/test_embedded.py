@@ -123,7 +123,7 @@ def test_its_discovery_never_serves_the_api_of_2012(shell: Shell) -> None:
         from ec262.entrypoints.session import current_session
 
         ec262.run_job({1: 2}, mapper=lambda key, value: [(key, value)], reducer=lambda key, values: [(key, 1)])
-        url, _token = current_session()._embedded.address()
+        url, _token = current_session()._systems._systems[0].address()
         for path in "/health", "/workers":
             try:
                 print(path, urllib.request.urlopen(url + path).status)
@@ -167,6 +167,126 @@ def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
     )
     done = shell.run(script)
     assert (done.status, done.stdout) == (0, "{'a': 10}\n{'a': 4}\n")
+
+
+IN_THREADS = """
+    import logging, threading, time
+    import attrs
+    import ec262
+
+    class UntilItRuns(logging.Handler):
+        def __init__(self):
+            super().__init__()
+            self.runs = threading.Event()
+
+        def emit(self, record):
+            if "map phase" in record.getMessage():
+                self.runs.set()
+
+    def sleep(key, seconds):
+        time.sleep(seconds)
+        yield key, seconds
+
+    def name(key, _value):
+        yield key, attrs.__name__
+
+    def first(key, values):
+        yield key, values[0]
+
+    def run(number, mapper, value):
+        results[number] = ec262.run_job({1: value}, mapper=mapper, reducer=first)
+
+    results = {}
+    handler = UntilItRuns()
+    logging.getLogger("ec262.services.job_execution").addHandler(handler)
+    logging.getLogger("ec262.services.job_execution").setLevel("INFO")
+"""
+
+
+def test_jobs_in_two_threads_of_a_fresh_process_share_a_system(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        IN_THREADS
+        + """
+    threads = [threading.Thread(target=run, args=(number, sleep, 0)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    from ec262.entrypoints.session import current_session
+    print(sorted(results.items()), len(current_session()._systems._systems))
+    """,
+    )
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, f"{[(number, {1: 0}) for number in range(4)]} 1\n")
+
+
+def test_a_job_that_needs_another_system_lets_those_that_run_finish(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        IN_THREADS
+        + """
+    thread = threading.Thread(target=run, args=(1, sleep, 3))
+    thread.start()
+    handler.runs.wait()
+    run(2, name, 0)  # attrs is a package, which the running system does not offer
+    thread.join()
+    run(3, name, 0)
+    print(sorted(results.items()))
+    """,
+    )
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, "[(1, {1: 3}), (2, {1: 'attrs'}), (3, {1: 'attrs'})]\n")
+
+
+def test_a_system_that_died_is_replaced_for_the_next_job(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        IN_THREADS
+        + """
+    import os, signal
+    from ec262.entrypoints.session import current_session
+
+    def kill():
+        handler.runs.wait()
+        os.kill(current_session()._systems._systems[0]._process.pid, signal.SIGTERM)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        run(1, sleep, 30)
+    except ec262.domain.errors.Ec262Error as error:
+        print(error)
+    thread.join()
+    run(2, sleep, 0)
+    print(results)
+    """,
+    )
+    done = shell.run(script)
+    assert done.stdout == "the embedded system ended in the middle of the job (status 143)\n{2: {1: 0}}\n"
+
+
+def test_a_forked_process_neither_ends_the_system_nor_removes_its_files(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        IN_THREADS
+        + """
+    import os, sys
+
+    run(1, sleep, 0)
+    child = os.fork()
+    if not child:
+        run(2, sleep, 0)
+        print(results, flush=True)
+        sys.exit()
+    print(os.waitpid(child, 0)[1])
+    run(3, sleep, 0)
+    print(results)
+    """,
+    )
+    done = shell.run(script)
+    assert done.stdout.splitlines() == ["{1: {1: 0}, 2: {1: 0}}", "0", "{1: {1: 0}, 3: {1: 0}}"]
+    assert shell.left() == []
 
 
 def test_a_mapper_that_raises(shell: Shell) -> None:

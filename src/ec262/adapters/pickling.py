@@ -14,6 +14,7 @@ import marshal
 import random
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
@@ -169,17 +170,22 @@ def _own_modules_by_value() -> Iterator[None]:
         yield
 
 
+_registry = threading.RLock()
+"""Held while cloudpickle's registry, of which there is one per process, has modules in it for one thread's pickle."""
+
+
 @contextmanager
 def _by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
-    registered = cloudpickle.list_registry_pickle_by_value()
-    added = [module for module in modules if module.__name__ not in registered and module.__name__ in sys.modules]
-    for module in added:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
+    with _registry:
+        registered = cloudpickle.list_registry_pickle_by_value()
+        added = [module for module in modules if module.__name__ not in registered and module.__name__ in sys.modules]
         for module in added:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in added:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def _explain(functions: Functions, error: Exception) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import itertools
 import os
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -31,9 +31,8 @@ from ec262.domain.ports.rows import Rows
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery
-from ec262.entrypoints.embedded import EmbeddedSystem
-from ec262.entrypoints.interruption import ctrl_c_cancels, sigterm_cancels
-from ec262.entrypoints.launch import launch_supervisor
+from ec262.entrypoints.embedded import EmbeddedSystem, EmbeddedSystems
+from ec262.entrypoints.event_loop import run_to_end
 from ec262.entrypoints.settings import ForemanSettings, WorkerSettings, load_settings
 from ec262.services.foreman import Foreman
 
@@ -49,6 +48,7 @@ Run = Callable[[Foreman, Job], Awaitable[T]]
 """What is to be done with a job and a foreman for it."""
 
 _active: list[Session] = []
+_making = threading.Lock()
 
 
 class PlanOnly(BaseException):
@@ -69,7 +69,7 @@ class CheckOnly(BaseException):
 
 
 class Session:
-    """Runs jobs one after the other. Close it, or use it as a context manager: the embedded system ends with it.
+    """Runs jobs, from any number of threads. Close it, or use it as a context manager: embedded systems end with it.
 
     ``dry_run``: only plan the first job, and raise PlanOnly. ``check_rows``: only compute so many of its rows, twice,
     and raise CheckOnly. ``supervisor`` is one that was launched early and waits for its order.
@@ -90,10 +90,8 @@ class Session:
         self._quiet = quiet
         self._dry_run = dry_run
         self._check_rows = check_rows
-        self._jobs = 0
-        self._embedded = EmbeddedSystem(supervisor) if supervisor is not None else None
-        self._shape: tuple[object, ...] | None = None
-        """What the embedded system was told to be like; None while it waits for its order."""
+        self._reports = itertools.count(1)
+        self._systems = EmbeddedSystems(supervisor)
         self.script_calls_refused = ""
         """Why a job file may not call ``run_job`` itself; empty if it may."""
 
@@ -108,11 +106,8 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """End the embedded system, if there is one. May be called twice."""
-        if self._embedded is not None:
-            self._embedded.close()
-            self._embedded = None
-            self._shape = None
+        """End the embedded systems, if there are any. May be called twice."""
+        self._systems.close()
 
     def run_job(
         self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
@@ -164,12 +159,13 @@ class Session:
             raise CheckOnly(self._check(job, settings), job.rows.count)
         if not job.rows.sizes and not self._dry_run:
             return None
-        embedded = None
-        if settings.discovery is None:
-            packages = _installed(job.requirement.packages)
-            job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
-            embedded = self._start_embedded(settings, packages, verify or as_plan(settings.verify))
-        return _run_to_end(self._run(job, settings, embedded, verify, run))
+        if settings.discovery is not None:
+            return run_to_end(self._execute(job, settings, verify, run))
+        packages = _installed(job.requirement.packages)
+        job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
+        count = max(settings.workers, workers_needed(verify or as_plan(settings.verify)))
+        with self._systems.lend(embedded_workers(settings, packages), count) as embedded:
+            return run_to_end(self._run_embedded(job, settings, embedded, verify, run))
 
     def _check(self, job: Job, settings: ForemanSettings) -> tuple[PhaseCheck, ...]:
         from ec262.entrypoints.determinism import check_job
@@ -177,34 +173,16 @@ class Session:
         if not job.rows.sizes:
             return ()
         packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
-        return _run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
+        return run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
-    def _start_embedded(
-        self, settings: ForemanSettings, packages: tuple[str, ...], verify: VerificationPlan
-    ) -> EmbeddedSystem:
-        """Have a system with workers enough and able to run the job; one that runs already is kept if it suits."""
-        count = max(settings.workers, workers_needed(verify))
-        workers = embedded_workers(settings, packages)
-        shape = count, workers
-        if self._shape not in {None, shape}:
-            self.close()
-        if self._embedded is None:
-            self._embedded = EmbeddedSystem(launch_supervisor())
-        if self._shape is None:
-            self._embedded.order(workers, count)
-            self._shape = shape
-        return self._embedded
-
-    async def _run(
+    async def _run_embedded(
         self,
         job: Job,
         settings: ForemanSettings,
-        embedded: EmbeddedSystem | None,
+        embedded: EmbeddedSystem,
         verify: VerificationPlan | None,
         run: Run[T],
     ) -> T:
-        if embedded is None:
-            return await self._execute(job, settings, verify, run)
         url, token = await asyncio.to_thread(embedded.address)
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
@@ -245,20 +223,20 @@ class Session:
             return run
         from ec262.entrypoints.report import Report
 
-        self._jobs += 1
         rule = settings.verify if verify is None else type(verify).__name__
-        report = Report(settings.report, number=self._jobs, verify=rule)
+        report = Report(settings.report, number=next(self._reports), verify=rule)
         return lambda foreman, job: report.run(foreman, job, run)
 
 
 def current_session() -> Session:
     """Return the session of the command that runs the job's file, or one of the process's own, made when first needed
     and closed when the process ends."""
-    if not _active:
-        session = Session({}, os.environ)
-        _active.append(session)
-        atexit.register(session.close)
-    return _active[-1]
+    with _making:
+        if not _active:
+            session = Session({}, os.environ)
+            _active.append(session)
+            atexit.register(session.close)
+        return _active[-1]
 
 
 def _own_rule(given: Mapping[str, Any]) -> tuple[VerificationPlan | None, Mapping[str, Any]]:
@@ -340,52 +318,3 @@ def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:
         if not isinstance(row, tuple | list) or len(row) != 2:  # noqa: PLR2004 - a pair
             raise JobDefinitionError(f"row {number} of the data is not a (key, value) pair: {row!r:.200}")
         yield row[0], row[1]
-
-
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine from ordinary code, also where an event loop already runs, as in a notebook."""
-    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-    loop = runner.get_loop()
-    task = loop.create_task(work)
-
-    async def result() -> T:
-        return await task
-
-    def run() -> T:
-        with runner:
-            return runner.run(result())
-
-    def cancel() -> None:
-        with suppress(RuntimeError):  # it has ended just now
-            loop.call_soon_threadsafe(task.cancel)
-
-    with sigterm_cancels(cancel):
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return run()
-        return _run_in_thread(run, cancel)
-
-
-def _run_in_thread(run: Callable[[], T], cancel: Callable[[], None]) -> T:
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def carry_over() -> None:
-        try:
-            outcome.append(run())
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failure.append(error)
-
-    thread = threading.Thread(target=carry_over)
-    thread.start()
-    try:
-        with ctrl_c_cancels(cancel):
-            thread.join()
-    except BaseException:  # Ctrl-C: the job is not to go on without its caller
-        cancel()
-        thread.join()
-        raise
-    if failure:
-        raise failure[0]
-    return outcome[0]

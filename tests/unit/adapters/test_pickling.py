@@ -72,6 +72,38 @@ def test_globals_closures_and_sibling_modules_travel_along(sibling: ModuleType, 
     assert pickled.packages == ()
 
 
+class Slow:
+    """Takes its time to be pickled."""
+
+    def __init__(self, begun: threading.Event, other: threading.Event, wait_s: float) -> None:
+        self.begun, self.other, self.wait_s = begun, other, wait_s
+
+    def __reduce__(self) -> tuple[type[int], tuple[()]]:
+        self.begun.set()
+        self.other.wait(self.wait_s)
+        return int, ()
+
+
+def test_one_threads_pickle_does_not_take_a_module_from_anothers(sibling: ModuleType, tmp_path: Path) -> None:
+    first_begun, first_ended, second_begun = threading.Event(), threading.Event(), threading.Event()
+    while_the_other_waits = Slow(first_begun, second_begun, 0.5)
+    until_the_other_ends = Slow(second_begun, first_ended, 20)
+
+    def pickle_the_first() -> None:
+        pickle_functions(functions(lambda key, text: [(while_the_other_waits, sibling.shout(text))]))
+        first_ended.set()
+
+    thread = threading.Thread(target=pickle_the_first)
+    thread.start()
+    first_begun.wait()
+    second = functions(lambda key, text: [(until_the_other_ends, sibling.shout(text))])
+    data = pickle_functions(second).data
+    thread.join()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert run_elsewhere(data, elsewhere) == [[0, "A B"]]
+
+
 def test_code_keeps_its_file_and_its_lines() -> None:
     def mapper(_key: int, text: str) -> Iterator[tuple[str, int]]:
         yield from ((word, 1 // 0) for word in text.split())

@@ -94,7 +94,7 @@ def test_functions_are_checked_before_anything_is_started() -> None:
 def test_no_data_is_an_empty_result_and_starts_nothing() -> None:
     with Session({}, {}) as session:
         assert session.run_job({}, FUNCTIONS, {}) == {}
-        assert session._embedded is None
+        assert session._systems._systems == []
 
 
 def test_unknown_settings_are_named() -> None:

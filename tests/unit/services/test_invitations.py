@@ -114,7 +114,7 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
     session = Session({}, {})
     monkeypatch.setattr(session, "_execute", execute)
     settings = ForemanSettings(invitation=CODE, discovery_ca="/nowhere.pem")
-    assert await session._run(job, settings, cast("EmbeddedSystem", Embedded()), None, run) == {"token": TOKEN}
+    assert await session._run_embedded(job, settings, cast("EmbeddedSystem", Embedded()), None, run) == {"token": TOKEN}
     assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
 
 
