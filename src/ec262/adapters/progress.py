@@ -35,12 +35,14 @@ class Lines:
         self._latest: JobStatus | None = None
         self._written: JobStatus | None = None
         self._next_at = 0.0
+        self._began_at = 0.0
 
     def show(self, status: JobStatus) -> None:
         """Write a line if a phase begins or ends, a note changed, or something did and enough time has passed."""
         before, self._latest = self._latest, status
         if before is None or status.phase is not before.phase:
             self._write(before)
+            self._began_at = self._clock()
             self._write(status)
         elif status.note not in {"", before.note} or (status != self._written and self._clock() >= self._next_at):
             self._write(status)
@@ -50,12 +52,24 @@ class Lines:
         self._write(self._latest)
 
     def _write(self, status: JobStatus | None) -> None:
-        if status is None or status == self._written:
+        if status is None or status == self._written or not status.total:
             return
         self._written = status
         self._next_at = self._clock() + LINE_INTERVAL_S
-        details = _details(status, self._clock)
-        print(f"{status.phase.value}: {status.done}/{status.total} tasks, {details}", file=self._stream)
+        parts = (
+            f"{status.phase.value}: {status.done}/{status.total} tasks",
+            self._pace(status),
+            _details(status, self._clock),
+        )
+        print(", ".join(filter(None, parts)), file=self._stream)
+
+    def _pace(self, status: JobStatus) -> str:
+        """Return the phase's average rate and the time left; nothing before the first task and after the last."""
+        took_s = self._clock() - self._began_at
+        if not 0 < status.done < status.total or took_s <= 0:
+            return ""
+        rate = status.done / took_s
+        return f"{rate:.2f} tasks/s, {_duration((status.total - status.done) / rate)} left"
 
 
 class Bar:
@@ -69,14 +83,15 @@ class Bar:
         self._shown: JobStatus | None = None
 
     def show(self, status: JobStatus) -> None:
-        """Move the bar."""
-        if status == self._shown:
+        """Move the bar. The total may change with every status: tasks are sized while the job runs."""
+        if status == self._shown or not status.total:
             return
         self._shown = status
         if status.phase is not self._phase:
             self.close()
             self._phase = status.phase
         bar = self._bar = self._bar or self._begin(status)
+        bar.total = status.total
         bar.set_postfix_str(_details(status, self._clock), refresh=False)
         bar.update(status.done - bar.n)
         bar.refresh()
@@ -87,7 +102,10 @@ class Bar:
             desc=f"{status.phase.value:>6}",
             file=self._stream,
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+            unit="task",
+            smoothing=0,  # the average: tasks end in bursts, as their workers commit
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
+            "[{elapsed}, {remaining} left, {rate_fmt}{postfix}]",
         )
 
     def close(self) -> None:
@@ -95,6 +113,12 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _details(status: JobStatus, clock: Callable[[], float]) -> str:

@@ -13,8 +13,10 @@ from ec262.domain.job import Phase
 from ec262.domain.ports.progress import JobStatus
 
 
-def status(done: int, phase: Phase = Phase.MAP, note: str = "", until: float | None = None) -> JobStatus:
-    return JobStatus(phase=phase, done=done, running=1, total=4, workers=3, credits=88, note=note, until=until)
+def status(
+    done: int, phase: Phase = Phase.MAP, note: str = "", total: int = 4, until: float | None = None
+) -> JobStatus:
+    return JobStatus(phase=phase, done=done, running=1, total=total, workers=3, credits=88, note=note, until=until)
 
 
 class Terminal(io.StringIO):
@@ -35,7 +37,7 @@ def test_lines_come_at_a_phases_begin_and_then_now_and_again() -> None:
     assert isinstance(progress, Lines)
     progress.show(status(0))
     progress.show(status(1))
-    now[0] += LINE_INTERVAL_S
+    now[0] += 2 * LINE_INTERVAL_S
     progress.show(status(2))
     progress.show(status(2, note="3 workers needed, 2 eligible"))
     progress.show(status(3))
@@ -46,8 +48,8 @@ def test_lines_come_at_a_phases_begin_and_then_now_and_again() -> None:
     progress.close()
     assert stream.getvalue().splitlines() == [
         "map: 0/4 tasks, 1 running, 3 workers, 88 credits left",
-        "map: 2/4 tasks, 1 running, 3 workers, 88 credits left",
-        "map: 2/4 tasks, 1 running, 3 workers, 88 credits left; 3 workers needed, 2 eligible",
+        "map: 2/4 tasks, 0.20 tasks/s, 0:10 left, 1 running, 3 workers, 88 credits left",
+        "map: 2/4 tasks, 0.20 tasks/s, 0:10 left, 1 running, 3 workers, 88 credits left; 3 workers needed, 2 eligible",
         "map: 4/4 tasks, 1 running, 3 workers, 88 credits left",
         "reduce: 0/4 tasks, 1 running, 3 workers, 88 credits left",
         "reduce: 4/4 tasks, 1 running, 3 workers, 88 credits left",
@@ -80,3 +82,44 @@ def test_a_wait_is_told_with_the_time_of_day_at_which_it_ends(stream: io.StringI
     assert told is not None
     ends = [before + timedelta(seconds=930 + late) for late in range(60)]
     assert told[1] in {f"{at:%H:%M:%S}" for at in ends}
+
+
+def final_lines(stream: Terminal) -> list[str]:
+    """What is left on the screen: of each line what was written last."""
+    return [line.rpartition("\r")[2] for line in stream.getvalue().split("\n") if line]
+
+
+def test_the_bar_ends_with_the_number_of_tasks_that_the_phase_turned_out_to_have() -> None:
+    stream = Terminal()
+    bar = Bar(stream, lambda: 0.0)
+    for done, total in [(0, 33), (2, 33), (2, 4), (3, 4), (4, 4)]:
+        bar.show(status(done, total=total))
+    bar.show(status(0, Phase.REDUCE, total=2))
+    bar.show(status(1, Phase.REDUCE, total=3))
+    bar.close()
+    mapped, reduced = final_lines(stream)
+    assert mapped.startswith("   map 100%")
+    assert " 4/4 [00:00, 00:00 left, " in mapped
+    assert "task/s" in mapped
+    assert reduced.startswith("reduce  33%")
+    assert " 1/3 [00:00, 00:00 left, " in reduced
+
+
+def test_a_phase_without_tasks_is_not_shown() -> None:
+    terminal, file = Terminal(), io.StringIO()
+    for progress in (Bar(terminal, lambda: 0.0), Lines(file, lambda: 0.0)):
+        progress.show(status(4))
+        progress.show(status(0, Phase.REDUCE, total=0))
+        progress.close()
+    assert "reduce" not in terminal.getvalue() + file.getvalue()
+    assert "map 100%" in final_lines(terminal)[0]
+    assert file.getvalue() == "map: 4/4 tasks, 1 running, 3 workers, 88 credits left\n"
+
+
+def test_time_left_is_in_hours_if_it_takes_hours() -> None:
+    now, stream = [0.0], io.StringIO()
+    progress = Lines(stream, lambda: now[0])
+    progress.show(status(0, total=4001))
+    now[0] = 10.0
+    progress.show(status(1, total=4001))
+    assert "1/4001 tasks, 0.10 tasks/s, 11:06:40 left, " in stream.getvalue()
