@@ -38,10 +38,11 @@ def map_work(
     rows: Iterable[Pair] = (("row", None),),
     *,
     combiner: Function | None = None,
+    partitioner: Function | None = None,
     seed: int = 0,
     round_floats: int = 0,
 ) -> Work:
-    functions = pickled(mapper=mapper, combiner=combiner)
+    functions = pickled(mapper=mapper, combiner=combiner, partitioner=partitioner)
     return Work(phase=Phase.MAP, functions=functions, rows=encoded(rows), seed=seed, round_floats=round_floats)
 
 

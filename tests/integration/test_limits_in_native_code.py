@@ -39,6 +39,11 @@ def count_for_ever(key: Any, value: Any) -> Iterable[tuple[Any, Any]]:
     yield key, value
 
 
+def number_for_ever(key: Any) -> int:
+    list(count_for_ever(key, None))
+    return 0
+
+
 @pytest.mark.parametrize(
     ("limits", "limit", "told"),
     [
@@ -50,6 +55,7 @@ async def test_function_and_row_are_told(sandbox: LinuxSandbox, limits: Limits, 
     for function, work in (
         ("mapper", map_work(count_for_ever, ROWS)),
         ("combiner", map_work(lambda key, value: [(key, value)], ROWS, combiner=count_for_ever)),
+        ("partitioner", map_work(lambda key, value: [(key, value)], ROWS, partitioner=number_for_ever)),
         ("reducer", reduce_work(count_for_ever, ROWS)),
     ):
         if limit == "cpu" and function != "mapper":
@@ -71,8 +77,13 @@ async def test_a_crash_is_told_with_its_row(sandbox: LinuxSandbox) -> None:
             os.abort()
         yield key, value
 
-    with pytest.raises(SandboxCrashed, match=r"crashed its process \(SIG\w+\), in the mapper at the row with key 'c'"):
-        await sandbox.run(map_work(crash, ROWS), Limits(wall_s=5))
+    for function, work in (
+        ("mapper", map_work(crash, ROWS)),
+        ("partitioner", map_work(lambda key, value: [(key, value)], ROWS, partitioner=lambda key: len([*crash(key, 0)]))),
+    ):
+        told = rf"crashed its process \(SIG\w+\), in the {function} at the row with key 'c'"
+        with pytest.raises(SandboxCrashed, match=told):
+            await sandbox.run(work, Limits(wall_s=5))
 
 
 async def test_after_the_last_row_and_while_loading(sandbox: LinuxSandbox) -> None:

@@ -116,6 +116,9 @@ async def test_processor_time_is_limited_and_told_with_the_row(sandbox: WasmSand
     ) as it:
         await sandbox.run(map_work(spin, [("a", 1)]), Limits(cpu_s=0.2, wall_s=20))
     assert it.value.limit == "cpu"
+    numbered = map_work(lambda key, value: [(key, value)], [("a", 1)], partitioner=lambda key: spin(key, 0))
+    with pytest.raises(SandboxLimitExceeded, match=r"processor time in the partitioner at the row with key 'a'$"):
+        await sandbox.run(numbered, Limits(cpu_s=0.2, wall_s=20))
 
 
 async def test_what_was_printed_last_is_told(sandbox: WasmSandbox) -> None:

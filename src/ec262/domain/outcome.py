@@ -17,6 +17,7 @@ from ec262.domain.canonical import encode_list
 from ec262.domain.errors import NotCanonical
 from ec262.domain.pairs import Pair, encode_pairs, plain_rows
 from ec262.domain.plain_pairs import read_plain_pairs
+from ec262.domain.roles import ROLES
 
 __all__ = [
     "MAX_FRAMES",
@@ -63,7 +64,7 @@ class Failure:
     outside rows; ``frames`` the job's own frames as (function, line), outermost first.
     """
 
-    function: str = attrs.field(validator=v.in_(("mapper", "reducer", "combiner", "partitioner", "job")))
+    function: str = attrs.field(validator=v.in_((*ROLES, "job")))
     exception: str = attrs.field(validator=_text)
     row: str | None = attrs.field(validator=v.optional(_text))
     frames: tuple[tuple[str, int], ...] = attrs.field(validator=[v.max_len(MAX_FRAMES), _check_frames])

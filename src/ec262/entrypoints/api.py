@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
-from ec262.entrypoints.marked import ROLES, Marked, Namespace
+from ec262.domain.roles import ROLES
+from ec262.entrypoints.marked import Marked, Namespace
 
 calls = 0
 """How often ``run_job`` was called in this process: tells whether a job's file runs its job by itself."""

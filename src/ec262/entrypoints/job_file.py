@@ -14,7 +14,7 @@ import attrs
 
 from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
 from ec262.entrypoints import api
-from ec262.entrypoints.marked import ROLES
+from ec262.domain.roles import ROLES
 
 
 @attrs.frozen(kw_only=True)

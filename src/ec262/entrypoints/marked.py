@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ec262.domain.errors import JobDefinitionError
+from ec262.domain.roles import ROLES
 
-ROLES = ("mapper", "reducer", "combiner", "partitioner")
 NEEDED = ("mapper", "reducer")
 
 Function = Callable[..., Any]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ec262.adapters.sandbox.note import NOTE_BYTES, note_in, read_note
 from ec262.domain import canonical
+from ec262.domain.roles import ROLES
 from tests.property.canonical_values import hashables
 
 
@@ -21,7 +22,7 @@ def noted(function: str, key: bytes) -> str:
     return read_note(bytes(memory))
 
 
-@pytest.mark.parametrize("function", ["mapper", "combiner", "reducer"])
+@pytest.mark.parametrize("function", ROLES)
 def test_function_and_row_are_told(function: str) -> None:
     assert noted(function, canonical.encode("a\nb")) == f"in the {function} at the row with key 'a\\nb'"
     assert noted(function, canonical.encode(("f.txt", 7))) == f"in the {function} at the row with key ('f.txt', 7)"

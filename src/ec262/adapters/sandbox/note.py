@@ -12,13 +12,13 @@ from functools import partial
 
 from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical, key_text
+from ec262.domain.roles import ROLES
 
 _FORMAT = struct.Struct("12p244p")
 """The function's name and the row's key in canonical form, each after its length, cut where it is longer."""
 
 NOTE_BYTES = _FORMAT.size
 _MAX_KEY_BYTES = 243
-_FUNCTIONS = ("mapper", "combiner", "reducer")
 
 Note = Callable[[bytes, bytes], None]
 """Takes a function's name and a row's key, canonical; an empty one means that there is no further row."""
@@ -36,7 +36,7 @@ def read_note(data: bytes) -> str:
     function = name.decode("ascii", "replace")
     if not name:
         return "while the job was loaded"
-    if function not in _FUNCTIONS:
+    if function not in ROLES:
         return ""
     return f"in the {function} at the row with key {_key(key)}" if key else f"after the {function}'s last row"
 
