@@ -79,7 +79,10 @@ async def test_a_crash_is_told_with_its_row(sandbox: LinuxSandbox) -> None:
 
     for function, work in (
         ("mapper", map_work(crash, ROWS)),
-        ("partitioner", map_work(lambda key, value: [(key, value)], ROWS, partitioner=lambda key: len([*crash(key, 0)]))),
+        (
+            "partitioner",
+            map_work(lambda key, value: [(key, value)], ROWS, partitioner=lambda key: len([*crash(key, 0)])),
+        ),
     ):
         told = rf"crashed its process \(SIG\w+\), in the {function} at the row with key 'c'"
         with pytest.raises(SandboxCrashed, match=told):

@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 
 from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
-from ec262.entrypoints import api
 from ec262.domain.roles import ROLES
+from ec262.entrypoints import api
 
 
 @attrs.frozen(kw_only=True)
