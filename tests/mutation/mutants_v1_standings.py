@@ -122,6 +122,13 @@ MUTANTS = (
         tests=f"{OF_STANDING}::test_two_whom_nobody_knows_prove_no_lie_of_a_third",
     ),
     Mutant(
+        rule="who won alone agreed with whoever confirms an accepted win",
+        file=STANDING,
+        old="return supporters + new if len(supporters) == 1 else new",
+        new="return new",
+        tests=f"{OF_STANDING}::test_the_confirmation_of_an_accepted_win_shows_both_once",
+    ),
+    Mutant(
         rule="of a batch, lies are learned last",
         file=STANDINGS,
         old="sorted(told, key=lambda item: item[0] is Lesson.DISSENTED)",

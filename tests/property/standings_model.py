@@ -54,6 +54,8 @@ class Part:
     trust: Trust = NOTHING_KNOWN
     given_up: bool = False
     paid: bool = False
+    told: bool = False
+    """Whether it is known what it showed of its worker."""
 
     @property
     def outstanding(self) -> bool:
@@ -76,8 +78,6 @@ class Job:
     winner: str | None = None
     confidence: float = 0.0
     released: bool = False
-    told: int = 0
-    """Of how many ballots it is known what they showed."""
 
     def part(self, worker: str) -> Part | None:
         return next((part for part in self.parts if part.worker == worker), None)
@@ -97,6 +97,10 @@ class Job:
     @property
     def supporters(self) -> list[Part]:
         return [part for part in self.ballots if part.text == self.winner]
+
+    def stands_alone(self, part: Part) -> bool:
+        """Tell whether a part won without any other: it shows nothing before another agrees."""
+        return self.supporters == [part]
 
 
 class Model:
@@ -137,13 +141,15 @@ class Model:
         for job in jobs:
             if job.state is not TaskState.WON:
                 continue
-            news, job.told = job.ballots[job.told :], len(job.ballots)
+            news = [part for part in job.ballots if not part.told and not job.stands_alone(part)]
+            for part in news:
+                part.told = True
             if not news or self.certainty(job, now) < SURE:
                 continue
             for part in news:
                 if part.text != job.winner:
                     lied.append((part, job))
-                elif len(job.supporters) > 1:
+                else:
                     agreed.append((part, job))
         for part, job in agreed:
             self.agree(part, job, now)

@@ -45,7 +45,7 @@ WORKERS = 7
 FOREMEN = ["boss-one-" + "b" * 40, "boss-two-" + "b" * 40]
 GRANT = 100_000
 POLICY = Policy(grant=0, audit_rate=0.4, retention_s=1e9)
-RULES = ["error:0.1", "error:0.1", "error:1e-2", "majority:3", "quorum:2"]
+RULES = ["error:0.1", "error:0.1", "error:1e-2", "majority:3", "quorum:2", "none"]
 TICK_S = 0.01
 """No two calls come at the same instant."""
 
@@ -339,3 +339,29 @@ def test_belief_and_pay_are_what_trust_md_says(machine: Any, examples: int, step
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+
+
+@pytest.mark.parametrize("machine", [StandingsMachine, SqliteMachine])
+def test_who_won_alone_agreed_with_whoever_confirms_an_accepted_win(machine: type[StandingsMachine]) -> None:
+    """What the state machine found: the service told it of the worker that came second alone."""
+    never = (0, False)
+    town = machine()
+    town.found(known=[0.0, 0.0, 0.0, 25.0, 9.0, 60.0, 9.0])
+    town.buy(boss=FOREMEN[0], count=1, spec="error:0.1", crash=never)
+    town.give_up(index=0, crash=never)
+    town.others_are_asked_until_it_is_won(index=0, first="truth", crash=never)
+    (job,) = town.model.jobs.values()
+    assert job.state is TaskState.PROVISIONAL
+    town.accept(boss=FOREMEN[0], everything=False, index=0, crash=never)
+    (lone,) = job.supporters
+    waiting = next(
+        number
+        for number, worker in enumerate(town.town.tokens)
+        if worker in {part.worker for part in job.parts if part.outstanding}
+    )
+    town.standings_are_what_settled_tasks_have_shown()
+    before = town.model.memory(lone.worker).general(town.now)
+    town.a_worker_commits_all_that_it_has(index=waiting, text="truth", crash=never)
+    town.standings_are_what_settled_tasks_have_shown()
+    assert town.model.memory(lone.worker).general(town.now) == pytest.approx(before + 1)
+    town.teardown()

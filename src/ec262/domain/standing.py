@@ -181,10 +181,16 @@ _OVER = frozenset({TaskState.SETTLED, TaskState.REFUNDED, TaskState.LAPSED})
 
 def news(before: Task, after: Task) -> tuple[Replica, ...]:
     """Return the replicas of whose workers a task's change may show something, each once in the task's life: those who
-    committed, when it is won or later, and those who did not until its end."""
+    committed, when it is won or later, and those who did not until its end. Who won alone is among them when the first
+    other worker agrees, whether or not the win was accepted before."""
     if after.state is TaskState.WON:
-        told = before.committed if before.state is TaskState.WON else 0
-        return tuple([each for each in after.replicas if each.arrival is not None and each.arrival >= told])
+        if before.state is not TaskState.WON:
+            return tuple([each for each in after.replicas if each.arrival is not None])
+        new = tuple([each for each in after.replicas if each.arrival is not None and each.arrival >= before.committed])
+        if any(each.digest == after.digest for each in new):
+            supporters = tuple([each for each in before.replicas if each.digest == before.digest])
+            return supporters + new if len(supporters) == 1 else new
+        return new
     if after.state in _OVER and before.state not in _OVER:
         return tuple([each for each in after.replicas if each.outstanding])
     return ()

@@ -181,6 +181,19 @@ def test_a_provisional_win_shows_nothing_and_its_confirmation_both() -> None:
     assert shown(lone, confirmed) == {"w0": Lesson.AGREED, "w1": Lesson.AGREED}
 
 
+@pytest.mark.parametrize("contradicted", [False, True])
+def test_the_confirmation_of_an_accepted_win_shows_both_once(contradicted: bool) -> None:  # noqa: FBT001 - a case
+    task = open_task(replicas=4, rule="error:1e-4")
+    lone, _ = commit(task, worker="w0", digest=digest("a"), now=EARLY, trust=KNOWN)
+    won, _ = accept(lone, now=EARLY)
+    if contradicted:
+        before, won = won, after(won, ("w1", "b"))
+        assert shown(before, won) == {"w1": Lesson.DISSENTED}
+    confirmed = after(won, ("w2", "a"))
+    assert shown(won, confirmed) == {"w0": Lesson.AGREED, "w2": Lesson.AGREED}
+    assert shown(confirmed, after(confirmed, ("w3", "a"))) == {"w3": Lesson.AGREED}
+
+
 def test_silence_until_the_deadline_is_shown_and_a_surrender_is_not() -> None:
     before = give_up(after(open_task(), ("w0", "a")), worker="w1")
     over, _ = expire(before, now=DEADLINE)
