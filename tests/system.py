@@ -131,6 +131,7 @@ async def memory_system(
                     results=(results or {}).get(number) or MemoryResultStore(capacity_bytes=1 << 24),
                     surroundings=MemorySurroundings(),
                     clock=time.time,
+                    entropy=SeededEntropy(number),
                 ),
                 network.listener(),
                 WorkerPolicy(release="test", runtime=runtime_class("unconfined"), slots=slots, farewell_s=0.01),

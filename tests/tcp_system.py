@@ -147,6 +147,7 @@ async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int,
         "surroundings": MemorySurroundings(),
         "listener": TcpListener("127.0.0.1", 0),
         "clock": time.time,
+        "entropy": SystemEntropy(),
         **given,
         "discovery": given.get("discovery", HttpDiscovery)(url, token=token, patience_s=0),
     }

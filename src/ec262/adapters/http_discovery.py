@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain, repeat
 from pathlib import Path
 from typing import TypeVar, overload
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
+from ec262.adapters.entropy import SystemEntropy
 from ec262.domain import errors
 from ec262.domain.account_commands import AccountStatus, History, HistoryQuery, OpenAccount, ReplaceToken
 from ec262.domain.commands import (
@@ -42,6 +42,8 @@ from ec262.domain.commands import (
     Verdicts,
 )
 from ec262.domain.messages import printable
+from ec262.domain.pauses import growing
+from ec262.domain.ports.clock import Entropy
 
 MAX_REPLY_BYTES = 16 << 20
 """A purchase of 1,000 tasks with 15 replicas each is 5 MB."""
@@ -51,7 +53,7 @@ READ_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 30.0
 """For a whole reply, however slowly its bytes drip."""
 
-FIRST_PAUSES_S, LONGEST_PAUSE_S = (0.1, 0.2, 0.4, 0.8, 1.6), 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 MAX_RETRY_AFTER_S = 60.0
 MAX_MESSAGE_CHARS = 1000
 
@@ -84,8 +86,11 @@ class HttpDiscovery:
     ``token`` goes nowhere else: redirects are not followed, proxies and .netrc are not asked.
     """
 
-    def __init__(self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None) -> None:
-        """Connects to nobody yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM).
+    def __init__(
+        self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None, entropy: Entropy | None = None
+    ) -> None:
+        """Connects to nobody yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM);
+        ``entropy`` (the system's unless given) scatters the pauses between two attempts.
         Raises ConfigurationError if the URL is not an http or https one, or there is no such file."""
         if ca is not None and not Path(ca).is_file():
             raise errors.ConfigurationError(f"there is no file of certificates {ca}")
@@ -93,6 +98,7 @@ class HttpDiscovery:
         self._location = _escaped(self._url)
         self._token = token
         self._patience_s = patience_s
+        self._entropy = entropy or SystemEntropy()
         self._trusted: bool | str = ca or True
         self._idle: deque[HTTPAdapter] = deque()
 
@@ -192,12 +198,12 @@ class HttpDiscovery:
         self, method: str, path: str, *, body: object = None, reply: type[T] | None = None, wait_s: float = 0.0
     ) -> T | None:
         deadline = time.monotonic() + self._patience_s + wait_s
-        pauses = chain(FIRST_PAUSES_S, repeat(LONGEST_PAUSE_S))
+        pauses = growing(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._entropy)
         while True:
             try:
                 content = await self._in_thread(method, path, body, wait_s)
             except _TryAgain as error:
-                pause_s = max(next(pauses), error.pause_s)
+                pause_s = error.pause_s + next(pauses)
                 if time.monotonic() + pause_s > deadline:
                     raise errors.DiscoveryUnavailable(str(error)) from error
             else:

@@ -163,6 +163,7 @@ def build_worker(
 
     from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
+    from ec262.adapters.entropy import SystemEntropy
     from ec262.adapters.file_result_store import FileResultStore
     from ec262.adapters.surroundings import LocalSurroundings
     from ec262.adapters.tcp.listener import TcpListener
@@ -177,6 +178,7 @@ def build_worker(
         results=results or FileResultStore(capacity_bytes=settings.results_limit_mib << 20),
         surroundings=surroundings or LocalSurroundings(idleness=settings.when_idle),
         clock=time.monotonic,
+        entropy=SystemEntropy(),
     )
     policy = WorkerPolicy(
         release=__version__,

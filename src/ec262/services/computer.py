@@ -18,13 +18,14 @@ from ec262.domain.errors import (
 )
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
+from ec262.domain.pauses import growing
 from ec262.domain.ports.cipher import Cipher
-from ec262.domain.ports.clock import Clock
+from ec262.domain.ports.clock import Clock, Entropy
 from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.domain.ports.result_store import ResultStore, StoredResult
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.ports.surroundings import Surroundings
-from ec262.services.patience import doubled, until_answered
+from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -58,6 +59,7 @@ class WorkerPorts:
     results: ResultStore
     surroundings: Surroundings
     clock: Clock
+    entropy: Entropy
 
 
 DEFECT = "internal error of the worker"
@@ -139,7 +141,7 @@ class Computer:
         commitment = Commitment(task=replica.task, digest=digest)
         await until_answered(
             lambda: self._batches.commit(commitment),
-            doubled(self._policy.retry_s, self._policy.max_retry_s),
+            growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy),
             within_s=self._left_s(replica),
         )
 

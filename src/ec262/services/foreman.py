@@ -13,6 +13,7 @@ from ec262.domain.errors import NoEligibleWorkers
 from ec262.domain.job import Job, Phase, TaskName
 from ec262.domain.job_history import TaskHistory
 from ec262.domain.job_run import JobRun
+from ec262.domain.pauses import growing
 from ec262.domain.plan import Plan, plan_job, rules_for
 from ec262.domain.verification import VerificationRule
 from ec262.domain.verification_plan import adds_workers
@@ -24,7 +25,7 @@ from ec262.services.job_votes import with_votes
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 1.0
-"""Pauses between two looks at the pool while it has too few workers: doubled from the first to the last."""
+"""Pauses between two looks at the pool while it has too few workers: they grow from the first to the last."""
 
 
 class Foreman:
@@ -104,20 +105,21 @@ class Foreman:
     async def _wait_for_workers(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int]:
         """Return the pool as soon as a task's workers could be assigned, and how many these are."""
         patience_s = self._policy.run.patience_s
-        give_up_at, pause_s, told = self._ports.clock() + patience_s, FIRST_PAUSE_S, ""
+        began, told = self._ports.clock(), ""
+        pauses = growing(FIRST_PAUSE_S, LAST_PAUSE_S, self._ports.entropy)
         while True:
             pool, team, lacking = await self._look(job, rules)
             if not lacking:
                 return pool, team
             if pool.explanation:
                 lacking += f" ({pool.explanation})"
-            if self._ports.clock() >= give_up_at:
+            waited_s = self._ports.clock() - began
+            if waited_s >= patience_s:
                 raise NoEligibleWorkers(f"no luck for {patience_s:g} s: {lacking}")
-            if pause_s >= LAST_PAUSE_S and lacking != told:
+            if waited_s >= LAST_PAUSE_S and lacking != told:
                 logger.warning("waiting: %s", lacking)
                 told = lacking
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LAST_PAUSE_S)
+            await asyncio.sleep(next(pauses))
 
     async def _look(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int, str]:
         """Return the pool, how many workers a task needs, and what it lacks of them, empty if nothing."""

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 from ec262.domain.commands import Lease, RegisterWorker
 from ec262.domain.errors import DiscoveryError, DiscoveryRefused, DiscoveryUnavailable
+from ec262.domain.pauses import growing, scattered
+from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.domain.ports.surroundings import Surroundings
-from ec262.services.patience import doubled
 from ec262.services.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,13 @@ class LeaseKeeper:
         self,
         discovery: WorkerDiscovery,
         surroundings: Surroundings,
+        entropy: Entropy,
         registration: RegisterWorker,
         policy: WorkerPolicy,
     ) -> None:
         self._discovery = discovery
         self._surroundings = surroundings
+        self._entropy = entropy
         self._registration = registration
         self._policy = policy
         self._has_account = False
@@ -100,7 +103,8 @@ class LeaseKeeper:
             self._was_in = self._is_in = True
             on_joined(lease)
         self._pauses = self._new_pauses()
-        renew_s = min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE
+        # Scattered, or workers that came back at the same moment would renew at the same moments ever after.
+        renew_s = scattered(min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE, self._entropy)
         return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
 
     async def _register(self) -> Lease:
@@ -117,7 +121,7 @@ class LeaseKeeper:
 
     def _new_pauses(self) -> Iterator[float]:
         longest_s = min(self._policy.max_retry_s, self._registration.ttl_s / RENEWALS_PER_LEASE)
-        return doubled(self._policy.retry_s, longest_s)
+        return growing(self._policy.retry_s, longest_s, self._entropy)
 
     def _note(self, level: int, standing: str) -> None:
         if standing != self._standing:

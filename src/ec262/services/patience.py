@@ -11,14 +11,6 @@ from ec262.domain.errors import DiscoveryUnavailable
 T = TypeVar("T")
 
 
-def doubled(first_s: float, longest_s: float) -> Iterator[float]:
-    """Yield pauses without end, each twice the one before, up to ``longest_s``."""
-    pause_s = first_s
-    while True:
-        yield min(pause_s, longest_s)
-        pause_s = min(2 * pause_s, longest_s)
-
-
 async def until_answered(ask: Callable[[], Awaitable[T]], pauses: Iterator[float], *, within_s: float) -> T:
     """Return what ``ask`` returns, asking again after each pause while discovery does not answer.
 

@@ -12,9 +12,10 @@ from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, Protocol
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
 from ec262.domain.packing import unpack
+from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.services.computer import DEFECT, Computer, Replica, WorkerPorts
-from ec262.services.patience import doubled, until_answered
+from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -151,7 +152,7 @@ class TaskBook:
             return None
         assignment = await until_answered(
             lambda: self._batches.assignment(task),
-            doubled(self._policy.retry_s, self._policy.max_retry_s),
+            growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy),
             within_s=self._policy.assign_s,
         )
         now = self._ports.clock()

@@ -39,7 +39,9 @@ class Worker:
         try:
             endpoint = await self._start()
             ports = self._ports
-            lease = LeaseKeeper(ports.discovery, ports.surroundings, self._registration(endpoint), self._policy)
+            lease = LeaseKeeper(
+                ports.discovery, ports.surroundings, ports.entropy, self._registration(endpoint), self._policy
+            )
             await lease.keep(stop, on_joined=on_joined)
             self._book.refuse_new()
             await lease.leave()

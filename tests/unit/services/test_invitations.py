@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from ec262.adapters.memory.discovery import MemoryDiscovery
+from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.domain.accounts import Invitation, token_digest
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
@@ -75,6 +76,7 @@ async def join(town: Town, invitation: str | None) -> None:
     keeper = LeaseKeeper(
         MemoryDiscovery(town.service, token=TOKEN),
         MemorySurroundings(),
+        SeededEntropy(),
         registration(),
         WorkerPolicy(release="test", runtime=runtime(), invitation=invitation),
     )

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.domain.availability import Availability, IdleRule, Moment, parse_hours
 from ec262.domain.commands import Lease, RegisterWorker
 from ec262.domain.errors import AddressUnreachable, ConfigurationError, DiscoveryUnavailable, NotAuthenticated
+from ec262.domain.pauses import LEAST_SHARE
 from ec262.services import lease_keeper
 from ec262.services.lease_keeper import LeaseKeeper
 from ec262.services.worker_policy import WorkerPolicy
@@ -29,7 +31,7 @@ class Keeping:
             host="worker.example", port=1, fingerprint="0" * 64, runtime=RUNTIME, ttl_s=lease_s
         )
         owner = WorkerPolicy(release="test", runtime=RUNTIME, retry_s=0.01, max_retry_s=0.01, watch_s=0.01, **policy)
-        self.keeper = LeaseKeeper(discovery, self.surroundings, registration, owner)
+        self.keeper = LeaseKeeper(discovery, self.surroundings, SeededEntropy(), registration, owner)
         self.task = asyncio.create_task(self.keeper.keep(self.stop, on_joined=self.joined.append))
 
     async def end(self) -> None:
@@ -55,8 +57,25 @@ async def test_renews_three_times_a_lease() -> None:
     await discovery.called("register", 3)
     took_s = asyncio.get_running_loop().time() - began
     await keeping.end()
-    assert took_s > 0.6
+    assert took_s > 2 / lease_keeper.RENEWALS_PER_LEASE * LEAST_SHARE
     assert len(keeping.joined) == 1
+
+
+async def test_workers_that_joined_at_the_same_moment_renew_at_different_ones() -> None:
+    pauses = []
+    for seed in range(20):
+        keeper = LeaseKeeper(
+            ScriptedDiscovery(),
+            MemorySurroundings(),
+            SeededEntropy(seed),
+            REGISTRATION,
+            WorkerPolicy(release="test", runtime=RUNTIME),
+        )
+        pauses.append(await keeper._stay_in(lambda _lease: None))
+    longest_s = REGISTRATION.ttl_s / lease_keeper.RENEWALS_PER_LEASE
+    assert len(set(pauses)) == 20
+    assert longest_s / 2 <= min(pauses) < max(pauses) <= longest_s
+    assert max(pauses) - min(pauses) > longest_s / 4
 
 
 async def test_stops_also_while_discovery_is_away() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.domain.account_commands import AccountStatus
@@ -183,6 +184,7 @@ class Rig:
             results=self.results,
             surroundings=self.surroundings,
             clock=self.clock,
+            entropy=SeededEntropy(),
         )
 
 
