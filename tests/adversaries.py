@@ -71,8 +71,8 @@ class Unhurried(UnconfinedSandbox):
 class WrongKey(AesSivCipher):
     """Encrypts with a key of its own."""
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:
-        return super().encrypt(plaintext, key=bytes(self.key_bytes), task=task, label=label)
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
+        return super().encrypt(plaintext, key=bytes(self.key_bytes), task=task, label=label, work=work)
 
 
 class Replayer(AesSivCipher):
@@ -82,9 +82,9 @@ class Replayer(AesSivCipher):
         self.replaying = False
         self._kept: dict[str, bytes] = {}
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
         if not self.replaying:
-            self._kept[label] = super().encrypt(plaintext, key=key, task=task, label=label)
+            self._kept[label] = super().encrypt(plaintext, key=key, task=task, label=label, work=work)
         return self._kept[label]
 
 
@@ -210,7 +210,7 @@ async def refuse(connection: Any, message: Any) -> None:
 
 async def greet_again(connection: Any, _message: Any) -> None:
     """Send what a worker never sends."""
-    await connection.send(Hello(versions=(2,), release="evil"), timeout_s=SOON_S)
+    await connection.send(Hello(versions=(3,), release="evil"), timeout_s=SOON_S)
 
 
 async def deliver_something_else(connection: Any, message: Any) -> None:

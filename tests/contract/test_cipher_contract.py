@@ -15,6 +15,7 @@ from ec262.domain.ports.cipher import Cipher
 
 KEY = bytes(range(32))
 TASK = "task-0001"
+WORK = bytes(range(100, 132))
 
 
 @pytest.fixture(params=[AesSivCipher, Cipher2012])
@@ -33,8 +34,8 @@ def cipher(request: pytest.FixtureRequest) -> Cipher:
 @pytest.mark.parametrize("plaintext", [b"", b"x", b"x" * 15, b"x" * 16, b"x" * 17, bytes(100_000)])
 def test_what_was_encrypted_can_be_decrypted(any_cipher: Cipher, plaintext: bytes) -> None:
     key = KEY[: any_cipher.key_bytes]
-    ciphertext = any_cipher.encrypt(plaintext, key=key, task=TASK, label="result")
-    assert any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result") == plaintext
+    ciphertext = any_cipher.encrypt(plaintext, key=key, task=TASK, label="result", work=WORK)
+    assert any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result", work=WORK) == plaintext
     assert len(plaintext) < len(ciphertext) <= 4 / 3 * len(plaintext) + 64
     assert len(plaintext) < 15 or plaintext not in ciphertext
 
@@ -44,7 +45,7 @@ def test_equal_texts_under_equal_keys_give_equal_ciphertexts_and_others_do_not(a
 
     def encrypt_all() -> list[bytes]:
         return [
-            any_cipher.encrypt(plain, key=key, task=TASK, label="result")
+            any_cipher.encrypt(plain, key=key, task=TASK, label="result", work=WORK)
             for plain in (b"plain", b"plaim", b"plain" * 9)
             for key in keys
         ]
@@ -55,50 +56,59 @@ def test_equal_texts_under_equal_keys_give_equal_ciphertexts_and_others_do_not(a
 
 def test_equal_arguments_give_equal_ciphertexts_and_others_do_not(cipher: Cipher) -> None:
     arguments = [
-        (b"plain", KEY, TASK, "result"),
-        (b"plaim", KEY, TASK, "result"),
-        (b"plain", KEY[::-1], TASK, "result"),
-        (b"plain", KEY, "task-0002", "result"),
-        (b"plain", KEY, TASK, "log"),
-        (b"plain", KEY, f"result{TASK}", ""),
+        (b"plain", KEY, TASK, "result", WORK),
+        (b"plaim", KEY, TASK, "result", WORK),
+        (b"plain", KEY[::-1], TASK, "result", WORK),
+        (b"plain", KEY, "task-0002", "result", WORK),
+        (b"plain", KEY, TASK, "log", WORK),
+        (b"plain", KEY, f"result{TASK}", "", WORK),
+        (b"plain", KEY, TASK, "result", WORK[::-1]),
     ]
 
     def encrypt_all() -> list[bytes]:
-        return [cipher.encrypt(plain, key=key, task=task, label=label) for plain, key, task, label in arguments]
+        return [
+            cipher.encrypt(plain, key=key, task=task, label=label, work=work)
+            for plain, key, task, label, work in arguments
+        ]
 
     assert encrypt_all() == encrypt_all()
     assert len(set(encrypt_all())) == len(arguments)
 
 
 def test_any_other_argument_is_a_bad_delivery(cipher: Cipher) -> None:
-    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
-    for key, task, label in ((KEY[::-1], TASK, "result"), (KEY, "task-0002", "result"), (KEY, TASK, "log")):
+    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result", work=WORK)
+    for key, task, label, work in (
+        (KEY[::-1], TASK, "result", WORK),
+        (KEY, "task-0002", "result", WORK),
+        (KEY, TASK, "log", WORK),
+        (KEY, TASK, "result", WORK[::-1]),
+    ):
         with pytest.raises(BadDelivery):
-            cipher.decrypt(ciphertext, key=key, task=task, label=label)
+            cipher.decrypt(ciphertext, key=key, task=task, label=label, work=work)
 
 
 def test_any_changed_byte_is_a_bad_delivery(cipher: Cipher) -> None:
-    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result")
+    ciphertext = cipher.encrypt(b"plain", key=KEY, task=TASK, label="result", work=WORK)
     for position in range(len(ciphertext)):
         changed = bytearray(ciphertext)
         changed[position] ^= 1
         with pytest.raises(BadDelivery):
-            cipher.decrypt(bytes(changed), key=KEY, task=TASK, label="result")
+            cipher.decrypt(bytes(changed), key=KEY, task=TASK, label="result", work=WORK)
 
 
 @pytest.mark.parametrize("ciphertext", [b"", b"short", bytes(16), bytes(100), b"AAAA", b"A" * 24 + b"\xff", b"A" * 23])
 def test_what_is_no_ciphertext_is_a_bad_delivery(any_cipher: Cipher, ciphertext: bytes) -> None:
     with pytest.raises(BadDelivery):
-        any_cipher.decrypt(ciphertext, key=KEY[: any_cipher.key_bytes], task=TASK, label="result")
+        any_cipher.decrypt(ciphertext, key=KEY[: any_cipher.key_bytes], task=TASK, label="result", work=WORK)
 
 
 def test_a_key_of_the_wrong_size_is_told(any_cipher: Cipher) -> None:
-    ciphertext = any_cipher.encrypt(b"plain", key=KEY[: any_cipher.key_bytes], task=TASK, label="result")
+    ciphertext = any_cipher.encrypt(b"plain", key=KEY[: any_cipher.key_bytes], task=TASK, label="result", work=WORK)
     for key in (b"", KEY[: any_cipher.key_bytes - 1], KEY + b"x"):
         with pytest.raises(ConfigurationError):
-            any_cipher.encrypt(b"plain", key=key, task=TASK, label="result")
+            any_cipher.encrypt(b"plain", key=key, task=TASK, label="result", work=WORK)
         with pytest.raises(BadDelivery):
-            any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result")
+            any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result", work=WORK)
 
 
 # --- AES-SIV --------------------------------------------------------------------------------------------------------
@@ -130,16 +140,20 @@ def test_the_driver_computes_the_vector_of_rfc_5297_a_2() -> None:
     st.binary(min_size=32, max_size=32),
     st.text("abcXYZ019_-", min_size=1, max_size=64),
     st.sampled_from(["result", "log"]),
+    st.binary(min_size=32, max_size=32),
 )
-def test_an_independent_implementation_gives_the_same(plaintext: bytes, key: bytes, task: str, label: str) -> None:
+def test_an_independent_implementation_gives_the_same(
+    plaintext: bytes, key: bytes, task: str, label: str, work: bytes
+) -> None:
     other = AES.new(key, AES.MODE_SIV)
     other.update(label.encode())
     other.update(task.encode())
+    other.update(work)
     body, tag = other.encrypt_and_digest(plaintext)
-    assert AesSivCipher().encrypt(plaintext, key=key, task=task, label=label) == tag + body
-    assert AesSivCipher().decrypt(tag + body, key=key, task=task, label=label) == plaintext
+    assert AesSivCipher().encrypt(plaintext, key=key, task=task, label=label, work=work) == tag + body
+    assert AesSivCipher().decrypt(tag + body, key=key, task=task, label=label, work=work) == plaintext
 
 
 def test_the_format_of_ciphertexts_stays() -> None:
-    ciphertext = AesSivCipher().encrypt(b'[["a",1]]', key=KEY, task=TASK, label="result")
-    assert ciphertext.hex() == "36ad5c9b826aa25efe5845b42ed42e5fe2ad2f5192421d34d5"
+    ciphertext = AesSivCipher().encrypt(b'[["a",1]]', key=KEY, task=TASK, label="result", work=WORK)
+    assert ciphertext.hex() == "a5fa29b628797decb2fc3dfcbecdc213dda0973cbeab67fae5"

@@ -14,12 +14,13 @@ from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import ConfigurationError, MessageTooLarge, PeerLost
-from ec262.domain.job import Limits, Phase
-from ec262.domain.messages import Committed, Compute, Deliver, Delivered, Hello, Message, Ready
+from ec262.domain.job import Phase
+from ec262.domain.messages import Committed, Deliver, Delivered, Hello, Message, Ready
 from ec262.domain.ports.transport import Connection, Dialer, Endpoint, Handler, Listener
+from tests.work_messages import compute_message
 
 SOON_S = 5.0
-HELLO = Hello(versions=(2,), release="test")
+HELLO = Hello(versions=(3,), release="test")
 
 
 class Transport(Protocol):
@@ -88,7 +89,7 @@ async def test_messages_arrive_whole_and_in_order(host: Host) -> None:
     payload = os.urandom(3_000_000)
     sent: list[Message] = [
         HELLO,
-        Compute(task="t" * 8, phase=Phase.REDUCE, seed=3, limits=Limits(), functions=b"", rows=payload),
+        compute_message("t" * 8, phase=Phase.REDUCE, rows=payload),
         Deliver(task="t" * 8, secret=b"s" * 32),
         Delivered(task="t" * 8, ciphertext=payload, log=b"log"),
     ]

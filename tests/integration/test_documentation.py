@@ -92,7 +92,7 @@ def test_protocol_lists_the_messages_and_their_fields() -> None:
         for row in table_rows("docs/protocol.md", "`kind`")
     }
     assert told == {name: set(kind.readers) for name, kind in wire._KINDS.items()}
-    assert messages.PROTOCOL_VERSIONS == (2,)
+    assert messages.PROTOCOL_VERSIONS == (3,)
 
 
 @pytest.mark.parametrize("row", table_rows("docs/canonical.md", "value"), ids=lambda row: row[2])

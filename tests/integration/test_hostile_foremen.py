@@ -23,20 +23,20 @@ from ec262.adapters.tcp import tls
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.domain.commands import BoughtTask, BuyTasks, Requirement, WorkerAddress
 from ec262.domain.errors import PeerError
-from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Hello, Message, Ready, Refused, Welcome
 from ec262.domain.wire import encode
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.adversaries import write
 from tests.system import make_job
 from tests.tcp_system import HONEST, TcpSystem, tcp_system
+from tests.work_messages import compute_message
 
 TEXT = dict.fromkeys(range(8), "the quick fox and the lazy dog and the end")
 COUNTS = Counter(word for line in TEXT.values() for word in line.split())
 JOB = make_job(TEXT)
 
 BOUND_S = 30.0
-HELLO = Hello(versions=(2,), release="evil")
+HELLO = Hello(versions=(3,), release="evil")
 WRONG_SECRET = b"?" * 32
 OTHER_HOST = "127.0.0.2"
 """Where those come from who open more connections than one host may."""
@@ -48,7 +48,7 @@ Attack = Callable[[WorkerAddress, list[str]], Awaitable[None]]
 
 
 def work(task: str, functions: bytes = b"", rows: bytes = b"[]") -> Compute:
-    return Compute(task=task, phase=Phase.MAP, seed=0, limits=Limits(), functions=functions, rows=rows)
+    return compute_message(task, functions=functions, rows=rows)
 
 
 @asynccontextmanager

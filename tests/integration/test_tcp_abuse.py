@@ -28,7 +28,7 @@ from ec262.domain.messages import Delivered, Hello, Message
 from ec262.domain.ports.transport import Connection
 from ec262.domain.wire import encode
 
-HELLO = Hello(versions=(2,), release="test")
+HELLO = Hello(versions=(3,), release="test")
 
 
 class Server:

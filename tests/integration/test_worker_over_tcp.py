@@ -22,7 +22,7 @@ from ec262.domain.wire import encode
 from ec262.services.worker import Worker
 from tests.unit.services.worker_doubles import RESULT, SECRET, TASK, Rig, assign, compute, deliver
 
-HELLO = Hello(versions=(2,), release="test")
+HELLO = Hello(versions=(3,), release="test")
 
 
 @pytest.fixture

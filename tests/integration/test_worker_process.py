@@ -22,7 +22,6 @@ from ec262.adapters.runtime import local_python
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requirement, TaskState, Verdict, VerdictQuery
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.entrypoints import worker as worker_module
@@ -32,6 +31,7 @@ from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.live_discovery import served
 from tests.processes import alive, family, unburied
+from tests.work_messages import compute_message
 
 FOREMAN = "foreman-" + "f" * 40
 REQUIREMENT = Requirement(python=local_python())
@@ -124,14 +124,8 @@ class Foreman:
 
     async def compute(self, rounds: int) -> Committed | Failed:
         functions = pickle_functions({"mapper": work_for_a_second, "reducer": add_up, "combiner": None})
-        work = Compute(
-            task=self.task,
-            phase=Phase.MAP,
-            seed=0,
-            limits=Limits(),
-            functions=functions.data,
-            rows=rows_payload([encode_row("row", rounds)]),
-        )
+        rows = rows_payload([encode_row("row", rounds)])
+        work = compute_message(self.task, functions=functions.data, rows=rows)
 
         @asynccontextmanager
         async def sent() -> AsyncIterator[Compute]:

@@ -59,15 +59,22 @@ MUTANTS = (
     Mutant(
         rule="encryption has the task's id as associated data",
         file=CIPHERS,
-        old="return [label.encode(), task.encode()]",
-        new="return [label.encode()]",
+        old="return [label.encode(), task.encode(), work]",
+        new="return [label.encode(), work]",
+        tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
+    ),
+    Mutant(
+        rule="encryption has the work hash as associated data: results of different work never agree",
+        file=CIPHERS,
+        old="return [label.encode(), task.encode(), work]",
+        new="return [label.encode(), task.encode()]",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(
         rule="encryption is deterministic: equal results have equal ciphertexts",
         file=CIPHERS,
-        old=".encrypt(plaintext, _associated(task=task, label=label))",
-        new=".encrypt(plaintext, [*_associated(task=task, label=label), __import__('os').urandom(16)])",
+        old=".encrypt(plaintext, _associated(task=task, label=label, work=work))",
+        new=".encrypt(plaintext, [*_associated(task=task, label=label, work=work), __import__('os').urandom(16)])",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(

@@ -17,15 +17,15 @@ class Cipher2012:
     """AES-128-CBC with an IV of zeros, the text padded with 1 to 16 spaces, the whole in standard Base64.
 
     It is there for old peers, and is not the default, because it has **no integrity**. Whoever can change a ciphertext
-    can change what it decrypts to; task and label are bound to nothing; and a ciphertext that decrypts to anything with
-    a space at its end is taken for good. Texts that begin alike have ciphertexts that begin alike. Only the comparison
-    of results keeps wrong ones out.
+    can change what it decrypts to. Task, label and work are bound to nothing, and any ciphertext whose plaintext ends
+    in a space is accepted. Texts that begin alike have ciphertexts that begin alike. Only the comparison of results
+    keeps wrong ones out.
     """
 
     key_bytes = 16
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - the port has both
-        """Encrypt; ``task`` and ``label`` make no difference.
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:  # noqa: ARG002 - the port has them
+        """Encrypt; ``task``, ``label`` and ``work`` make no difference.
 
         Raises ConfigurationError if the key has another size, or if the text ends in a space, which padding would
         swallow: JSON never does.
@@ -40,7 +40,7 @@ class Cipher2012:
         padding = b" " * (BLOCK_BYTES - len(plaintext) % BLOCK_BYTES)
         return base64.b64encode(_cbc(key).encrypt(plaintext + padding))
 
-    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:  # noqa: ARG002 - the port has both
+    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:  # noqa: ARG002 - the port has them
         """Undo ``encrypt``. Raises BadDelivery if it can tell that this is not what was encrypted: see the class."""
         try:
             blocks = base64.b64decode(ciphertext, validate=True)

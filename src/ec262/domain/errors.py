@@ -28,6 +28,7 @@
     │   └── SandboxCrashed           it died, or broke the sandbox's protocol
     ├── ResultNotStored              the worker's store of results is full or broken
     ├── SpillFailed                  the place for what memory does not hold is full or broken
+    ├── PhaseOver                    a task belongs to a phase of its job that is over: nobody needs it any more
     ├── NotCanonical                 bytes that are not the canonical form of any value
     ├── LedgerError                  the books refuse a movement: a defect of the service, nobody's request
     └── DiscoveryError               the discovery service could not do what was asked
@@ -238,6 +239,10 @@ class ResultNotStored(Ec262Error):
 
 class SpillFailed(Ec262Error):
     """The place for what a foreman's memory does not hold is full or broken."""
+
+
+class PhaseOver(Ec262Error):
+    """A task belongs to a phase of its job that is over. Nobody needs it any more: it is no reason to end the job."""
 
 
 class NotCanonical(Ec262Error):

@@ -194,8 +194,8 @@ class TaskBoard:
     """The tasks of one phase, sorted by state, so that no event costs more for a phase of many tasks."""
 
     def __init__(self, names: Iterable[TaskName]) -> None:
-        self._tasks: dict[int, RunningTask] = {}
-        self._by_step: dict[Step, dict[int, RunningTask]] = {step: {} for step in Step}
+        self._tasks: dict[TaskName, RunningTask] = {}
+        self._by_step: dict[Step, dict[TaskName, RunningTask]] = {step: {} for step in Step}
         self.add(names)
 
     def __len__(self) -> int:
@@ -205,11 +205,11 @@ class TaskBoard:
         return iter(self._tasks.values())
 
     def __getitem__(self, name: TaskName) -> RunningTask:
-        return self._tasks[name.index]
+        return self._tasks[name]
 
     def add(self, names: Iterable[TaskName]) -> None:
         """Take in new tasks: they are wanted."""
-        new = {name.index: RunningTask(name=name) for name in names}
+        new = {name: RunningTask(name=name) for name in names}
         self._tasks |= new
         self._by_step[Step.WANTED] |= new
 
@@ -226,6 +226,6 @@ class TaskBoard:
         step = TRANSITIONS.get((task.step, trigger))
         if step is None:
             raise AssertionError(f"{task.name} cannot go by {trigger!r} from {task.step}")
-        del self._by_step[task.step][task.name.index]
-        self._by_step[step][task.name.index] = task
+        del self._by_step[task.step][task.name]
+        self._by_step[step][task.name] = task
         task.step = step

@@ -1,4 +1,4 @@
-"""The messages between a foreman and a worker, protocol version 2.
+"""The messages between a foreman and a worker, protocol version 3.
 
 ::
 
@@ -7,7 +7,7 @@
                                <------    Welcome(version)         or Refused(task="")
     Assign(task, secret)       ------>                             asks discovery for its assignment, compares
                                <------    Ready(task)              or Refused(task)
-    Compute(task, work)        ------>                             runs, encrypts, commits
+    Compute(task, work)        ------>                             checks the work hash, runs, encrypts, commits
                                <------    Committed(task)          or Failed(task, limit) or Refused(task)
     Deliver(task, secret)      ------>                             (also on a later connection)
                                <------    Delivered(task)          or Refused(task)
@@ -24,8 +24,9 @@ from attrs import validators as v
 from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.shapes import Validator
+from ec262.domain.work_hash import WORK_HASH_BYTES
 
-PROTOCOL_VERSIONS = (2,)
+PROTOCOL_VERSIONS = (3,)
 """The versions that this release speaks, best first."""
 
 MAX_REASON_CHARS = 1000
@@ -33,6 +34,7 @@ MAX_REASON_CHARS = 1000
 _task = v.matches_re(r"[A-Za-z0-9_-]{0,64}")
 _secret: Validator = v.and_(v.min_len(16), v.max_len(64))
 _reason: Validator = v.max_len(MAX_REASON_CHARS)
+_work_hash: Validator = v.and_(v.min_len(WORK_HASH_BYTES), v.max_len(WORK_HASH_BYTES))
 
 
 def printable(text: str) -> str:
@@ -85,9 +87,14 @@ class Refused:
 @attrs.frozen(kw_only=True)
 class Compute:
     """The work of a task (see ``ec262.domain.job.Work``). ``functions`` and ``rows`` travel as payload. Where
-    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.packing``), and take so many bytes without."""
+    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.packing``), and that is their size without.
+
+    ``work_hash`` is the foreman's (see ``ec262.domain.work_hash``). The worker checks it against what it received, and
+    the result is bound to it: results of different work never agree.
+    """
 
     task: str = attrs.field(validator=_task)
+    work_hash: bytes = attrs.field(validator=_work_hash)
     phase: Phase
     seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits

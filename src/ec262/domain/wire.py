@@ -216,7 +216,7 @@ def _float(value: object) -> float:
     return number
 
 
-def _secret(value: object) -> bytes:
+def _bytes(value: object) -> bytes:
     return a2b_base64(_text(value), strict_mode=True)
 
 
@@ -256,13 +256,14 @@ class _Kind:
 _KINDS = {
     "hello": _Kind(Hello, {"versions": _ints, "release": _text}),
     "welcome": _Kind(Welcome, {"version": _int, "release": _text}),
-    "assign": _Kind(Assign, {"task": _text, "secret": _secret}),
+    "assign": _Kind(Assign, {"task": _text, "secret": _bytes}),
     "ready": _Kind(Ready, {"task": _text}),
     "refused": _Kind(Refused, {"task": _text, "reason": _text}),
     "compute": _Kind(
         Compute,
         {
             "task": _text,
+            "work_hash": _bytes,
             "phase": _phase,
             "seed": _int,
             "limits": _limits,
@@ -274,7 +275,7 @@ _KINDS = {
     ),
     "committed": _Kind(Committed, {"task": _text, "took_s": _float}),
     "failed": _Kind(Failed, {"task": _text, "limit": _text, "reason": _text}),
-    "deliver": _Kind(Deliver, {"task": _text, "secret": _secret}),
+    "deliver": _Kind(Deliver, {"task": _text, "secret": _bytes}),
     "delivered": _Kind(Delivered, {"task": _text, "ciphertext": _size, "log": _size}),
 }
 _KIND_OF = {kind.type: name for name, kind in _KINDS.items()}

@@ -77,9 +77,9 @@ class Computer:
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.slots)
 
-    async def compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
-        """Compute a task and commit its result. Never raises: what goes wrong is told in ``Failed``."""
-        outcome = await self._compute(replica, work, limits)
+    async def compute(self, replica: Replica, work: Work, limits: Limits, *, work_hash: bytes) -> Committed | Failed:
+        """Compute a task and commit its result, bound to ``work_hash``. Never raises: ``Failed`` says why not."""
+        outcome = await self._compute(replica, work, limits, work_hash)
         if isinstance(outcome, Failed):
             await self._give_up(replica.task)
         return outcome
@@ -89,11 +89,11 @@ class Computer:
         await self._give_up(task)
         return _failed(task, reason)
 
-    async def _compute(self, replica: Replica, work: Work, limits: Limits) -> Committed | Failed:
+    async def _compute(self, replica: Replica, work: Work, limits: Limits, work_hash: bytes) -> Committed | Failed:
         task = replica.task
         try:
             computed, took_s = await self._run(replica, work, limits.capped_by(self._policy.limits))
-            stored, digest = await self._seal(replica.assignment, computed)
+            stored, digest = await self._seal(replica.assignment, computed, work_hash)
             # Kept before it is committed: what was promised can be delivered.
             await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
             await self._commit(replica, digest)
@@ -124,13 +124,13 @@ class Computer:
                 raise SandboxLimitExceeded("wall", passed) from None
             raise SandboxError(passed) from None
 
-    async def _seal(self, assignment: Assignment, computed: Computed) -> tuple[StoredResult, bytes]:
-        """Encrypt a result; return it with the digest to commit."""
+    async def _seal(self, assignment: Assignment, computed: Computed, work_hash: bytes) -> tuple[StoredResult, bytes]:
+        """Encrypt the result of the work with this hash; return it with the digest to commit."""
 
         def seal() -> tuple[StoredResult, bytes]:
             encrypt, key, task = self._ports.cipher.encrypt, assignment.key, assignment.task
-            ciphertext = encrypt(computed.outcome, key=key, task=task, label="result")
-            log = encrypt(computed.log, key=key, task=task, label="log")
+            ciphertext = encrypt(computed.outcome, key=key, task=task, label="result", work=work_hash)
+            log = encrypt(computed.log, key=key, task=task, label="log", work=work_hash)
             return StoredResult(ciphertext=ciphertext, log=log), hashlib.sha256(ciphertext).digest()
 
         if len(computed.outcome) + len(computed.log) > THREAD_BYTES:

@@ -14,20 +14,21 @@ MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
 
 
-def open_result(delivered: Delivered, *, digest: bytes, key: bytes, cipher: Cipher) -> bytes:
-    """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery."""
+def open_result(delivered: Delivered, *, digest: bytes, key: bytes, work: bytes, cipher: Cipher) -> bytes:
+    """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery, also
+    if it is the result of other work than that with the hash ``work``."""
     if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):
         raise BadDelivery("the delivered result is not the committed one")
-    return cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result")
+    return cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result", work=work)
 
 
-def open_log(delivered: Delivered, *, key: bytes, cipher: Cipher, most: int) -> str:
+def open_log(delivered: Delivered, *, key: bytes, work: bytes, cipher: Cipher, most: int) -> str:
     """Return what a task printed, at most so many bytes. Nobody vouches for it: what is no log is left out, and the
     result stands."""
     if len(delivered.log) > most + MAX_CIPHER_BYTES:
         return ""
     try:
-        log = cipher.decrypt(delivered.log, key=key, task=delivered.task, label="log")
+        log = cipher.decrypt(delivered.log, key=key, task=delivered.task, label="log", work=work)
     except BadDelivery:
         return ""
     return printable(log.decode("utf-8", "replace"))

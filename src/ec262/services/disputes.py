@@ -30,8 +30,9 @@ class DisputeDesk:
         self._cipher = cipher
         self._link_to = link_to
 
-    async def diagnose(self, dispute: Dispute) -> tuple[Verdict | None, Diagnosis | None]:
-        """Return discovery's word on the task, and what its results look like, if two of them can be compared."""
+    async def diagnose(self, dispute: Dispute, work: bytes) -> tuple[Verdict | None, Diagnosis | None]:
+        """Return discovery's word on the task, and what its results look like, if two of them can be compared; ``work``
+        is the hash of its work."""
         try:
             reply = await self._discovery.dispute(BuyDisputes(tasks=(dispute.task,)))
         except DiscoveryError as error:
@@ -44,7 +45,7 @@ class DisputeDesk:
         known = [result for result in verdict.results if result.worker in replicas]
         key = verdict.key
         fetched = await asyncio.gather(
-            *(self._result(dispute, replicas[result.worker], result, key) for result in known)
+            *(self._result(dispute, replicas[result.worker], result, key, work) for result in known)
         )
         outcomes = {
             result.worker: outcome for result, outcome in zip(known, fetched, strict=True) if outcome is not None
@@ -52,13 +53,13 @@ class DisputeDesk:
         return verdict, await asyncio.to_thread(diagnose, outcomes)
 
     async def _result(
-        self, dispute: Dispute, replica: BoughtReplica, result: DisputedResult, key: bytes
+        self, dispute: Dispute, replica: BoughtReplica, result: DisputedResult, key: bytes, work: bytes
     ) -> Outcome | None:
         """Fetch what one worker committed; None if it does not deliver, or it is no result."""
         try:
             link = await self._link_to(replica)
             delivered = await link.fetch(Deliver(task=dispute.task, secret=result.delivery_secret))
-            opened = open_result(delivered, digest=result.digest, key=key, cipher=self._cipher)
+            opened = open_result(delivered, digest=result.digest, key=key, work=work, cipher=self._cipher)
             return await asyncio.to_thread(decode_outcome, opened)
         except (PeerError, NotCanonical) as error:
             logger.info("%s: worker %s: %s: %s", dispute.name, replica.worker, type(error).__name__, error)

@@ -155,6 +155,7 @@ class JobExecution:
         self._events.put_nowait(ev.PhaseGrew(now=self._now(), tasks=names))
 
     async def _start_reduce(self, _start: ev.StartReduce) -> ev.Event:
+        await self._workers.end_phase()
         await self._data.shuffle()
         status = await self._ports.discovery.open_account()
         self._credits = status.credits

@@ -10,8 +10,8 @@ from typing import Any
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
-from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError
-from ec262.domain.job import Job
+from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError, PhaseOver
+from ec262.domain.job import Job, TaskName
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
 from ec262.services.batching import Batcher
 from ec262.services.deliveries import open_log, open_result, user_error
@@ -63,6 +63,18 @@ class JobWorkers:
 
     # --- computing ----------------------------------------------------------------------------------------------------
 
+    async def end_phase(self) -> None:
+        """Stop sending the work of a phase that is over, and waiting for its workers: everything in it is decided."""
+        await self._stop(list(self._dispatches))
+
+    async def _stop(self, which: Sequence[tuple[str, str]]) -> None:
+        """Cancel dispatches by task and worker, where there are any. A link waits for one reply to a task at a time."""
+        found = [self._dispatches.pop(each, None) for each in which]
+        dispatches = [dispatch for dispatch in found if dispatch is not None]
+        for dispatch in dispatches:
+            dispatch.cancel()
+        await asyncio.gather(*dispatches, return_exceptions=True)
+
     async def dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
         """Have a worker compute a task, and wait for its commitment. To be called as a task of its own."""
         which = dispatch.task, dispatch.replica.worker
@@ -83,7 +95,7 @@ class JobWorkers:
                 reason, limit = reply.reason, reply.limit
             else:  # strangers say what they like; but it did not take longer than it took to hear of it
                 self._data.took(dispatch.name, min(reply.took_s, self._now() - began))
-        except PeerError as error:
+        except (PeerError, PhaseOver) as error:
             reason = f"{type(error).__name__}: {error}"
         if not reason:
             return ev.ReplicaCommitted(now=self._now(), task=dispatch.task, worker=worker)
@@ -96,6 +108,7 @@ class JobWorkers:
             packed = await self._data.packed(dispatch.name) if link.is_slow else None
             yield Compute(
                 task=dispatch.task,
+                work_hash=self._work_hash(dispatch.name),
                 phase=dispatch.name.phase,
                 seed=self._job.seed,
                 limits=self._policy.limits,
@@ -110,21 +123,20 @@ class JobWorkers:
     async def fetch(self, fetch: ev.Fetch) -> ev.Event:
         """Take a winner's result into the job's data."""
         verdict, worker = fetch.verdict, fetch.replica.worker
-        dispatch = self._dispatches.pop((verdict.task, worker), None)
-        if dispatch is not None:
-            # What it would report is known already; the link waits for one reply to a task at a time.
-            dispatch.cancel()
-            await asyncio.gather(dispatch, return_exceptions=True)
+        await self._stop([(verdict.task, worker)])  # what the dispatch would report is known already
         try:
+            work = self._work_hash(fetch.name)
             link = await self._links.to(fetch.replica)
             secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
             async with self._data.arriving(fetch.name):
                 delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
-                outcome, log = await self._opened(verdict, delivered)
+                outcome, log = await self._opened(verdict, delivered, work)
                 del delivered
                 alone = verdict.state is TaskState.PROVISIONAL
                 failure = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
                 del outcome
+        except PhaseOver as error:
+            return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=str(error))
         except (PeerError, NotCanonical) as error:
             reason = f"{type(error).__name__}: {error}"
             logger.info("%s: worker %s: %s", fetch.name, worker, reason)
@@ -136,18 +148,26 @@ class JobWorkers:
             logger.info("%s printed:\n%s", fetch.name, log)
         return ev.Delivered(now=self._now(), task=verdict.task)
 
-    async def _opened(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+    def _work_hash(self, name: TaskName) -> bytes:
+        """Return the hash of the work that a task was given. Raises PhaseOver; BadDelivery if it was given none: then
+        nobody can have a result of it."""
+        work = self._data.work_hash(name)
+        if work is None:
+            raise BadDelivery(f"{name} was won, but its work was never sent")
+        return work
+
+    async def _opened(self, verdict: Verdict, delivered: Delivered, work: bytes) -> tuple[bytes, str]:
         """Check and decrypt a delivery; a small one at once, since a thread costs more. Raises BadDelivery."""
         if len(delivered.ciphertext) + len(delivered.log) <= THREAD_BYTES:
-            return self._open(verdict, delivered)
-        return await asyncio.to_thread(self._open, verdict, delivered)
+            return self._open(verdict, delivered, work)
+        return await asyncio.to_thread(self._open, verdict, delivered, work)
 
-    def _open(self, verdict: Verdict, delivered: Delivered) -> tuple[bytes, str]:
+    def _open(self, verdict: Verdict, delivered: Delivered, work: bytes) -> tuple[bytes, str]:
         if verdict.digest is None or verdict.key is None:
             raise BadDelivery("discovery told of a win without its key")
         key, cipher = verdict.key, self._ports.cipher
-        outcome = open_result(delivered, digest=verdict.digest, key=key, cipher=cipher)
-        return outcome, open_log(delivered, key=key, cipher=cipher, most=self._policy.limits.log_bytes)
+        outcome = open_result(delivered, digest=verdict.digest, key=key, work=work, cipher=cipher)
+        return outcome, open_log(delivered, key=key, work=work, cipher=cipher, most=self._policy.limits.log_bytes)
 
     def _complain(self, task: str, worker: str) -> None:
         """Report a winner that did not deliver: for others' sake, so nothing here waits for it."""
@@ -168,7 +188,12 @@ class JobWorkers:
 
     async def diagnose(self, dispute: ev.Dispute) -> ev.Event:
         """Find out what workers who could not agree differ in."""
-        verdict, diagnosis = await self._disputes.diagnose(dispute)
+        # All committed or never will, whether or not they have told us.
+        await self._stop([(dispute.task, replica.worker) for replica in dispute.replicas])
+        work = self._data.work_hash(dispute.name)
+        if work is None:  # nobody was sent anything, so there is nothing to compare
+            return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=None, diagnosis=None)
+        verdict, diagnosis = await self._disputes.diagnose(dispute, work)
         if diagnosis is not None:
             logger.info("%s: workers differ in %s", dispute.name, diagnosis)
         return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=verdict, diagnosis=diagnosis)

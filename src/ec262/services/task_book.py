@@ -14,7 +14,8 @@ from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered
 from ec262.domain.packing import unpack
 from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
-from ec262.services.computer import DEFECT, Computer, Replica, WorkerPorts
+from ec262.domain.work_hash import work_hash
+from ec262.services.computer import DEFECT, THREAD_BYTES, Computer, Replica, WorkerPorts
 from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -25,6 +26,7 @@ NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
 LEAVING = "this worker is leaving the pool"
 NO_MEMORY = "this worker has no memory left for more work"
+OTHER_WORK = "the work that arrived is not the work that the foreman's work hash stands for"
 
 
 class TaskBook:
@@ -202,4 +204,15 @@ class TaskBook:
             seed=message.seed,
             round_floats=message.round_floats,
         )
-        return await self._computer.compute(replica, work, message.limits)
+        if not await _is_meant(message, work):
+            return await self._computer.give_up(replica.task, OTHER_WORK)
+        return await self._computer.compute(replica, work, message.limits, work_hash=message.work_hash)
+
+
+async def _is_meant(message: Compute, work: Work) -> bool:
+    """Tell whether this is the work that the foreman meant to send; a large one is hashed in a thread."""
+    if len(work.functions) + len(work.rows) > THREAD_BYTES:
+        found = await asyncio.to_thread(work_hash, work, message.limits)
+    else:
+        found = work_hash(work, message.limits)
+    return hmac.compare_digest(found, message.work_hash)

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import (
     MAX_REASON_CHARS,
     Assign,
-    Compute,
     Deliver,
     Delivered,
     Failed,
@@ -15,6 +13,7 @@ from ec262.domain.messages import (
     Refused,
     printable,
 )
+from tests.work_messages import compute_message
 
 
 def test_nothing_in_a_strangers_text_acts_on_a_terminal() -> None:
@@ -53,6 +52,6 @@ def test_secrets_and_data_stay_out_of_reprs() -> None:
         Assign(task="t", secret=secret),
         Deliver(task="t", secret=secret),
         Delivered(task="t", ciphertext=secret, log=secret),
-        Compute(task="t", phase=Phase.MAP, seed=1, limits=Limits(), functions=secret, rows=secret),
+        compute_message(functions=secret, rows=secret),
     ]
     assert not [message for message in messages if "SECRET" in repr(message)]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import struct
 
@@ -7,15 +8,17 @@ import pytest
 
 from ec262.domain import wire
 from ec262.domain.errors import MessageTooLarge, ProtocolViolation, VersionMismatch
-from ec262.domain.job import Limits, Phase
+from ec262.domain.job import Limits
 from ec262.domain.messages import Assign, Committed, Compute, Delivered, Hello, Ready
 from ec262.domain.wire import Decoder, encode, negotiate
+from tests.work_messages import compute_message
 
-COMPUTE = Compute(task="t", phase=Phase.MAP, seed=7, limits=Limits(), round_floats=12, functions=b"FFF", rows=b"RR")
+COMPUTE = compute_message(seed=7, round_floats=12, functions=b"FFF", rows=b"RR")
 
 HEADER = {
     "kind": "compute",
     "task": "t",
+    "work_hash": "A" * 43 + "=",
     "phase": "map",
     "seed": 1,
     "limits": {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1},
@@ -55,6 +58,7 @@ def test_large_fields_follow_their_header_uncopied() -> None:
     assert header == {
         "kind": "compute",
         "task": "t",
+        "work_hash": base64.b64encode(COMPUTE.work_hash).decode(),
         "phase": "map",
         "seed": 7,
         "limits": {
@@ -90,7 +94,7 @@ def test_the_limit_may_change_between_the_pieces_of_a_message() -> None:
 
 
 def test_whole_seconds_are_seconds() -> None:
-    whole = Compute(task="t", phase=Phase.MAP, seed=7, limits=Limits(cpu_s=5), functions=b"", rows=b"")
+    whole = compute_message(limits=Limits(cpu_s=5))
     decoded = decode(b"".join(encode(whole)))
     assert isinstance(decoded, Compute)
     assert repr(decoded.limits.cpu_s) == "5.0"
@@ -190,9 +194,9 @@ def test_a_message_may_follow_another_in_one_portion() -> None:
 
 
 def test_the_best_common_version_is_chosen() -> None:
-    assert negotiate((3, 2, 1)) == 2
-    with pytest.raises(VersionMismatch, match="here 2, at the peer 3, 1"):
-        negotiate((3, 1))
+    assert negotiate((4, 3, 2, 1)) == 3
+    with pytest.raises(VersionMismatch, match="here 3, at the peer 4, 2"):
+        negotiate((4, 2))
     with pytest.raises(VersionMismatch, match="at the peer none"):
         negotiate(())
 

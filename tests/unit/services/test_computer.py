@@ -15,11 +15,13 @@ from ec262.domain.errors import (
 )
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
+from ec262.domain.work_hash import work_hash
 from ec262.services.computer import THREAD_BYTES, Computer, Replica
 from ec262.services.worker_batches import WorkerBatches
 from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
 
 WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
+HASH = work_hash(WORK, Limits())
 
 
 def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
@@ -30,7 +32,7 @@ def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
 
 async def compute(rig: Rig, *, deadline_in_s: float = 60.0, limits: Limits | None = None) -> Committed | Failed:
     return await Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy).compute(
-        replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits()
+        replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits(), work_hash=HASH
     )
 
 
@@ -41,8 +43,8 @@ async def test_the_digest_of_the_stored_ciphertext_is_committed() -> None:
     assert stored is not None
     assert rig.discovery.commitments == {TASK: hashlib.sha256(stored.ciphertext).digest()}
     assert not rig.discovery.given_up
-    assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result") == RESULT
-    assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log") == b"hello"
+    assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result", work=HASH) == RESULT
+    assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log", work=HASH) == b"hello"
 
 
 async def test_a_large_result_is_encrypted_in_a_thread_to_the_same_bytes() -> None:
@@ -56,7 +58,7 @@ async def test_a_large_result_is_encrypted_in_a_thread_to_the_same_bytes() -> No
     assert await compute(rig) == Committed(task=TASK)
     stored = await rig.results.get(TASK)
     assert stored is not None
-    assert stored.ciphertext == rig.cipher.encrypt(large, key=KEY, task=TASK, label="result")
+    assert stored.ciphertext == rig.cipher.encrypt(large, key=KEY, task=TASK, label="result", work=HASH)
 
 
 async def test_no_task_gets_more_than_the_owner_grants() -> None:
@@ -187,9 +189,9 @@ async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest
     rig = Rig(slots=1)
     rig.sandbox.act = act
     computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
-    first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits()))
+    first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), work_hash=HASH))
     await asyncio.sleep(0)
-    late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits())
+    late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits(), work_hash=HASH)
     assert late == Failed(task=TASK, limit="", reason="the task's deadline passed while it waited for a free slot")
     release.set()
     assert await first == Committed(task=TASK)

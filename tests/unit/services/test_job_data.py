@@ -11,10 +11,11 @@ import pytest
 
 from ec262.adapters.memory.spill import MemorySpill
 from ec262.domain import canonical
-from ec262.domain.errors import JobDefinitionError, NotCanonical, UserCodeFailed
-from ec262.domain.job import Phase, TaskName
+from ec262.domain.errors import JobDefinitionError, NotCanonical, PhaseOver, SpillFailed, UserCodeFailed
+from ec262.domain.job import Limits, Phase, TaskName, Work
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget, parse_bytes
 from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
+from ec262.domain.work_hash import work_hash
 from ec262.services.job_data import AT_ONCE_BYTES, JobData
 from tests.system import FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system
 
@@ -38,9 +39,10 @@ class Counted:
     """Rows that count how often they are read, and may fail or take their time."""
 
     def __init__(self, data: JobData) -> None:
-        self._rows, self.reads = data._rows, 0
+        self._rows, self.reads = data._current._rows, 0
         self.error: Exception | None = None
-        data._rows = self  # type: ignore[assignment]  # all of Rows that is needed here
+        self.shift = 0
+        data._current._rows = self  # type: ignore[assignment]  # all of Rows that is needed here
 
     @property
     def sizes(self) -> Any:
@@ -50,7 +52,7 @@ class Counted:
         self.reads += 1
         if self.error is not None:
             raise self.error
-        return self._rows.payload(pieces)
+        return self._rows.payload(range(pieces.start + self.shift, pieces.stop + self.shift))
 
 
 async def test_workers_of_a_task_share_its_rows_and_then_they_are_let_go() -> None:
@@ -143,6 +145,96 @@ async def test_without_lines_there_is_nothing_to_write() -> None:
     written: list[Iterable[bytes]] = []
     await data_of().write(written.append)
     assert written == []
+
+
+# --- late for its phase -----------------------------------------------------------------------------------------------
+
+
+async def reducing() -> JobData:
+    """The data of a job whose map phase had two tasks, and whose reduce phase has two as well."""
+    data = data_of()
+    data.cut(Phase.MAP, 2)
+    for index in range(2):
+        async with data.payload(name(index)):
+            pass
+        await data.keep(name(index), yielded(("a", index), ("b", index)))
+    await data.shuffle()
+    data.cut(Phase.REDUCE, 2)
+    return data
+
+
+async def test_a_task_of_a_phase_that_is_over_gets_no_rows() -> None:
+    data = await reducing()
+    with pytest.raises(PhaseOver, match="map"):
+        async with data.payload(name(0)):
+            raise AssertionError
+    async with data.payload(name(0, Phase.REDUCE)) as rows:
+        assert canonical.decode(rows) == [["a", [0, 1]]]
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_task_of_a_phase_to_come_gets_none_either(*, early: bool) -> None:
+    data = data_of() if early else await reducing()
+    with pytest.raises(PhaseOver):
+        data.cut(Phase.REDUCE if early else Phase.MAP, 2)
+    with pytest.raises(PhaseOver):
+        await data.keep(name(0, Phase.REDUCE if early else Phase.MAP), yielded(("a", 1)))
+    with pytest.raises(PhaseOver):
+        data.work_hash(name(0, Phase.REDUCE if early else Phase.MAP))
+
+
+async def test_rows_that_are_still_being_sent_stay_those_of_their_phase() -> None:
+    data = data_of()
+    data.cut(Phase.MAP, 1)
+    async with data.payload(name(0)) as mapped:
+        await data.keep(name(0), yielded(("a", 1)))
+        await data.shuffle()
+        data.cut(Phase.REDUCE, 1)
+        async with data.payload(name(0, Phase.REDUCE)) as reduced:
+            assert canonical.decode(mapped) == [[number, "x"] for number in range(6)]
+            assert canonical.decode(reduced) == [["a", [1]]]
+    assert data._sending._free == DEFAULT_BUDGET.travel_bytes
+
+
+async def test_a_task_that_waits_for_memory_until_its_phase_is_over_gets_no_rows() -> None:
+    data = data_of(budget=MemoryBudget(100))
+    data.cut(Phase.MAP, 2)
+    async with data.payload(name(0)):
+        waiting = asyncio.create_task(data.payload(name(1)).__aenter__())
+        await asyncio.sleep(0.01)
+        await data.shuffle()
+    with pytest.raises(PhaseOver):
+        await waiting
+
+
+async def test_times_of_an_earlier_phase_are_passed_over() -> None:
+    data = await reducing()
+    data.took(name(0), 1.0)
+    data.took(name(7), 1.0)
+    data.took(name(0, Phase.REDUCE), 1.0)
+
+
+async def test_the_hash_of_a_tasks_work_is_fixed_when_its_rows_are_first_read() -> None:
+    limits = Limits(cpu_s=7)
+    data = data_of(limits=limits)
+    data.cut(Phase.MAP, 2)
+    assert data.work_hash(name(0)) is None
+    async with data.payload(name(0)) as rows:
+        work = Work(phase=Phase.MAP, functions=data._job.functions, rows=rows, seed=0)
+        assert data.work_hash(name(0)) == work_hash(work, limits)
+    assert data.work_hash(name(1)) is None
+
+
+async def test_rows_that_change_between_two_readings_are_not_sent() -> None:
+    data = data_of()
+    rows = Counted(data)
+    data.cut(Phase.MAP, 2)
+    async with data.payload(name(0)):
+        pass
+    rows.shift = 1
+    with pytest.raises(SpillFailed, match="the rows of map task 1 are not those that were read before"):
+        async with data.payload(name(0)):
+            raise AssertionError
 
 
 # --- whole jobs -------------------------------------------------------------------------------------------------------

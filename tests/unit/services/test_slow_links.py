@@ -8,17 +8,18 @@ from typing import Any
 import attrs
 import pytest
 
-from ec262.domain.job import Limits, Phase
+from ec262.domain.job import Phase
 from ec262.domain.memory import MemoryBudget
-from ec262.domain.messages import Compute, Message
+from ec262.domain.messages import Message
 from ec262.domain.packing import unpack
 from ec262.services import worker_link
 from ec262.services.job_data import JobData
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.system import FOREMAN_POLICY, make_job, memory_system
+from tests.work_messages import compute_message
 
 TEXT = {number: f"the quick fox {number % 7} and the lazy dog " * 30 for number in range(200)}
-WORK = Compute(task="t", phase=Phase.MAP, seed=0, limits=Limits(), functions=b"", rows=bytes(2 << 20))
+WORK = compute_message(rows=bytes(2 << 20))
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@ from __future__ import annotations
 import asyncio
 import weakref
 import zlib
+from typing import Any
 
 import attrs
 import pytest
 
 from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
-from ec262.domain.job import Computed
+from ec262.domain.job import Computed, Limits, Phase
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
-from ec262.services.computer import DEFECT
-from ec262.services.task_book import LEAVING, NO_MEMORY, NOT_ASSIGNED, TaskBook
+from ec262.services.computer import DEFECT, THREAD_BYTES
+from ec262.services.task_book import LEAVING, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
 OTHER = "task-0002"
@@ -272,7 +273,7 @@ async def test_packed_rows_are_unpacked_for_the_sandbox() -> None:
     rig.discovery.assign()
     book = book_of(rig)
     await book.assign(assign())
-    packed = attrs.evolve(compute(rows=zlib.compress(b"[1,2]")), unpacked_bytes=5)
+    packed = compute(rows=b"[1,2]", packed=True)
     assert await computed(book, packed) == COMMITTED
     assert rig.sandbox.runs[0][0].rows == b"[1,2]"
     assert book.room_bytes == rig.policy.max_pending_bytes
@@ -311,8 +312,41 @@ async def test_a_defect_outside_the_sandbox_is_a_failure_that_frees_the_slot(
     rig.discovery.assign()
     book = book_of(rig)
     await book.assign(assign())
-    packed = attrs.evolve(compute(rows=zlib.compress(b"[1,2]")), unpacked_bytes=5)
+    packed = compute(rows=b"[1,2]", packed=True)
     assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
     assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
     assert rig.discovery.given_up == [TASK]
     assert "a defect of this worker" in caplog.text
+
+
+CHANGES: dict[str, Any] = {
+    "phase": Phase.REDUCE,
+    "functions": b"pickles",
+    "rows": b"[1]",
+    "seed": 8,
+    "round_floats": 3,
+    "limits": Limits(cpu_s=1.0),
+    "work_hash": bytes(32),
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+async def test_work_that_is_not_what_its_hash_stands_for_is_given_up(changed: str) -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    other = attrs.evolve(compute(), **{changed: CHANGES[changed]})
+    assert await computed(book, other) == Failed(task=TASK, limit="", reason=OTHER_WORK)
+    assert (rig.discovery.given_up, rig.discovery.commitments, rig.sandbox.runs) == ([TASK], {}, [])
+
+
+async def test_a_large_work_is_checked_as_well() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    rows = b"[%b]" % (b"1," * THREAD_BYTES + b"1")
+    assert await computed(book, attrs.evolve(compute(rows=rows), rows=rows[:-1])) == Failed(
+        task=TASK, limit="", reason=OTHER_WORK
+    )

@@ -39,7 +39,7 @@ class Running:
     async def foreman(self) -> Foreman:
         connection = await self.network.dialer().connect(await self.address(), timeout_s=5)
         foreman = Foreman(connection)
-        assert isinstance(await foreman.ask(Hello(versions=(2,), release="test")), Welcome)
+        assert isinstance(await foreman.ask(Hello(versions=(3,), release="test")), Welcome)
         return foreman
 
 

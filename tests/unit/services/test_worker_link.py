@@ -12,11 +12,9 @@ import pytest
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerError, PeerLost, PeerRefused, ProtocolViolation, VersionMismatch
-from ec262.domain.job import Limits, Phase
 from ec262.domain.messages import (
     Assign,
     Committed,
-    Compute,
     Deliver,
     Delivered,
     Failed,
@@ -28,13 +26,14 @@ from ec262.domain.messages import (
 )
 from ec262.domain.ports.transport import Connection
 from ec262.services.worker_link import LinkPolicy, WorkerLink
+from tests.work_messages import compute_message
 
 POLICY = LinkPolicy(release="test", connect_s=1, reply_s=0.2, transfer_s=0.2)
 TASK = "task-0001"
 ASSIGN = Assign(task=TASK, secret=b"s" * 32)
 DELIVER = Deliver(task=TASK, secret=b"d" * 32)
-WORK = Compute(task=TASK, phase=Phase.MAP, seed=0, limits=Limits(), functions=b"", rows=b"[]")
-WELCOME = Welcome(version=2, release="test")
+WORK = compute_message(TASK)
+WELCOME = Welcome(version=3, release="test")
 
 Script = Callable[[Connection], Awaitable[None]]
 
@@ -178,7 +177,7 @@ async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
 
 
 async def test_what_a_worker_never_sends_ends_the_connection() -> None:
-    async with linked(answering([Hello(versions=(2,), release="")])) as link:
+    async with linked(answering([Hello(versions=(3,), release="")])) as link:
         with pytest.raises(ProtocolViolation, match="does not send Hello"):
             await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
         with pytest.raises(PeerLost, match="the connection is gone"):

@@ -28,7 +28,7 @@ from ec262.services.task_book import LEAVING, NOT_ASSIGNED, TaskBook
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
-HELLO = Hello(versions=(2,), release="test")
+HELLO = Hello(versions=(3,), release="test")
 
 
 class Line:
@@ -53,7 +53,7 @@ class Line:
     async def greeted(self) -> Connection:
         connection = await self.dial()
         await say(connection, HELLO)
-        assert await hear(connection) == Welcome(version=2, release="test")
+        assert await hear(connection) == Welcome(version=3, release="test")
         return connection
 
     async def close(self) -> None:

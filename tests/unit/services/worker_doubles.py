@@ -27,12 +27,13 @@ from ec262.domain.commands import (
     WorkerAddress,
 )
 from ec262.domain.errors import CommitmentConflict, DiscoveryRefused, UnknownTask
-from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import Assign, Compute, Deliver
 from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.runtime import PythonTag, RuntimeClass
 from ec262.services.computer import WorkerPorts
 from ec262.services.worker_policy import WorkerPolicy
+from tests.work_messages import compute_message
 
 RUNTIME = RuntimeClass(
     python=PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11"),
@@ -192,8 +193,8 @@ def assign(task: str = TASK, secret: bytes = SECRET) -> Assign:
     return Assign(task=task, secret=secret)
 
 
-def compute(task: str = TASK, *, rows: bytes = b"[]", limits: Limits | None = None) -> Compute:
-    return Compute(task=task, phase=Phase.MAP, seed=7, limits=limits or Limits(), functions=b"pickle", rows=rows)
+def compute(task: str = TASK, *, rows: bytes = b"[]", limits: Limits | None = None, packed: bool = False) -> Compute:
+    return compute_message(task, seed=7, limits=limits, functions=b"pickle", rows=rows, packed=packed)
 
 
 def deliver(task: str = TASK, secret: bytes = DELIVERY_SECRET) -> Deliver:

@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class Cipher(Protocol):
-    """Equal plaintexts under one key, task and label give equal ciphertexts; nothing else does."""
+    """Equal plaintexts under one key, task, label and work give equal ciphertexts; nothing else does."""
 
     @property
     def key_bytes(self) -> int:
         """The size of a key."""
         ...
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str) -> bytes:
-        """Encrypt; ``task`` and ``label`` ("result", "log") are authenticated, not hidden."""
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
+        """Encrypt; ``task``, ``label`` ("result", "log") and ``work`` (the work hash) are authenticated, not hidden."""
         ...
 
-    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str) -> bytes:
+    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
         """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
         ...
