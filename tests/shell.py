@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import textwrap
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +29,10 @@ class Done:
     status: int
     stdout: str
     stderr: str
+
+
+Foreman = Callable[..., Done]
+"""Runs the foreman's command with these arguments."""
 
 
 class Shell:
@@ -53,16 +58,18 @@ class Shell:
         path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
         return path
 
-    def start(self, *command: object, log: str = "", **environment: str) -> subprocess.Popen[str]:
-        """Start Python with a command line, or one of ec262's commands by name; ``log`` is a file for standard error.
+    def start(self, *command: object, log: str = "", redirect: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Start Python with a command line, or one of ec262's commands by name; ``log`` is a file for standard error,
+        ``redirect`` what a user may type behind the command, such as ``> /dev/full``.
 
         It is the first of a process group, as a command at a terminal is.
         """
         first, *rest = map(str, command)
         line = ["-m", f"ec262.entrypoints.{first}"] if first in COMMANDS else [first]
+        typed = [sys.executable, *line, *rest]
         with (self.folder / (log or os.devnull)).open("a") as error:
             process = subprocess.Popen(
-                [sys.executable, *line, *rest],
+                ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", *typed] if redirect else typed,
                 cwd=self.folder,
                 env=self._environment | environment,
                 stdin=subprocess.DEVNULL,
@@ -84,9 +91,9 @@ class Shell:
             raise AssertionError(f"{process.args!r} does not end:\n{stderr}") from error
         return Done(status=process.returncode, stdout=stdout, stderr=stderr or "")
 
-    def run(self, *command: object, **environment: str) -> Done:
+    def run(self, *command: object, redirect: str = "", **environment: str) -> Done:
         """Run a command to its end."""
-        return self.wait(self.start(*command, **environment))
+        return self.wait(self.start(*command, redirect=redirect, **environment))
 
     def left(self) -> list[str]:
         """Temporary files."""

@@ -12,7 +12,7 @@ import pytest
 
 from ec262.adapters.process import PR_SET_CHILD_SUBREAPER, _prctl, reap_orphans
 from tests.processes import children, orphans
-from tests.shell import Network, Shell
+from tests.shell import Done, Foreman, Network, Shell
 
 _shells: list[Shell] = []
 
@@ -80,6 +80,17 @@ def network(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterat
     folder = tmp_path_factory.mktemp("network")
     with _spotless(folder) as shell, _network(shell, grant=12, end_with=signal.SIGTERM) as network:
         yield network
+
+
+@pytest.fixture
+def foreman(shell: Shell, network: Network) -> Foreman:
+    """Run the foreman's command as somebody with 12 credits."""
+
+    def run(*arguments: object, redirect: str = "", **environment: str) -> Done:
+        command = ("foreman", "--quiet", "--discovery", network.url, *arguments)
+        return shell.run(*command, redirect=redirect, **environment)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -297,6 +297,58 @@ def test_a_mapper_that_raises(shell: Shell) -> None:
     assert "the mapper raised AttributeError at the row with key 1" in done.stderr
 
 
+@pytest.mark.parametrize("data", ["rows", "rows()", "Rows()", "map(int, 'x')"])
+def test_data_that_raise_show_the_users_own_frames(shell: Shell, data: str) -> None:
+    shell.file("beside.py", "def fail():\n    raise KeyError('nothing')\n")
+    job = shell.file(
+        "job.py",
+        WORD_COUNT
+        + f"""
+    import beside
+
+    def rows():
+        yield 1, "a b"
+        beside.fail()
+
+    class Rows:
+        def __iter__(self):
+            return rows()
+
+    data = {data}
+    """,
+    )
+    done = shell.run("foreman", "job.py", "--quiet")
+    assert (done.status, done.stdout) == (1, "")
+    if data.startswith("map"):
+        assert done.stderr.endswith(
+            "ValueError: invalid literal for int() with base 10: 'x'\nec262: the data raised ValueError\n"
+        )
+    else:
+        assert f'File "{job}", line 16, in rows\n    beside.fail()\n' in done.stderr
+        assert f'File "{shell.folder / "beside.py"}", line 2, in fail\n' in done.stderr
+        assert done.stderr.endswith("KeyError: 'nothing'\nec262: the data raised KeyError\n")
+    assert "ec262/" not in done.stderr
+
+
+def test_data_of_a_call_that_raise_show_the_users_own_frames(shell: Shell) -> None:
+    job = shell.file(
+        "job.py",
+        """
+        import ec262
+
+        def rows():
+            yield 1 / 0
+
+        ec262.run_job(rows, mapper=print, reducer=print)
+        """,
+    )
+    done = shell.run("foreman", "job.py", "--quiet")
+    assert (done.status, done.stdout) == (1, "")
+    files = [line for line in done.stderr.splitlines() if line.startswith("  File ")]
+    assert files == [f'  File "{job}", line 6, in <module>', f'  File "{job}", line 4, in rows']
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\nec262: the job file raised ZeroDivisionError\n")
+
+
 UNPICKLABLE = """
 import ec262, threading
 

@@ -6,16 +6,13 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
-
-import pytest
 
 from tests.shell import (
     COUNTS,
     EXAMPLES,
     RHYME,
     WORD_COUNT,
-    Done,
+    Foreman,
     Network,
     Shell,
     library_text,
@@ -23,19 +20,6 @@ from tests.shell import (
     plain_word_count,
     succeeded,
 )  # fmt: skip
-
-Foreman = Callable[..., Done]
-
-
-@pytest.fixture
-def foreman(shell: Shell, network: Network) -> Foreman:
-    """Run the foreman's command as somebody with 12 credits."""
-
-    def run(*arguments: object) -> Done:
-        return shell.run("foreman", "--quiet", "--discovery", network.url, *arguments)
-
-    return run
-
 
 # --- results --------------------------------------------------------------------------------------------------------
 
@@ -236,35 +220,3 @@ def test_a_package_that_no_worker_offers_is_named(shell: Shell, foreman: Foreman
     assert (done.status, done.stdout) == (1, "")
     assert "none offers attr" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-# --- the output -----------------------------------------------------------------------------------------------------
-
-
-def test_an_output_appears_when_it_is_whole(shell: Shell, foreman: Foreman) -> None:
-    output = shell.file("out.jsonl", "as before\n")
-    shell.file(
-        "bad.py", WORD_COUNT.replace("sum(counts)", "sum(counts) / 0") + f"\n    data = {dict(enumerate(RHYME))}\n"
-    )
-    assert foreman("bad.py", "--output", "out.jsonl", "--credentials", "a").status == 1
-    assert output.read_text() == "as before\n"
-    shell.file("good.py", WORD_COUNT + f"\n    data = {dict(enumerate(RHYME))}\n")
-    assert succeeded(foreman("good.py", "--output", "out.jsonl", "--credentials", "b")) == ""
-    assert pairs(output.read_text()) == COUNTS
-    assert sorted(path.name for path in shell.folder.glob("*jsonl*")) == ["out.jsonl"]
-
-
-def test_an_output_that_is_no_file_is_not_replaced_by_one(shell: Shell, foreman: Foreman) -> None:
-    shell.file("job.py", WORD_COUNT + f"\n    data = {dict(enumerate(RHYME))}\n")
-    assert pairs(succeeded(foreman("job.py", "--output", "/dev/stdout"))) == COUNTS
-
-
-@pytest.mark.parametrize("output", ["no-such-folder/out.jsonl", "folder"])
-def test_an_output_that_cannot_be_written_is_told_before_any_work(shell: Shell, foreman: Foreman, output: str) -> None:
-    (shell.folder / "folder").mkdir()
-    shell.file("job.py", WORD_COUNT + "\n    data = {1: 'a b'}\n")
-    done = foreman("job.py", "--output", output)
-    assert (done.status, done.stdout) == (2, "")
-    assert f"cannot write {output}" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "of 12," in succeeded(foreman("job.py", "--dry-run"))

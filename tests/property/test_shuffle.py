@@ -94,7 +94,7 @@ def test_nothing_gives_nothing() -> None:
 def test_keys_that_python_takes_for_equal_collide(first: Any, second: Any) -> None:
     for collect in (shuffle, merge_results):
         for outputs in ([((first, "x"),), ((second, "y"),)], [((first, "x"), (second, "y"))]):
-            with pytest.raises(KeyCollision, match="use keys of one type") as caught:
+            with pytest.raises(KeyCollision, match=r"of one type|add 0 to such keys") as caught:
                 collect(outputs)
             assert {identity(caught.value.first), identity(caught.value.second)} == {identity(first), identity(second)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import NoReturn, TextIO
 
@@ -61,7 +62,8 @@ class Lines:
             self._pace(status),
             _details(status, self._clock),
         )
-        print(", ".join(filter(None, parts)), file=self._stream)
+        with suppress(OSError):  # a job does not end because nobody can see how far it is
+            print(", ".join(filter(None, parts)), file=self._stream)
 
     def _pace(self, status: JobStatus) -> str:
         """Return the phase's average rate and the time left; nothing before the first task and after the last."""
@@ -90,11 +92,12 @@ class Bar:
         if status.phase is not self._phase:
             self.close()
             self._phase = status.phase
-        bar = self._bar = self._bar or self._begin(status)
-        bar.total = status.total
-        bar.set_postfix_str(_details(status, self._clock), refresh=False)
-        bar.update(status.done - bar.n)
-        bar.refresh()
+        with suppress(OSError):  # as above
+            bar = self._bar = self._bar or self._begin(status)
+            bar.total = status.total
+            bar.set_postfix_str(_details(status, self._clock), refresh=False)
+            bar.update(status.done - bar.n)
+            bar.refresh()
 
     def _begin(self, status: JobStatus) -> tqdm[NoReturn]:
         return tqdm(
@@ -111,7 +114,8 @@ class Bar:
     def close(self) -> None:
         """Leave the bar as it stands, the cursor on a new line."""
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError):
+                self._bar.close()
             self._bar = None
 
 

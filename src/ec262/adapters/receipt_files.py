@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from ec262.adapters.whole_file import WholeFile
 from ec262.domain.commands import Vote
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.messages import printable
@@ -65,12 +66,11 @@ def read_report(path: Path) -> JobReceipt:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears under its name when it is whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
-        partial.replace(path)
+        with WholeFile(path) as whole:
+            whole.file.write(content)
+            whole.publish()
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
 
 

@@ -29,6 +29,9 @@
     ├── ResultNotStored              the worker's store of results is full or broken
     ├── SpillFailed                  the place for what memory does not hold is full or broken
     ├── PhaseOver                    a task belongs to a phase of its job that is over: nobody needs it any more
+
+
+    ├── OutputFailed                 a result cannot be written
     ├── NotCanonical                 bytes that are not the canonical form of any value
     ├── LedgerError                  the books refuse a movement: a defect of the service, nobody's request
     └── DiscoveryError               the discovery service could not do what was asked
@@ -97,10 +100,19 @@ class KeyCollision(JobError):
     def __init__(self, first: object, second: object) -> None:
         super().__init__(
             f"the keys {key_text(first)} ({type(first).__name__}) and {key_text(second)} ({type(second).__name__}) "
-            "are equal in Python but are different values; use keys of one type"
+            f"are equal in Python but are different values; {_advice_on_keys(first, second)}"
         )
         self.first = first
         self.second = second
+
+
+def _advice_on_keys(first: object, second: object) -> str:
+    """Say how to make two keys that are equal one value."""
+    if type(first) is not type(second):
+        return "use keys of one type"
+    if isinstance(first, float | complex):
+        return "add 0 to such keys, which makes -0.0 a 0.0"
+    return "use values of one type in them, and 0.0 instead of -0.0"
 
 
 class UserCodeFailed(JobError):
@@ -243,6 +255,10 @@ class SpillFailed(Ec262Error):
 
 class PhaseOver(Ec262Error):
     """A task belongs to a phase of its job that is over. Nobody needs it any more: it is no reason to end the job."""
+
+
+class OutputFailed(Ec262Error):
+    """A result cannot be written: the disk is full, or standard output is closed."""
 
 
 class NotCanonical(Ec262Error):

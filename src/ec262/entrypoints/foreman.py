@@ -1,7 +1,7 @@
 """``python -m ec262.entrypoints.foreman JOB.py``: run a job.
 
-Exit status: 0 done, 1 the job failed, or its check found something, 2 wrong usage or configuration, 130 Ctrl-C, 143
-SIGTERM.
+Exit status: 0 done, 1 the job failed, its result could not be written, or its check found something, 2 wrong usage or
+configuration, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,32 +11,36 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ec262 import __version__
-from ec262.adapters.inputs import FORMATS
-from ec262.entrypoints.interruption import exit_status, terminated_as_interrupted
-from ec262.entrypoints.launch import launch_supervisor
-from ec262.entrypoints.logs import add_verbosity, configure_logging
+from ec262.entrypoints.command import run
+from ec262.entrypoints.interruption import terminated_as_interrupted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    arguments = _parser().parse_args(argv)
-    configure_logging(arguments)
-    try:
-        with terminated_as_interrupted():
-            # The embedded system starts while this process imports the rest and reads the job.
-            wants_discovery = arguments.discovery or os.environ.get("EC262_DISCOVERY")
-            needs_none = wants_discovery or arguments.check_determinism
-            supervisor = None if needs_none else launch_supervisor()
-            from ec262.entrypoints.job_command import run_command
+    return run(lambda: _main(argv))
 
-            return run_command(arguments, supervisor)
-    except KeyboardInterrupt as interrupt:
-        print("interrupted", file=sys.stderr)
-        return exit_status(interrupt)
+
+def _main(argv: Sequence[str] | None) -> int:
+    from ec262.entrypoints.launch import launch_supervisor
+    from ec262.entrypoints.logs import configure_logging
+
+    with terminated_as_interrupted():
+        arguments = _parser().parse_args(argv)
+        configure_logging(arguments)
+        # The embedded system starts while this process imports the rest and reads the job.
+        wants_discovery = arguments.discovery or os.environ.get("EC262_DISCOVERY")
+        needs_none = wants_discovery or arguments.check_determinism
+        supervisor = None if needs_none else launch_supervisor()
+        from ec262.entrypoints.job_command import run_command
+
+        return run_command(arguments, supervisor)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ec262 import __version__
+    from ec262.adapters.inputs import FORMATS
+    from ec262.entrypoints.logs import add_verbosity
+
     parser = argparse.ArgumentParser(
         prog="ec262 foreman",
         description="Run a MapReduce job. With no discovery service configured, one is started on this machine, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Collection
@@ -12,9 +13,12 @@ from typing import Any
 
 import attrs
 
+import ec262
 from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
 from ec262.domain.roles import ROLES
 from ec262.entrypoints import api
+
+PACKAGE = Path(ec262.__file__).parent
 
 
 @attrs.frozen(kw_only=True)
@@ -55,25 +59,32 @@ def run_job_file(path: str) -> JobFile:
     except (Ec262Error, SystemExit, BrokenPipeError):  # the last: nobody reads our output any more
         raise
     except Exception as error:
-        raise UserCodeFailed(
-            function="job file",
-            exception=type(error).__name__,
-            row=None,
-            frames=(),
-            report=_report(error, str(file)),
-        ) from error
+        raise failure("job file", error) from error
     ran_itself = api.calls > calls_before
     marked = {} if ran_itself else api.marked.take([module.__dict__])
     functions = {role: marked.get(role) for role in ROLES}
     return JobFile(functions=functions, data=module.__dict__.get("data"), ran_itself=ran_itself)
 
 
-def _report(error: Exception, file: str) -> str:
-    """Return the traceback from the user's file on, without the frames of the command that ran it."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != file:
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+def failure(what: str, error: Exception) -> UserCodeFailed:
+    """Return the error for what the user's own code raised in this process."""
+    return UserCodeFailed(
+        function=what, exception=type(error).__name__, row=None, frames=(), report=_users_traceback(error)
+    )
+
+
+def _users_traceback(error: Exception) -> str:
+    """Return an exception's traceback, and those of its causes, with the user's own frames only."""
+    report = traceback.TracebackException.from_exception(error)
+    parts = [report]
+    for part in parts:
+        part.stack = traceback.StackSummary.from_list(frame for frame in part.stack if not _is_ours(frame.filename))
+        parts += filter(None, (part.__cause__, part.__context__, *(part.exceptions or ())))
+    return "".join(report.format())
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith(str(PACKAGE) + os.sep)
 
 
 def loaded_files() -> frozenset[str]:

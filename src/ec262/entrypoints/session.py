@@ -297,7 +297,7 @@ def _rows(data: Any, budget: MemoryBudget) -> Rows:
         data = read_rows(data.paths, data.file_format)
     spool = RowSpool(FileSpill, memory_bytes=budget.rows_bytes)
     try:
-        for key, value in _pairs(data):
+        for key, value in pairs_of(data):
             spool.append(encode_row(key, value).data)
     except BaseException:
         spool.close()
@@ -305,7 +305,8 @@ def _rows(data: Any, budget: MemoryBudget) -> Rows:
     return spool
 
 
-def _pairs(data: Any) -> Iterator[tuple[Any, Any]]:
+def pairs_of(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the rows of what the user gave as data. Raises JobDefinitionError, and whatever the data's code raises."""
     if callable(data):
         data = data()
     rows = data.items() if isinstance(data, Mapping) else data

@@ -145,7 +145,7 @@ class JobWorkers:
         if failure is not None:
             return ev.CodeFailed(now=self._now(), task=verdict.task, error=user_error(failure, log))
         if log:
-            logger.info("%s printed:\n%s", fetch.name, log)
+            logger.info("%s printed:\n%s", fetch.name, log.rstrip("\n"))
         return ev.Delivered(now=self._now(), task=verdict.task)
 
     def _work_hash(self, name: TaskName) -> bytes:

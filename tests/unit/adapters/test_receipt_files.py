@@ -8,6 +8,7 @@ from ec262.domain.commands import TaskState, Vote
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.receipts import JobReceipt, TaskReceipt
 from ec262.entrypoints.recheck import main
+from tests.full_disk import files_up_to
 
 RIGHT, WRONG = b"r" * 32, b"w" * 32
 
@@ -65,12 +66,8 @@ def test_where_no_report_can_be_written_is_said_at_once(tmp_path: Path, name: st
     check_report_path(tmp_path / "out.html")
 
 
-def test_a_full_disk_leaves_no_half_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_self: Path, _data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(ConfigurationError, match="No space left"):
+def test_a_full_disk_leaves_no_half_report(tmp_path: Path) -> None:
+    with files_up_to(100), pytest.raises(ConfigurationError, match="File too large"):
         write_report(RECEIPT, tmp_path / "out.json")
     assert list(tmp_path.iterdir()) == []
 

@@ -49,6 +49,12 @@ def test_texts_say_what_a_person_needs() -> None:
     assert str(KeyCollision(1, 1.0)) == (
         "the keys 1 (int) and 1.0 (float) are equal in Python but are different values; use keys of one type"
     )
+    for first, second, advice in [
+        (-0.0, 0.0, "add 0 to such keys, which makes -0.0 a 0.0"),
+        (complex(0, -0.0), 0j, "add 0 to such keys, which makes -0.0 a 0.0"),
+        ((1, True), (1, 1), "use values of one type in them, and 0.0 instead of -0.0"),
+    ]:
+        assert str(KeyCollision(first, second)).endswith(f"; {advice}")
     assert str(InsufficientCredits(have=2, need=9)) == "insufficient credits: have 2, need 9"
     assert str(InsufficientCredits(have=2, need=9, why="map")) == "insufficient credits: have 2, need 9 (map)"
     assert str(PurchaseTooExpensive(have=2, need=9)) == "insufficient credits: have 2, need 9"
