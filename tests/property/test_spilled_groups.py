@@ -197,9 +197,21 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(collect: Collect, key: Any
 @pytest.mark.parametrize("budget", [1, 1 << 40])
 def test_a_row_that_is_too_large_is_told_with_its_key(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.domain.shuffle.MAX_ROW_BYTES", 5000)
-    with pytest.raises(JobDefinitionError, match='the row with key "huge" takes 0 MiB'):
+    with pytest.raises(JobDefinitionError, match='yielded 0 MiB or more under the key "huge"'):
         spooled([[("a", 1), ("huge", "x" * 1000)]] * 9, budget)
     assert MAX_ROW_BYTES > 5000
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+def test_a_key_with_too_many_large_values_ends_the_job_before_all_are_there(*, numbered: bool) -> None:
+    whole = Shuffle(Spilled(), MemoryBudget(1 << 30), numbered=numbered)
+    key: Any = (7, "huge") if numbered else "huge"
+    large = [[(key, "x" * (MAX_ROW_BYTES // 4))]]
+    for task in range(3):
+        whole.add(task, large)
+    with pytest.raises(JobDefinitionError, match='the mapper yielded 128 MiB or more under the key "huge"'):
+        whole.add(3, large)
+    whole.close()
 
 
 # --- partitioned jobs -------------------------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ Order = tuple[int, int]
 MAX_RANGES = 128
 """Ranges that are made at once: each gets a part of every portion, and that should not be too small."""
 
+HEAVY_BYTES = 64 << 10
+"""Values of one key in one portion that are counted at once, so that a key with too many is noticed early."""
+
 SEGMENT_BYTES = 150
 """What a segment in memory takes beside its bytes."""
 
@@ -83,7 +86,8 @@ class Groups:
         most_bytes: int | None = None,
     ) -> None:
         """``memory_bytes`` of segments stay in memory, ``load_bytes`` are loaded at a time; without ``spills``, all and
-        any number. ``most_bytes`` is what one key's values may take: more are not loaded, but raise GroupTooLarge."""
+        any number. ``most_bytes`` is what one key's values may take, for a fold that keeps all of them: more are not
+        loaded, but raise GroupTooLarge."""
         self._fold = fold
         self._spills = spills
         self._memory_bytes = memory_bytes
@@ -93,12 +97,21 @@ class Groups:
         self._ranges = [_Range(b"", None)]
         self._held_bytes = 0
         self._spill: Spill | None = None
+        self._heavy: Counter[bytes] = Counter()
+        """Keys with large values, and how many bytes of these there are: less than all of the key's values."""
 
     def add(self, task: int, portions: Iterable[Table]) -> None:
-        """Take in all that a task yielded, or nothing of it if the portions raise. Raises SpillFailed."""
+        """Take in all that a task yielded, or nothing of it if the portions raise.
+
+        Raises SpillFailed; GroupTooLarge if it is sure already that a key will have more than ``most_bytes``.
+        """
         staged: list[tuple[Order, list[tuple[_Range, bytes]]]] = []
+        heavy: Counter[bytes] = Counter()
         for number, portion in enumerate(portions):
-            staged.append(((task, number), self._cut(_sorted(self._fold, portion))))
+            table = _sorted(self._fold, portion)
+            heavy += self._heavy_in(table)
+            staged.append(((task, number), self._cut(table)))
+        self._count(heavy)
         for order, segments in staged:
             self._keep(order, segments)
         if self._held_bytes > self._memory_bytes and self._spills is not None:
@@ -130,6 +143,20 @@ class Groups:
             self._spill.close()
 
     # --- in -----------------------------------------------------------------------------------------------------------
+
+    def _heavy_in(self, table: Table) -> Counter[bytes]:
+        names, values = table
+        if self._most_bytes is None or not values or max(map(len, values)) < HEAVY_BYTES:
+            return Counter()
+        return Counter(
+            {name: len(value) for name, value in zip(names, values, strict=True) if len(value) >= HEAVY_BYTES}
+        )
+
+    def _count(self, heavy: Counter[bytes]) -> None:
+        self._heavy += heavy
+        for name in heavy:
+            if self._most_bytes is not None and self._heavy[name] > self._most_bytes:
+                raise GroupTooLarge(name, self._heavy[name])
 
     def _cut(self, table: Table) -> list[tuple[_Range, bytes]]:
         """Cut a table, sorted by key, at the bounds of the ranges."""
@@ -222,7 +249,7 @@ class Groups:
 
 
 class GroupTooLarge(Exception):
-    """One key has more than may be loaded: ``size`` bytes."""
+    """One key has more values than may be loaded: ``size`` bytes of them, or more."""
 
     def __init__(self, name: bytes, size: int) -> None:
         super().__init__(name, size)

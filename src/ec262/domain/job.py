@@ -54,11 +54,23 @@ class Row:
 
 def row_too_large(key: bytes, size: int) -> JobDefinitionError:
     """Return the error for a row of more than ``MAX_ROW_BYTES``; ``key`` is the canonical form of its key."""
-    shown = key[:MAX_KEY_BYTES_SHOWN].decode("utf-8", "replace")
     return JobDefinitionError(
-        f"the row with key {shown} takes {size >> 20} MiB with its value, {MAX_ROW_BYTES >> 20} MiB is the "
-        "most that is sent to a worker: cut the data into smaller rows, or combine values (@ec262.combiner)"
+        f"the row with key {_shown(key)} takes {size >> 20} MiB with its value, and a worker takes no more than "
+        f"{MAX_ROW_BYTES >> 20} MiB: cut the data into smaller rows"
     )
+
+
+def key_too_large(key: bytes, size: int) -> JobDefinitionError:
+    """Return the error for a key whose values take more than ``MAX_ROW_BYTES``, ``size`` bytes or more."""
+    return JobDefinitionError(
+        f"the mapper yielded {size >> 20} MiB or more under the key {_shown(key)}, and a reducer takes no more than "
+        f"{MAX_ROW_BYTES >> 20} MiB for one key: yield less, spread the values over several keys, or combine them with "
+        "an @ec262.combiner"
+    )
+
+
+def _shown(key: bytes) -> str:
+    return key[:MAX_KEY_BYTES_SHOWN].decode("utf-8", "replace")
 
 
 @attrs.frozen(kw_only=True)

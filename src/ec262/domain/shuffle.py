@@ -13,7 +13,7 @@ from typing import Any
 from ec262.domain.canonical import check_hashes
 from ec262.domain.errors import JobDefinitionError, KeyCollision
 from ec262.domain.groups import Groups, GroupTooLarge, Table, all_values, last_value
-from ec262.domain.job import MAX_ROW_BYTES, Row, row_too_large
+from ec262.domain.job import MAX_ROW_BYTES, Row, key_too_large
 from ec262.domain.key_check import KeyCheck, is_hashable, not_hashable
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
 from ec262.domain.pairs import NUMBER_BYTES, Pair, encode_keys, encode_pairs, number_bytes
@@ -47,10 +47,13 @@ class Shuffle:
     def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
         """Take in the pairs of a task, all or nothing.
 
-        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the numbers that they should have, and what the
-        portions raise.
+        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the numbers that they should have,
+        JobDefinitionError as soon as a key is sure to have too many values for one row, and what the portions raise.
         """
-        self._groups.add(task, map(self._table, portions))
+        try:
+            self._groups.add(task, map(self._table, portions))
+        except GroupTooLarge as error:
+            raise self._too_large(error) from error
 
     def rows(self) -> RowSpool:
         """Return all rows; what was taken in is let go of. Raises KeyCollision, JobDefinitionError, SpillFailed."""
@@ -94,11 +97,14 @@ class Shuffle:
                 rows = [b"[%b,[%b]]" % row for row in zip(keys, values, strict=True)]
                 if max(map(len, rows)) > MAX_ROW_BYTES:
                     key, row = next(pair for pair in zip(keys, rows, strict=True) if len(pair[1]) > MAX_ROW_BYTES)
-                    raise row_too_large(key, len(row))
+                    raise key_too_large(key, len(row))
                 yield names, rows
         except GroupTooLarge as error:
-            raise row_too_large(error.name[prefix:], error.size) from error
+            raise self._too_large(error) from error
         self._check.finish()
+
+    def _too_large(self, error: GroupTooLarge) -> JobDefinitionError:
+        return key_too_large(error.name[NUMBER_BYTES if self._numbered else 0 :], error.size)
 
 
 def shuffle(outputs: Iterable[Sequence[Pair]], *, numbered: bool = False) -> list[Row]:

@@ -4,10 +4,14 @@ The first tasks are small. From the median time that rows have taken, the next o
 and smaller towards the end, so that all workers have something to do until then (Hummel, Schonberg, Flynn,
 "Factoring", 1992). How rows are cut has no part in what a job yields; and times are what strangers tell: whatever they
 say, no partition passes its size in bytes, or grows many times at once, and no more are cut than the purse can bear.
+
+A task may yield far more bytes than its rows have. How much the first tasks yielded limits the size of the next ones,
+so that their results stay well below what a task may return. Until the first result is there, tasks do not grow.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
@@ -36,6 +40,9 @@ FIRST_PIECES = 64
 GROWTH = 32
 """A task is at most so many times as large as the largest that was timed: others may have harder rows."""
 
+RESULT_SHARE = 4
+"""A task is made to yield one part in this many of what it may return: some rows yield more than those before."""
+
 REMEMBERED = 9
 """Times that the median is taken of: the last ones, as rows may become harder on the way. Three workers a task tell."""
 
@@ -46,21 +53,32 @@ INSTANT_S = 1e-6
 class TimedCut:
     """Cuts consecutive pieces of these sizes (bytes) into partitions; it is told what they took.
 
-    ``at_once`` is how many tasks the pool computes at a time, ``most_tasks`` how many the purse can bear,
-    ``most_bytes`` what one should not pass where these suffice. With ``hold`` no more are cut than the workers need to
-    have the next while they compute: they share a machine, and take more than it can compute.
+    ``at_once`` is how many tasks the pool computes at a time and ``most_tasks`` how many the purse can bear. Where
+    these suffice, a task does not pass ``most_bytes``. ``most_result_bytes`` is what a task may return. With ``hold``
+    no more are cut than the workers need to have the next while they compute: they share a machine, and take more than
+    it can compute.
 
     Tasks are asked for before their rows are known: ``begin`` says how many there are at first, ``next`` how many there
     are to be besides. There is at least one to come while there are rows, and at least one piece for each.
     """
 
     def __init__(
-        self, sizes: Sequence[int], *, at_once: int, most_tasks: int, most_bytes: int, hold: bool = False
+        self,
+        sizes: Sequence[int],
+        *,
+        at_once: int,
+        most_tasks: int,
+        most_bytes: int,
+        most_result_bytes: int,
+        hold: bool = False,
     ) -> None:
         self._weights = [0, *accumulate(size + 1 for size in sizes)]
         self._at_once = at_once
         self._most_tasks = most_tasks
         self._most_bytes = most_bytes
+        self._result_bytes = most_result_bytes / RESULT_SHARE
+        self._yield: float | None = None
+        """The most bytes that a task has yielded for each byte of its rows; None: no result is known."""
         self._hold = hold
         self._cut = 0
         self._to_come = 0
@@ -94,6 +112,11 @@ class TimedCut:
         weight = self._weights[pieces.stop] - self._weights[pieces.start]
         self._rates.append(max(seconds, INSTANT_S) / weight)
         self._largest = max(self._largest, weight)
+
+    def yielded(self, pieces: range, result_bytes: int) -> None:
+        """Take in how large the result of a partition is."""
+        weight = self._weights[pieces.stop] - self._weights[pieces.start]
+        self._yield = max(self._yield or 0.0, result_bytes / weight)
 
     def computed(self, pieces: range) -> None:
         """Take in that a partition was computed."""
@@ -129,7 +152,14 @@ class TimedCut:
         # Workers on one machine are equally fast, and a second of theirs is less than one.
         target_s, least_s = (SHARED_TARGET_S, TARGET_S) if self._hold else (TARGET_S, LEAST_S)
         by_time = max(min(target_s / rate, share), least_s / rate)
-        return max(1, int(min(by_time, GROWTH * self._largest, self._most_bytes)))
+        return max(1, int(min(by_time, self._most_growth(), self._most_bytes)))
+
+    def _most_growth(self) -> float:
+        """Return what the next task may weigh, going by how large tasks and their results were so far."""
+        if self._yield is None:
+            return self._largest
+        by_result = self._result_bytes / self._yield if self._yield else math.inf
+        return min(GROWTH * self._largest, by_result)
 
     def _end(self) -> int:
         """Return where the next partition ends."""

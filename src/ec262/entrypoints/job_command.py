@@ -31,7 +31,10 @@ ADVICE = {
     "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
     "wall": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
     "memory": "Smaller rows or a combiner take less; --task-memory MIB asks for more, as far as the workers allow it.",
-    "output": "Smaller rows, fewer or smaller pairs, or a combiner (@ec262.combiner) yield less.",
+    "output": (
+        "Cut the work into more tasks (--map-tasks N, --reduce-tasks N), or yield less: fewer or smaller pairs, or a "
+        "combiner (@ec262.combiner)."
+    ),
 }
 """What to do about a limit that a task exceeded."""
 

@@ -96,6 +96,7 @@ class JobData:
             at_once=plan.at_once,
             most_tasks=plan.most_map_tasks,
             most_bytes=plan.partition_bytes,
+            most_result_bytes=self._limits.output_bytes,
             hold=hold,
         )
         return self._of(Phase.MAP).cut_by_time(timed, grow)
@@ -159,7 +160,7 @@ class JobData:
         failure = read_failure(outcome)
         if failure is not None or name in self._kept:
             return failure
-        current.computed(name)
+        current.yielded(name, len(outcome))
         current.drop_aside(name)
         self._kept_bytes += len(outcome)
         self._largest = max(self._largest, len(outcome))
@@ -186,7 +187,7 @@ class JobData:
         current = self._of(name.phase)
         failure = read_failure(outcome)
         if failure is None:
-            current.computed(name)
+            current.yielded(name, len(outcome))
             await self._in_turn(_check_portions, outcome)  # while others can still be asked
             await self._in_turn(current.set_aside, name, outcome)
         return failure

@@ -52,6 +52,12 @@ class Partitions:
             self._timed[0].took(self._pieces[index], seconds)
             self.computed(index)
 
+    def yielded(self, index: int, result_bytes: int) -> None:
+        """Take in how large the result of a task is."""
+        if self._timed is not None:
+            self._timed[0].yielded(self._pieces[index], result_bytes)
+            self.computed(index)
+
     def computed(self, index: int) -> None:
         """Take in that a task was computed, however long that took."""
         if self._timed is not None:

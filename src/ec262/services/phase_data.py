@@ -167,9 +167,9 @@ class PhaseData:
 
     # --- results ------------------------------------------------------------------------------------------------------
 
-    def computed(self, name: TaskName) -> None:
-        """Take in that a task was computed."""
-        self._partitions.computed(name.index)
+    def yielded(self, name: TaskName, result_bytes: int) -> None:
+        """Take in that a task was computed, and how large its result is."""
+        self._partitions.yielded(name.index, result_bytes)
 
     def set_aside(self, name: TaskName, outcome: bytes) -> None:
         """Keep an outcome until ``drop_aside`` or ``take_back``. Raises SpillFailed."""

@@ -11,16 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.plan import plan_job
-from ec262.domain.sizing import FIRST_PIECES, GROWTH, LEAST_S, TARGET_S, TimedCut
+from ec262.domain.sizing import FIRST_PIECES, GROWTH, LEAST_S, RESULT_SHARE, TARGET_S, TimedCut
 
 MIB = 1 << 20
 
 
-def cut(sizes: Sequence[int], *, at_once: int = 1, most_tasks: int = 10_000, most_bytes: int = 16 * MIB) -> TimedCut:
-    return TimedCut(sizes, at_once=at_once, most_tasks=most_tasks, most_bytes=most_bytes)
+def cut(
+    sizes: Sequence[int],
+    *,
+    at_once: int = 1,
+    most_tasks: int = 10_000,
+    most_bytes: int = 16 * MIB,
+    hold: bool = False,
+) -> TimedCut:
+    return TimedCut(
+        sizes,
+        at_once=at_once,
+        most_tasks=most_tasks,
+        most_bytes=most_bytes,
+        most_result_bytes=64 * MIB,
+        hold=hold,
+    )
 
 
-def play(timed: TimedCut, took: Callable[[range], float], *, at_once: int = 1) -> list[range]:
+def play(
+    timed: TimedCut, took: Callable[[range], float], *, at_once: int = 1, result_bytes: Callable[[range], int] = len
+) -> list[range]:
     """Have so many tasks computed at a time, first in first out; return their pieces."""
     to_come = timed.begin()
     done: list[range] = []
@@ -33,6 +49,7 @@ def play(timed: TimedCut, took: Callable[[range], float], *, at_once: int = 1) -
         done.append(under_way.popleft())
         for _ in range(3):
             timed.took(done[-1], took(done[-1]))
+        timed.yielded(done[-1], result_bytes(done[-1]))
         timed.computed(done[-1])
     return done
 
@@ -65,7 +82,32 @@ def test_tasks_grow_no_more_than_so_many_times_at_once() -> None:
     timed.begin()
     first, _ = timed.next()
     timed.took(first, 0.0)
+    timed.yielded(first, 1)
     assert len(timed.next()[0]) == GROWTH * FIRST_PIECES
+
+
+def test_tasks_do_not_grow_until_a_result_is_there() -> None:
+    timed = cut([10] * 1_000_000, most_tasks=1_000_000)
+    timed.begin()
+    first, _ = timed.next()
+    timed.took(first, 0.0)
+    assert len(timed.next()[0]) == FIRST_PIECES
+    timed.yielded(first, 0)
+    assert len(timed.next()[0]) == GROWTH * FIRST_PIECES
+
+
+def test_rows_that_yield_much_make_small_tasks() -> None:
+    done = play(cut([1] * 200), lambda _pieces: 0.001, result_bytes=lambda pieces: len(pieces) * MIB)
+    assert 12 <= max(map(len, done)) <= 1.5 * 64 // RESULT_SHARE, "the last one may take the crumbs"
+    assert sum(map(len, done)) == 200
+
+
+def test_the_rows_that_yielded_most_count() -> None:
+    def result_bytes(pieces: range) -> int:
+        return sum(MIB if piece < 10 else 1 for piece in pieces)
+
+    done = play(cut([1] * 400), lambda _pieces: 0.001, result_bytes=result_bytes)
+    assert max(map(len, done)) <= 2 * 64 // RESULT_SHARE
 
 
 def test_times_are_forgotten_when_rows_become_harder() -> None:
@@ -101,13 +143,13 @@ def test_all_workers_have_something_to_do_until_the_end() -> None:
 
 
 def test_workers_on_one_machine_get_no_smaller_tasks_at_the_end() -> None:
-    timed = TimedCut([10] * 5000, at_once=1, most_tasks=1000, most_bytes=MIB, hold=True)
+    timed = cut([10] * 5000, most_tasks=1000, most_bytes=MIB, hold=True)
     done = play(timed, lambda pieces: len(pieces) / 100)
     assert all(len(pieces) > 80 for pieces in done[2:-1])
 
 
 def test_what_is_held_waits_for_what_is_under_way() -> None:
-    timed = TimedCut([10] * 1000, at_once=2, most_tasks=100, most_bytes=MIB, hold=True)
+    timed = cut([10] * 1000, at_once=2, most_tasks=100, most_bytes=MIB, hold=True)
     assert timed.begin() == 4
     assert timed.has_room
     first, _ = timed.next()
@@ -128,6 +170,7 @@ def test_it_says_about_how_many_tasks_will_follow() -> None:
     assert timed.beyond == 10_000 // FIRST_PIECES - 1
     first, _ = timed.next()
     timed.took(first, len(first) / 100)
+    timed.yielded(first, 0)
     assert timed.beyond == pytest.approx(99, abs=2)
     assert play(timed, lambda pieces: len(pieces) / 100)
     assert timed.beyond == 0
@@ -141,7 +184,7 @@ def test_whatever_the_times_every_piece_is_cut_once_in_order(
     sizes: list[int], at_once: int, most_tasks: int, random: Random
 ) -> None:
     most_bytes, hold = random.choice([1, 5000, MIB]), random.random() < 0.5
-    timed = TimedCut(sizes, at_once=at_once, most_tasks=most_tasks, most_bytes=most_bytes, hold=hold)
+    timed = cut(sizes, at_once=at_once, most_tasks=most_tasks, most_bytes=most_bytes, hold=hold)
     done: list[range] = []
     to_come = timed.begin()
     while to_come:
@@ -154,6 +197,8 @@ def test_whatever_the_times_every_piece_is_cut_once_in_order(
         if random.random() < 0.8:
             timed.took(pieces, random.choice([0.0, 1e-9, random.expovariate(1), 1e9]))
             timed.computed(pieces)
+        if random.random() < 0.8:
+            timed.yielded(pieces, random.choice([0, 1, MIB, 1 << 40]))
         assert timed.beyond >= 0
     assert [piece for pieces in done for piece in pieces] == list(range(len(sizes)))
     assert len(done) <= most_tasks

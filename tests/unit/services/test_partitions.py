@@ -22,7 +22,7 @@ class Sized:
     """Partitions that are cut by time, and the names of tasks that they told of."""
 
     def __init__(self, *, hold: bool = False) -> None:
-        timed = TimedCut(SIZES, at_once=1, most_tasks=10_000, most_bytes=1 << 20, hold=hold)
+        timed = TimedCut(SIZES, at_once=1, most_tasks=10_000, most_bytes=1 << 20, most_result_bytes=1 << 26, hold=hold)
         self.told: list[TaskName] = []
         self.parts = Partitions(Phase.MAP)
         self.first = self.parts.cut_by_time(timed, self.told.extend)
@@ -33,6 +33,7 @@ async def test_partitions_that_are_known_are_not_cut_anew() -> None:
     assert parts.cut(SIZES, 2) == names(0, 1)
     assert await parts.pieces_for(1) == parts[1] == range(500, 1000)
     parts.took(1, 0.01)
+    parts.yielded(1, 10)
     parts.computed(1)
     assert (await parts.pieces_for(0), parts.tasks_to_come) == (range(500), 0)
     assert Partitions(Phase.REDUCE).cut([], 0) == ()
@@ -52,6 +53,7 @@ async def test_what_was_heard_makes_the_next_ones_larger() -> None:
     sized = Sized()
     await sized.parts.pieces_for(0)
     sized.parts.took(0, 0.001)
+    sized.parts.yielded(0, 100)
     assert await sized.parts.pieces_for(1) == range(31, 1000)
     assert (sized.told, sized.parts.tasks_to_come) == ([], 0)
 
