@@ -13,6 +13,26 @@ from ec262.entrypoints.api import combiner, mapper, partitioner, reducer, run_jo
 
 if TYPE_CHECKING:
     from ec262.domain.commands import Verdict
+    from ec262.domain.errors import (
+        ConfigurationError,
+        DiscoveryError,
+        DiscoveryRefused,
+        DiscoveryUnavailable,
+        Ec262Error,
+        FunctionNotPicklable,
+        InsufficientCredits,
+        JobDefinitionError,
+        JobError,
+        KeyCollision,
+        KeyNotHashable,
+        NoEligibleWorkers,
+        SandboxUnavailable,
+        SpillFailed,
+        TaskAbandoned,
+        TaskLimitExceeded,
+        UserCodeFailed,
+        ValueNotEncodable,
+    )
     from ec262.domain.job import Phase, TaskName
     from ec262.domain.verification import Credibility, Majority, Quorum
     from ec262.domain.verification_plan import VerificationPlan
@@ -20,11 +40,29 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConfigurationError",
     "Credibility",
+    "DiscoveryError",
+    "DiscoveryRefused",
+    "DiscoveryUnavailable",
+    "Ec262Error",
+    "FunctionNotPicklable",
+    "InsufficientCredits",
+    "JobDefinitionError",
+    "JobError",
+    "KeyCollision",
+    "KeyNotHashable",
     "Majority",
+    "NoEligibleWorkers",
     "Phase",
     "Quorum",
+    "SandboxUnavailable",
+    "SpillFailed",
+    "TaskAbandoned",
+    "TaskLimitExceeded",
     "TaskName",
+    "UserCodeFailed",
+    "ValueNotEncodable",
     "Verdict",
     "VerificationPlan",
     "__version__",
@@ -36,7 +74,7 @@ __all__ = [
     "run_worker",
 ]
 
-_LAZY = {
+_RULES = {
     "Credibility": "verification",
     "Majority": "verification",
     "Phase": "job",
@@ -50,6 +88,6 @@ them is there, or wanted."""
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"ec262.domain.{_LAZY[name]}"), name)
+    return getattr(import_module(f"ec262.domain.{_RULES.get(name, 'errors')}"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -169,6 +170,93 @@ def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
     assert (done.status, done.stdout) == (0, "{'a': 10}\n{'a': 4}\n")
 
 
+RAISING = """
+    import ec262
+
+    def divide(number):
+        return 1 // (number - 3)
+
+    def share(key, number):
+        yield key, divide(number)
+
+    def add_up(key, shares):
+        yield key, sum(shares)
+
+    def run():
+        ec262.run_job({3: 3}, mapper=share, reducer=add_up)
+"""
+
+
+def check_that_the_mappers_traceback_is_shown(text: str) -> None:
+    """Whatever shows it has its own way; these lines, in this order, and none of how the job was run."""
+    lines = [
+        "ec262.run_job({3: 3}, mapper=share, reducer=add_up)",
+        "yield key, divide(number)",
+        "return 1 // (number - 3)",
+        "UserCodeFailed: the mapper raised ZeroDivisionError at the row with key 3: integer division or modulo by zero",
+    ]
+    assert re.search(".*".join(map(re.escape, lines)), text, re.DOTALL), text
+    for other in ("entrypoints/session.py", "asyncio", "During handling", "direct cause"):
+        assert other not in text
+
+
+def test_a_script_whose_mapper_raises_shows_where(shell: Shell) -> None:
+    done = shell.run(shell.file("script.py", RAISING + "\n    run()\n"))
+    assert (done.status, done.stdout) == (1, "")
+    check_that_the_mappers_traceback_is_shown(done.stderr)
+    assert done.stderr.endswith(": integer division or modulo by zero\n")
+
+
+def test_a_console_shows_where_a_mapper_raises(shell: Shell) -> None:
+    shell.file("job.py", RAISING)
+    script = shell.file(
+        "console.py",
+        """
+        import code, linecache
+
+        name, text = "<cell 1>", open("job.py").read()
+        linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
+        console = code.InteractiveConsole(filename="<console>")
+        console.runcode(compile(text, name, "exec"))
+        console.push("run()")
+        """,
+    )
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, "")
+    check_that_the_mappers_traceback_is_shown(done.stderr)
+
+
+def test_pytest_shows_where_a_mapper_raises(shell: Shell) -> None:
+    shell.file("test_job.py", RAISING + "\n    def test_it():\n        run()\n")
+    done = shell.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    assert done.status == 1
+    check_that_the_mappers_traceback_is_shown(done.stdout)
+    assert "entrypoints/api.py" not in done.stdout
+
+
+def test_two_test_files_with_decorators_run_their_own_jobs(shell: Shell) -> None:
+    for name in ("first", "second"):
+        shell.file(
+            f"test_{name}.py",
+            f"""
+            import ec262
+
+            @ec262.mapper
+            def mapper(key, value):
+                yield key, "{name}"
+
+            @ec262.reducer
+            def reducer(key, values):
+                yield "{name}", values[0]
+
+            def test_job():
+                assert ec262.run_job({{1: 1}}) == {{"{name}": "{name}"}}
+            """,
+        )
+    done = shell.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    assert done.status == 0, done.stdout
+
+
 IN_THREADS = """
     import logging, threading, time
     import attrs
@@ -255,7 +343,7 @@ def test_a_system_that_died_is_replaced_for_the_next_job(shell: Shell) -> None:
     thread.start()
     try:
         run(1, sleep, 30)
-    except ec262.domain.errors.Ec262Error as error:
+    except ec262.Ec262Error as error:
         print(error)
     thread.join()
     run(2, sleep, 0)

@@ -120,8 +120,10 @@ class UserCodeFailed(JobError):
 
     ``exception`` is the qualified type name, ``row`` the key of the row as text (None when the failure was not in a
     row, as at loading), ``frames`` the job's own frames, outermost first, as (function, line), ``report`` the
-    traceback as text (not covered by the digest: it varies between honest machines). ``confirmed`` is False where one
-    worker says so whom nobody could be had to contradict.
+    traceback as text, behind what the task printed, and ``message`` the exception's own text (neither is covered by the
+    digest: they vary between honest machines). ``exception_type`` is the class of the exception, where ``run_job``
+    raises this and the class is known here. ``confirmed`` is False where one worker says so whom nobody could be had to
+    contradict.
     """
 
     def __init__(
@@ -132,17 +134,20 @@ class UserCodeFailed(JobError):
         row: str | None,
         frames: tuple[tuple[str, int], ...],
         report: str,
+        message: str = "",
         confirmed: bool = True,
     ) -> None:
         where = f" at the row with key {row}" if row is not None else ""
         doubt = "" if confirmed else " (says one worker, and nobody else could be had to confirm it)"
-        super().__init__(f"the {function} raised {exception}{where}{doubt}")
+        super().__init__(f"the {function} raised {exception}{where}{doubt}{f': {message}' if message else ''}")
         self.function = function
         self.exception = exception
         self.row = row
         self.frames = frames
         self.report = report
+        self.message = message
         self.confirmed = confirmed
+        self.exception_type: type[BaseException] | None = None
 
     def unconfirmed(self) -> UserCodeFailed:
         """Return the same, as the word of one worker."""
@@ -152,6 +157,7 @@ class UserCodeFailed(JobError):
             row=self.row,
             frames=self.frames,
             report=self.report,
+            message=self.message,
             confirmed=False,
         )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
+from ec262.domain.errors import Ec262Error
 from ec262.domain.roles import ROLES
 from ec262.entrypoints.marked import Marked, Namespace
 
@@ -100,18 +101,25 @@ def run_job(
     text, or a rule of your own (see ``ec262.VerificationPlan``).
 
     Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
-    frozensets of these. Every failure raises a subclass of ``ec262.domain.errors.Ec262Error``.
+    frozensets of these. Every failure raises a subclass of ``ec262.Ec262Error``. What a function of the job raises is
+    UserCodeFailed, whose traceback ends in that function, and whose ``exception_type`` is the class of the exception.
     """
     global calls  # noqa: PLW0603 - one counter a process
+    __tracebackhide__ = True  # pytest and IPython leave this frame out
     calls += 1
     from ec262.entrypoints.session import current_session
+    from ec262.entrypoints.tracebacks import for_the_author
 
     functions = dict(zip(ROLES, (mapper, reducer, combiner, partitioner), strict=True))
-    if mapper is None and reducer is None:
-        ours = marked.take(_namespaces(sys._getframe(1)))  # noqa: SLF001 - the module that calls has marked them
-        functions |= {role: function for role, function in ours.items() if functions[role] is None}
     given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}
-    return current_session().run_job(data, functions, given)
+    try:
+        if mapper is None and reducer is None:
+            ours = marked.take(_namespaces(sys._getframe(1)))  # noqa: SLF001 - the module that calls has marked them
+            functions |= {role: function for role, function in ours.items() if functions[role] is None}
+        return current_session().run_job(data, functions, given)
+    except Ec262Error as error:
+        failure = for_the_author(error)
+    raise failure
 
 
 def _namespaces(frame: FrameType | None) -> Iterator[Namespace]:

@@ -9,6 +9,7 @@ from ec262.domain.errors import BadDelivery, UserCodeFailed
 from ec262.domain.messages import Delivered, printable
 from ec262.domain.outcome import Failure
 from ec262.domain.ports.cipher import Cipher
+from ec262.domain.task_log import read_task_log
 
 MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
@@ -36,10 +37,12 @@ def open_log(delivered: Delivered, *, key: bytes, work: bytes, cipher: Cipher, m
 
 def user_error(failure: Failure, log: str) -> UserCodeFailed:
     """Return the error that tells the author of a job what their code did, with the ``log`` of its task."""
+    exception = printable(failure.exception)
     return UserCodeFailed(
         function=failure.function,
-        exception=printable(failure.exception),
+        exception=exception,
         row=None if failure.row is None else printable(failure.row),
         frames=failure.frames,
         report=log,
+        message=read_task_log(log, exception).message,
     )
