@@ -264,6 +264,19 @@ def test_transfers_move_balances_and_are_kept(unit_of_work: UnitOfWorkFactory) -
         assert [each.at for each in uow.ledger.transfers()] == [3, 7.25]
 
 
+def test_what_accounts_with_names_of_one_kind_have_together(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        uow.ledger.post([transfer("one", MINT, "user:boss1", 12), transfer("two", "user:boss1", "escrow:task1", 3)])
+        uow.ledger.post([transfer("six", "user:boss1", "escrow:task2", 2), transfer("ten", MINT, "escrow", 9)])
+        assert uow.ledger.together("escrow:") == (2, 5)
+        uow.ledger.post([transfer("end", "escrow:task2", "escrow;", 2)])
+        uow.commit()
+    with unit_of_work() as uow:
+        assert uow.ledger.together("escrow:") == (1, 3)
+        assert uow.ledger.together("user:") == (1, 7)
+        assert uow.ledger.together("nobody:") == (0, 0)
+
+
 def test_an_id_is_one_movement(unit_of_work: UnitOfWorkFactory) -> None:
     grant = ledger.grant("boss1", 12, at=0)
     with unit_of_work() as uow:

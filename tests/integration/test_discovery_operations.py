@@ -188,7 +188,7 @@ def test_metrics_count_and_name_nobody() -> None:
     clock, store = ManualClock(), MemoryStore()
     meter = PrometheusMeter(clock)
     clock.advance(100)
-    town = build_town(workers=4, unit_of_work=meter.metered(store.unit_of_work))
+    town = build_town(workers=4, unit_of_work=meter.metered(store.unit_of_work, store.unit_of_work))
     task = town.buy_one()
     app = discovery_app(town.service, town.bell, limits=limited(), meter=meter, sweep_interval_s=0.01)
     with served(app) as url, served_metrics(meter, "127.0.0.1", 0) as port:
@@ -225,7 +225,7 @@ def test_metrics_of_a_storage_that_does_not_answer() -> None:
     def broken() -> Any:
         raise DiscoveryUnavailable("it is gone")
 
-    meter.metered(broken)
+    meter.metered(broken, broken)
     assert collected(meter) == {"ec262_sweep_age_seconds": 0, "ec262_storage_up": 0}
 
 
@@ -354,7 +354,7 @@ def test_the_commands_in_the_document_exist(capsys: pytest.CaptureFixture[str]) 
 
 def test_the_metrics_in_the_document_exist() -> None:
     meter = PrometheusMeter()
-    meter.metered(MemoryStore().unit_of_work)
+    meter.metered(MemoryStore().unit_of_work, MemoryStore().unit_of_work)
     known = {family.name for family in meter.registry.collect()}
     told = {name.removesuffix("_total") for name in re.findall(r"`(ec262_\w+)(?:\{[^`]*\})?`", DOCUMENT)}
     assert told == known

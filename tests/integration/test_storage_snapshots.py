@@ -13,6 +13,7 @@ from ec262.adapters.entropy import SystemEntropy
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain.errors import Ec262Error
 from ec262.domain.ledger import MINT, operator_grant, user_account
+from ec262.entrypoints.metrics import PrometheusMeter
 from ec262.services.discovery_admin import DiscoveryAdmin
 from tests.discovery_process import database_of
 from tests.discovery_town import FOREMAN, build_town, order
@@ -90,3 +91,36 @@ def test_the_books_are_right_at_any_moment_of_a_busy_day(database: SqlDatabase) 
     assert failures == []
     assert len(sizes) == MOMENTS
     assert town.credits(FOREMAN) < 1000
+
+
+def test_what_is_only_read_keeps_nobody_waiting_and_waits_for_nobody(database: SqlDatabase) -> None:
+    """Metrics are scraped every few seconds, and operators look when the service is busy."""
+    meter = PrometheusMeter()
+    town = build_town(workers=4, grant=1000, unit_of_work=meter.metered(database.unit_of_work, database.snapshot))
+    town.buy(order("purchase-0"))
+    admin = DiscoveryAdmin(
+        unit_of_work=database.unit_of_work, snapshot=database.snapshot, clock=town.clock, entropy=SystemEntropy()
+    )
+    foreman = town.service.accounts.status(FOREMAN).account
+    seen: dict[str, float] = {}
+    told: list[object] = []
+
+    def look() -> None:
+        told.append((len(admin.accounts()), admin.account(foreman).credits, len(admin.history(foreman, limit=9))))
+        told.append((admin.standings(foreman), admin.invitations()))
+        samples = (sample for family in meter.collect() for sample in family.samples)
+        seen.update({"".join([sample.name, *sample.labels.values()]): sample.value for sample in samples})
+
+    with database.unit_of_work() as uow:
+        uow.pool.lock()
+        uow.ledger.post([operator_grant(foreman, 1, id="under way", at=0)])
+        assert uow.ledger.balance(MINT) == -1001
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        looking.join(5)
+        assert not looking.is_alive()
+    assert told == [(5, 997, 2), ([], [])]
+    assert seen["ec262_storage_up"] == 1
+    assert seen["ec262_tasks_in_escrow"] == 1
+    holders = {holder: seen[f"ec262_credits{holder}"] for holder in ("granted", "service", "users", "escrow")}
+    assert holders == {"granted": 1000, "service": 0, "users": 997, "escrow": 3}

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from ec262.domain.ledger import MINT, Transfer, escrow_account
+from ec262.domain.ledger import ESCROW, MINT, Transfer, escrow_account
 from ec262.domain.tasks import Task
 
-ESCROW = escrow_account("")
 MAX_FINDINGS = 100
 """Most that are named one by one."""
 

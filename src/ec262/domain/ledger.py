@@ -21,6 +21,10 @@ MAX_GRANT = 10**9
 """Most credits that one grant brings: what the mint owes fits into 64 bits after billions of such grants."""
 
 
+ESCROW = "escrow:"
+"""What the names of escrow accounts begin with."""
+
+
 def user_account(account: str) -> str:
     """Name the ledger account of a user."""
     return f"user:{account}"
@@ -28,7 +32,7 @@ def user_account(account: str) -> str:
 
 def escrow_account(task: str) -> str:
     """Name the ledger account that holds a task's credits until they are paid, kept or refunded."""
-    return f"escrow:{task}"
+    return f"{ESCROW}{task}"
 
 
 class Reason(enum.Enum):

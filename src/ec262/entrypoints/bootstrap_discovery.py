@@ -136,7 +136,7 @@ def build_discovery_app(
     database = open_database(settings, lasting=lasting)
     bell = Bell()
     service = build_discovery_service(
-        unit_of_work=meter.metered(database.unit_of_work),
+        unit_of_work=meter.metered(database.unit_of_work, database.snapshot),
         policy=discovery_policy(settings),
         prober=prober,
         on_decided=bell.ring,

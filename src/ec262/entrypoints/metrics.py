@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ec262.adapters.metered_storage import MeteredUnitOfWork
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
-from ec262.domain.ledger import MINT, SERVICE
+from ec262.domain.ledger import ESCROW, MINT, SERVICE
 from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
 
 if TYPE_CHECKING:
@@ -23,8 +22,9 @@ LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 class Meter:
     """Is told what happens, and counts nothing: where nobody wants metrics."""
 
-    def metered(self, unit_of_work: UnitOfWorkFactory) -> UnitOfWorkFactory:
-        """Return the storage as the service is to use it."""
+    def metered(self, unit_of_work: UnitOfWorkFactory, snapshot: UnitOfWorkFactory) -> UnitOfWorkFactory:  # noqa: ARG002 - see PrometheusMeter
+        """Return the storage as the service is to use it; ``snapshot`` makes units of work for reading alone, for which
+        nobody waits."""
         return unit_of_work
 
     def request(self, path: str, status: int, seconds: float) -> None:
@@ -50,7 +50,7 @@ class PrometheusMeter(Meter):
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call] # it has no annotations
         self._clock = clock
         self._swept_at = clock()
-        self._unit_of_work: UnitOfWorkFactory | None = None
+        self._snapshot: UnitOfWorkFactory | None = None
         self.registry = prometheus.CollectorRegistry()
         labels, registry = ["route", "status"], self.registry
         self._requests = prometheus.Counter("ec262_requests", "Requests answered.", labels, registry=registry)
@@ -67,9 +67,9 @@ class PrometheusMeter(Meter):
             self._tasks.labels(event)
         registry.register(self)
 
-    def metered(self, unit_of_work: UnitOfWorkFactory) -> UnitOfWorkFactory:
+    def metered(self, unit_of_work: UnitOfWorkFactory, snapshot: UnitOfWorkFactory) -> UnitOfWorkFactory:
         """Return a storage that tells of tasks."""
-        self._unit_of_work = unit_of_work
+        self._snapshot = snapshot
         return lambda: MeteredUnitOfWork(unit_of_work(), self._count_tasks)
 
     def request(self, path: str, status: int, seconds: float) -> None:
@@ -90,37 +90,29 @@ class PrometheusMeter(Meter):
         from prometheus_client.core import GaugeMetricFamily
 
         yield GaugeMetricFamily("ec262_sweep_age_seconds", "Time since a sweep.", self._clock() - self._swept_at)
-        if self._unit_of_work is None:
+        if self._snapshot is None:
             return
         try:
-            with self._unit_of_work() as uow:
-                balances, leases = uow.ledger.balances(), len(uow.pool.alive(self._clock()))
+            with self._snapshot() as uow:
+                leases, books = len(uow.pool.alive(self._clock())), uow.ledger
+                granted, service = -books.balance(MINT), books.balance(SERVICE)
+                tasks, escrow = books.together(ESCROW)
         except DiscoveryUnavailable:
             yield GaugeMetricFamily("ec262_storage_up", "Whether the storage answers.", 0)
             return
         yield GaugeMetricFamily("ec262_storage_up", "Whether the storage answers.", 1)
         yield GaugeMetricFamily("ec262_leases", "Workers in the pool.", leases)
-        held = sum(account.startswith("escrow:") for account in balances)
-        yield GaugeMetricFamily("ec262_tasks_in_escrow", "Tasks whose escrow holds credits.", held)
+        yield GaugeMetricFamily("ec262_tasks_in_escrow", "Tasks whose escrow holds credits.", tasks)
         credits = GaugeMetricFamily("ec262_credits", "Credits by who holds them; granted: all.", labels=["holder"])
-        for holder, amount in _holders(balances).items():
+        # What was granted and is held by nobody else is the users': nobody has to add up all their accounts.
+        users = granted - service - escrow
+        for holder, amount in {"granted": granted, "service": service, "users": users, "escrow": escrow}.items():
             credits.add_metric([holder], amount)
         yield credits
 
     def _count_tasks(self, events: Mapping[str, int]) -> None:
         for event, count in events.items():
             self._tasks.labels(event).inc(count)
-
-
-def _holders(balances: Mapping[str, int]) -> dict[str, int]:
-    """Add balances up by the class of their accounts."""
-    holders = Counter(granted=-balances.get(MINT, 0), service=balances.get(SERVICE, 0), users=0, escrow=0)
-    for account, balance in balances.items():
-        if account.startswith("user:"):
-            holders["users"] += balance
-        elif account.startswith("escrow:"):
-            holders["escrow"] += balance
-    return dict(holders)
 
 
 @contextmanager

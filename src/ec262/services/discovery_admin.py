@@ -81,7 +81,7 @@ class DiscoveryAdmin:
         """Tell of every account, in the order of their ids."""
         views: list[AccountView] = []
         while True:
-            with self._unit_of_work() as uow:
+            with self._snapshot() as uow:
                 page = uow.accounts.page(after=views[-1].account if views else "", limit=PAGE)
                 views += [_view(uow, account) for account in page]
             if len(page) < PAGE:
@@ -89,12 +89,12 @@ class DiscoveryAdmin:
 
     def account(self, account: str) -> AccountView:
         """Tell of one account."""
-        with self._unit_of_work() as uow:
+        with self._snapshot() as uow:
             return _view(uow, _known(uow, account))
 
     def standings(self, account: str) -> list[Standing]:
         """Tell how far a worker is known by everybody, in each runtime class, as of its last settled task."""
-        with self._unit_of_work() as uow:
+        with self._snapshot() as uow:
             found = uow.standings.find([_known(uow, account).id], [])
         return sorted(found, key=lambda standing: standing.as_of, reverse=True)
 
@@ -102,7 +102,7 @@ class DiscoveryAdmin:
         """Tell up to ``limit`` movements of an account, newest first."""
         entries: list[HistoryEntry] = []
         while True:
-            with self._unit_of_work() as uow:
+            with self._snapshot() as uow:
                 name = ledger.user_account(_known(uow, account).id)
                 before = entries[-1].position if entries else None
                 wanted = min(MAX_HISTORY, limit - len(entries))
@@ -185,7 +185,7 @@ class DiscoveryAdmin:
 
     def invitations(self) -> Sequence[Invitation]:
         """Tell of every invitation ever made."""
-        with self._unit_of_work() as uow:
+        with self._snapshot() as uow:
             return uow.invitations.all()
 
     def audit(self) -> Audit:

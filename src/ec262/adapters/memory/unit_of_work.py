@@ -192,6 +192,11 @@ class MemoryLedger:
         """Return every balance that is not zero."""
         return dict(self._balances.rows)
 
+    def together(self, prefix: str) -> tuple[int, int]:
+        """Return how many accounts whose names begin so have credits, and how many credits these are."""
+        found = [balance for account, balance in self._balances.rows.items() if account.startswith(prefix)]
+        return len(found), sum(found)
+
     def transfers(self) -> Sequence[Transfer]:
         """Return every movement, oldest first."""
         return list(self._transfers.rows.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import bindparam, delete, insert, select, text
+from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import RowChange, one_of
@@ -19,6 +19,10 @@ _BALANCE = select(_balances.c.balance).where(_balances.c.account == bindparam("a
 _LOCKED_BALANCE = _BALANCE.with_for_update()
 _OPEN_BALANCE = text("INSERT INTO balances (account, balance) VALUES (:account, 0) ON CONFLICT (account) DO NOTHING")
 _ALL_BALANCES = select(_balances.c.account, _balances.c.balance).where(_balances.c.balance != 0)
+# A range, which is for the index of every database; LIKE is not.
+_TOGETHER = select(func.count(), func.coalesce(func.sum(_balances.c.balance), 0)).where(
+    _balances.c.account >= bindparam("from"), _balances.c.account < bindparam("to"), _balances.c.balance != 0
+)
 _LOCKED_BALANCES = (
     select(_balances.c.account, _balances.c.balance)
     .where(one_of(_balances.c.account, "accounts"))
@@ -71,6 +75,12 @@ class SqlLedger:
         self.flush()
         return dict(self._statements.fetch(_ALL_BALANCES))
 
+    def together(self, prefix: str) -> tuple[int, int]:
+        """Return how many accounts whose names begin so have credits, and how many credits these are."""
+        self.flush()
+        ((accounts, credits),) = self._statements.fetch(_TOGETHER, {"from": prefix, "to": _after(prefix)})
+        return accounts, int(credits)  # PostgreSQL adds up to decimals
+
     def transfers(self) -> Sequence[Transfer]:
         """Return every movement, oldest first."""
         self.flush()
@@ -115,6 +125,11 @@ class SqlLedger:
         self._statements.change_each(_SET_BALANCE, _SET_BALANCE.names, [row for row in kept if row[1] in before])
         self._statements.change_each(_ADD_BALANCE, _SET_BALANCE.names, [row for row in kept if row[1] not in before])
         self._statements.change_each(_POST, POSTED, [posted_row(transfer) for transfer in transfers])
+
+
+def _after(prefix: str) -> str:
+    """Return the first text that is after all that begin with a prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _check_same(posted: Transfer, transfer: Transfer) -> None:

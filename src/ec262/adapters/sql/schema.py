@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from ec262.domain.commands import TaskState
-from ec262.domain.ledger import MINT
+from ec262.domain.ledger import ESCROW, MINT
 from ec262.domain.standing import EVERYBODY
 
 metadata = MetaData()
@@ -107,7 +107,6 @@ transfers = Table(
 )
 # Nobody asks for the statement of an escrow. There are many of them, all over the index: with them in it, a hundred
 # thousand tasks make posting twice as slow.
-ESCROW = "escrow:"
 DEBIT_IN_STATEMENTS = text(f"debit NOT LIKE '{ESCROW}%'")
 CREDIT_IN_STATEMENTS = text(f"credit NOT LIKE '{ESCROW}%'")
 Index(

@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.statements import Statements
-from ec262.domain.ledger import Posting, Reason, Transfer, change
+from ec262.domain.ledger import ESCROW, Posting, Reason, Transfer, change
 
 _END = 1 << 62
 """Every position is before it."""
@@ -79,7 +79,7 @@ _STATEMENT_OF_ESCROW = _statement(true(), true())
 def statement_of(statements: Statements, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
     """Return up to ``limit`` movements of a ledger account before a position, newest first. Only an escrow's are looked
     for without an index."""
-    query = _STATEMENT_OF_ESCROW if account.startswith(schema.ESCROW) else _STATEMENT
+    query = _STATEMENT_OF_ESCROW if account.startswith(ESCROW) else _STATEMENT
     rows = statements.fetch(query, {"account": account, "before": _END if before is None else before, "most": limit})
     balance = int(rows[0][-1]) if rows else 0  # PostgreSQL adds up to decimals
     postings = []

@@ -154,6 +154,11 @@ class Ledger(Protocol):
         """Return every balance that is not zero."""
         ...
 
+    def together(self, prefix: str) -> tuple[int, int]:
+        """Return how many accounts whose names begin so have credits, and how many credits these are. It takes time in
+        proportion to those accounts, not to all."""
+        ...
+
     def transfers(self) -> Sequence[Transfer]:
         """Return every movement, oldest first."""
         ...
