@@ -109,9 +109,11 @@ async def memory_system(
     slots: int = 2,
     sandboxes: Mapping[int, Sandbox] | None = None,
     results: Mapping[int, ResultStore] | None = None,
+    look_s: float = 2.0,
     policy: Policy = NO_GRANT,
 ) -> AsyncIterator[System]:
-    """Run a system; worker ``n`` (its token is ``worker_token(n)``) gets ``sandboxes[n]`` and ``results[n]``."""
+    """Run a system; worker ``n`` (its token is ``worker_token(n)``) gets ``sandboxes[n]`` and ``results[n]``.
+    Workers look for tasks that are not needed every ``look_s``."""
     service = DiscoveryService(
         unit_of_work=MemoryStore().unit_of_work,
         clock=time.time,
@@ -134,7 +136,13 @@ async def memory_system(
                     entropy=SeededEntropy(number),
                 ),
                 network.listener(),
-                WorkerPolicy(release="test", runtime=runtime_class("unconfined"), slots=slots, farewell_s=0.01),
+                WorkerPolicy(
+                    release="test",
+                    runtime=runtime_class("unconfined"),
+                    slots=slots,
+                    farewell_s=0.01,
+                    look_s=look_s,
+                ),
             ).run(asyncio.Event())
         )
         for number in range(workers)

@@ -219,3 +219,20 @@ def test_commitments_at_once_are_all_taken_and_paid(ways_in: list[UnitOfWorkFact
         for found in uow.tasks.find(names):
             assert sorted(each.arrival for each in found.replicas if each.arrival is not None) == [0, 1, 2, 3]
             assert all(each.paid for each in found.replicas)
+
+
+def test_late_are_those_who_asked_for_their_part_in_a_task_that_is_decided(unit_of_work: UnitOfWorkFactory) -> None:
+    asked = fetch(task("task1"), worker="work3")
+    won = after(asked, "work1", "work2")
+    with unit_of_work() as uow:
+        with_accounts(uow)
+        uow.tasks.add([asked, after(task("task2"), "work1", "work2")])
+        assert uow.tasks.late() == {}
+        uow.tasks.save([won])
+        assert uow.tasks.late() == {"work3": 1}
+        assert "work3" not in uow.tasks.busy(DRAWN_AT)
+        for ended in (after(won, "work3"), give_up(won, worker="work3"), expire(won, now=100)[0]):
+            uow.tasks.save([won])
+            assert uow.tasks.late() == {"work3": 1}
+            uow.tasks.save([ended])
+            assert uow.tasks.late() == {}

@@ -261,6 +261,27 @@ DRAWING = (
         tests=f"{BUYING}::test_busy_workers_are_eligible_but_have_no_slots",
     ),
     Mutant(
+        rule="who still computes what is won is busy",
+        file=FOREMEN,
+        old="busy=Counter(busy) + Counter(late), late=late)",
+        new="busy=busy)",
+        tests=f"{WORKING}::test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up",
+    ),
+    Mutant(
+        rule="who still computes what is won is drawn only where there are too few others",
+        file=DRAW,
+        old="    return _drawn(pool.regardless_of_late(), lot, entropy)",
+        new="    return teams",
+        tests=f"{WORKING}::test_who_still_computes_what_is_won_is_drawn_where_there_are_too_few_others",
+    ),
+    Mutant(
+        rule="who still computes what is won is waited for where there are enough others",
+        file=DRAW,
+        old="not lot.tasks or _drawn(pool.all_punctual(lot), attrs.evolve(lot, tasks=1), entropy):",
+        new="not lot.tasks:",
+        tests=f"{OF_DRAW}::test_others_who_are_busy_are_waited_for",
+    ),
+    Mutant(
         rule="the orders of one call share the free slots (double hand-out)",
         file=FOREMEN,
         old="            pool = pool.taken(team)\n",

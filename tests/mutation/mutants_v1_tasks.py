@@ -83,6 +83,23 @@ COMMITTING = (
     ),
 )
 
+TELLING = (
+    Mutant(
+        rule="a worker that has committed is not told whether the task is won",
+        file=REPLIES,
+        old="won=task.state is TaskState.WON and replica.outstanding,",
+        new="won=task.state is TaskState.WON,",
+        tests=f"{WORKING}::test_a_win_is_told_to_those_who_have_not_committed",
+    ),
+    Mutant(
+        rule="a win by one worker's word is told to no worker",
+        file=REPLIES,
+        old="won=task.state is TaskState.WON and",
+        new="won=task.won and",
+        tests=f"{WORKING}::test_a_win_by_one_workers_word_is_told_to_no_worker",
+    ),
+)
+
 WINNING = (
     Mutant(
         rule="the digest that satisfies the rule wins, not one short of it",
@@ -279,4 +296,4 @@ DEADLINES = (
     ),
 )
 
-MUTANTS = (*COMMITTING, *WINNING, *DEADLINES)
+MUTANTS = (*COMMITTING, *TELLING, *WINNING, *DEADLINES)

@@ -7,7 +7,7 @@ must be refused raises the refusal.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ec262.domain.commands import AddReplicas, BoughtTask, BuyTasks, Purchase, TaskState
 from ec262.domain.errors import (
@@ -134,18 +134,34 @@ class Model:
 
     def free(self, now: float) -> dict[str, int]:
         """Free slots of the workers that could be drawn."""
-        busy = Counter(
-            part.worker
-            for job in self.jobs.values()
-            if job.state is TaskState.OPEN
-            for part in job.parts
-            if part.busy(now)
-        )
+        return self._free(now, self._busy(now) + self._late())
+
+    def free_for(self, foreman: str, replicas: int, now: float, company: Collection[str] = ()) -> dict[str, int]:
+        """Slots from which teams of so many are drawn: of those who compute what is decided only if there are too few
+        others, however busy these are."""
+
+        def others(slots: dict[str, int]) -> dict[str, int]:
+            return {worker: n for worker, n in slots.items() if n and worker != foreman and worker not in company}
+
+        free, punctual = others(self.free(now)), others(self._free(now, self._late()))
+        if len(free) >= replicas or len(punctual) >= replicas:
+            return free
+        return others(self._free(now, self._busy(now)))
+
+    def _free(self, now: float, taken: Counter[str]) -> dict[str, int]:
         return {
-            worker: max(0, lease.slots - busy[worker])
+            worker: max(0, lease.slots - taken[worker])
             for worker, lease in self.pool.items()
             if lease.fits and lease.expires_at > now
         }
+
+    def _busy(self, now: float) -> Counter[str]:
+        open_jobs = [job for job in self.jobs.values() if job.state is TaskState.OPEN]
+        return Counter(part.worker for job in open_jobs for part in job.parts if part.busy(now))
+
+    def _late(self) -> Counter[str]:
+        won_jobs = [job for job in self.jobs.values() if job.state is TaskState.WON]
+        return Counter(part.worker for job in won_jobs for part in job.parts if part.outstanding and part.fetched)
 
     def check_purchase(self, token: str, command: BuyTasks | AddReplicas, now: float) -> Bought | None:
         """Return the purchase that this is a repetition of; None if it is a new one, which may go ahead."""
@@ -163,7 +179,7 @@ class Model:
         return None
 
     def _possible(self, foreman: str, tasks: int, replicas: int, now: float) -> int:
-        slots = [count for worker, count in self.free(now).items() if worker != foreman]
+        slots = self.free_for(foreman, replicas, now).values()
         return max(n for n in range(tasks + 1) if sum(min(count, n) for count in slots) >= n * replicas)
 
     def _check_purse(self, account: str, price: int, tasks: int) -> None:
@@ -198,12 +214,13 @@ class Model:
         assert len(reply.tasks) == self._possible(account, command.tasks, replicas, now)
         assert bool(reply.shortfall) == (len(reply.tasks) < command.tasks)
         deadline = now + command.deadline_s
+        slots = self.free_for(account, replicas, now)
         for task in reply.tasks:
             assert len(task.replicas) == replicas
             assert task.task not in self.jobs
             job = Job(task.task, account, quorum, deadline, deadline + self.policy.retention_s, [])
             self.jobs[task.task] = job
-            self._drawn(job, task, command.purchase, now)
+            self._drawn(job, task, command.purchase, now, slots)
 
     def _added(self, account: str, command: AddReplicas, reply: Purchase, now: float) -> None:
         """Orders are filled one after another, and who is drawn for one may be missing for the next."""
@@ -220,7 +237,8 @@ class Model:
                 job.deadline += later_s
                 job.forgotten_at += later_s
                 assert len(task.replicas) == order.replicas
-                self._drawn(job, task, command.purchase, now)
+                slots = self.free_for(account, order.replicas, now, [part.worker for part in job.parts])
+                self._drawn(job, task, command.purchase, now, slots)
         assert brought.keys() <= {order.task for order in command.orders}
         assert bool(reply.shortfall) == missing
 
@@ -230,14 +248,14 @@ class Model:
             return False
         if len(job.parts) + replicas > MAX_REPLICAS:
             return False
-        free = [w for w, count in self.free(now).items() if count and w != account and job.part(w) is None]
-        return len(free) >= replicas
+        return len(self.free_for(account, replicas, now, [part.worker for part in job.parts])) >= replicas
 
-    def _drawn(self, job: Job, task: BoughtTask, purchase: str, now: float) -> None:
+    def _drawn(self, job: Job, task: BoughtTask, purchase: str, now: float, slots: dict[str, int]) -> None:
         for replica in task.replicas:
             assert replica.worker != job.foreman
             assert job.part(replica.worker) is None
-            assert self.free(now).get(replica.worker, 0) > 0
+            assert slots[replica.worker] > 0
+            slots[replica.worker] -= 1
             job.parts.append(Part(replica.worker, purchase, now))
         self.move(f"user:{job.foreman}", f"escrow:{job.name}", len(task.replicas), Reason.PURCHASE, job.name)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal
+from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal, TaskState
 from tests.property.discovery_machine import (
     TEXTS,
     UNKNOWN,
@@ -77,6 +77,8 @@ class WorkerRules(DiscoveryGround):
             job = self.model.jobs[part.task]
             assert (part.deadline_in_s, part.forgotten_in_s) == (job.deadline - self.now, job.forgotten_at - self.now)
             assert {self.secrets[value].task for value in bytes_in(part)} == {part.task}
+            mine = job.part(me)
+            assert part.won == (job.state is TaskState.WON and mine is not None and mine.outstanding)
             assert not any(other.worker in repr(part) for other in job.parts if other.worker != me)
 
     def commit(self, token: str, items: Sequence[tuple[str, str]], crash: Crash) -> None:

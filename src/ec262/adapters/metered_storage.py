@@ -72,6 +72,10 @@ class MeteredTasks:
         """Return how many replicas take each worker's slots."""
         return self._tasks.busy(now)
 
+    def late(self) -> Mapping[str, int]:
+        """Return how many replicas of decided tasks each worker may still be computing."""
+        return self._tasks.late()
+
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""
         return self._tasks.holdings(foreman)

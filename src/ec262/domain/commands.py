@@ -181,7 +181,10 @@ class Purchase:
 @attrs.frozen(kw_only=True, slots=False)
 class Assignment:
     """A replica as its worker sees it: the task's key, the secret that the foreman must show before work is taken, and
-    SHA-256 of the secret that it must show before a result is given up. Others assigned are not told."""
+    SHA-256 of the secret that it must show before a result is given up. Others assigned are not told.
+
+    ``won`` says that the task was won before this worker committed: nobody waits for its result any more.
+    """
 
     task: str
     key: bytes = attrs.field(repr=False)
@@ -189,6 +192,7 @@ class Assignment:
     delivery_digest: bytes = attrs.field(repr=False)
     deadline_in_s: float
     forgotten_in_s: float
+    won: bool = False
 
 
 @attrs.frozen(kw_only=True)

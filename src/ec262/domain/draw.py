@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import attrs
+
 from ec262.domain.crew import LEVELS, Crew, Team
 from ec262.domain.pool import Lot, Member, Pool
 from ec262.domain.ports.clock import Entropy
@@ -20,6 +22,18 @@ __all__ = ["Team", "draw"]
 
 def draw(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
     """Draw whole teams, at most one for each task; fewer if there are too few workers.
+
+    A worker that still computes what is decided has a slot less. Only where the others could not fill a single team,
+    were they all free, is it drawn all the same: it would be waited for by tasks that can do without it.
+    """
+    teams = _drawn(pool, lot, entropy)
+    if teams or not pool.late or not lot.tasks or _drawn(pool.all_punctual(lot), attrs.evolve(lot, tasks=1), entropy):
+        return teams
+    return _drawn(pool.regardless_of_late(), lot, entropy)
+
+
+def _drawn(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
+    """Draw from those who have free slots.
 
     To keep workers with a tie apart costs no team, unless it is a condition; then, too, there are as many as that one
     tie allows. Where both ties are conditions there are those that are found one after another. The time is

@@ -97,11 +97,12 @@ class Lot:
 
 @attrs.frozen(kw_only=True)
 class Pool:
-    """The members whose lease is alive, and how many slots of each are ``busy``: outstanding replicas of
-    open tasks."""
+    """The members whose lease is alive, and how many slots of each are ``busy``: with replicas of open tasks, and with
+    ``late`` ones, which the worker may still be computing although their tasks are decided."""
 
     members: tuple[Member, ...]
     busy: Mapping[str, int]
+    late: Mapping[str, int] = attrs.Factory(dict)
 
     def free_slots(self, member: Member) -> int:
         """Return how many more replicas the member can take."""
@@ -113,6 +114,17 @@ class Pool:
         busy = Counter(self.busy)
         busy.update(member.worker for member in team)
         return attrs.evolve(self, busy=busy)
+
+    def all_punctual(self, lot: Lot) -> Pool:
+        """Return the pool as it would be if nobody were busy and those were not in it who have no slot that late
+        replicas do not take; but with the lot's company."""
+        members = [m for m in self.members if m.slots > self.late.get(m.worker, 0) or m.worker in lot.company]
+        return attrs.evolve(self, members=tuple(members), busy={}, late={})
+
+    def regardless_of_late(self) -> Pool:
+        """Return the pool as it would be if late replicas took no slots."""
+        busy = {worker: count - self.late.get(worker, 0) for worker, count in self.busy.items()}
+        return attrs.evolve(self, busy=busy, late={})
 
     def without(self, workers: Collection[str]) -> Pool:
         """Return the pool as it would be if these were not in it."""

@@ -110,7 +110,7 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     others = company.pool.without(company.probation - lot.company)
     for team in draw(others, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
         return team
-    if draw(attrs.evolve(others, busy={}), lot, entropy):
+    if draw(attrs.evolve(others, busy={}, late={}), lot, entropy):
         return None  # where the others are only busy they are waited for: who lied would be asked mostly, being idle
     for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
         return team

@@ -62,6 +62,11 @@ class Replica:
         return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
 
     @property
+    def is_late(self) -> bool:
+        """Whether the worker, once the task is decided, may still be computing it: it commits or gives up."""
+        return self.outstanding and self.fetched
+
+    @property
     def delivery_digest(self) -> bytes:
         """SHA-256 of the delivery secret: what the worker may know of it before the win."""
         return hashlib.sha256(self.delivery_secret).digest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import attrs
 
@@ -62,6 +64,7 @@ class WorkerPorts:
     entropy: Entropy
 
 
+WON_WITHOUT = "the task was won without this worker, before it began"
 DEFECT = "internal error of the worker"
 
 WALL_SHARE = 0.95
@@ -76,6 +79,8 @@ class Computer:
         self._batches = batches
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.slots)
+        self._waiting: dict[str, asyncio.Timeout] = {}
+        self._dropped: set[str] = set()
 
     async def compute(self, replica: Replica, work: Work, limits: Limits, *, work_hash: bytes) -> Committed | Failed:
         """Compute a task and commit its result, bound to ``work_hash``. Never raises: ``Failed`` says why not."""
@@ -83,6 +88,17 @@ class Computer:
         if isinstance(outcome, Failed):
             await self._give_up(replica.task)
         return outcome
+
+    def waits(self, task: str) -> bool:
+        """Tell whether a task still waits for a slot."""
+        return task in self._waiting
+
+    def drop(self, task: str) -> None:
+        """End a task that waits for a slot: nobody needs it. One that has a slot is computed to its end."""
+        waiting = self._waiting.get(task)
+        if waiting is not None and not waiting.expired():
+            self._dropped.add(task)
+            waiting.reschedule(asyncio.get_running_loop().time())
 
     async def give_up(self, task: str, reason: str) -> Failed:
         """Be done with a task that cannot be computed."""
@@ -111,18 +127,35 @@ class Computer:
         """Run a task when a slot is free; return what it came to, and how long that took, seconds."""
         began: float | None = None
         try:
-            async with asyncio.timeout(self._left_s(replica)), self._slots:
+            async with asyncio.timeout(self._left_s(replica)) as waiting, self._turn(replica.task, waiting):
                 began = self._ports.clock()
                 logger.debug("task %s: computing", replica.task)
                 computed = await self._ports.sandbox.run(work, limits)
                 return computed, max(0.0, self._ports.clock() - began)  # clocks are set
         except TimeoutError:
+            if replica.task in self._dropped:
+                raise SandboxError(WON_WITHOUT) from None
             if began is None:
                 raise SandboxError("the task's deadline passed while it waited for a free slot") from None
             passed = "the task's deadline passed while it was computed"
             if self._ports.clock() - began >= WALL_SHARE * limits.wall_s:
                 raise SandboxLimitExceeded("wall", passed) from None
             raise SandboxError(passed) from None
+        finally:
+            self._dropped.discard(replica.task)
+
+    @asynccontextmanager
+    async def _turn(self, task: str, waiting: asyncio.Timeout) -> AsyncIterator[None]:
+        """Hold a slot, as soon as one is free. ``waiting`` is what ends the task if it is dropped before."""
+        self._waiting[task] = waiting
+        try:
+            await self._slots.acquire()
+        finally:
+            del self._waiting[task]
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     async def _seal(self, assignment: Assignment, computed: Computed, work_hash: bytes) -> tuple[StoredResult, bytes]:
         """Encrypt the result of the work with this hash; return it with the digest to commit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -315,4 +316,5 @@ def task_id(now: float, lot: bytes) -> str:
 
 def _pool(transaction: Transaction) -> Pool:
     uow, now = transaction.uow, transaction.now
-    return Pool(members=tuple(uow.pool.alive(now)), busy=uow.tasks.busy(now))
+    busy, late = uow.tasks.busy(now), uow.tasks.late()
+    return Pool(members=tuple(uow.pool.alive(now)), busy=Counter(busy) + Counter(late), late=late)

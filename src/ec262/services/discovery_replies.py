@@ -88,6 +88,8 @@ def worker_assignment(task: Task, worker: str, now: float) -> Assignment:
         delivery_digest=replica.delivery_digest,
         deadline_in_s=task.deadline - now,
         forgotten_in_s=task.forgotten_at - now,
+        # Only to a worker that has not committed: the others must not learn whether they were audited.
+        won=task.state is TaskState.WON and replica.outstanding,
     )
 
 

@@ -7,15 +7,23 @@ import hashlib
 import hmac
 import logging
 import re
+from collections.abc import Iterable
 
-from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, ProtocolViolation
+from ec262.domain.errors import (
+    DiscoveryError,
+    DiscoveryRefused,
+    DiscoveryUnavailable,
+    ProtocolViolation,
+    TaskClosed,
+    UnknownTask,
+)
 from ec262.domain.job import Work
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Failed, Ready, Refused
 from ec262.domain.packing import unpack
 from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
-from ec262.services.computer import DEFECT, THREAD_BYTES, Computer, Replica, WorkerPorts
+from ec262.services.computer import DEFECT, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
 from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -25,6 +33,7 @@ logger = logging.getLogger(__name__)
 NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
 LEAVING = "this worker is leaving the pool"
+HUNG_UP = "the foreman hung up before it sent the task"
 NO_MEMORY = "this worker has no memory left for more work"
 OTHER_WORK = "the work that arrived is not the work that the foreman's work hash stands for"
 
@@ -41,6 +50,7 @@ class TaskBook:
         self._open: dict[str, Replica] = {}
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
+        self._abandoned: set[str] = set()
         self._pending_bytes = 0
         self._leaving = False
         self.delivering = asyncio.Semaphore(policy.max_deliveries)
@@ -66,6 +76,7 @@ class TaskBook:
             if obstacle:
                 return Refused(task=task, reason=obstacle)
             self._open[task] = replica
+            self._abandoned.discard(task)
         self._replicas[task] = replica
         return Ready(task=task)
 
@@ -112,6 +123,39 @@ class TaskBook:
     def room_bytes(self) -> int:
         """How much more work may be taken now."""
         return self._policy.max_pending_bytes - self._pending_bytes
+
+    # --- what is not needed -------------------------------------------------------------------------------------------
+
+    def abandon(self, tasks: Iterable[str]) -> None:
+        """Note that whoever announced these tasks hung up. Those whose work did not come are given up soon, unless
+        they are announced again."""
+        self._abandoned.update(task for task in tasks if task in self._open and task not in self._running)
+
+    async def give_up_unneeded(self) -> None:
+        """Give up the tasks that have not begun and that nobody needs: those that were abandoned, and those that
+        discovery says were won, or have ended. They take slots at discovery, and their work takes memory here."""
+        abandoned, self._abandoned = self._abandoned, set()
+        await asyncio.gather(*(self._drop(task, HUNG_UP) for task in abandoned))
+        waiting = [task for task in self._open if task not in self._running or self._computer.waits(task)]
+        await asyncio.gather(*map(self._drop_if_decided, waiting))
+
+    async def _drop_if_decided(self, task: str) -> None:
+        try:
+            assignment = await self._batches.assignment(task)
+        except (TaskClosed, UnknownTask) as error:
+            await self._drop(task, str(error))
+        except DiscoveryError as error:
+            logger.debug("task %s: whether it is won is not known: %s", task, error)
+        else:
+            if assignment.won:
+                await self._drop(task, WON_WITHOUT)
+
+    async def _drop(self, task: str, reason: str) -> None:
+        if task in self._running:
+            self._computer.drop(task)
+        elif self._open.pop(task, None) is not None:
+            self._outcomes[task] = Failed(task=task, limit="", reason=reason)
+            await self._computer.give_up(task, reason)
 
     # --- life cycle -------------------------------------------------------------------------------------------------
 

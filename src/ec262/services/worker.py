@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ec262.domain.commands import Lease, RegisterWorker
 from ec262.domain.ports.transport import Connection, Endpoint, Listener
@@ -35,7 +35,11 @@ class Worker:
         ``WorkerPolicy.availability``). Cancelling stops at once. Raises SandboxUnavailable, ConfigurationError (the
         port is taken, the machine cannot be watched), DiscoveryRefused (it may not join).
         """
-        housekeeping = asyncio.create_task(self._keep_house())
+        policy, book = self._policy, self._book
+        chores = [
+            asyncio.create_task(_regularly(book.purge, policy.housekeeping_s)),
+            asyncio.create_task(_regularly(book.give_up_unneeded, policy.look_s)),
+        ]
         try:
             endpoint = await self._start()
             ports = self._ports
@@ -50,8 +54,9 @@ class Worker:
             await self._book.finish()
             await self._say_farewell()
         finally:
-            housekeeping.cancel()
-            await asyncio.wait([housekeeping])
+            for chore in chores:
+                chore.cancel()
+            await asyncio.wait(chores)
             await self._close()
 
     async def _start(self) -> Endpoint:
@@ -94,17 +99,18 @@ class Worker:
                 for ended in ends:
                     await ended.wait()
 
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(self._policy.housekeeping_s)
-            try:
-                await self._book.purge()
-            except Exception:
-                logger.exception("forgotten tasks could not be dropped; trying again in a moment")
-
     async def _close(self) -> None:
         await self._listener.close()
         await self._book.close()
         await self._ports.sandbox.close()
         await self._ports.results.close()
         logger.debug("stopped")
+
+
+async def _regularly(chore: Callable[[], Awaitable[None]], pause_s: float) -> None:
+    while True:
+        await asyncio.sleep(pause_s)
+        try:
+            await chore()
+        except Exception:
+            logger.exception("a chore failed; it is tried again in %g s", pause_s)

@@ -66,6 +66,8 @@ class WorkerPolicy:
     """A peer that takes its replies slower than this is dropped."""
     farewell_s: float = 5.0
     """On leaving: how long committed results are still delivered to foremen that stay connected."""
+    look_s: float = 2.0
+    """Between two looks for tasks that wait here and that nobody needs any more."""
     housekeeping_s: float = 60.0
     """Between two looks for forgotten tasks."""
 

@@ -67,6 +67,8 @@ class WorkerSession:
                     requests.create_task(self._answer(await self._next_request()))
         except* PeerError as group:
             logger.debug("%s: %s", self._connection.peer, "; ".join(str(error) for error in group.exceptions))
+        finally:
+            self._book.abandon(self._awaited)
 
     async def _greet(self) -> None:
         hello = await self._connection.receive(max_payload_bytes=0, timeout_s=self._policy.greeting_s)

@@ -361,3 +361,36 @@ def test_a_seed_draws_the_same_teams_in_every_process() -> None:
     members = [member(f"w{n}", owner=f"o{n % 4}", block=f"b{n % 5}", slots=2 + n % 3) for n in range(12)]
     teams = [[each.worker for each in team] for team in drawn(pool(*members), tasks=9)]
     assert teams[:3] == [["w10", "w7", "w1"], ["w0", "w9", "w6"], ["w3", "w1", "w2"]]
+
+
+def late(members: list[Member], busy: dict[str, int], late: dict[str, int]) -> Pool:
+    """A pool whose late replicas count as busy, as everywhere."""
+    return Pool(members=tuple(members), busy=Counter(busy) + Counter(late), late=late)
+
+
+def test_who_computes_what_is_decided_is_not_drawn_while_there_are_enough_others() -> None:
+    for seed in range(20):
+        (team,) = drawn(late(crowd(4), {}, {"w0": 1}), tasks=2, seed=seed)
+        assert names(team) == {"w1", "w2", "w3"}
+
+
+def test_others_who_are_busy_are_waited_for() -> None:
+    assert drawn(late(crowd(4), {"w1": 1}, {"w0": 1})) == []
+    assert drawn(late(crowd(2), {"w1": 1}, {"w0": 1}), replicas=1) == []
+
+
+def test_where_there_are_too_few_others_who_computes_what_is_decided_is_drawn_as_well() -> None:
+    (team,) = drawn(late(crowd(3), {}, {"w0": 1}))
+    assert names(team) == {"w0", "w1", "w2"}
+    assert drawn(late(crowd(3), {"w0": 1}, {"w0": 1})) == []
+    assert drawn(late(crowd(3), {"w1": 1}, {"w0": 1})) == []
+
+
+def test_a_worker_with_another_slot_is_drawn_however_long_one_of_them_computes_what_is_decided() -> None:
+    (team,) = drawn(late(crowd(3, slots=2), {}, {"w0": 1}), tasks=2)
+    assert names(team) == {"w0", "w1", "w2"}
+
+
+def test_those_who_have_the_task_do_not_count_as_others() -> None:
+    (team,) = drawn(late(crowd(3), {}, {"w0": 1}), replicas=1, company={"w1", "w2"})
+    assert names(team) == {"w0"}

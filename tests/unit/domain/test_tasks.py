@@ -203,6 +203,9 @@ def test_a_worker_that_does_not_ask_is_free_after_a_while(age_s: float, busy: bo
 
 def test_who_has_committed_or_given_up_is_free() -> None:
     drawn = attrs.evolve(replica("w0"), fetched=True)
+    assert (drawn.is_late, replica("w0").is_late) == (True, False)
+    assert not attrs.evolve(drawn, given_up=True).is_late
+    assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).is_late
     assert not attrs.evolve(drawn, given_up=True).takes_slot(0)
     assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).takes_slot(0)
 

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 
+import attrs
 import pytest
 
 from ec262.adapters.memory.result_store import MemoryResultStore
@@ -16,7 +17,7 @@ from ec262.domain.errors import (
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
 from ec262.domain.work_hash import work_hash
-from ec262.services.computer import THREAD_BYTES, Computer, Replica
+from ec262.services.computer import THREAD_BYTES, WON_WITHOUT, Computer, Replica
 from ec262.services.worker_batches import WorkerBatches
 from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
 
@@ -197,3 +198,31 @@ async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest
     assert await first == Committed(task=TASK)
     assert len(rig.sandbox.runs) == 1
     assert KEY.hex() not in caplog.text
+
+
+async def test_a_task_that_waits_can_be_dropped_and_one_that_runs_cannot() -> None:
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def act() -> Computed:
+        entered.set()
+        await release.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = Rig(slots=1)
+    rig.sandbox.act = act
+    computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
+    runs, waits = replica_of(rig), replica_of(rig)
+    waits = attrs.evolve(waits, assignment=attrs.evolve(waits.assignment, task="task-0002"))
+    running = asyncio.create_task(computer.compute(runs, WORK, Limits(), work_hash=HASH))
+    await entered.wait()
+    waiting = asyncio.create_task(computer.compute(waits, WORK, Limits(), work_hash=HASH))
+    await asyncio.sleep(0)
+    assert (computer.waits(TASK), computer.waits("task-0002")) == (False, True)
+    for task in (TASK, "task-0002", "task-0002", "unknown"):
+        computer.drop(task)
+    assert await waiting == Failed(task="task-0002", limit="", reason=WON_WITHOUT)
+    assert rig.discovery.given_up == ["task-0002"]
+    release.set()
+    assert await running == Committed(task=TASK)
+    assert await computer.compute(runs, WORK, Limits(), work_hash=HASH) == Committed(task=TASK)  # the slot is free
+    assert len(rig.sandbox.runs) == 2

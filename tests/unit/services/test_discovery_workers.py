@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
 import pytest
 
-from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal
+from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal, TaskState
 from ec262.domain.errors import AddressUnreachable, CommitmentConflict, InvalidRequest, TaskClosed, UnknownTask
 from ec262.domain.tasks import CLAIM_S
 from tests.discovery_town import (
@@ -179,6 +180,69 @@ def test_more_than_one_worker_may_wait_for_a_slot_that_was_not_claimed() -> None
     town.clock.advance(CLAIM_S)
     assert len(town.buy(order("purchase-2")).tasks) == 1
     assert town.buy(order("purchase-3")).tasks == ()
+
+
+# --- late replicas --------------------------------------------------------------------------------------------------
+
+
+def late_town(workers: int) -> tuple[Town, str, str]:
+    """A town where two have won a task that the third still computes; that task, and the token of the third."""
+    town = build_town(workers=workers)
+    task = town.buy_one()
+    token = town.tokens[task.replicas[2].worker]
+    town.assignment(token, task.task)
+    for position in range(2):
+        town.commit(task, position, "a")
+    return town, task.task, token
+
+
+def test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up() -> None:
+    town, task, token = late_town(workers=4)
+    assert town.pool().slots == 3
+    other = town.buy(order("purchase-2", tasks=2)).tasks
+    assert len(other) == 1
+    assert token not in {town.tokens[replica.worker] for replica in other[0].replicas}
+    town.give_up(token, task)
+    assert town.pool().slots == 1
+
+
+def test_who_still_computes_what_is_won_is_drawn_where_there_are_too_few_others() -> None:
+    town, _, token = late_town(workers=3)
+    assert town.pool().slots == 2
+    (task,) = town.buy(order("purchase-2", tasks=2)).tasks
+    assert token in {town.tokens[replica.worker] for replica in task.replicas}
+
+
+def test_who_never_asked_for_its_part_in_what_is_won_is_free() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    for position in range(2):
+        town.commit(task, position, "a")
+    assert town.pool().slots == 3
+
+
+def test_a_win_is_told_to_those_who_have_not_committed() -> None:
+    town = build_town(workers=3)
+    task = town.buy_one()
+    tokens = [town.tokens[replica.worker] for replica in task.replicas]
+    told = [[town.assignment(token, task.task).won for token in tokens]]
+    for position in range(3):
+        town.commit(task, position, "a")
+        told.append([town.assignment(token, task.task).won for token in tokens])
+    assert told == [[False] * 3, [False] * 3, [False, False, True], [False] * 3]
+
+
+def test_a_win_by_one_workers_word_is_told_to_no_worker() -> None:
+    """Neither to whom it may be an audit, nor to those whose commitments may still open the task again."""
+    town, tokens = build_town(workers=3), list(map(worker_token, range(3)))
+    task = town.buy_one()
+    found = town.service.workers.assignments
+    with town.unit_of_work() as uow:
+        (stored,) = uow.tasks.locked([task.task])
+        uow.tasks.save([attrs.evolve(stored, state=TaskState.PROVISIONAL, digest=digest("a"))])
+        uow.commit()
+    query = AssignmentQuery(tasks=(task.task,))
+    assert [found(token, query).assignments[0].won for token in tokens] == [False] * 3
 
 
 # --- batches --------------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 import pytest
 
-from ec262.domain.errors import DiscoveryUnavailable, TaskClosed
+from ec262.domain.errors import AccountFrozen, DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed, Limits, Phase
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
-from ec262.services.computer import DEFECT, THREAD_BYTES
-from ec262.services.task_book import LEAVING, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
+from ec262.services.computer import DEFECT, THREAD_BYTES, WON_WITHOUT
+from ec262.services.task_book import HUNG_UP, LEAVING, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
 OTHER = "task-0002"
@@ -350,3 +350,101 @@ async def test_a_large_work_is_checked_as_well() -> None:
     assert await computed(book, attrs.evolve(compute(rows=rows), rows=rows[:-1])) == Failed(
         task=TASK, limit="", reason=OTHER_WORK
     )
+
+
+# --- what is not needed ---------------------------------------------------------------------------------------------
+
+
+def win(rig: Rig, task: str) -> None:
+    """Let discovery say that a task was won without this worker."""
+    rig.discovery.assigned[task] = attrs.evolve(rig.discovery.assigned[task], won=True)
+
+
+async def test_work_that_waits_is_dropped_when_its_task_is_won_and_work_that_runs_is_not() -> None:
+    rig = Rig(slots=1)
+    book, gate, asking = await computing(rig)
+    rig.discovery.assign(OTHER)
+    await book.assign(assign(OTHER))
+    waiting = asyncio.create_task(computed(book, compute(OTHER)))
+    await asyncio.sleep(0.01)  # until it waits for the slot
+    await book.give_up_unneeded()
+    assert not waiting.done()
+    room = book.room_bytes
+    win(rig, TASK)
+    win(rig, OTHER)
+    await book.give_up_unneeded()
+    assert await waiting == Failed(task=OTHER, limit="", reason=WON_WITHOUT)
+    assert rig.discovery.given_up == [OTHER]
+    assert book.room_bytes > room
+    gate.opened.set()
+    assert await asking == COMMITTED
+
+
+async def test_work_that_was_announced_and_is_won_is_not_waited_for() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    win(rig, TASK)
+    await book.give_up_unneeded()
+    await book.give_up_unneeded()
+    assert rig.discovery.given_up == [TASK]
+    assert await book.assign(assign()) == READY
+    assert await computed(book) == Failed(task=TASK, limit="", reason=WON_WITHOUT)
+    assert not rig.sandbox.runs
+
+
+async def test_a_task_that_discovery_has_ended_is_dropped() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    del rig.discovery.assigned[TASK]
+    await book.give_up_unneeded()
+    assert await computed(book) == Failed(task=TASK, limit="", reason=f"unknown task {TASK}")
+
+
+async def test_nothing_is_dropped_while_discovery_does_not_say_so() -> None:
+    rig = Rig()
+    rig.discovery.assign()
+    book = book_of(rig)
+    await book.assign(assign())
+    rig.discovery.troubles["assignment"] = [DiscoveryUnavailable("away"), AccountFrozen("frozen")]
+    for _ in range(2):
+        await book.give_up_unneeded()
+    assert not rig.discovery.troubles["assignment"]
+    assert await computed(book) == COMMITTED
+
+
+async def test_discovery_is_asked_only_after_what_waits() -> None:
+    rig = Rig()
+    book, gate, asking = await computing(rig)
+    before = list(rig.discovery.calls)
+    await book.give_up_unneeded()
+    assert rig.discovery.calls == before
+    gate.opened.set()
+    await asking
+
+
+async def test_a_task_whose_foreman_hung_up_is_given_up_unless_it_is_announced_again() -> None:
+    rig = Rig()
+    for task in (TASK, OTHER):
+        rig.discovery.assign(task)
+    book = book_of(rig)
+    for task in (TASK, OTHER):
+        await book.assign(assign(task))
+    book.abandon([TASK, OTHER, "unknown"])
+    await book.assign(assign(OTHER))
+    await book.give_up_unneeded()
+    assert rig.discovery.given_up == [TASK]
+    assert await computed(book) == Failed(task=TASK, limit="", reason=HUNG_UP)
+    assert await computed(book, compute(OTHER)) == Committed(task=OTHER)
+
+
+async def test_a_task_that_is_computed_is_not_abandoned() -> None:
+    rig = Rig()
+    book, gate, asking = await computing(rig)
+    book.abandon([TASK])
+    await book.give_up_unneeded()
+    gate.opened.set()
+    assert await asking == COMMITTED

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from ec262.adapters.memory.result_store import MemoryResultStore
@@ -238,6 +239,28 @@ async def test_a_purge_that_fails_is_logged_and_the_next_one_is_tried(
     async with asyncio.timeout(5):
         await results.tried_again.wait()
     assert "the disk is gone" in caplog.text
+
+
+async def test_a_task_whose_foreman_hangs_up_before_it_sends_the_work_takes_no_slot(
+    run: Callable[..., Running],
+) -> None:
+    running = run(look_s=0.01)
+    running.rig.discovery.assign()
+    foreman = await running.foreman()
+    assert await foreman.ask(assign()) == Ready(task=TASK)
+    await foreman.connection.close()
+    await running.rig.discovery.called("give_up", 1)
+    assert running.rig.discovery.given_up == [TASK]
+
+
+async def test_a_task_that_waits_is_given_up_when_it_is_won(run: Callable[..., Running]) -> None:
+    running = run(look_s=0.01)
+    running.rig.discovery.assign()
+    foreman = await running.foreman()
+    assert await foreman.ask(assign()) == Ready(task=TASK)
+    running.rig.discovery.assigned[TASK] = attrs.evolve(running.rig.discovery.assigned[TASK], won=True)
+    await running.rig.discovery.called("give_up", 1)
+    assert running.rig.discovery.given_up == [TASK]
 
 
 async def test_nobody_has_to_be_told_of_joining() -> None:

@@ -57,7 +57,21 @@ class MemoryTasks:
     def busy(self, now: float) -> Mapping[str, int]:
         """Return, for each worker, how many replicas of open tasks take its slots."""
         return Counter(
-            replica.worker for task in self._computed.values() for replica in task.replicas if replica.takes_slot(now)
+            replica.worker
+            for task in self._computed.values()
+            if task.state is TaskState.OPEN
+            for replica in task.replicas
+            if replica.takes_slot(now)
+        )
+
+    def late(self) -> Mapping[str, int]:
+        """Return, for each worker, how many replicas of decided tasks it may still be computing."""
+        return Counter(
+            replica.worker
+            for task in self._computed.values()
+            if task.state is not TaskState.OPEN
+            for replica in task.replicas
+            if replica.is_late
         )
 
     def holdings(self, foreman: str) -> Holdings:
@@ -84,7 +98,7 @@ class MemoryTasks:
         _move(self._deadlines, _deadline(before), _deadline(after))
         if before is None or after is None or len(before.replicas) != len(after.replicas):
             self._list_purchases(name, before, after)
-        if after is not None and after.state is TaskState.OPEN and after.outstanding:
+        if after is not None and after.outstanding:
             self._computed[name] = after
         else:
             self._computed.pop(name, None)

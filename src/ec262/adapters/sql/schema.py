@@ -216,6 +216,11 @@ replicas = Table(
     **CLUSTERED,
 )
 
+# Of many replicas few are computed at a time. ``arrival`` says whether a digest was committed; tasks have a ``digest``,
+# too, and the condition names no table.
+UNDER_WAY = text("fetched AND NOT given_up AND arrival IS NULL")
+Index("replicas_under_way", replicas.c.task, replicas.c.worker, sqlite_where=UNDER_WAY, postgresql_where=UNDER_WAY)
+
 standings = Table(
     "standings",
     metadata,

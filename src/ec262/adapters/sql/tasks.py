@@ -37,6 +37,9 @@ FORGET_LIMIT = 5_000
 """Most tasks that one call forgets: others wait for it. What is left comes with the next call."""
 
 _RUNNING: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in TaskState if state in RUNNING]
+_DECIDED: list[ColumnElement[str]] = [
+    literal_column(f"'{state.value}'") for state in TaskState if state in RUNNING and state is not TaskState.OPEN
+]
 
 _tasks, _replicas = schema.tasks, schema.replicas
 
@@ -72,6 +75,13 @@ _BUSY = (  # Replica.takes_slot, of open tasks
         ~_replicas.c.given_up,
         or_(_replicas.c.fetched, _replicas.c.drawn_at + CLAIM_S > bindparam("now")),
     )
+    .group_by(_replicas.c.worker)
+)
+_LATE = (  # Replica.is_late, of tasks that are decided and run
+    select(_replicas.c.worker, func.count())
+    .join_from(_replicas, _tasks)
+    # The empty text keeps SQLite from beginning with the tasks: many are decided, and nearly none has a late replica.
+    .where(schema.UNDER_WAY, (_tasks.c.state + literal_column("''")).in_(_DECIDED))
     .group_by(_replicas.c.worker)
 )
 _HOLDINGS = select(func.count(), func.coalesce(func.sum(_tasks.c.escrow), 0)).where(
@@ -126,6 +136,11 @@ class SqlTasks:
         """Return, for each worker that has any, how many replicas of open tasks take its slots."""
         self.flush()
         return dict(self._statements.fetch(_BUSY, {"now": now}))
+
+    def late(self) -> Mapping[str, int]:
+        """Return, for each worker that has any, how many replicas of decided tasks it may still be computing."""
+        self.flush()
+        return dict(self._statements.fetch(_LATE, {}))
 
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""

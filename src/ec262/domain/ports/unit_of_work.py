@@ -230,6 +230,11 @@ class TaskRepository(Protocol):
         """Return, for each worker that has any, how many replicas of open tasks take its slots (``takes_slot``)."""
         ...
 
+    def late(self) -> Mapping[str, int]:
+        """Return, for each worker that has any, how many replicas it may still be computing (``is_late``) of tasks
+        that are decided and whose deadline was not applied yet."""
+        ...
+
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""
         ...
