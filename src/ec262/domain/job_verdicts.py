@@ -91,7 +91,9 @@ class Verdicts:
         self._state.tasks.move(task, "won")
         self._state.ripe.pop(attempt.bought.task, None)
         attempt.verdict = verdict
-        winners = [winner.worker for winner in verdict.winners]
+        # Only those that this foreman was told of can be asked.
+        drawn = {replica.worker for replica in attempt.bought.replicas}
+        winners = [winner.worker for winner in verdict.winners if winner.worker in drawn]
         attempt.committed.update(winners)
         if task.kept is not None and task.kept == verdict.digest:
             self.keep(task, attempt)
