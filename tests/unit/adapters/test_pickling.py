@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 import pickle
 import random
-import subprocess
 import sys
 import threading
 import traceback
@@ -15,11 +14,14 @@ from types import CodeType, ModuleType
 from typing import Any
 
 import cloudpickle
+import numpy
 import pytest
 import requests
+from numpy import sqrt
 
 from ec262.adapters.pickling import pickle_by_value, pickle_functions
 from ec262.domain.errors import FunctionNotPicklable
+from tests.elsewhere import run_elsewhere
 
 LOCK = threading.Lock()
 
@@ -30,19 +32,6 @@ def reducer(key: Any, values: tuple[Any, ...]) -> Iterator[tuple[Any, Any]]:
 
 def functions(mapper: Any) -> dict[str, Any]:
     return {"mapper": mapper, "reducer": reducer, "combiner": None}
-
-
-def run_elsewhere(data: bytes, folder: Path) -> Any:
-    """Load the functions in an interpreter that knows nothing of this one's modules, and map one row."""
-    pickle = folder / "functions.pickle"
-    pickle.write_bytes(data)
-    code = (
-        "import json, pickle, pathlib, sys;"
-        "functions = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes());"
-        "print(json.dumps([list(pair) for pair in functions['mapper'](1, 'a b')]))"
-    )
-    command = [sys.executable, "-P", "-c", code, str(pickle)]
-    return json.loads(subprocess.run(command, cwd=folder, check=True, capture_output=True).stdout)
 
 
 @pytest.fixture
@@ -124,7 +113,7 @@ def test_what_cloudpickle_makes_of_code_makes_no_difference(monkeypatch: pytest.
 
     monkeypatch.setitem(cloudpickle.Pickler.dispatch_table.maps[0], CodeType, refuse)
     assert pickle_functions(functions(lambda key, value: [(key, value)])).data
-    assert pickle_by_value({"mapper": run_elsewhere}, __name__)
+    assert pickle_by_value({"mapper": reducer}, __name__)
 
 
 def test_installed_packages_travel_by_name_and_are_told() -> None:
@@ -141,6 +130,44 @@ def test_packages_imported_inside_functions_are_told() -> None:
         yield "norm", float(linalg.norm([1, 2]))
 
     assert pickle_functions(functions(mapper)).packages == ("numpy",)
+
+
+INVERSE = numpy.linalg.inv
+ARRAY = numpy.ones(3)
+NUMBER = numpy.float64(2.5)
+STATUS = requests.codes
+
+
+@pytest.mark.parametrize(
+    ("mapper", "packages"),
+    [
+        (lambda key, value: [(key, sqrt(value))], ("numpy",)),
+        (lambda key, value: [(key, INVERSE(value))], ("numpy",)),
+        (lambda key, value: [(key, NUMBER + value)], ("numpy",)),
+        (lambda key, value, array=ARRAY: [(key, array.sum())], ("numpy",)),
+        (lambda key, value, nested=({"a": [STATUS, NUMBER]},): [(key, nested)], ("numpy", "requests")),
+        (sqrt, ("numpy",)),
+    ],
+    ids=["function", "function of a submodule", "value", "default", "values in others", "the mapper itself"],
+)
+def test_whatever_the_pickle_refers_to_is_told(mapper: Any, packages: tuple[str, ...]) -> None:
+    assert pickle_functions(functions(mapper)).packages == packages
+
+
+def test_what_could_only_be_imported_from_the_job_itself_is_named() -> None:
+    with pytest.raises(FunctionNotPicklable, match=r"the global 'MARK' of type Mark, .* look for 'MARK' in 'tests\."):
+        pickle_functions(functions(lambda key, value: [(key, value is MARK)]))
+    with pytest.raises(FunctionNotPicklable, match=r"the global 'INNER' of type dict, .* look for 'MARK'"):
+        pickle_functions(functions(lambda key, value: [(key, INNER)]))
+
+
+class Mark:
+    def __reduce__(self) -> str:
+        return "MARK"
+
+
+MARK = Mark()
+INNER = {1: [MARK]}
 
 
 def test_the_standard_library_needs_no_package() -> None:
@@ -201,6 +228,64 @@ def test_an_import_of_the_jobs_own_module_inside_a_function_is_refused(sibling: 
 
     with pytest.raises(FunctionNotPicklable, match="imports 'job_helper' when it runs"):
         pickle_functions(functions(mapper))
+
+
+def test_an_own_module_that_is_not_loaded_yet_is_refused_likewise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "job_later.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def mapper(_key: int, text: str) -> Iterator[tuple[str, str]]:
+        import job_later  # type: ignore[import-not-found]  # written above
+
+        yield text, job_later.__name__
+
+    with pytest.raises(FunctionNotPicklable, match="imports 'job_later' when it runs"):
+        pickle_functions(functions(mapper))
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("from . import consts", r"imports '\.consts' when it runs"),
+        ("from .consts import K", r"imports '\.consts' when it runs"),
+        ("from .. import job_package", r"imports '\.\.job_package' when it runs"),
+    ],
+)
+def test_a_relative_import_inside_a_function_is_refused(
+    statement: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "job_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "consts.py").write_text("K = 1\n")
+    (package / "steps.py").write_text(f"def step(key, value):\n    {statement}\n    yield key, value\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        steps = importlib.import_module("job_package.steps")
+        with pytest.raises(FunctionNotPicklable, match=told):
+            pickle_functions(functions(steps.step))
+        with pytest.raises(FunctionNotPicklable, match=told):
+            pickle_functions(functions(lambda key, value: [*steps.step(key, value)]))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "job_package"]:
+            del sys.modules[name]
+
+
+def test_a_namespace_package_is_installed_if_its_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("site-packages", "project"):
+        module = tmp_path / folder / f"space_of_{folder[:4]}" / "things.py"
+        module.parent.mkdir(parents=True)
+        module.write_text("def shout(key, text):\n    yield key, text\n")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    monkeypatch.setattr("ec262.adapters.own_modules._INSTALLED", (tmp_path / "site-packages",))
+    packages = []
+    for name in ("space_of_site", "space_of_proj"):
+        things = importlib.import_module(f"{name}.things")
+        packages.append(pickle_functions({"mapper": things.shout}).packages)
+        del sys.modules[name], sys.modules[f"{name}.things"]
+    assert packages == [("space_of_site",), ()]
 
 
 def test_too_much_luggage_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
