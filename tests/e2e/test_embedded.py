@@ -170,6 +170,21 @@ def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
     assert (done.status, done.stdout) == (0, "{'a': 10}\n{'a': 4}\n")
 
 
+@pytest.mark.parametrize("flags", [["-V"], ["--dry-run"], ["--dry-run", "--verify", "quorum:2"]])
+def test_a_local_run_does_not_mention_credits(shell: Shell, flags: list[str]) -> None:
+    shell.file("job.py", WORD_COUNT + f"\n    data = {dict(enumerate(RHYME))}\n")
+    done = shell.run("foreman", "job.py", *flags)
+    assert done.status == 0
+    assert "map" in done.stdout + done.stderr
+    assert not re.search("credit|1000000000", done.stdout + done.stderr)
+
+
+def test_a_dry_run_of_a_job_without_rows_starts_nothing_and_has_no_price(shell: Shell) -> None:
+    shell.file("job.py", WORD_COUNT + "\n    data = {}\n")
+    done = shell.run("foreman", "job.py", "--dry-run")
+    assert succeeded(done) == "the job has no rows: there is nothing to run\n"
+
+
 RAISING = """
     import ec262
 

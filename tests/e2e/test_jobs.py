@@ -151,6 +151,11 @@ def test_a_script_runs_two_jobs_one_on_the_others_result(shell: Shell, network: 
     assert ast.literal_eval(done.stdout) == {count: sorted(words) for count, words in expected.items()}
 
 
+def test_a_dry_run_without_rows_has_no_price(shell: Shell, foreman: Foreman) -> None:
+    shell.file("job.py", WORD_COUNT + "\n    data = {}\n")
+    assert succeeded(foreman("job.py", "--dry-run")) == "the job has no rows: there is nothing to run\n"
+
+
 def test_no_data_is_no_work(shell: Shell, foreman: Foreman) -> None:
     shell.file("job.py", WORD_COUNT + "\n    data = {}\n")
     assert succeeded(foreman("job.py")) == ""

@@ -126,7 +126,9 @@ def _duration(seconds: float) -> str:
 
 
 def _details(status: JobStatus, clock: Callable[[], float]) -> str:
-    details = f"{status.running} running, {status.workers} workers, {status.credits} credits left"
+    details = f"{status.running} running, {status.workers} workers"
+    if status.credits is not None:
+        details += f", {status.credits} credits left"
     if not status.note:
         return details
     return f"{details}; {status.note}{_until(status.until - clock()) if status.until is not None else ''}"

@@ -33,8 +33,7 @@ def build_foreman(
     token: str | None = None,
     quiet: bool = False,
     verify: VerificationPlan | None = None,
-    one_word: bool = False,
-    slots: int | None = None,
+    local: bool = False,
     discovery: ForemanDiscovery | None = None,
     dialer: Dialer | None = None,
     cipher: Cipher | None = None,
@@ -42,8 +41,9 @@ def build_foreman(
     spills: Spills | None = None,
 ) -> Foreman:
     """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
-    before the settings'; ``one_word`` allows rules by which any single worker decides; ``slots`` is the most that jobs
-    are planned for, where the pool's slots share fewer processors."""
+    before the settings'. ``local`` means that all workers are the user's own, on this machine: a rule may let one
+    worker decide, credits are not counted, and jobs are planned for the processors, which the slots share."""
+    import os
     import time
 
     from ec262 import __version__
@@ -70,7 +70,7 @@ def build_foreman(
     policy = ForemanPolicy(
         run=RunPolicy(
             rule=verify or settings.verify,
-            one_word=one_word,
+            one_word=local,
             attempts=settings.attempts,
             patience_s=settings.patience,
         ),
@@ -80,7 +80,8 @@ def build_foreman(
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
         memory=settings.memory_budget,
         invitation=settings.invitation,
-        slots=slots,
+        local=local,
+        slots=os.cpu_count() if local else None,
     )
     return Foreman(ports, policy)
 

@@ -21,16 +21,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from ec262.entrypoints.launch import launch_supervisor
+    from ec262.entrypoints.launch import is_needed, launch_supervisor
     from ec262.entrypoints.logs import configure_logging
 
     with terminated_as_interrupted():
         arguments = _parser().parse_args(argv)
         configure_logging(arguments)
         # The embedded system starts while this process imports the rest and reads the job.
-        wants_discovery = arguments.discovery or os.environ.get("EC262_DISCOVERY")
-        needs_none = wants_discovery or arguments.check_determinism
-        supervisor = None if needs_none else launch_supervisor()
+        is_local = is_needed(discovery=arguments.discovery, config=arguments.config, environ=os.environ)
+        supervisor = launch_supervisor() if is_local and not arguments.check_determinism else None
         from ec262.entrypoints.job_command import run_command
 
         return run_command(arguments, supervisor)

@@ -54,7 +54,7 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
         with session:
             _run(arguments, session)
     except PlanOnly as plan_only:
-        tell(_describe(plan_only.plan))
+        tell(_describe(plan_only.plan, local=plan_only.local))
     except CheckOnly as check_only:
         return _tell_check(check_only)
     except UserCodeFailed as error:
@@ -117,19 +117,23 @@ def _advice(error: Ec262Error) -> str:
     return ""
 
 
-def _describe(plan: Plan) -> str:
+def _describe(plan: Plan | None, *, local: bool) -> str:
+    """Tell how a job would be cut, and what it would cost where that matters."""
+    if plan is None:
+        return "the job has no rows: there is nothing to run"
     sized = plan.most_map_tasks > plan.map_tasks
-    tasks = f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each"
-    price = f"{'about ' if sized else ''}{plan.price} credits of {plan.purse}"
-    if plan.adds_workers:
-        text = f"{tasks} at first: {price}, more where workers differ, fail or are checked; {plan.spare} to spare"
-    else:
-        text = f"{tasks}: {price}, {plan.spare} to spare"
+    text = f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each"
+    text += " at first" * plan.adds_workers
+    if not local:
+        text += f": {'about ' * sized}{plan.price} credits of {plan.purse}"
+        text += ", more where workers differ, fail or are checked" * plan.adds_workers
+        text += f"{';' if plan.adds_workers else ','} {plan.spare} to spare"
     if not sized:
         return text
     return (
-        f"{text}\nmap tasks are sized by the time that rows take: there are more, for up to {plan.most_price} credits, "
-        "if that is long, and fewer if it is short; --map-tasks N sets their number"
+        f"{text}\nmap tasks are sized by the time that rows take: there are more"
+        f"{'' if local else f', for up to {plan.most_price} credits,'} if that is long, and fewer if it is short; "
+        "--map-tasks N sets their number"
     )
 
 

@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def is_needed(*, discovery: str | None, config: str | None, environ: Mapping[str, str]) -> bool:
+    """Tell whether a job needs an embedded system, as far as the flags, the environment and the settings file say: a
+    job's own code may name a discovery service, too. What is wrong with the file, the settings tell."""
+    if discovery or environ.get("EC262_DISCOVERY"):
+        return False
+    file = config or environ.get("EC262_CONFIG")
+    if not file:
+        return True
+    import tomllib
+
+    try:
+        return "discovery" not in tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def launch_supervisor() -> subprocess.Popen[bytes]:

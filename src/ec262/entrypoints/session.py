@@ -54,9 +54,11 @@ _making = threading.Lock()
 class PlanOnly(BaseException):
     """Ends a dry run: carries the plan out through the job's own code, which is not to go on without a result."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan | None, *, local: bool) -> None:
+        """``plan`` is None for a job without rows; ``local`` means that the embedded system would run it."""
         super().__init__(str(plan))
         self.plan = plan
+        self.local = local
 
 
 class CheckOnly(BaseException):
@@ -157,7 +159,9 @@ class Session:
     ) -> T | None:
         if self._check_rows:
             raise CheckOnly(self._check(job, settings), job.rows.count)
-        if not job.rows.sizes and not self._dry_run:
+        if not job.rows.sizes:
+            if self._dry_run:
+                raise PlanOnly(None, local=settings.discovery is None)
             return None
         if settings.discovery is not None:
             return run_to_end(self._execute(job, settings, verify, run))
@@ -187,7 +191,7 @@ class Session:
         # What another discovery service would want to know is none of this one's business.
         settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, verify, run, token=token, slots=os.cpu_count())
+            return await self._execute(job, settings, verify, run, token=token)
 
     async def _execute(
         self,
@@ -197,7 +201,6 @@ class Session:
         run: Run[T],
         *,
         token: str | None = None,
-        slots: int | None = None,
     ) -> T:
         """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
         discovery = build_foreman_discovery(settings, token=token)
@@ -207,11 +210,10 @@ class Session:
                 discovery=discovery,
                 quiet=self._quiet,
                 verify=verify,
-                one_word=token is not None,
-                slots=slots,
+                local=token is not None,
             )
             if self._dry_run:
-                raise PlanOnly(await foreman.plan(job))
+                raise PlanOnly(await foreman.plan(job), local=token is not None)
             return await run(foreman, job)
         finally:
             await discovery.close()

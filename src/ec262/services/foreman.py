@@ -56,8 +56,10 @@ class Foreman:
             reduce_tasks=job.reduce_tasks,
         )
         logger.info(
-            "plan: %d (to %d) map and %d reduce tasks for %d of %d credits, %d workers with %d free slots",
-            plan.map_tasks, plan.most_map_tasks, plan.reduce_tasks, plan.price, plan.purse, pool.workers, pool.slots,
+            "plan: %d (to %d) map and %d reduce tasks%s, %d workers with %d free slots",
+            plan.map_tasks, plan.most_map_tasks, plan.reduce_tasks,
+            "" if self._policy.local else f" for {plan.price} of {plan.purse} credits",
+            pool.workers, pool.slots,
         )  # fmt: skip
         return plan
 

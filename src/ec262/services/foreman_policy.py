@@ -34,7 +34,7 @@ class ForemanPorts:
 class ForemanPolicy:
     """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines; how much memory a job's
     data may take; the ``invitation`` that brings its account credits; how long discovery may hold back an answer to its
-    watch."""
+    watch; whether all of the system is ``local``, so that nobody counts credits."""
 
     run: RunPolicy
     link: LinkPolicy
@@ -43,5 +43,6 @@ class ForemanPolicy:
     watch_s: float = 10.0
     memory: MemoryBudget = DEFAULT_BUDGET
     invitation: str | None = attrs.field(default=None, repr=False)
+    local: bool = False
     slots: int | None = None
     """The most that a job is planned for: where workers share a machine, its processors are what counts."""

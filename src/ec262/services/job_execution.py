@@ -129,7 +129,7 @@ class JobExecution:
                 running=running,
                 total=self._machine.total + self._data.tasks_to_come,
                 workers=self._workers.connected,
-                credits=self._credits,
+                credits=None if self._policy.local else self._credits,
                 note=wait.what if wait else note,
                 until=wait.until if wait else None,
             )
@@ -184,7 +184,7 @@ class JobExecution:
         )
         purchase = await self._ports.discovery.buy(command)
         self._note_purchase(purchase)
-        logger.debug("bought %d of %d tasks for %d credits", len(purchase.tasks), len(buy.tasks), purchase.price)
+        logger.debug("bought %d of %d tasks, %d replicas", len(purchase.tasks), len(buy.tasks), purchase.price)
         return ev.Bought(now=self._now(), asked=buy.tasks, tasks=purchase.tasks, shortfall=purchase.shortfall)
 
     async def _extend(self, extend: ev.Extend) -> ev.Event:

@@ -6,6 +6,7 @@ import io
 import re
 from datetime import datetime, timedelta
 
+import attrs
 import pytest
 
 from ec262.adapters.progress import LINE_INTERVAL_S, Bar, Lines, Silent, choose_progress
@@ -54,6 +55,15 @@ def test_lines_come_at_a_phases_begin_and_then_now_and_again() -> None:
         "reduce: 0/4 tasks, 1 running, 3 workers, 88 credits left",
         "reduce: 4/4 tasks, 1 running, 3 workers, 88 credits left",
     ]
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_local_run_does_not_mention_credits(stream: io.StringIO) -> None:
+    progress = choose_progress(quiet=False, clock=lambda: 0.0, stream=stream)
+    progress.show(attrs.evolve(status(1), credits=None))
+    progress.close()
+    assert "1 running, 3 workers" in stream.getvalue()
+    assert "credits" not in stream.getvalue()
 
 
 def test_a_terminal_gets_a_bar_for_each_phase() -> None:

@@ -105,7 +105,7 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
     seen: list[ForemanSettings] = []
 
     async def execute(
-        _job: Job, settings: ForemanSettings, _verify: None, _run: object, *, token: str, slots: int | None
+        _job: Job, settings: ForemanSettings, _verify: None, _run: object, *, token: str
     ) -> dict[str, str]:
         seen.append(settings)
         return {"token": token}

@@ -11,15 +11,16 @@ from ec262.domain.job import Phase
 
 @attrs.frozen(kw_only=True)
 class JobStatus:
-    """A moment of a run: tasks of the phase, workers connected, credits left (as far as known), and a note when it
-    waits for something; ``until`` is when that wait ends at the latest, if known, on the foreman's clock."""
+    """A moment of a run: tasks of the phase, workers connected, credits left (as far as known; None where nobody counts
+    them), and a note when it waits for something; ``until`` is when that wait ends at the latest, if known, on the
+    foreman's clock."""
 
     phase: Phase
     done: int
     running: int
     total: int
     workers: int
-    credits: int
+    credits: int | None
     note: str = ""
     until: float | None = None
 
