@@ -185,6 +185,33 @@ def test_a_dry_run_of_a_job_without_rows_starts_nothing_and_has_no_price(shell: 
     assert succeeded(done) == "the job has no rows: there is nothing to run\n"
 
 
+WITH_ARGUMENTS = (
+    WORD_COUNT
+    + """
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    data = {1: "a " * arguments.seed}
+"""
+)
+
+
+@pytest.mark.parametrize(("flags", "count"), [([], 1), (["--", "--seed", "5"], 5)])
+def test_a_job_parses_its_own_arguments(shell: Shell, flags: list[str], count: int) -> None:
+    shell.file("job.py", WITH_ARGUMENTS)
+    done = shell.run("foreman", "job.py", "--seed", "7", "--quiet", *flags)
+    assert pairs(succeeded(done)) == {"a": count}
+
+
+def test_arguments_that_the_command_does_not_know_are_an_error_with_a_hint(shell: Shell) -> None:
+    shell.file("job.py", WITH_ARGUMENTS)
+    done = shell.run("foreman", "job.py", "--n", "5")
+    assert (done.status, done.stdout) == (2, "")
+    assert "unrecognized arguments: --n 5; arguments of the job itself go after --" in done.stderr
+
+
 RAISING = """
     import ec262
 

@@ -25,7 +25,7 @@ def _main(argv: Sequence[str] | None) -> int:
     from ec262.entrypoints.logs import configure_logging
 
     with terminated_as_interrupted():
-        arguments = _parser().parse_args(argv)
+        arguments = _parsed(sys.argv[1:] if argv is None else argv)
         configure_logging(arguments)
         # The embedded system starts while this process imports the rest and reads the job.
         is_local = is_needed(discovery=arguments.discovery, config=arguments.config, environ=os.environ)
@@ -33,6 +33,17 @@ def _main(argv: Sequence[str] | None) -> int:
         from ec262.entrypoints.job_command import run_command
 
         return run_command(arguments, supervisor)
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; what stands behind ``--`` is the job's own, as ``job_arguments``."""
+    end = list(argv).index("--") if "--" in argv else len(argv)
+    parser = _parser()
+    arguments, unknown = parser.parse_known_args(argv[:end])
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}; arguments of the job itself go after --")
+    arguments.job_arguments = tuple(argv[end + 1 :])
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ec262 foreman",
         description="Run a MapReduce job. With no discovery service configured, one is started on this machine, "
         "with workers, for this job.",
+        epilog="What follows -- are arguments of the job itself, in its sys.argv: ec262 foreman JOB.py -- --n 5",
     )
     add = parser.add_argument
     add("job", metavar="JOB.py", help="the job: marks its mapper and reducer, and has data, or calls ec262.run_job")

@@ -80,7 +80,7 @@ def _run(arguments: argparse.Namespace, session: Session) -> None:
                 f"{arguments.job} calls run_job itself, so --input and --output have no say: "
                 "read and write files in the script, or leave run_job to the command"
             )
-        job = run_job_file(arguments.job)
+        job = run_job_file(arguments.job, arguments.job_arguments)
         if job.ran_itself:
             return
         session.script_calls_refused = ""

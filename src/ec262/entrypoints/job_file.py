@@ -6,7 +6,7 @@ import linecache
 import os
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,8 +31,9 @@ class JobFile:
     ran_itself: bool
 
 
-def run_job_file(path: str) -> JobFile:
-    """Run a job file as ``__main__``, as ``python JOB.py`` would, its folder first on the import path.
+def run_job_file(path: str, arguments: Sequence[str] = ()) -> JobFile:
+    """Run a job file as ``__main__``, as ``python JOB.py ARGUMENTS`` would, its folder first on the import path.
+    ``sys.argv`` stays as the file sees it: its ``data`` may be a function that is called later.
 
     Raises JobDefinitionError if it cannot be read or does not compile, or if it is unclear which of the functions that
     it marks make up its job; UserCodeFailed with the traceback if its own code raises. An Ec262Error (of a ``run_job``
@@ -49,6 +50,7 @@ def run_job_file(path: str) -> JobFile:
     module = ModuleType("__main__")
     module.__file__ = str(file)
     sys.modules["__main__"] = module
+    sys.argv = [path, *arguments]
     sys.path.insert(0, str(file.parent))
     api.marked.clear()
     api.read_by_command = True

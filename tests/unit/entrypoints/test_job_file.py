@@ -14,8 +14,9 @@ from ec262.entrypoints.job_file import loaded_files, run_job_file, with_source_l
 
 @pytest.fixture(autouse=True)
 def _own_main_module() -> Iterator[None]:
-    main, path = sys.modules["__main__"], list(sys.path)
+    main, path, arguments = sys.modules["__main__"], list(sys.path), sys.argv
     yield
+    sys.argv = arguments
     sys.modules["__main__"] = main
     sys.path[:] = path
 
@@ -57,6 +58,15 @@ def test_it_runs_as_main_with_its_folder_importable(tmp_path: Path) -> None:
     path = write(tmp_path, text)
     assert run_job_file(path).data == {path: "found"}
     del sys.modules["beside_the_job"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--n", "5")])
+def test_it_sees_its_own_name_and_arguments_also_when_its_data_are_asked_for(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    path = write(tmp_path, "import sys\nseen = sys.argv\ndef data(): return {1: (seen, sys.argv)}\n")
+    expected = [path, *arguments]
+    assert run_job_file(path, arguments).data() == {1: (expected, expected)}
 
 
 def test_nothing_of_an_earlier_file_is_left(tmp_path: Path) -> None:
