@@ -19,6 +19,7 @@ from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
 from ec262.domain.outcome import Failure, Pairs, encode_outcome
 from ec262.domain.ports.transport import Connection, Endpoint, Handler
 from ec262.domain.wire import encode
+from ec262.domain.work_hash import WorkBinding
 
 # --- in place of the sandbox ----------------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ class Unhurried(UnconfinedSandbox):
 class WrongKey(AesSivCipher):
     """Encrypts with a key of its own."""
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:
         return super().encrypt(plaintext, key=bytes(self.key_bytes), task=task, label=label, work=work)
 
 
@@ -82,7 +83,7 @@ class Replayer(AesSivCipher):
         self.replaying = False
         self._kept: dict[str, bytes] = {}
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:
         if not self.replaying:
             self._kept[label] = super().encrypt(plaintext, key=key, task=task, label=label, work=work)
         return self._kept[label]

@@ -25,10 +25,12 @@ from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.commands import Requirement
 from ec262.domain.job import Job, Limits
 from ec262.domain.job_policy import RunPolicy
+from ec262.domain.memory import MemoryBudget
 from ec262.domain.partition import encode_row
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.ports.spill import Spills
 from ec262.domain.row_spool import held
 from ec262.domain.verification import Majority
 from ec262.services.computer import WorkerPorts
@@ -36,6 +38,7 @@ from ec262.services.discovery import DiscoveryService
 from ec262.services.discovery_policy import Policy
 from ec262.services.foreman import Foreman
 from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
+from ec262.services.job_data import JobData
 from ec262.services.worker import Worker
 from ec262.services.worker_link import LinkPolicy
 from ec262.services.worker_policy import WorkerPolicy
@@ -66,6 +69,12 @@ def make_job(
         rows=held(encode_row(key, value) for key, value in data.items()),
         requirement=requirement or Requirement(python=local_python()),
     )
+
+
+def new_job_data(job: Job, spills: Spills | None, budget: MemoryBudget, **given: Any) -> JobData:
+    """Make a job's data as a foreman would; ``given`` replaces single arguments."""
+    usual: dict[str, Any] = {"limits": Limits(), "entropy": SeededEntropy(3)}
+    return JobData(job, spills, budget, **(usual | given))
 
 
 FOREMAN_POLICY = ForemanPolicy(

@@ -6,7 +6,9 @@ import zlib
 
 from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.messages import Compute
-from ec262.domain.work_hash import work_hash
+from ec262.domain.work_hash import NONCE_BYTES, work_hash
+
+NONCE = b"n" * NONCE_BYTES
 
 
 def compute_message(
@@ -26,6 +28,7 @@ def compute_message(
     return Compute(
         task=task,
         work_hash=work_hash(work, limits),
+        nonce=NONCE,
         phase=phase,
         seed=seed,
         limits=limits,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import attrs
 import pytest
 from Crypto.Cipher import AES
+from Crypto.Hash import SHA256
+from Crypto.Protocol.KDF import HKDF
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +17,13 @@ from ec262.adapters.cipher_2012 import Cipher2012
 from ec262.adapters.ciphers import AesSivCipher
 from ec262.domain.errors import BadDelivery, ConfigurationError
 from ec262.domain.ports.cipher import Cipher
+from ec262.domain.work_hash import WorkBinding
 
 KEY = bytes(range(32))
 TASK = "task-0001"
-WORK = bytes(range(100, 132))
+WORK = WorkBinding(work_hash=bytes(range(100, 132)), nonce=bytes(range(200, 232)))
+OTHER_WORK = attrs.evolve(WORK, work_hash=bytes(32))
+OTHER_NONCE = attrs.evolve(WORK, nonce=bytes(32))
 
 
 @pytest.fixture(params=[AesSivCipher, Cipher2012])
@@ -62,7 +70,8 @@ def test_equal_arguments_give_equal_ciphertexts_and_others_do_not(cipher: Cipher
         (b"plain", KEY, "task-0002", "result", WORK),
         (b"plain", KEY, TASK, "log", WORK),
         (b"plain", KEY, f"result{TASK}", "", WORK),
-        (b"plain", KEY, TASK, "result", WORK[::-1]),
+        (b"plain", KEY, TASK, "result", OTHER_WORK),
+        (b"plain", KEY, TASK, "result", OTHER_NONCE),
     ]
 
     def encrypt_all() -> list[bytes]:
@@ -81,7 +90,8 @@ def test_any_other_argument_is_a_bad_delivery(cipher: Cipher) -> None:
         (KEY[::-1], TASK, "result", WORK),
         (KEY, "task-0002", "result", WORK),
         (KEY, TASK, "log", WORK),
-        (KEY, TASK, "result", WORK[::-1]),
+        (KEY, TASK, "result", OTHER_WORK),
+        (KEY, TASK, "result", OTHER_NONCE),
     ):
         with pytest.raises(BadDelivery):
             cipher.decrypt(ciphertext, key=key, task=task, label=label, work=work)
@@ -140,15 +150,17 @@ def test_the_driver_computes_the_vector_of_rfc_5297_a_2() -> None:
     st.binary(min_size=32, max_size=32),
     st.text("abcXYZ019_-", min_size=1, max_size=64),
     st.sampled_from(["result", "log"]),
-    st.binary(min_size=32, max_size=32),
+    st.builds(WorkBinding, work_hash=st.binary(min_size=32, max_size=32), nonce=st.binary(min_size=32, max_size=32)),
 )
 def test_an_independent_implementation_gives_the_same(
-    plaintext: bytes, key: bytes, task: str, label: str, work: bytes
+    plaintext: bytes, key: bytes, task: str, label: str, work: WorkBinding
 ) -> None:
-    other = AES.new(key, AES.MODE_SIV)
+    info = b"ec262 result key 1\0" + task.encode() + b"\0" + work.work_hash
+    derived: Any = HKDF(key, 32, work.nonce, SHA256, context=info)
+    other = AES.new(derived, AES.MODE_SIV)
     other.update(label.encode())
     other.update(task.encode())
-    other.update(work)
+    other.update(work.work_hash)
     body, tag = other.encrypt_and_digest(plaintext)
     assert AesSivCipher().encrypt(plaintext, key=key, task=task, label=label, work=work) == tag + body
     assert AesSivCipher().decrypt(tag + body, key=key, task=task, label=label, work=work) == plaintext
@@ -156,4 +168,4 @@ def test_an_independent_implementation_gives_the_same(
 
 def test_the_format_of_ciphertexts_stays() -> None:
     ciphertext = AesSivCipher().encrypt(b'[["a",1]]', key=KEY, task=TASK, label="result", work=WORK)
-    assert ciphertext.hex() == "a5fa29b628797decb2fc3dfcbecdc213dda0973cbeab67fae5"
+    assert ciphertext.hex() == "14217bf153dc27798cac628010a513367c40caaea01d73124a"

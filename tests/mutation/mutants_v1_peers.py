@@ -59,15 +59,22 @@ MUTANTS = (
     Mutant(
         rule="encryption has the task's id as associated data",
         file=CIPHERS,
-        old="return [label.encode(), task.encode(), work]",
-        new="return [label.encode(), work]",
+        old="return [label.encode(), task.encode(), work.work_hash]",
+        new="return [label.encode(), work.work_hash]",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(
         rule="encryption has the work hash as associated data: results of different work never agree",
         file=CIPHERS,
-        old="return [label.encode(), task.encode(), work]",
+        old="return [label.encode(), task.encode(), work.work_hash]",
         new="return [label.encode(), task.encode()]",
+        tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
+    ),
+    Mutant(
+        rule="the key of a result has a half that discovery does not know",
+        file=CIPHERS,
+        old="salt=work.nonce",
+        new="salt=bytes(32)",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(

@@ -14,14 +14,13 @@ from ec262.domain.job import Phase, TaskName
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Pairs, encode_outcome
 from ec262.domain.plan import plan_job
-from ec262.services.job_data import JobData
-from tests.system import make_job
+from tests.system import make_job, new_job_data
 
 
 async def shuffled(lengths: list[int], slots: int, budget: MemoryBudget, random: Random | None) -> bytes:
     """Return the rows of the reduce phase: cut by time in a random order, or as one task."""
     job = make_job({number: "x" * length for number, length in enumerate(lengths)})
-    data = JobData(job, MemorySpill, budget)
+    data = new_job_data(job, MemorySpill, budget)
     plan = plan_job(data.sizes, slots=slots, purse=10_000, replicas=1, map_tasks=None if random else 1)
     waiting: list[TaskName] = []
     waiting += data.cut_map(plan, waiting.extend)

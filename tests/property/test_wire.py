@@ -54,6 +54,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         Compute,
         task=tasks,
         work_hash=st.binary(min_size=32, max_size=32),
+        nonce=st.binary(min_size=32, max_size=32),
         phase=st.sampled_from(Phase),
         seed=st.integers(0, 2**63 - 1),
         limits=limits,

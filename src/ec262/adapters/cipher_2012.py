@@ -9,6 +9,7 @@ from typing import Any
 from Crypto.Cipher import AES
 
 from ec262.domain.errors import BadDelivery, ConfigurationError
+from ec262.domain.work_hash import WorkBinding
 
 BLOCK_BYTES = 16
 
@@ -24,7 +25,7 @@ class Cipher2012:
 
     key_bytes = 16
 
-    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:  # noqa: ARG002 - the port has them
+    def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:  # noqa: ARG002 - the port has them
         """Encrypt; ``task``, ``label`` and ``work`` make no difference.
 
         Raises ConfigurationError if the key has another size, or if the text ends in a space, which padding would
@@ -40,7 +41,7 @@ class Cipher2012:
         padding = b" " * (BLOCK_BYTES - len(plaintext) % BLOCK_BYTES)
         return base64.b64encode(_cbc(key).encrypt(plaintext + padding))
 
-    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: bytes) -> bytes:  # noqa: ARG002 - the port has them
+    def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:  # noqa: ARG002 - the port has them
         """Undo ``encrypt``. Raises BadDelivery if it can tell that this is not what was encrypted: see the class."""
         try:
             blocks = base64.b64decode(ciphertext, validate=True)

@@ -24,7 +24,7 @@ from attrs import validators as v
 from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.shapes import Validator
-from ec262.domain.work_hash import WORK_HASH_BYTES
+from ec262.domain.work_hash import NONCE_BYTES, WORK_HASH_BYTES, WorkBinding
 
 PROTOCOL_VERSIONS = (3,)
 """The versions that this release speaks, best first."""
@@ -35,6 +35,7 @@ _task = v.matches_re(r"[A-Za-z0-9_-]{0,64}")
 _secret: Validator = v.and_(v.min_len(16), v.max_len(64))
 _reason: Validator = v.max_len(MAX_REASON_CHARS)
 _work_hash: Validator = v.and_(v.min_len(WORK_HASH_BYTES), v.max_len(WORK_HASH_BYTES))
+_nonce: Validator = v.and_(v.min_len(NONCE_BYTES), v.max_len(NONCE_BYTES))
 
 
 def printable(text: str) -> str:
@@ -90,11 +91,13 @@ class Compute:
     ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.packing``), and that is their size without.
 
     ``work_hash`` is the foreman's (see ``ec262.domain.work_hash``). The worker checks it against what it received, and
-    the result is bound to it: results of different work never agree.
+    the result is bound to it: results of different work never agree. ``nonce`` is the foreman's half of the result's
+    key, the same for all workers of the task.
     """
 
     task: str = attrs.field(validator=_task)
     work_hash: bytes = attrs.field(validator=_work_hash)
+    nonce: bytes = attrs.field(repr=False, validator=_nonce)
     phase: Phase
     seed: int = attrs.field(validator=[v.ge(0), v.lt(1 << 63)])
     limits: Limits
@@ -102,6 +105,11 @@ class Compute:
     unpacked_bytes: int = attrs.field(default=0, validator=v.ge(0))
     functions: bytes = attrs.field(repr=False)
     rows: bytes = attrs.field(repr=False)
+
+    @property
+    def binding(self) -> WorkBinding:
+        """Return what the result is bound to."""
+        return WorkBinding(work_hash=self.work_hash, nonce=self.nonce)
 
 
 @attrs.frozen(kw_only=True)

@@ -264,6 +264,7 @@ _KINDS = {
         {
             "task": _text,
             "work_hash": _bytes,
+            "nonce": _bytes,
             "phase": _phase,
             "seed": _int,
             "limits": _limits,

@@ -1,8 +1,11 @@
-"""The identity of a task's work, on which foreman, worker and result have to agree."""
+"""The identity of a task's work, on which foreman, worker and result must agree, and the foreman's half of its key."""
 
 from __future__ import annotations
 
 import hashlib
+
+import attrs
+from attrs import validators as v
 
 from ec262.domain import canonical
 from ec262.domain.job import Limits, Work
@@ -10,7 +13,21 @@ from ec262.domain.job import Limits, Work
 WORK_HASH_BYTES = 32
 """SHA-256."""
 
+NONCE_BYTES = 32
+
 DOMAIN = b"ec262 work hash 1\n"
+
+
+@attrs.frozen(kw_only=True)
+class WorkBinding:
+    """What the results of a task are bound to: the hash of its work, and the ``nonce`` that its foreman drew.
+
+    All workers of the task get the same nonce with the work. It is half of the key: discovery has the other half, and
+    neither opens a result alone.
+    """
+
+    work_hash: bytes = attrs.field(validator=[v.min_len(WORK_HASH_BYTES), v.max_len(WORK_HASH_BYTES)])
+    nonce: bytes = attrs.field(repr=False, validator=[v.min_len(NONCE_BYTES), v.max_len(NONCE_BYTES)])
 
 
 def work_hash(work: Work, limits: Limits) -> bytes:

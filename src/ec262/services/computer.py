@@ -27,6 +27,7 @@ from ec262.domain.ports.discovery import WorkerDiscovery
 from ec262.domain.ports.result_store import ResultStore, StoredResult
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.ports.surroundings import Surroundings
+from ec262.domain.work_hash import WorkBinding
 from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -82,9 +83,11 @@ class Computer:
         self._waiting: dict[str, asyncio.Timeout] = {}
         self._dropped: set[str] = set()
 
-    async def compute(self, replica: Replica, work: Work, limits: Limits, *, work_hash: bytes) -> Committed | Failed:
-        """Compute a task and commit its result, bound to ``work_hash``. Never raises: ``Failed`` says why not."""
-        outcome = await self._compute(replica, work, limits, work_hash)
+    async def compute(
+        self, replica: Replica, work: Work, limits: Limits, *, binding: WorkBinding
+    ) -> Committed | Failed:
+        """Compute a task and commit its result, bound to ``binding``. Never raises: ``Failed`` says why not."""
+        outcome = await self._compute(replica, work, limits, binding)
         if isinstance(outcome, Failed):
             await self._give_up(replica.task)
         return outcome
@@ -105,11 +108,11 @@ class Computer:
         await self._give_up(task)
         return _failed(task, reason)
 
-    async def _compute(self, replica: Replica, work: Work, limits: Limits, work_hash: bytes) -> Committed | Failed:
+    async def _compute(self, replica: Replica, work: Work, limits: Limits, binding: WorkBinding) -> Committed | Failed:
         task = replica.task
         try:
             computed, took_s = await self._run(replica, work, limits.capped_by(self._policy.limits))
-            stored, digest = await self._seal(replica.assignment, computed, work_hash)
+            stored, digest = await self._seal(replica.assignment, computed, binding)
             # Kept before it is committed: what was promised can be delivered.
             await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
             await self._commit(replica, digest)
@@ -157,13 +160,15 @@ class Computer:
         finally:
             self._slots.release()
 
-    async def _seal(self, assignment: Assignment, computed: Computed, work_hash: bytes) -> tuple[StoredResult, bytes]:
-        """Encrypt the result of the work with this hash; return it with the digest to commit."""
+    async def _seal(
+        self, assignment: Assignment, computed: Computed, binding: WorkBinding
+    ) -> tuple[StoredResult, bytes]:
+        """Encrypt a result; return it with the digest to commit."""
 
         def seal() -> tuple[StoredResult, bytes]:
             encrypt, key, task = self._ports.cipher.encrypt, assignment.key, assignment.task
-            ciphertext = encrypt(computed.outcome, key=key, task=task, label="result", work=work_hash)
-            log = encrypt(computed.log, key=key, task=task, label="log", work=work_hash)
+            ciphertext = encrypt(computed.outcome, key=key, task=task, label="result", work=binding)
+            log = encrypt(computed.log, key=key, task=task, label="log", work=binding)
             return StoredResult(ciphertext=ciphertext, log=log), hashlib.sha256(ciphertext).digest()
 
         if len(computed.outcome) + len(computed.log) > THREAD_BYTES:

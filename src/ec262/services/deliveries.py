@@ -10,20 +10,21 @@ from ec262.domain.messages import Delivered, printable
 from ec262.domain.outcome import Failure
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.task_log import read_task_log
+from ec262.domain.work_hash import WorkBinding
 
 MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
 
 
-def open_result(delivered: Delivered, *, digest: bytes, key: bytes, work: bytes, cipher: Cipher) -> bytes:
+def open_result(delivered: Delivered, *, digest: bytes, key: bytes, work: WorkBinding, cipher: Cipher) -> bytes:
     """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery, also
-    if it is the result of other work than that with the hash ``work``."""
+    if it is not a result of this ``work``."""
     if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):
         raise BadDelivery("the delivered result is not the committed one")
     return cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result", work=work)
 
 
-def open_log(delivered: Delivered, *, key: bytes, work: bytes, cipher: Cipher, most: int) -> str:
+def open_log(delivered: Delivered, *, key: bytes, work: WorkBinding, cipher: Cipher, most: int) -> str:
     """Return what a task printed, at most so many bytes. Nobody vouches for it: what is no log is left out, and the
     result stands."""
     if len(delivered.log) > most + MAX_CIPHER_BYTES:

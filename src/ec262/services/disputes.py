@@ -14,6 +14,7 @@ from ec262.domain.messages import Deliver
 from ec262.domain.outcome import Outcome, decode_outcome
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.discovery import ForemanDiscovery
+from ec262.domain.work_hash import WorkBinding
 from ec262.services.deliveries import open_result
 from ec262.services.worker_link import WorkerLink
 
@@ -30,9 +31,9 @@ class DisputeDesk:
         self._cipher = cipher
         self._link_to = link_to
 
-    async def diagnose(self, dispute: Dispute, work: bytes) -> tuple[Verdict | None, Diagnosis | None]:
+    async def diagnose(self, dispute: Dispute, work: WorkBinding) -> tuple[Verdict | None, Diagnosis | None]:
         """Return discovery's word on the task, and what its results look like, if two of them can be compared; ``work``
-        is the hash of its work."""
+        is what they are bound to."""
         try:
             reply = await self._discovery.dispute(BuyDisputes(tasks=(dispute.task,)))
         except DiscoveryError as error:
@@ -53,7 +54,7 @@ class DisputeDesk:
         return verdict, await asyncio.to_thread(diagnose, outcomes)
 
     async def _result(
-        self, dispute: Dispute, replica: BoughtReplica, result: DisputedResult, key: bytes, work: bytes
+        self, dispute: Dispute, replica: BoughtReplica, result: DisputedResult, key: bytes, work: WorkBinding
     ) -> Outcome | None:
         """Fetch what one worker committed; None if it does not deliver, or it is no result."""
         try:

@@ -86,7 +86,14 @@ class Foreman:
             data.close()
 
     def _data(self, job: Job, *, as_lines: bool = False) -> JobData:
-        return JobData(job, self._ports.spills, self._policy.memory, limits=self._policy.limits, as_lines=as_lines)
+        return JobData(
+            job,
+            self._ports.spills,
+            self._policy.memory,
+            limits=self._policy.limits,
+            entropy=self._ports.entropy,
+            as_lines=as_lines,
+        )
 
     async def _execute(self, job: Job, data: JobData) -> None:
         execution = JobExecution(self._ports, self._policy, job, await self.plan(job), data)

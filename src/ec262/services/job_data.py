@@ -14,10 +14,12 @@ from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair
 from ec262.domain.plan import Plan
 from ec262.domain.portions import portions, read_failure
+from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.rows import Rows
 from ec262.domain.ports.spill import Spills
 from ec262.domain.shuffle import ResultLines, Shuffle, merge_results
 from ec262.domain.sizing import TimedCut
+from ec262.domain.work_hash import WorkBinding
 from ec262.services.partitions import Grow
 from ec262.services.phase_data import PhaseData
 from ec262.services.room import Room
@@ -37,8 +39,8 @@ class JobData:
 
     Everything that belongs to a phase is in its ``PhaseData`` and ends with it; a task is always looked up by phase and
     index. Memory holds the ``budget`` of the data; ``spills`` take the rest. ``limits`` are those that tasks are sent
-    with: they are part of each task's work hash. With ``as_lines`` the result is never held whole: it can be written
-    and not returned.
+    with: they are part of each task's work hash. ``entropy`` draws nonces. With ``as_lines`` the result is never held
+    whole: it can be written and not returned.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class JobData:
         spills: Spills | None,
         budget: MemoryBudget,
         *,
-        limits: Limits = Limits(),  # noqa: B008 - a frozen value
+        limits: Limits,
+        entropy: Entropy,
         as_lines: bool = False,
     ) -> None:
         self._job = job
         self._limits = limits
+        self._entropy = entropy
         self._budget = budget
         self._spills = spills
         self._shuffle = Shuffle(spills, budget, numbered=job.partitioned)
@@ -71,6 +75,7 @@ class JobData:
             rows,
             self._job,
             self._limits,
+            entropy=self._entropy,
             sending=self._sending,
             in_turn=self._in_turn,
             spills=self._spills,
@@ -130,10 +135,10 @@ class JobData:
         """Pack a task's rows, once for all its workers, while their context lasts; None if that is not worth it."""
         return await self._of(name.phase).packed(name)
 
-    def work_hash(self, name: TaskName) -> bytes | None:
-        """Return the hash of the work that a task was given: its result is opened under this hash alone. None if the
-        task was given none yet. Raises PhaseOver."""
-        return self._of(name.phase).work_hash(name)
+    def binding(self, name: TaskName) -> WorkBinding | None:
+        """Return what the results of a task are bound to: they are opened under this alone. None if the task was given
+        no work yet. Raises PhaseOver."""
+        return self._of(name.phase).binding(name)
 
     # --- from the workers ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, Ta
 from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError, PhaseOver
 from ec262.domain.job import Job, TaskName
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
+from ec262.domain.work_hash import WorkBinding
 from ec262.services.batching import Batcher
 from ec262.services.deliveries import open_log, open_result, user_error
 from ec262.services.disputes import DisputeDesk
@@ -106,9 +107,11 @@ class JobWorkers:
     async def _work(self, dispatch: ev.Dispatch, link: WorkerLink) -> AsyncIterator[Compute]:
         async with self._data.payload(dispatch.name) as rows:
             packed = await self._data.packed(dispatch.name) if link.is_slow else None
+            binding = self._binding(dispatch.name)
             yield Compute(
                 task=dispatch.task,
-                work_hash=self._work_hash(dispatch.name),
+                work_hash=binding.work_hash,
+                nonce=binding.nonce,
                 phase=dispatch.name.phase,
                 seed=self._job.seed,
                 limits=self._policy.limits,
@@ -125,7 +128,7 @@ class JobWorkers:
         verdict, worker = fetch.verdict, fetch.replica.worker
         await self._stop([(verdict.task, worker)])  # what the dispatch would report is known already
         try:
-            work = self._work_hash(fetch.name)
+            work = self._binding(fetch.name)
             link = await self._links.to(fetch.replica)
             secret = next(winner.delivery_secret for winner in verdict.winners if winner.worker == worker)
             async with self._data.arriving(fetch.name):
@@ -148,21 +151,21 @@ class JobWorkers:
             logger.info("%s printed:\n%s", fetch.name, log.rstrip("\n"))
         return ev.Delivered(now=self._now(), task=verdict.task)
 
-    def _work_hash(self, name: TaskName) -> bytes:
-        """Return the hash of the work that a task was given. Raises PhaseOver; BadDelivery if it was given none: then
-        nobody can have a result of it."""
-        work = self._data.work_hash(name)
+    def _binding(self, name: TaskName) -> WorkBinding:
+        """Return what the results of a task are bound to. Raises PhaseOver; BadDelivery if the task was given no work:
+        then nobody can have a result of it."""
+        work = self._data.binding(name)
         if work is None:
             raise BadDelivery(f"{name} was won, but its work was never sent")
         return work
 
-    async def _opened(self, verdict: Verdict, delivered: Delivered, work: bytes) -> tuple[bytes, str]:
+    async def _opened(self, verdict: Verdict, delivered: Delivered, work: WorkBinding) -> tuple[bytes, str]:
         """Check and decrypt a delivery; a small one at once, since a thread costs more. Raises BadDelivery."""
         if len(delivered.ciphertext) + len(delivered.log) <= THREAD_BYTES:
             return self._open(verdict, delivered, work)
         return await asyncio.to_thread(self._open, verdict, delivered, work)
 
-    def _open(self, verdict: Verdict, delivered: Delivered, work: bytes) -> tuple[bytes, str]:
+    def _open(self, verdict: Verdict, delivered: Delivered, work: WorkBinding) -> tuple[bytes, str]:
         if verdict.digest is None or verdict.key is None:
             raise BadDelivery("discovery told of a win without its key")
         key, cipher = verdict.key, self._ports.cipher
@@ -190,7 +193,7 @@ class JobWorkers:
         """Find out what workers who could not agree differ in."""
         # All committed or never will, whether or not they have told us.
         await self._stop([(dispute.task, replica.worker) for replica in dispute.replicas])
-        work = self._data.work_hash(dispute.name)
+        work = self._data.binding(dispute.name)
         if work is None:  # nobody was sent anything, so there is nothing to compare
             return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=None, diagnosis=None)
         verdict, diagnosis = await self._disputes.diagnose(dispute, work)

@@ -12,10 +12,11 @@ import attrs
 from ec262.domain.errors import PhaseOver, SpillFailed
 from ec262.domain.job import Job, Limits, Phase, TaskName, Work
 from ec262.domain.packing import pack
+from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.rows import Rows
 from ec262.domain.ports.spill import Spill, Spills
 from ec262.domain.sizing import TimedCut
-from ec262.domain.work_hash import work_hash
+from ec262.domain.work_hash import NONCE_BYTES, WorkBinding, work_hash
 from ec262.services.partitions import Grow, Partitions
 from ec262.services.room import Room
 
@@ -45,6 +46,7 @@ class PhaseData:
         job: Job,
         limits: Limits,
         *,
+        entropy: Entropy,
         sending: Room,
         in_turn: InTurn,
         spills: Spills | None,
@@ -53,12 +55,13 @@ class PhaseData:
         self._rows = rows
         self._job = job
         self._limits = limits
+        self._entropy = entropy
         self._sending = sending
         self._in_turn = in_turn
         self._spills = spills
         self._partitions = Partitions(phase)
         self._loans: dict[TaskName, _Loan] = {}
-        self._hashes: dict[TaskName, bytes] = {}
+        self._bindings: dict[TaskName, WorkBinding] = {}
         self._aside: dict[TaskName, bytes | range] = {}
         self._aside_spill: Spill | None = None
         self._over = False
@@ -83,7 +86,7 @@ class PhaseData:
 
     def took(self, name: TaskName, seconds: float) -> None:
         """Take in how long a worker says to have computed a task."""
-        if name in self._hashes:  # otherwise it computed something that was never sent
+        if name in self._bindings:  # otherwise it computed something that was never sent
             self._partitions.took(name.index, seconds)
 
     def place(self, name: TaskName) -> int:
@@ -98,9 +101,9 @@ class PhaseData:
         partition = self._partitions[name.index]
         return sum(self.sizes[partition.start : partition.stop])
 
-    def work_hash(self, name: TaskName) -> bytes | None:
-        """Return the hash of the work that a task was given, None if nothing was read for it yet."""
-        return self._hashes.get(name)
+    def binding(self, name: TaskName) -> WorkBinding | None:
+        """Return what the results of a task are bound to, None if nothing was read for it yet."""
+        return self._bindings.get(name)
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -153,7 +156,11 @@ class PhaseData:
             round_floats=self._job.round_floats,
         )
         digest = work_hash(work, self._limits)
-        if self._hashes.setdefault(name, digest) != digest:
+        binding = self._bindings.get(name)
+        if binding is None:
+            nonce = self._entropy.token(NONCE_BYTES)
+            self._bindings[name] = WorkBinding(work_hash=digest, nonce=nonce)
+        elif binding.work_hash != digest:
             raise SpillFailed(f"the rows of {name} are not those that were read before: check this machine's disk")
         return rows
 

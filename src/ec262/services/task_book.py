@@ -250,7 +250,7 @@ class TaskBook:
         )
         if not await _is_meant(message, work):
             return await self._computer.give_up(replica.task, OTHER_WORK)
-        return await self._computer.compute(replica, work, message.limits, work_hash=message.work_hash)
+        return await self._computer.compute(replica, work, message.limits, binding=message.binding)
 
 
 async def _is_meant(message: Compute, work: Work) -> bool:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from ec262.adapters.cipher_2012 import Cipher2012
 from ec262.domain.api2012.results import decode_result, encode_result
 from ec262.domain.errors import ConfigurationError
+from ec262.domain.work_hash import WorkBinding
 
 KEY = b"0123456789abcdef"
 VECTOR = b"867UljB99QElUw+tVvCj+58BvCEmRxZFv4T4z7iK8so="
 
 
-WORK = b"w" * 32
+WORK = WorkBinding(work_hash=b"w" * 32, nonce=b"n" * 32)
+OTHER_WORK = WorkBinding(work_hash=bytes(32), nonce=bytes(32))
 
 
 def encrypt(plaintext: bytes, key: bytes = KEY) -> bytes:
@@ -55,7 +57,7 @@ def test_a_space_at_the_end_is_refused_rather_than_lost() -> None:
 
 
 def test_a_task_and_a_label_make_no_difference() -> None:
-    assert Cipher2012().encrypt(b"x", key=KEY, task="8", label="log", work=bytes(32)) == encrypt(b"x")
+    assert Cipher2012().encrypt(b"x", key=KEY, task="8", label="log", work=OTHER_WORK) == encrypt(b"x")
 
 
 def test_it_has_no_integrity() -> None:

@@ -19,6 +19,7 @@ HEADER = {
     "kind": "compute",
     "task": "t",
     "work_hash": "A" * 43 + "=",
+    "nonce": "A" * 43 + "=",
     "phase": "map",
     "seed": 1,
     "limits": {"cpu_s": 1, "wall_s": 1, "memory_bytes": 1, "output_bytes": 1, "log_bytes": 1},
@@ -59,6 +60,7 @@ def test_large_fields_follow_their_header_uncopied() -> None:
         "kind": "compute",
         "task": "t",
         "work_hash": base64.b64encode(COMPUTE.work_hash).decode(),
+        "nonce": base64.b64encode(COMPUTE.nonce).decode(),
         "phase": "map",
         "seed": 7,
         "limits": {

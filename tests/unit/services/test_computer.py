@@ -16,13 +16,13 @@ from ec262.domain.errors import (
 )
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
-from ec262.domain.work_hash import work_hash
+from ec262.domain.work_hash import WorkBinding, work_hash
 from ec262.services.computer import THREAD_BYTES, WON_WITHOUT, Computer, Replica
 from ec262.services.worker_batches import WorkerBatches
 from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
 
 WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
-HASH = work_hash(WORK, Limits())
+BINDING = WorkBinding(work_hash=work_hash(WORK, Limits()), nonce=bytes(32))
 
 
 def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
@@ -33,7 +33,7 @@ def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
 
 async def compute(rig: Rig, *, deadline_in_s: float = 60.0, limits: Limits | None = None) -> Committed | Failed:
     return await Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy).compute(
-        replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits(), work_hash=HASH
+        replica_of(rig, deadline_in_s=deadline_in_s), WORK, limits or Limits(), binding=BINDING
     )
 
 
@@ -44,8 +44,8 @@ async def test_the_digest_of_the_stored_ciphertext_is_committed() -> None:
     assert stored is not None
     assert rig.discovery.commitments == {TASK: hashlib.sha256(stored.ciphertext).digest()}
     assert not rig.discovery.given_up
-    assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result", work=HASH) == RESULT
-    assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log", work=HASH) == b"hello"
+    assert rig.cipher.decrypt(stored.ciphertext, key=KEY, task=TASK, label="result", work=BINDING) == RESULT
+    assert rig.cipher.decrypt(stored.log, key=KEY, task=TASK, label="log", work=BINDING) == b"hello"
 
 
 async def test_a_large_result_is_encrypted_in_a_thread_to_the_same_bytes() -> None:
@@ -59,7 +59,7 @@ async def test_a_large_result_is_encrypted_in_a_thread_to_the_same_bytes() -> No
     assert await compute(rig) == Committed(task=TASK)
     stored = await rig.results.get(TASK)
     assert stored is not None
-    assert stored.ciphertext == rig.cipher.encrypt(large, key=KEY, task=TASK, label="result", work=HASH)
+    assert stored.ciphertext == rig.cipher.encrypt(large, key=KEY, task=TASK, label="result", work=BINDING)
 
 
 async def test_no_task_gets_more_than_the_owner_grants() -> None:
@@ -190,9 +190,9 @@ async def test_slots_are_kept_to_and_waiting_ends_at_the_deadline(caplog: pytest
     rig = Rig(slots=1)
     rig.sandbox.act = act
     computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
-    first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), work_hash=HASH))
+    first = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), binding=BINDING))
     await asyncio.sleep(0)
-    late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits(), work_hash=HASH)
+    late = await computer.compute(replica_of(rig, deadline_in_s=0.05), WORK, Limits(), binding=BINDING)
     assert late == Failed(task=TASK, limit="", reason="the task's deadline passed while it waited for a free slot")
     release.set()
     assert await first == Committed(task=TASK)
@@ -213,9 +213,9 @@ async def test_a_task_that_waits_can_be_dropped_and_one_that_runs_cannot() -> No
     computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
     runs, waits = replica_of(rig), replica_of(rig)
     waits = attrs.evolve(waits, assignment=attrs.evolve(waits.assignment, task="task-0002"))
-    running = asyncio.create_task(computer.compute(runs, WORK, Limits(), work_hash=HASH))
+    running = asyncio.create_task(computer.compute(runs, WORK, Limits(), binding=BINDING))
     await entered.wait()
-    waiting = asyncio.create_task(computer.compute(waits, WORK, Limits(), work_hash=HASH))
+    waiting = asyncio.create_task(computer.compute(waits, WORK, Limits(), binding=BINDING))
     await asyncio.sleep(0)
     assert (computer.waits(TASK), computer.waits("task-0002")) == (False, True)
     for task in (TASK, "task-0002", "task-0002", "unknown"):
@@ -224,5 +224,5 @@ async def test_a_task_that_waits_can_be_dropped_and_one_that_runs_cannot() -> No
     assert rig.discovery.given_up == ["task-0002"]
     release.set()
     assert await running == Committed(task=TASK)
-    assert await computer.compute(runs, WORK, Limits(), work_hash=HASH) == Committed(task=TASK)  # the slot is free
+    assert await computer.compute(runs, WORK, Limits(), binding=BINDING) == Committed(task=TASK)  # the slot is free
     assert len(rig.sandbox.runs) == 2

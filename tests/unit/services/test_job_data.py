@@ -17,7 +17,7 @@ from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget, parse_bytes
 from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
 from ec262.domain.work_hash import work_hash
 from ec262.services.job_data import AT_ONCE_BYTES, JobData
-from tests.system import FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system
+from tests.system import FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system, new_job_data
 
 TEXT = {number: f"the quick fox {number % 7} and the lazy dog" for number in range(60)}
 SMALL = MemoryBudget(1000)
@@ -32,7 +32,7 @@ def yielded(*pairs: Any) -> bytes:
 
 
 def data_of(rows: int = 6, budget: MemoryBudget = DEFAULT_BUDGET, **given: Any) -> JobData:
-    return JobData(make_job(dict.fromkeys(range(rows), "x")), MemorySpill, budget, **given)
+    return new_job_data(make_job(dict.fromkeys(range(rows), "x")), MemorySpill, budget, **given)
 
 
 class Counted:
@@ -180,7 +180,7 @@ async def test_a_task_of_a_phase_to_come_gets_none_either(*, early: bool) -> Non
     with pytest.raises(PhaseOver):
         await data.keep(name(0, Phase.REDUCE if early else Phase.MAP), yielded(("a", 1)))
     with pytest.raises(PhaseOver):
-        data.work_hash(name(0, Phase.REDUCE if early else Phase.MAP))
+        data.binding(name(0, Phase.REDUCE if early else Phase.MAP))
 
 
 async def test_rows_that_are_still_being_sent_stay_those_of_their_phase() -> None:
@@ -218,11 +218,16 @@ async def test_the_hash_of_a_tasks_work_is_fixed_when_its_rows_are_first_read() 
     limits = Limits(cpu_s=7)
     data = data_of(limits=limits)
     data.cut(Phase.MAP, 2)
-    assert data.work_hash(name(0)) is None
-    async with data.payload(name(0)) as rows:
+    assert data.binding(name(0)) is None
+    async with data.payload(name(0)) as rows, data.payload(name(1)):
         work = Work(phase=Phase.MAP, functions=data._job.functions, rows=rows, seed=0)
-        assert data.work_hash(name(0)) == work_hash(work, limits)
-    assert data.work_hash(name(1)) is None
+        first, second = data.binding(name(0)), data.binding(name(1))
+        assert first is not None
+        assert second is not None
+        assert first.work_hash == work_hash(work, limits)
+        assert first.nonce != second.nonce
+    async with data.payload(name(0)):
+        assert data.binding(name(0)) == first
 
 
 async def test_rows_that_change_between_two_readings_are_not_sent() -> None:
@@ -352,7 +357,7 @@ async def test_what_is_set_aside_counts_unless_something_else_comes_in_its_place
     spills: type[MemorySpill] | None,
     as_lines: bool,  # noqa: FBT001 - parametrized
 ) -> None:
-    data = JobData(make_job(dict.fromkeys(range(6), "x")), spills, DEFAULT_BUDGET, as_lines=as_lines)
+    data = new_job_data(make_job(dict.fromkeys(range(6), "x")), spills, DEFAULT_BUDGET, as_lines=as_lines)
     data.cut(Phase.MAP, 3)
     for index in range(3):
         assert await data.set_aside(name(index), yielded(("word", -index))) is None

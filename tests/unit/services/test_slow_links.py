@@ -15,7 +15,7 @@ from ec262.domain.packing import unpack
 from ec262.services import worker_link
 from ec262.services.job_data import JobData
 from ec262.services.worker_link import LinkPolicy, WorkerLink
-from tests.system import FOREMAN_POLICY, make_job, memory_system
+from tests.system import FOREMAN_POLICY, make_job, memory_system, new_job_data
 from tests.work_messages import compute_message
 
 TEXT = {number: f"the quick fox {number % 7} and the lazy dog " * 30 for number in range(200)}
@@ -74,7 +74,7 @@ async def test_the_result_is_the_same_over_a_slow_link(monkeypatch: pytest.Monke
 
 
 async def test_a_task_is_packed_once_for_all_its_workers() -> None:
-    data = JobData(make_job(TEXT), None, MemoryBudget())
+    data = new_job_data(make_job(TEXT), None, MemoryBudget())
     (name,) = data.cut(Phase.MAP, 1)
     async with data.payload(name) as rows, data.payload(name):
         first, second = await asyncio.gather(data.packed(name), data.packed(name))
@@ -84,7 +84,7 @@ async def test_a_task_is_packed_once_for_all_its_workers() -> None:
         leaving = asyncio.create_task(data.packed(name))
         await asyncio.sleep(0)
         leaving.cancel()
-    few = JobData(make_job({"a": "b"}), None, MemoryBudget())
+    few = new_job_data(make_job({"a": "b"}), None, MemoryBudget())
     (name,) = few.cut(Phase.MAP, 1)
     async with few.payload(name):
         assert await few.packed(name) is None
