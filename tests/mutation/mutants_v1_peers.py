@@ -59,15 +59,15 @@ MUTANTS = (
     Mutant(
         rule="encryption has the task's id as associated data",
         file=CIPHERS,
-        old="return [label.encode(), task.encode(), work.work_hash]",
-        new="return [label.encode(), work.work_hash]",
+        old="return task.encode(), work.work_hash",
+        new="return (work.work_hash,)",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(
         rule="encryption has the work hash as associated data: results of different work never agree",
         file=CIPHERS,
-        old="return [label.encode(), task.encode(), work.work_hash]",
-        new="return [label.encode(), task.encode()]",
+        old="return task.encode(), work.work_hash",
+        new="return (task.encode(),)",
         tests=f"{OF_CIPHERS}::test_equal_arguments_give_equal_ciphertexts_and_others_do_not",
     ),
     Mutant(

@@ -53,9 +53,13 @@ class AesSivCipher:
 
 def _result_key(key: bytes, task: str, work: WorkBinding) -> bytes:
     """Derive the key of a task's results from discovery's half and the foreman's (RFC 5869)."""
-    info = b"\0".join((INFO, task.encode(), work.work_hash))
+    info = b"\0".join((INFO, *_bound_to(task, work)))
     return HKDF(algorithm=SHA256(), length=len(key), salt=work.nonce, info=info).derive(key)
 
 
 def _associated(*, task: str, label: str, work: WorkBinding) -> list[bytes]:
-    return [label.encode(), task.encode(), work.work_hash]
+    return [label.encode(), *_bound_to(task, work)]
+
+
+def _bound_to(task: str, work: WorkBinding) -> tuple[bytes, ...]:
+    return task.encode(), work.work_hash
