@@ -1,6 +1,7 @@
 """``python -m ec262.entrypoints.worker --discovery URL``: lend this machine.
 
-SIGTERM or Ctrl-C: leave the pool, finish what is computed, deliver for a moment, end; a second one ends at once.
+SIGTERM or Ctrl-C: leave the pool, finish what is computed, deliver for a moment, end; a second one ends at once. Work
+that waits is given up, and results that discovery does not take within 30 s.
 Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it could serve, 2 if not.
 """
 

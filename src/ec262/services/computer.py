@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 
@@ -14,6 +15,7 @@ from ec262.domain.commands import Assignment, Commitment
 from ec262.domain.errors import (
     ConfigurationError,
     DiscoveryError,
+    DiscoveryUnavailable,
     ResultNotStored,
     SandboxError,
     SandboxLimitExceeded,
@@ -65,6 +67,7 @@ class WorkerPorts:
     entropy: Entropy
 
 
+LEAVING = "this worker is leaving the pool"
 WON_WITHOUT = "the task was won without this worker, before it began"
 DEFECT = "internal error of the worker"
 
@@ -81,7 +84,9 @@ class Computer:
         self._policy = policy
         self._slots = asyncio.Semaphore(policy.slots)
         self._waiting: dict[str, asyncio.Timeout] = {}
-        self._dropped: set[str] = set()
+        self._dropped: dict[str, str] = {}
+        self._committing: set[asyncio.Timeout] = set()
+        self._hurried = False
 
     async def compute(
         self, replica: Replica, work: Work, limits: Limits, *, binding: WorkBinding
@@ -96,12 +101,26 @@ class Computer:
         """Tell whether a task still waits for a slot."""
         return task in self._waiting
 
-    def drop(self, task: str) -> None:
-        """End a task that waits for a slot: nobody needs it. One that has a slot is computed to its end."""
+    def drop(self, task: str, reason: str) -> None:
+        """End a task that waits for a slot. One that has a slot is computed to its end."""
         waiting = self._waiting.get(task)
         if waiting is not None and not waiting.expired():
-            self._dropped.add(task)
+            self._dropped[task] = reason
             waiting.reschedule(asyncio.get_running_loop().time())
+
+    def hurry(self) -> None:
+        """Drop what waits for a slot, and from now on ask discovery for ``last_words_s`` at most to take a result."""
+        self._hurried = True
+        for task in list(self._waiting):
+            self.drop(task, LEAVING)
+        if self._committing:
+            logger.info("%d results wait for discovery: %g s more", len(self._committing), self._policy.last_words_s)
+        for committing in self._committing:
+            self._bound(committing)
+
+    def _bound(self, committing: asyncio.Timeout) -> None:
+        if not committing.expired():
+            committing.reschedule(asyncio.get_running_loop().time() + self._policy.last_words_s)
 
     async def give_up(self, task: str, reason: str) -> Failed:
         """Be done with a task that cannot be computed."""
@@ -137,7 +156,7 @@ class Computer:
                 return computed, max(0.0, self._ports.clock() - began)  # clocks are set
         except TimeoutError:
             if replica.task in self._dropped:
-                raise SandboxError(WON_WITHOUT) from None
+                raise SandboxError(self._dropped[replica.task]) from None
             if began is None:
                 raise SandboxError("the task's deadline passed while it waited for a free slot") from None
             passed = "the task's deadline passed while it was computed"
@@ -145,11 +164,13 @@ class Computer:
                 raise SandboxLimitExceeded("wall", passed) from None
             raise SandboxError(passed) from None
         finally:
-            self._dropped.discard(replica.task)
+            self._dropped.pop(replica.task, None)
 
     @asynccontextmanager
     async def _turn(self, task: str, waiting: asyncio.Timeout) -> AsyncIterator[None]:
         """Hold a slot, as soon as one is free. ``waiting`` is what ends the task if it is dropped before."""
+        if self._hurried and self._slots.locked():
+            raise SandboxError(LEAVING)
         self._waiting[task] = waiting
         try:
             await self._slots.acquire()
@@ -177,11 +198,20 @@ class Computer:
 
     async def _commit(self, replica: Replica, digest: bytes) -> None:
         commitment = Commitment(task=replica.task, digest=digest)
-        await until_answered(
-            lambda: self._batches.commit(commitment),
-            growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy),
-            within_s=self._left_s(replica),
-        )
+        pauses = growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy)
+        try:
+            async with asyncio.timeout(None) as hurried:
+                self._committing.add(hurried)
+                if self._hurried:
+                    self._bound(hurried)
+                ask = partial(self._batches.commit, commitment)
+                await until_answered(ask, pauses, within_s=self._left_s(replica))
+        except TimeoutError:
+            raise DiscoveryUnavailable(
+                f"this worker ends, and discovery did not take the result within {self._policy.last_words_s:g} s"
+            ) from None
+        finally:
+            self._committing.discard(hurried)
 
     async def _give_up(self, task: str) -> None:
         """Have discovery free this worker's slot; a courtesy, so what goes wrong is of no matter."""

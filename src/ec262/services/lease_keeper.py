@@ -69,7 +69,8 @@ class LeaseKeeper:
             async with asyncio.timeout(LEAVE_S):
                 await self._discovery.leave()
         except (DiscoveryError, TimeoutError) as error:
-            logger.warning("could not leave the pool; the lease will run out: %s", error)
+            reason = str(error) or f"discovery did not answer within {LEAVE_S:g} s"
+            logger.warning("could not leave the pool; the lease will run out: %s", reason)
         else:
             logger.info("left the pool")
 

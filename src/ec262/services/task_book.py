@@ -23,7 +23,7 @@ from ec262.domain.packing import unpack
 from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
-from ec262.services.computer import DEFECT, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
+from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
 from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
-LEAVING = "this worker is leaving the pool"
 HUNG_UP = "the foreman hung up before it sent the task"
 NO_MEMORY = "this worker has no memory left for more work"
 OTHER_WORK = "the work that arrived is not the work that the foreman's work hash stands for"
@@ -152,7 +151,7 @@ class TaskBook:
 
     async def _drop(self, task: str, reason: str) -> None:
         if task in self._running:
-            self._computer.drop(task)
+            self._computer.drop(task, reason)
         elif self._open.pop(task, None) is not None:
             self._outcomes[task] = Failed(task=task, limit="", reason=reason)
             await self._computer.give_up(task, reason)
@@ -160,13 +159,21 @@ class TaskBook:
     # --- life cycle -------------------------------------------------------------------------------------------------
 
     def refuse_new(self) -> None:
-        """From now on take no more work."""
+        """From now on take no more work. Drop the work that waits for a slot, and do not ask discovery for long to take
+        results: it may be away."""
         self._leaving = True
+        self._computer.hurry()
 
     @property
     def computing(self) -> int:
         """How many tasks wait for a slot or run."""
         return len(self._running)
+
+    @property
+    def ends_in_s(self) -> float:
+        """After how many seconds, at most, nothing is computed any more."""
+        now = self._ports.clock()
+        return max((self._replicas[task].deadline - now for task in self._running), default=0.0)
 
     async def finish(self) -> None:
         """Return when nothing is computed any more; every task ends by its deadline."""

@@ -30,6 +30,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None] = lambda _lease: None) -> None:
         """Serve until ``stop`` is set; then leave the pool, finish what is computed, deliver for a moment, and return.
+        Work that waits for a slot is given up then, and so are results that discovery does not take in time.
 
         ``on_joined`` is called when this worker has come into the pool: once, unless it stays away at times (see
         ``WorkerPolicy.availability``). Cancelling stops at once. Raises SandboxUnavailable, ConfigurationError (the
@@ -50,7 +51,12 @@ class Worker:
             self._book.refuse_new()
             await lease.leave()
             if self._book.computing:
-                logger.info("finishing %d tasks", self._book.computing)
+                logger.info(
+                    "finishing %d tasks, within %.0f s; a result that discovery does not take within %g s is lost",
+                    self._book.computing,
+                    self._book.ends_in_s,
+                    self._policy.last_words_s,
+                )
             await self._book.finish()
             await self._say_farewell()
         finally:

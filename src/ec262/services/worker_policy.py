@@ -64,6 +64,8 @@ class WorkerPolicy:
     """For a peer to take a reply, beside what the reply's size allows."""
     min_bytes_per_s: int = 64 << 10
     """A peer that takes its replies slower than this is dropped."""
+    last_words_s: float = 30.0
+    """On leaving: how long discovery is asked to take a result."""
     farewell_s: float = 5.0
     """On leaving: how long committed results are still delivered to foremen that stay connected."""
     look_s: float = 2.0

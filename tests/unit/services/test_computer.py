@@ -17,7 +17,7 @@ from ec262.domain.errors import (
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
 from ec262.domain.work_hash import WorkBinding, work_hash
-from ec262.services.computer import THREAD_BYTES, WON_WITHOUT, Computer, Replica
+from ec262.services.computer import LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica
 from ec262.services.worker_batches import WorkerBatches
 from tests.unit.services.worker_doubles import KEY, RESULT, TASK, Rig
 
@@ -219,10 +219,50 @@ async def test_a_task_that_waits_can_be_dropped_and_one_that_runs_cannot() -> No
     await asyncio.sleep(0)
     assert (computer.waits(TASK), computer.waits("task-0002")) == (False, True)
     for task in (TASK, "task-0002", "task-0002", "unknown"):
-        computer.drop(task)
+        computer.drop(task, WON_WITHOUT)
     assert await waiting == Failed(task="task-0002", limit="", reason=WON_WITHOUT)
     assert rig.discovery.given_up == ["task-0002"]
     release.set()
     assert await running == Committed(task=TASK)
     assert await computer.compute(runs, WORK, Limits(), binding=BINDING) == Committed(task=TASK)  # the slot is free
     assert len(rig.sandbox.runs) == 2
+
+
+async def test_a_result_that_discovery_does_not_take_is_given_up_soon_by_a_worker_that_ends() -> None:
+    rig = Rig(last_words_s=0.05, max_retry_s=0.001)
+    rig.discovery.troubles["commit"] = [DiscoveryUnavailable("away")] * 100_000
+    computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
+    before = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), binding=BINDING))
+    await rig.discovery.called("commit", 3)
+    assert not before.done()
+    computer.hurry()
+    after = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), binding=BINDING))
+    async with asyncio.timeout(5):
+        for outcome in (await before, await after):
+            assert isinstance(outcome, Failed)
+            assert outcome.reason == "this worker ends, and discovery did not take the result within 0.05 s"
+
+
+async def test_a_worker_that_ends_takes_up_nothing_that_waits() -> None:
+    rig = Rig(slots=1)
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def act() -> Computed:
+        entered.set()
+        await release.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig.sandbox.act = act
+    computer = Computer(rig.ports, WorkerBatches(rig.discovery), rig.policy)
+    running = asyncio.create_task(computer.compute(replica_of(rig), WORK, Limits(), binding=BINDING))
+    await entered.wait()
+    waiting = replica_of(rig)
+    waiting = attrs.evolve(waiting, assignment=attrs.evolve(waiting.assignment, task="task-0002"))
+    before = asyncio.create_task(computer.compute(waiting, WORK, Limits(), binding=BINDING))
+    await asyncio.sleep(0)
+    computer.hurry()
+    leaving = Failed(task="task-0002", limit="", reason=LEAVING)
+    assert await before == leaving
+    assert await computer.compute(waiting, WORK, Limits(), binding=BINDING) == leaving
+    release.set()
+    assert await running == Committed(task=TASK)

@@ -11,8 +11,8 @@ import pytest
 from ec262.domain.errors import AccountFrozen, DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed, Limits, Phase
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
-from ec262.services.computer import DEFECT, THREAD_BYTES, WON_WITHOUT
-from ec262.services.task_book import HUNG_UP, LEAVING, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
+from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT
+from ec262.services.task_book import HUNG_UP, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
 OTHER = "task-0002"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -11,11 +12,17 @@ from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.domain.availability import Availability, Moment, parse_hours
 from ec262.domain.commands import Lease, WorkerAddress
-from ec262.domain.errors import AddressUnreachable, ConfigurationError, PeerLost, SandboxUnavailable
+from ec262.domain.errors import (
+    AddressUnreachable,
+    ConfigurationError,
+    DiscoveryUnavailable,
+    PeerLost,
+    SandboxUnavailable,
+)
 from ec262.domain.job import Computed
 from ec262.domain.messages import Committed, Delivered, Hello, Message, Ready, Refused, Welcome
 from ec262.domain.ports.transport import Connection
-from ec262.services.task_book import LEAVING
+from ec262.services.computer import LEAVING
 from ec262.services.worker import Worker
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
@@ -298,3 +305,21 @@ async def test_a_worker_whose_owner_is_back_finishes_what_was_assigned_to_it(run
     async with asyncio.timeout(5):
         await running.task
     assert rig.discovery.calls.count("leave") == 1
+
+
+async def test_a_worker_ends_soon_though_discovery_is_away_and_says_what_it_waits_for(
+    run: Callable[..., Running], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "ec262")
+    running = run(last_words_s=0.1, farewell_s=0.01, max_retry_s=0.01)
+    running.rig.discovery.assign(deadline_in_s=900.0)
+    running.rig.discovery.troubles["commit"] = [DiscoveryUnavailable("away")] * 100_000
+    foreman = await running.foreman()
+    await foreman.ask(assign())
+    await foreman.connection.send(compute(), timeout_s=5)
+    await running.rig.discovery.called("commit", 2)
+    running.rig.discovery.troubles["leave"] = [DiscoveryUnavailable("away")]
+    running.stop.set()
+    async with asyncio.timeout(5):
+        await running.task
+    assert "finishing 1 tasks, within 900 s; a result that discovery does not take within 0.1 s is lost" in caplog.text

@@ -24,7 +24,8 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection
-from ec262.services.task_book import LEAVING, NOT_ASSIGNED, TaskBook
+from ec262.services.computer import LEAVING
+from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
