@@ -212,6 +212,57 @@ def test_arguments_that_the_command_does_not_know_are_an_error_with_a_hint(shell
     assert "unrecognized arguments: --n 5; arguments of the job itself go after --" in done.stderr
 
 
+FORGOTTEN = """
+    import ec262
+
+    def forgotten(key, value):
+        (value, key)
+
+    def kept(key, value):
+        yield key, value
+
+    def none_found(key, value):
+        if value < 0:
+            yield key, value
+"""
+
+
+@pytest.mark.parametrize(
+    ("mapper", "reducer", "told"),
+    [
+        ("forgotten", "kept", "the mapper forgotten returned no pairs for any row: is a yield missing?"),
+        ("kept", "forgotten", "the reducer forgotten returned no pairs for any key: is a yield missing?"),
+    ],
+)
+def test_a_forgotten_yield_is_told(shell: Shell, mapper: str, reducer: str, told: str) -> None:
+    call = f"ec262.run_job({{1: 1, 2: 2}}, mapper={mapper}, reducer={reducer}, quiet=True)"
+    script = shell.file("script.py", FORGOTTEN + f"\n    print({call})\n")
+    done = shell.run(script)
+    assert (done.status, done.stdout) == (0, "{}\n")
+    assert f"{script}:13: UserWarning: the result is empty: {told}" in done.stderr
+
+    job = FORGOTTEN + f"\n    ec262.mapper({mapper})\n    ec262.reducer({reducer})\n    data = {{1: 1, 2: 2}}\n"
+    shell.file("job.py", job)
+    done = shell.run("foreman", "job.py")
+    assert (done.status, done.stdout) == (0, "")
+    assert done.stderr.endswith(f"ec262: the result is empty: {told}\n")
+
+
+def test_a_mapper_that_finds_nothing_is_no_mistake(shell: Shell) -> None:
+    call = "ec262.run_job({1: 1}, mapper=none_found, reducer=kept, quiet=True)"
+    done = shell.run(shell.file("script.py", FORGOTTEN + f"\n    print({call})\n"))
+    assert succeeded(done) == "{}\n"
+
+
+def test_a_loop_of_short_jobs_shows_the_first_one_only(shell: Shell) -> None:
+    text = FORGOTTEN + "\n    for _ in range(5):\n        ec262.run_job({1: 1}, mapper=kept, reducer=kept)\n"
+    done = shell.run(shell.file("script.py", text))
+    lines = done.stderr.splitlines()
+    assert done.status == 0
+    assert lines[0].startswith("map: 0/1 tasks")
+    assert len(lines) <= 8, lines  # four of the first job; a busy machine may take longer than short for another
+
+
 RAISING = """
     import ec262
 

@@ -30,27 +30,32 @@ class Silent:
 class Lines:
     """Plain lines, for logs and pipes."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float], *, late: bool = False) -> None:
+        """``late`` is for one of many jobs: the first line comes after the interval, and none at a phase's begin."""
         self._stream = stream
         self._clock = clock
+        self._late = late
         self._latest: JobStatus | None = None
         self._written: JobStatus | None = None
-        self._next_at = 0.0
+        self._next_at = clock() + LINE_INTERVAL_S if late else 0.0
         self._began_at = 0.0
 
     def show(self, status: JobStatus) -> None:
         """Write a line if a phase begins or ends, a note changed, or something did and enough time has passed."""
         before, self._latest = self._latest, status
-        if before is None or status.phase is not before.phase:
-            self._write(before)
+        begins = before is None or status.phase is not before.phase
+        if begins:
+            if not self._late:
+                self._write(before)
             self._began_at = self._clock()
-            self._write(status)
-        elif status.note not in {"", before.note} or (status != self._written and self._clock() >= self._next_at):
+        is_news = begins or (before is not None and status.note not in {"", before.note})
+        if (is_news and not self._late) or (status != self._written and self._clock() >= self._next_at):
             self._write(status)
 
     def close(self) -> None:
         """Write how the run ended."""
-        self._write(self._latest)
+        if self._written is not None or not self._late:
+            self._write(self._latest)
 
     def _write(self, status: JobStatus | None) -> None:
         if status is None or status == self._written or not status.total:
@@ -77,16 +82,18 @@ class Lines:
 class Bar:
     """A bar for each phase on a terminal."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float], *, late: bool = False) -> None:
+        """``late`` is for one of many jobs: there is a bar if it runs longer than ``LINE_INTERVAL_S``."""
         self._stream = stream
         self._clock = clock
+        self._from = clock() + LINE_INTERVAL_S if late else 0.0
         self._phase: Phase | None = None
         self._bar: tqdm[NoReturn] | None = None
         self._shown: JobStatus | None = None
 
     def show(self, status: JobStatus) -> None:
         """Move the bar. The total may change with every status: tasks are sized while the job runs."""
-        if status == self._shown or not status.total:
+        if status == self._shown or not status.total or self._clock() < self._from:
             return
         self._shown = status
         if status.phase is not self._phase:
@@ -102,6 +109,7 @@ class Bar:
     def _begin(self, status: JobStatus) -> tqdm[NoReturn]:
         return tqdm(
             total=status.total,
+            initial=status.done,  # not of the time that is measured from now on
             desc=f"{status.phase.value:>6}",
             file=self._stream,
             dynamic_ncols=True,
@@ -140,9 +148,11 @@ def _until(seconds: float) -> str:
     return f", until {at:%H:%M:%S} at the latest"
 
 
-def choose_progress(*, quiet: bool, clock: Callable[[], float], stream: TextIO | None = None) -> Progress:
-    """Return what suits the stream (standard error unless given)."""
+def choose_progress(
+    *, quiet: bool, clock: Callable[[], float], stream: TextIO | None = None, late: bool = False
+) -> Progress:
+    """Return what suits the stream (standard error unless given). ``late``: a short job is not shown."""
     stream = stream if stream is not None else sys.stderr
     if quiet:
         return Silent()
-    return Bar(stream, clock) if stream.isatty() else Lines(stream, clock)
+    return Bar(stream, clock, late=late) if stream.isatty() else Lines(stream, clock, late=late)

@@ -89,6 +89,7 @@ def run_job(
     reducer: Callable[..., Any] | None = None,
     combiner: Callable[..., Any] | None = None,
     partitioner: Callable[..., Any] | None = None,
+    quiet: bool = False,
     **settings: Any,
 ) -> dict[Any, Any]:
     """Run a MapReduce job and return its result as a dict.
@@ -96,6 +97,7 @@ def run_job(
     ``data`` is a mapping, an iterable of (key, value) pairs, or a function that returns one. The functions default to
     those that the calling module has marked; a new mapper starts the next job's set. Given here, they and only they are
     used. ``workers`` is the number of workers of the embedded system, where no discovery service is configured.
+    ``quiet`` shows no progress; the first job of a process shows it at once, later ones if they take longer than 5 s.
     ``settings`` are those of the ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``,
     ``attempts``, ``patience``, ``memory``, ``map_tasks``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as
     text, or a rule of your own (see ``ec262.VerificationPlan``).
@@ -116,7 +118,7 @@ def run_job(
         if mapper is None and reducer is None:
             ours = marked.take(_namespaces(sys._getframe(1)))  # noqa: SLF001 - the module that calls has marked them
             functions |= {role: function for role, function in ours.items() if functions[role] is None}
-        return current_session().run_job(data, functions, given)
+        return current_session().run_job(data, functions, given, quiet=quiet)
     except Ec262Error as error:
         failure = for_the_author(error)
     raise failure

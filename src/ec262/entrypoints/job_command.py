@@ -84,9 +84,9 @@ def _run(arguments: argparse.Namespace, session: Session) -> None:
         if job.ran_itself:
             return
         session.script_calls_refused = ""
-        session.write_job(_data_of(arguments, job.data), job.functions, output.write)
+        why_empty = session.write_job(_data_of(arguments, job.data), job.functions, output.write)
         if not output.lines and not arguments.quiet:
-            complain("ec262: the result is empty: there were no rows, or the functions yielded nothing")
+            complain(f"ec262: the result is empty: {why_empty}")
 
 
 def _data_of(arguments: argparse.Namespace, data: Any) -> Any:

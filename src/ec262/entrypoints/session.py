@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import itertools
 import os
 import subprocess
 import threading
+import time
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
@@ -19,6 +22,7 @@ from ec262.adapters.file_rows import InputFiles, file_rows
 from ec262.adapters.file_spill import FileSpill
 from ec262.adapters.inputs import read_rows
 from ec262.adapters.pickling import pickle_functions
+from ec262.adapters.progress import choose_progress
 from ec262.adapters.runtime import local_python
 from ec262.domain.commands import Requirement
 from ec262.domain.determinism import PhaseCheck
@@ -27,6 +31,7 @@ from ec262.domain.job import Job
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan
+from ec262.domain.ports.progress import Progress
 from ec262.domain.ports.rows import Rows
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
@@ -46,6 +51,20 @@ Write = Callable[[Iterable[bytes]], None]
 
 Run = Callable[[Foreman, Job], Awaitable[T]]
 """What is to be done with a job and a foreman for it."""
+
+Functions = Mapping[str, Callable[..., Any] | None]
+"""A job's functions, by role."""
+
+
+@attrs.frozen(kw_only=True)
+class Order(Generic[T]):
+    """How a job is to be run: ``verify`` is a rule of the user's own, which goes before that of the settings."""
+
+    settings: ForemanSettings
+    verify: VerificationPlan | None
+    run: Run[T]
+    progress: Progress
+
 
 _active: list[Session] = []
 _making = threading.Lock()
@@ -92,6 +111,7 @@ class Session:
         self._quiet = quiet
         self._dry_run = dry_run
         self._check_rows = check_rows
+        self._jobs = itertools.count()
         self._reports = itertools.count(1)
         self._systems = EmbeddedSystems(supervisor)
         self.script_calls_refused = ""
@@ -112,31 +132,40 @@ class Session:
         self._systems.close()
 
     def run_job(
-        self, data: Any, functions: Mapping[str, Callable[..., Any] | None], given: Mapping[str, Any]
+        self, data: Any, functions: Functions, given: Mapping[str, Any], *, quiet: bool = False
     ) -> dict[Any, Any]:
-        """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them."""
+        """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them.
 
-        async def run(foreman: Foreman, job: Job) -> dict[Any, Any]:
-            return await foreman.run(job)
+        Warns of an empty result if a function looks as if its author has forgotten to yield."""
 
-        return self._prepared(data, functions, given, run) or {}
+        async def run(foreman: Foreman, job: Job) -> tuple[dict[Any, Any], str]:
+            result = await foreman.run(job)
+            return result, "" if result else forgotten_yield(functions, mapped=foreman.mapped)
 
-    def write_job(self, data: Any, functions: Mapping[str, Callable[..., Any] | None], write: Write) -> None:
-        """Run a job, and have its result written as lines of canonical JSON, without ever holding it whole."""
+        # Of the jobs of a loop only those are shown that take long.
+        progress = choose_progress(quiet=quiet or self._quiet, clock=time.monotonic, late=next(self._jobs) > 0)
+        result, warning = self._prepared(data, functions, given, run, progress) or ({}, "")
+        if warning:
+            warnings.warn(f"the result is empty: {warning}", stacklevel=3)
+        return result
 
-        async def run(foreman: Foreman, job: Job) -> bool:
+    def write_job(self, data: Any, functions: Functions, write: Write) -> str:
+        """Run a job, and have its result written as lines of canonical JSON, without ever holding it whole. Return why
+        the result is empty, in case it is."""
+
+        async def run(foreman: Foreman, job: Job) -> str:
             await foreman.run_to(job, write)
-            return True
+            nothing = f"the {'reducer' if foreman.mapped else 'mapper'} yielded nothing"
+            return forgotten_yield(functions, mapped=foreman.mapped) or nothing
 
-        if not self._prepared(data, functions, {}, run):  # there were no rows
+        progress = choose_progress(quiet=self._quiet, clock=time.monotonic)
+        why = self._prepared(data, functions, {}, run, progress)
+        if why is None:
             write(())
+        return why or "there were no rows"
 
     def _prepared(
-        self,
-        data: Any,
-        functions: Mapping[str, Callable[..., Any] | None],
-        given: Mapping[str, Any],
-        run: Run[T],
+        self, data: Any, functions: Functions, given: Mapping[str, Any], run: Run[T], progress: Progress
     ) -> T | None:
         if self.script_calls_refused:
             raise JobDefinitionError(self.script_calls_refused)
@@ -150,13 +179,12 @@ class Session:
         run = self._reported(run, settings, verify)
         job = build_job(data, functions, settings)
         try:
-            return self._run_prepared(job, settings, verify, run)
+            return self._run_prepared(job, Order(settings=settings, verify=verify, run=run, progress=progress))
         finally:
             job.rows.close()
 
-    def _run_prepared(
-        self, job: Job, settings: ForemanSettings, verify: VerificationPlan | None, run: Run[T]
-    ) -> T | None:
+    def _run_prepared(self, job: Job, order: Order[T]) -> T | None:
+        settings = order.settings
         if self._check_rows:
             raise CheckOnly(self._check(job, settings), job.rows.count)
         if not job.rows.sizes:
@@ -164,12 +192,12 @@ class Session:
                 raise PlanOnly(None, local=settings.discovery is None)
             return None
         if settings.discovery is not None:
-            return run_to_end(self._execute(job, settings, verify, run))
+            return run_to_end(self._execute(job, order))
         packages = _installed(job.requirement.packages)
         job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
-        count = max(settings.workers, workers_needed(verify or as_plan(settings.verify)))
+        count = max(settings.workers, workers_needed(order.verify or as_plan(settings.verify)))
         with self._systems.lend(embedded_workers(settings, packages), count) as embedded:
-            return run_to_end(self._run_embedded(job, settings, embedded, verify, run))
+            return run_to_end(self._run_embedded(job, order, embedded))
 
     def _check(self, job: Job, settings: ForemanSettings) -> tuple[PhaseCheck, ...]:
         from ec262.entrypoints.determinism import check_job
@@ -179,42 +207,27 @@ class Session:
         packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
         return run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
-    async def _run_embedded(
-        self,
-        job: Job,
-        settings: ForemanSettings,
-        embedded: EmbeddedSystem,
-        verify: VerificationPlan | None,
-        run: Run[T],
-    ) -> T:
+    async def _run_embedded(self, job: Job, order: Order[T], embedded: EmbeddedSystem) -> T:
         url, token = await asyncio.to_thread(embedded.address)
         # What another discovery service would want to know is none of this one's business.
-        settings = attrs.evolve(settings, discovery=url, discovery_ca=None, invitation=None)
+        settings = attrs.evolve(order.settings, discovery=url, discovery_ca=None, invitation=None)
         async with embedded.watched():
-            return await self._execute(job, settings, verify, run, token=token)
+            return await self._execute(job, attrs.evolve(order, settings=settings), token=token)
 
-    async def _execute(
-        self,
-        job: Job,
-        settings: ForemanSettings,
-        verify: VerificationPlan | None,
-        run: Run[T],
-        *,
-        token: str | None = None,
-    ) -> T:
+    async def _execute(self, job: Job, order: Order[T], *, token: str | None = None) -> T:
         """Run a job; ``token`` is that of the embedded system, of which one worker's word is as good as another's."""
-        discovery = build_foreman_discovery(settings, token=token)
+        discovery = build_foreman_discovery(order.settings, token=token)
         try:
             foreman = build_foreman(
-                settings,
+                order.settings,
                 discovery=discovery,
-                quiet=self._quiet,
-                verify=verify,
+                progress=order.progress,
+                verify=order.verify,
                 local=token is not None,
             )
             if self._dry_run:
                 raise PlanOnly(await foreman.plan(job), local=token is not None)
-            return await run(foreman, job)
+            return await order.run(foreman, job)
         finally:
             await discovery.close()
 
@@ -270,7 +283,18 @@ def embedded_workers(settings: ForemanSettings, packages: Iterable[str]) -> Work
     )
 
 
-def build_job(data: Any, functions: Mapping[str, Callable[..., Any] | None], settings: ForemanSettings) -> Job:
+def forgotten_yield(functions: Functions, *, mapped: bool) -> str:
+    """Return a sentence about the function that gave no pairs at all, if it is no generator: its author may have
+    forgotten to yield them. ``mapped`` tells whether there was anything to reduce."""
+    for role in ("reducer",) if mapped else ("mapper", "combiner"):
+        function = functions.get(role)
+        if function is not None and not inspect.isgeneratorfunction(function):
+            name = getattr(function, "__qualname__", repr(function))
+            return f"the {role} {name} returned no pairs for any {'key' if mapped else 'row'}: is a yield missing?"
+    return ""
+
+
+def build_job(data: Any, functions: Functions, settings: ForemanSettings) -> Job:
     """Check and encode what the user gave. Raises JobError, SpillFailed."""
     for role, function in functions.items():
         if function is None and role in {"mapper", "reducer"}:

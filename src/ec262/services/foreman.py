@@ -100,6 +100,11 @@ class Foreman:
         self._machine = execution.machine
         await execution.run()
 
+    @property
+    def mapped(self) -> bool:
+        """Whether the map phase of the last job, which came to its end, yielded anything."""
+        return self._machine is not None and self._machine.total > 0
+
     async def history(self) -> tuple[TaskHistory, ...]:
         """Tell what became of the tasks of the last job, whether or not it came to an end: each purchase with its
         workers, and with discovery's last word on it and the votes that it was made of. Raises DiscoveryError."""

@@ -66,6 +66,43 @@ def test_a_local_run_does_not_mention_credits(stream: io.StringIO) -> None:
     assert "credits" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_short_job_of_many_is_not_shown(stream: io.StringIO) -> None:
+    now = [100.0]
+    progress = choose_progress(quiet=False, clock=lambda: now[0], stream=stream, late=True)
+    progress.show(status(0))
+    progress.show(status(4, note="waiting"))
+    now[0] += LINE_INTERVAL_S - 0.1
+    progress.show(status(4, Phase.REDUCE))
+    progress.close()
+    assert stream.getvalue() == ""
+
+
+def test_a_long_job_of_many_has_no_more_lines_than_one_an_interval() -> None:
+    now, stream = [100.0], io.StringIO()
+    progress = choose_progress(quiet=False, clock=lambda: now[0], stream=stream, late=True)
+    for phase in Phase:
+        for done in range(5):
+            progress.show(status(done, phase))
+            now[0] += 0.4 * LINE_INTERVAL_S
+    progress.close()
+    assert [line.split(" tasks")[0] for line in stream.getvalue().splitlines()] == [
+        "map: 3/4",
+        "reduce: 1/4",
+        "reduce: 4/4",
+    ]
+
+
+def test_a_long_job_of_many_has_a_bar_on_a_terminal() -> None:
+    now, stream = [100.0], Terminal()
+    progress = choose_progress(quiet=False, clock=lambda: now[0], stream=stream, late=True)
+    progress.show(status(0))
+    now[0] += LINE_INTERVAL_S
+    progress.show(status(2))
+    progress.close()
+    assert "   map  50%" in stream.getvalue()
+
+
 def test_a_terminal_gets_a_bar_for_each_phase() -> None:
     stream = Terminal()
     progress = choose_progress(quiet=False, clock=lambda: 0.0, stream=stream)

@@ -165,7 +165,7 @@ class Recording(Session):
         super().__init__({}, {})
         self.ran: list[str] = []
 
-    def run_job(self, _data: Any, functions: Any, _given: Any) -> dict[Any, Any]:
+    def run_job(self, _data: Any, functions: Any, _given: Any, *, quiet: bool = False) -> dict[Any, Any]:
         self.ran.append(" ".join(function.__name__ for function in functions.values() if function is not None))
         return {}
 

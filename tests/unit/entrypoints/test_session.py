@@ -18,7 +18,7 @@ from ec262.domain.errors import (
     JobDefinitionError,
     ValueNotEncodable,
 )
-from ec262.entrypoints.session import Session, build_job
+from ec262.entrypoints.session import Session, build_job, forgotten_yield
 from ec262.entrypoints.settings import ForemanSettings
 
 
@@ -132,6 +132,28 @@ def test_a_name_that_the_package_does_not_have_is_an_error() -> None:
     assert ec262.Majority(replicas=3, quorum=2).spec == "majority:3:2"
     with pytest.raises(AttributeError, match="no attribute 'Minority'"):
         _ = ec262.Minority
+
+
+def returning(_key: Any, _value: Any) -> list[Any]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("functions", "mapped", "told"),
+    [
+        ({"mapper": mapper, "reducer": returning}, False, ""),
+        ({"mapper": returning, "reducer": reducer}, True, ""),
+        ({"mapper": returning, "reducer": reducer}, False, "the mapper returning returned no pairs for any row"),
+        ({"mapper": mapper, "reducer": returning}, True, "the reducer returning returned no pairs for any key"),
+        ({"mapper": mapper, "reducer": reducer, "combiner": returning}, False, "the combiner returning returned no"),
+    ],
+)
+def test_a_function_that_yields_nothing_is_named_unless_it_is_a_generator(
+    functions: dict[str, Any], mapped: object, told: str
+) -> None:
+    sentence = forgotten_yield(functions, mapped=bool(mapped))
+    assert sentence.startswith(told)
+    assert bool(sentence) is bool(told)
 
 
 async def test_a_running_event_loop_is_no_obstacle(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class Failing(Session):
         super().__init__({}, {})
         self.failure = failure
 
-    def run_job(self, _data: Any, _functions: Any, _given: Any) -> dict[Any, Any]:
+    def run_job(self, _data: Any, _functions: Any, _given: Any, *, quiet: bool = False) -> dict[Any, Any]:
         try:
             return {int("of ours"): 0}
         except ValueError:

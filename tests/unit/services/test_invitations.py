@@ -13,11 +13,12 @@ import pytest
 from ec262.adapters.memory.discovery import MemoryDiscovery
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.surroundings import MemorySurroundings
+from ec262.adapters.progress import Silent
 from ec262.domain.accounts import Invitation, token_digest
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
 from ec262.domain.job import Job
 from ec262.entrypoints.bootstrap import build_foreman
-from ec262.entrypoints.session import Session
+from ec262.entrypoints.session import Order, Session
 from ec262.entrypoints.settings import ForemanSettings, load_settings
 from ec262.services.discovery_policy import Policy
 from ec262.services.lease_keeper import LeaseKeeper
@@ -104,10 +105,8 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
 
     seen: list[ForemanSettings] = []
 
-    async def execute(
-        _job: Job, settings: ForemanSettings, _verify: None, _run: object, *, token: str
-    ) -> dict[str, str]:
-        seen.append(settings)
+    async def execute(_job: Job, order: Order[dict[str, str]], *, token: str) -> dict[str, str]:
+        seen.append(order.settings)
         return {"token": token}
 
     async def run(_foreman: object, _job: object) -> dict[str, str]:
@@ -116,7 +115,8 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
     session = Session({}, {})
     monkeypatch.setattr(session, "_execute", execute)
     settings = ForemanSettings(invitation=CODE, discovery_ca="/nowhere.pem")
-    assert await session._run_embedded(job, settings, cast("EmbeddedSystem", Embedded()), None, run) == {"token": TOKEN}
+    order = Order(settings=settings, verify=None, run=run, progress=Silent())
+    assert await session._run_embedded(job, order, cast("EmbeddedSystem", Embedded())) == {"token": TOKEN}
     assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
 
 
