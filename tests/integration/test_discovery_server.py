@@ -192,7 +192,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, capsys: pytest
     file = tmp_path / "notes.txt"
     file.write_text("dear diary, " * 100)
     assert discovery.main(["--database", f"sqlite:///{file}"]) == 2
-    assert "file is not a database" in capsys.readouterr().err
+    assert "not a SQLite database" in capsys.readouterr().err
     assert file.read_text() == "dear diary, " * 100
 
 

@@ -18,7 +18,7 @@ from ec262.adapters.sql import tasks as sql_tasks
 from ec262.adapters.sql.statements import NOTHING, Statements, Values
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain.commands import TaskState
-from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, LedgerError
+from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, LedgerError, StorageDamaged
 from ec262.domain.tasks import Task, expire, fetch
 from tests.discovery_town import build_town, digest, order
 from tests.postgres import PostgresServer
@@ -327,7 +327,7 @@ def test_what_cannot_be_opened_is_told_without_the_password(wrong: str, told: st
 
 def test_a_file_that_is_no_database_is_told(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "discovery.sqlite").write_text("something else\n" * 100)
-    with pytest.raises(ConfigurationError, match="not a database"):
+    with pytest.raises(StorageDamaged, match="not a SQLite database"):
         SqlDatabase(sqlite_url)
 
 

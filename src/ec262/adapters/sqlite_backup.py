@@ -12,8 +12,9 @@ from urllib.parse import quote
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from ec262.adapters.sql.damage import failure, is_corrupt
 from ec262.adapters.sql.engines import USAGE
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, StorageDamaged
 
 BUSY_TIMEOUT_S = 30
 
@@ -49,7 +50,7 @@ def back_up(source: Path, target: Path) -> int:
     """Copy a database as it is at one moment, check the copy, and let it appear under its name when it is whole.
 
     Returns its size in bytes. The copy is its owner's alone (0600). Raises ConfigurationError, also if the target is
-    there already.
+    there already, and StorageDamaged if the database is damaged.
     """
     if target.exists():
         raise ConfigurationError(f"{target} is there already: backups do not overwrite")
@@ -64,6 +65,8 @@ def back_up(source: Path, target: Path) -> int:
             os.close(descriptor)
             Path(name).unlink()
     except (OSError, sqlite3.Error) as error:
+        if is_corrupt(error):
+            raise failure(error) from error
         raise ConfigurationError(f"cannot copy {source} to {target}: {error}") from error
 
 
@@ -77,4 +80,4 @@ def _copy(source: Path, name: str) -> None:
         copy.execute("PRAGMA journal_mode=DELETE")  # one file, not three
         (verdict,) = copy.execute("PRAGMA integrity_check").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"the copy is damaged: {verdict}")
+            raise StorageDamaged("the database is corrupt") from sqlite3.DatabaseError(verdict)

@@ -36,6 +36,7 @@
     ├── LedgerError                  the books refuse a movement: a defect of the service, nobody's request
     └── DiscoveryError               the discovery service could not do what was asked
         ├── DiscoveryUnavailable     it did not answer
+        │   └── StorageDamaged       ... and will not until its operator has acted
         └── DiscoveryRefused         it answered no; one subclass a reason, each with its ``code``
             ├── InvalidRequest, NotAuthenticated, AccountFrozen, InvitationRefused, TooManyRequests
             ├── UnknownTask, UnknownClient, TaskClosed, CommitmentConflict, AddressUnreachable
@@ -281,6 +282,11 @@ class DiscoveryError(Ec262Error):
 
 class DiscoveryUnavailable(DiscoveryError):
     """The discovery service did not answer; trying again later may help."""
+
+
+class StorageDamaged(DiscoveryUnavailable):
+    """The discovery service's storage is corrupt, or its disk fails: to try again is of no use until the operator has
+    acted."""
 
 
 class DiscoveryRefused(DiscoveryError):

@@ -15,7 +15,7 @@ from ec262.entrypoints.settings import DiscoverySettings
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from ec262.adapters.sql.unit_of_work import SqlDatabase
+    from ec262.adapters.sql.unit_of_work import SqlDatabase, SqlUnitOfWork
     from ec262.domain.ports.clock import Clock, Entropy
     from ec262.domain.ports.prober import Prober
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
@@ -73,7 +73,7 @@ def discovery_policy(settings: DiscoverySettings) -> Policy:
 
 def open_database(settings: DiscoverySettings, *, lasting: bool = True, create: bool = True) -> SqlDatabase:
     """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
-    failure. Raises ConfigurationError, also if it is empty and nothing is to be created."""
+    failure. Raises ConfigurationError, also if it is empty and nothing is to be created; StorageDamaged."""
     from ec262.adapters.sql.unit_of_work import SqlDatabase
 
     return SqlDatabase(database_url(settings), lasting=lasting, create=create)
@@ -122,7 +122,7 @@ def build_discovery_app(
     """Build the discovery service's application over ``settings.database``, see ``open_database`` for ``lasting``.
 
     ``accounts`` (token to credits) are opened before anybody can ask. Raises ConfigurationError if the database cannot
-    be opened, LedgerError if its books do not balance.
+    be opened, LedgerError if its books do not balance, StorageDamaged.
     """
     import time
 
@@ -136,7 +136,7 @@ def build_discovery_app(
     database = open_database(settings, lasting=lasting)
     bell = Bell()
     service = build_discovery_service(
-        unit_of_work=meter.metered(database.unit_of_work, database.snapshot),
+        unit_of_work=meter.metered(database.unit_of_work, partial(_sound_snapshot, database)),
         policy=discovery_policy(settings),
         prober=prober,
         on_decided=bell.ring,
@@ -157,7 +157,8 @@ def build_discovery_app(
         service,
         bell,
         on_shutdown=database.close,
-        check_storage=partial(_ping, database.unit_of_work),
+        check_storage=partial(_ping, database),
+        examine_storage=database.examine if lasting else None,
         client_address=client_address,
         limits=limits,
         meter=meter,
@@ -186,6 +187,11 @@ def build_discovery_2012(
         entropy=entropy or SystemEntropy(),
         constants=settings.constants_2012,
     )
+
+
+def _sound_snapshot(database: SqlDatabase) -> SqlUnitOfWork:
+    database.check()
+    return database.snapshot()
 
 
 def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: int) -> SimulatedForeman:
@@ -221,7 +227,8 @@ def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: 
     return SimulatedForeman(discovery=discovery, workers=workers, entropy=entropy, rule=rule)
 
 
-def _ping(unit_of_work: UnitOfWorkFactory) -> None:
-    """Ask the storage for something small. Raises DiscoveryUnavailable."""
-    with unit_of_work() as uow:
+def _ping(database: SqlDatabase) -> None:
+    """Ask the storage for something small. Raises DiscoveryUnavailable, also if damage is known of."""
+    database.check()
+    with database.unit_of_work() as uow:
         uow.accounts.page(after="", limit=1)

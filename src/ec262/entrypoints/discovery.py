@@ -17,8 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ec262 import __version__
-from ec262.domain.errors import ConfigurationError, Ec262Error
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app
+from ec262.adapters.sql.damage import with_advice
+from ec262.adapters.sqlite_backup import without_password
+from ec262.domain.errors import ConfigurationError, Ec262Error, StorageDamaged
+from ec262.entrypoints.bootstrap_discovery import build_discovery_app, database_url
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
 from ec262.entrypoints.logs import add_verbosity, configure_logging
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
         configure_logging(arguments, settings.log_format)
         _serve(settings)
+    except StorageDamaged as error:
+        print(f"ec262: {with_advice(error, without_password(database_url(settings)))}", file=sys.stderr)
+        return 2
     except Ec262Error as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2

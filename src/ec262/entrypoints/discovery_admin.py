@@ -17,10 +17,11 @@ import attrs
 import msgspec
 
 from ec262 import __version__
+from ec262.adapters.sql.damage import with_advice
 from ec262.adapters.sqlite_backup import back_up, sqlite_file, without_password
 from ec262.domain.accounts import Invitation
 from ec262.domain.api2012.addresses import canonical_addr
-from ec262.domain.errors import ConfigurationError, Ec262Error
+from ec262.domain.errors import ConfigurationError, Ec262Error, StorageDamaged
 from ec262.domain.standing import Standing
 from ec262.entrypoints.bootstrap_discovery import (
     build_discovery_2012,
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 2
+    except StorageDamaged as error:
+        print(f"ec262: {with_advice(error, without_password(database_url(settings)))}", file=sys.stderr)
+        return 1
     except Ec262Error as error:
         print(f"ec262: {error}", file=sys.stderr)
         return 1
@@ -75,6 +79,8 @@ def _require_database(settings: DiscoverySettings) -> None:
 def _ask(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answer:
     database = open_database(settings, create=False)
     try:
+        if arguments.command == "audit":
+            database.examine()
         admin = build_discovery_admin(unit_of_work=database.unit_of_work, snapshot=database.snapshot)
         return COMMANDS[arguments.command](admin, arguments)
     finally:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -21,7 +22,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route as StarletteRoute
 
 from ec262.domain.commands import VerdictQuery
-from ec262.domain.errors import DiscoveryRefused, DiscoveryUnavailable, InvalidRequest, NotAuthenticated
+from ec262.domain.errors import (
+    DiscoveryRefused,
+    DiscoveryUnavailable,
+    InvalidRequest,
+    NotAuthenticated,
+    StorageDamaged,
+)
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_bell import Bell
 from ec262.entrypoints.discovery_gate import Gate, bearer_token
@@ -37,6 +44,8 @@ MAX_BODY_BYTES = 1 << 20
 BODY_TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 3.0
 SWEEP_INTERVAL_S = 5.0
+EXAMINE_INTERVAL_S, EXAMINE_PAUSES = 5.0, 29
+"""Between two looks at all of the storage: so long at least, and so many times what the last one took."""
 
 ClientAddress = Callable[[Request], str]
 
@@ -50,6 +59,7 @@ def discovery_app(
     *,
     on_shutdown: Callable[[], None] = lambda: None,
     check_storage: Callable[[], None] = lambda: None,
+    examine_storage: Callable[[], None] | None = None,
     client_address: ClientAddress | None = None,
     limits: RateLimits | None = None,
     meter: Meter | None = None,
@@ -59,20 +69,24 @@ def discovery_app(
     """Build the application; it sweeps the service, and what ``more_sweeps`` are for, while it runs, and calls
     ``on_shutdown`` when it ends. The service rings the ``bell`` when it has decided a task.
 
-    ``check_storage`` raises DiscoveryUnavailable if the storage does not answer. Without ``limits`` anybody may ask as
-    often as they like.
+    ``check_storage`` raises DiscoveryUnavailable if the storage does not answer. ``examine_storage`` does so after
+    it has read all of it, which may take long: it is called now and again. Without ``limits`` anybody may ask as often
+    as they like.
     """
     client_address, meter = client_address or ClientAddresses(), meter or Meter()
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        sweeper = asyncio.create_task(_sweep_for_ever([service.sweep, *more_sweeps], meter, sweep_interval_s))
+        background = [
+            asyncio.create_task(_sweep_for_ever([service.sweep, *more_sweeps], meter, sweep_interval_s)),
+            *([] if examine_storage is None else [asyncio.create_task(_examine_for_ever(examine_storage))]),
+        ]
         try:
             yield
         finally:
-            sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeper
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
             on_shutdown()
 
     document = msgspec.json.encode(openapi_document())
@@ -124,10 +138,25 @@ async def _sweep_for_ever(sweeps: Sequence[Callable[[], None]], meter: Meter, in
             meter.swept()
 
 
+async def _examine_for_ever(examine: Callable[[], None]) -> None:
+    """Examine the storage, for a small part of the time."""
+    while True:
+        started = time.monotonic()
+        try:
+            await to_thread.run_sync(examine, abandon_on_cancel=True)
+        except StorageDamaged:
+            pass  # the storage has logged it, and keeps it in mind for /health
+        except Exception:  # noqa: BLE001 - logged; it must not end the examinations
+            _log.exception("the storage could not be examined; trying again")
+        await asyncio.sleep(max(EXAMINE_INTERVAL_S, EXAMINE_PAUSES * (time.monotonic() - started)))
+
+
 async def _health(check_storage: Callable[[], None]) -> Response:
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_S):
             await to_thread.run_sync(check_storage, abandon_on_cancel=True)
+    except StorageDamaged as error:
+        return _error(503, "unavailable", str(error))
     except (DiscoveryUnavailable, TimeoutError):
         return _error(503, "unavailable", "the storage does not answer")
     return _json(200, {"status": "ok"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ec262.adapters.sqlite_backup import back_up, sqlite_file, without_password
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, StorageDamaged
 
 
 @pytest.fixture
@@ -56,12 +56,15 @@ def test_nothing_is_overwritten(tmp_path: Path, database: sqlite3.Connection) ->
     assert target.read_text() == "precious"
 
 
-@pytest.mark.parametrize("content", [None, b"dear diary, " * 100])
-def test_what_is_no_database_is_told(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    ("content", "error", "text"),
+    [(None, ConfigurationError, "cannot copy"), (b"dear diary, " * 100, StorageDamaged, "not a SQLite database")],
+)
+def test_what_is_no_database_is_told(tmp_path: Path, content: bytes | None, error: type[Exception], text: str) -> None:
     source = tmp_path / "source"
     if content is not None:
         source.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="cannot copy"):
+    with pytest.raises(error, match=text):
         back_up(source, tmp_path / "copy")
     assert [path.name for path in tmp_path.iterdir()] == (["source"] if content else [])
 

@@ -13,6 +13,7 @@ from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, R
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from ec262.adapters.sql.damage import failure
 from ec262.adapters.sql.dialects import (
     IN_EACH_OTHERS_WAY,
     UNIQUE_VIOLATION,
@@ -33,8 +34,8 @@ NOTHING: Values = {}
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise LedgerError where a constraint holds, DiscoveryUnavailable where the database does not do its work, or two
-    transactions stood in each other's way.
+    """Raise LedgerError where a constraint holds, StorageDamaged where the database is damaged, DiscoveryUnavailable
+    where it does not do its work for another reason, or two transactions stood in each other's way.
 
     The driver's text stays out of the message: it may quote parameters, and these may be secrets.
     """
@@ -51,7 +52,7 @@ def _translation(error: BaseException | None, *, breaks_rules: bool) -> Discover
         return DiscoveryUnavailable("somebody did the same, or stood in the way, just now: repeat the call")
     if breaks_rules:
         return LedgerError("the database refuses a change that breaks its rules")
-    return DiscoveryUnavailable("the database does not answer")
+    return failure(error)
 
 
 class Statements:

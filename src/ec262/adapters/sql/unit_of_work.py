@@ -3,14 +3,18 @@ they run side by side, in any number of processes."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from ec262.adapters.sql.damage import examine_sqlite, failure, with_advice
 from ec262.adapters.sql.dialects import POSTGRESQL
 from ec262.adapters.sql.engines import for_snapshots, open_engine, reads_only, speakable
 from ec262.adapters.sql.known_tasks import known_tasks
@@ -20,9 +24,12 @@ from ec262.adapters.sql.revisions import bring_up_to_date
 from ec262.adapters.sql.standings import SqlStandings
 from ec262.adapters.sql.statements import Statements, translated
 from ec262.adapters.sql.tasks import SqlTasks
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, StorageDamaged
+
+_log = logging.getLogger(__name__)
 
 Turn = AbstractContextManager[object]
+OnDamage = Callable[[StorageDamaged], None]
 
 
 class SqlUnitOfWork:
@@ -39,16 +46,21 @@ class SqlUnitOfWork:
     _connection: Connection
     _end: ExitStack
 
-    def __init__(self, engine: Engine, turn: Turn) -> None:
+    def __init__(self, engine: Engine, turn: Turn, on_damage: OnDamage) -> None:
         self._engine = engine
         self._turn = turn
+        self._on_damage = on_damage
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             undo.enter_context(self._turn)
-            with translated():
-                self._connection = undo.enter_context(self._engine.connect())
-                self._connection.begin()
+            try:
+                with translated():
+                    self._connection = undo.enter_context(self._engine.connect())
+                    self._connection.begin()
+            except StorageDamaged as error:
+                self._on_damage(error)
+                raise
             self._end = undo.pop_all()
         statements = Statements(self._connection)
         self.accounts = SqlAccounts(statements)
@@ -65,6 +77,8 @@ class SqlUnitOfWork:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.tasks.end()
+        if isinstance(error, StorageDamaged):
+            self._on_damage(error)
         with translated():
             self._end.close()
 
@@ -85,13 +99,17 @@ class SqlDatabase:
         """Open by SQLAlchemy URL, such as ``sqlite:////var/lib/ec262/discovery.sqlite`` or
         ``postgresql://ec262@db.example.org/ec262``; make the tables in an empty database, unless told not to
         ``create`` any, upgrade those of an earlier release. One that is not ``lasting`` does not wait for the disk, and
-        may be broken after a power failure. Raises ConfigurationError."""
+        may be broken after a power failure. Raises ConfigurationError, StorageDamaged."""
         self.engine = open_engine(url, lasting=lasting)
+        self._damage: StorageDamaged | None = None
         try:
             bring_up_to_date(self.engine, create=create)
         except SQLAlchemyError as error:
             self.engine.dispose()
             cause = getattr(error, "orig", None) or error
+            damage = failure(cause)
+            if isinstance(damage, StorageDamaged):
+                raise damage from error
             raise ConfigurationError(f"cannot open the database {speakable(self.engine.url)}: {cause}") from error
         except BaseException:
             self.engine.dispose()
@@ -102,11 +120,33 @@ class SqlDatabase:
 
     def unit_of_work(self) -> SqlUnitOfWork:
         """Make a unit of work, to be entered once."""
-        return SqlUnitOfWork(self.engine, self._turn)
+        return SqlUnitOfWork(self.engine, self._turn, self._note_damage)
 
     def snapshot(self) -> SqlUnitOfWork:
         """Make a unit of work for reading alone: all of it is as it was at one moment, and nobody waits for it."""
-        return SqlUnitOfWork(for_snapshots(self.engine), nullcontext())
+        return SqlUnitOfWork(for_snapshots(self.engine), nullcontext(), self._note_damage)
+
+    def check(self) -> None:
+        """Raise StorageDamaged if anybody has met damage, or ``examine`` has found some."""
+        if self._damage is not None:
+            raise StorageDamaged(str(self._damage)) from self._damage
+
+    def examine(self) -> None:
+        """Look for damage that nobody has met yet, in all of a SQLite file; a PostgreSQL server does so by itself, if
+        told to. Raises StorageDamaged, DiscoveryUnavailable."""
+        if self.engine.dialect.name == POSTGRESQL:
+            return
+        try:
+            examine_sqlite(Path(str(self.engine.url.database)))
+        except StorageDamaged as error:
+            self._note_damage(error)
+            raise
+        self._damage = None
+
+    def _note_damage(self, error: StorageDamaged) -> None:
+        if self._damage is None:
+            _log.error("%s", with_advice(error, speakable(self.engine.url)), exc_info=error)
+        self._damage = error
 
     def close(self) -> None:
         """Close the connections that are not in use."""
