@@ -223,3 +223,23 @@ def test_prints_come_back_with_the_result(shell: Shell, network: Network) -> Non
     assert done.status == 0
     assert pairs(done.stdout)["Humpty"] == 2
     assert re.search(r"map task \d printed:\nread Humpty\n", done.stderr)
+
+
+# --- folders --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_for_temporary_files_that_is_not_there_is_told_before_any_work(shell: Shell) -> None:
+    told = "ec262: cannot write large temporary files in /nonexistent (No such file or directory): set TMPDIR to a"
+    shell.file("job.py", JOB)
+    for command in (
+        ("worker", "-P", 0, "--discovery", "http://127.0.0.1:9"),
+        ("foreman", "job.py"),
+        ("foreman", "job.py", "--discovery", "http://127.0.0.1:9"),
+    ):
+        done = shell.run(*command, TMPDIR="/nonexistent")
+        assert (done.status, done.stdout) == (2, "")
+        assert done.stderr.startswith(told), done.stderr
+        assert done.stderr.count("\n") == 1
+    done = shell.run("worker", "--check", TMPDIR="/nonexistent")
+    assert done.status == 2
+    assert "this machine could not serve" in done.stdout

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-from ec262.domain.errors import SpillFailed
+from ec262.domain.errors import ConfigurationError, SpillFailed
 
 LARGE_FILES = Path("/var/tmp")  # noqa: S108 - the files there have no name and mode 0600
 """Where large temporary files belong (Filesystem Hierarchy Standard, 5.15): unlike /tmp it is on disk nearly always."""
@@ -70,3 +71,27 @@ def place_for_large_files() -> Path:
     if named:
         return Path(named)
     return LARGE_FILES if os.access(LARGE_FILES, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def room_for_large_files(*, least_bytes: int = 1) -> tuple[Path, int]:
+    """Return the folder for large temporary files, and how many bytes are free there. Raises ConfigurationError if no
+    file can be written there, or if fewer than ``least_bytes`` are free."""
+    folder: Path | None = None
+    try:
+        folder = place_for_large_files()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"room?")
+            probe.flush()
+        free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(
+            f"cannot write large temporary files in {folder or 'any folder'} ({reason}): "
+            f"set TMPDIR to a folder that exists, is writable and has room"
+        ) from error
+    if free_bytes < least_bytes:
+        raise ConfigurationError(
+            f"only {free_bytes >> 20} MiB are free for large temporary files in {folder}, and at least "
+            f"{-(-least_bytes >> 20)} MiB are needed: make room there, or set TMPDIR to a folder that has it"
+        )
+    return folder, free_bytes

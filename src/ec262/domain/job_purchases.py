@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from ec262.domain.commands import MAX_BATCH, MAX_ORDERS, BoughtReplica, BoughtTask, ReplicaOrder
@@ -254,7 +254,7 @@ class Purchases:
         if attempt.claim is not None and why == NOBODY_TO_ADD:
             again = False
         if task.purchases >= self._state.policy.attempts or not again:
-            hint = self._hint() if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
+            hint = self._hint(task.attempts) if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
             error: Ec262Error = attempt.claim or TaskAbandoned(
                 task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
             )
@@ -262,7 +262,10 @@ class Purchases:
         self._state.tasks.move(task, "lost")
         return []
 
-    def _hint(self) -> str:
-        """Say why workers may differ; what was found in one task goes for the others."""
+    def _hint(self, attempts: Collection[Attempt]) -> str:
+        """Say why workers may differ; what was found in one task goes for the others. Where no two of them gave a
+        result, nothing says that they do."""
         found = self._state.diagnosis
-        return DIFFERENT if found is None else f"workers differ in {found}"
+        if found is not None:
+            return f"workers differ in {found}"
+        return DIFFERENT if any(max(len(each.committed), each.counted) > 1 for each in attempts) else ""

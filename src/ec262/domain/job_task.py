@@ -83,7 +83,8 @@ class Attempt:
     """One purchase of a task, under a rule, with the workers added to it: what each has come to so far.
 
     ``lacking`` is how many more are wanted now. ``claim`` is the failure of the job's code that one worker alone tells
-    of. ``why_lost`` is empty unless it was given up.
+    of. ``why_lost`` is empty unless it was given up. ``committed`` are the workers whose commitments were heard of,
+    ``counted`` is how many there are, as discovery last said.
     """
 
     rule: VerificationRule
@@ -94,6 +95,7 @@ class Attempt:
     claim: UserCodeFailed | None = None
     why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
+    counted: int = 0
     ended: dict[str, str] = attrs.Factory(dict)
     limits: dict[str, tuple[str, str]] = attrs.Factory(dict)
     untried: list[str] = attrs.Factory(list)

@@ -78,6 +78,7 @@ class Verdicts:
         """Do what a verdict on a task that runs, or lacks workers, calls for."""
         if verdict is None:
             return self._purchases.lose(task, attempt, "discovery has forgotten it", now)
+        attempt.counted = verdict.committed
         if verdict.state is TaskState.PROVISIONAL and attempt.claim is not None:
             return self.check_claim(task, attempt, verdict, now)
         if verdict.state in WINS:

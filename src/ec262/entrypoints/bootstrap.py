@@ -212,3 +212,25 @@ def build_sandbox(settings: WorkerSettings) -> Sandbox:
             from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 
             return UnconfinedSandbox()
+
+
+def room_for_results(settings: WorkerSettings) -> tuple[Path, int]:
+    """Return the folder where results wait to be delivered, and how many bytes are free there. Raises
+    ConfigurationError if there is no room for one result of the size that a task may have."""
+    from ec262.adapters.file_spill import room_for_large_files
+
+    return room_for_large_files(least_bytes=settings.limits.output_bytes)
+
+
+def check_room(settings: ForemanSettings) -> None:
+    """Raise ConfigurationError if a job's data could not go to disk beyond its memory; warn if there is little room."""
+    import logging
+
+    from ec262.adapters.file_spill import room_for_large_files
+
+    folder, free_bytes = room_for_large_files()
+    if free_bytes < settings.memory_budget.total_bytes:
+        logging.getLogger(__name__).warning(
+            "only %d MiB are free in %s, where data beyond --memory %s are put away: set TMPDIR to a folder with more",
+            free_bytes >> 20, folder, settings.memory,
+        )  # fmt: skip

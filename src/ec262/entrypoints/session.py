@@ -35,7 +35,7 @@ from ec262.domain.ports.progress import Progress
 from ec262.domain.ports.rows import Rows
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.verification_plan import VerificationPlan, as_plan, workers_needed
-from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery
+from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery, check_room
 from ec262.entrypoints.embedded import EmbeddedSystem, EmbeddedSystems
 from ec262.entrypoints.event_loop import run_to_end
 from ec262.entrypoints.settings import ForemanSettings, WorkerSettings, load_settings
@@ -176,6 +176,7 @@ class Session:
         settings = load_settings(
             ForemanSettings, given, self._environ, place="on the command line or in the call of run_job"
         )
+        check_room(settings)
         run = self._reported(run, settings, verify)
         job = build_job(data, functions, settings)
         try:

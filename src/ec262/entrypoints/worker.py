@@ -21,7 +21,7 @@ import attrs
 from ec262 import __version__
 from ec262.domain.commands import Lease
 from ec262.domain.errors import ConfigurationError, Ec262Error
-from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
+from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery, room_for_results
 from ec262.entrypoints.logs import add_verbosity, configure_logging
 from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, WorkerSettings, load_settings
 from ec262.services.worker import Worker
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from ec262.entrypoints.worker_check import check_worker
 
             return asyncio.run(check_worker(settings))
+        _check_room(settings)
         return run(settings)
     except Ec262Error as error:
         print(f"ec262: {error}", file=sys.stderr)
@@ -57,7 +58,19 @@ def serve(given: Mapping[str, Any]) -> None:
     unknown = sorted(given.keys() - {field.name for field in attrs.fields(WorkerSettings)})
     if unknown:
         raise ConfigurationError(f"run_worker has no setting named {', '.join(unknown)}")
-    run(load_settings(WorkerSettings, given, os.environ, place="in the call of run_worker"))
+    settings = load_settings(WorkerSettings, given, os.environ, place="in the call of run_worker")
+    _check_room(settings)
+    run(settings)
+
+
+def _check_room(settings: WorkerSettings) -> None:
+    """Raise ConfigurationError if there is no room for a result; warn if there is less than the settings allow."""
+    folder, free_bytes = room_for_results(settings)
+    if free_bytes < settings.results_limit_mib << 20:
+        logger.warning(
+            "only %d MiB are free in %s, and waiting results may take %d: make room, or lower --results-limit",
+            free_bytes >> 20, folder, settings.results_limit_mib,
+        )  # fmt: skip
 
 
 def run(settings: WorkerSettings, *, token: str | None = None) -> int:

@@ -23,7 +23,7 @@ from ec262.domain.errors import ConfigurationError, Ec262Error, SandboxError
 from ec262.domain.job import Phase, Work
 from ec262.domain.outcome import Pairs, decode_outcome
 from ec262.domain.ports.sandbox import Sandbox
-from ec262.entrypoints.bootstrap import build_sandbox
+from ec262.entrypoints.bootstrap import build_sandbox, room_for_results
 from ec262.entrypoints.settings import UNSAFE_SANDBOX, WorkerSettings
 from ec262.entrypoints.worker import NO_SANDBOX
 
@@ -53,7 +53,7 @@ async def check_worker(settings: WorkerSettings) -> int:
     missing = [name for name in settings.allow if _find(name) is None]
     problems = [f"the package {name} is not installed: pip install it here, or do not --allow it" for name in missing]
     there = tuple(name for name in settings.allow if name not in missing)
-    for check in (_check_times, _check_sandbox):
+    for check in (_check_room, _check_times, _check_sandbox):
         try:
             await check(attrs.evolve(settings, allow=there))
         except Ec262Error as error:
@@ -89,6 +89,15 @@ def _of_all_memory(settings: WorkerSettings) -> str:
     except (AttributeError, OSError, ValueError):  # another system
         return ""
     return f", at most {settings.slots * settings.memory_limit_mib} of this machine's {pages * page_bytes >> 20} MiB"
+
+
+async def _check_room(settings: WorkerSettings) -> None:
+    """Tell where results wait. Raises ConfigurationError if there is no room for one."""
+    folder, free_bytes = room_for_results(settings)
+    free = f"{free_bytes >> 20} MiB are free"
+    if free_bytes < settings.results_limit_mib << 20:
+        free += f", fewer than the {settings.results_limit_mib} MiB that they may take"
+    _section("where results wait", [(str(folder), free)])
 
 
 async def _check_times(settings: WorkerSettings) -> None:

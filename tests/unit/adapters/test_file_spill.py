@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ec262.adapters import file_spill
-from ec262.adapters.file_spill import FileSpill
-from ec262.domain.errors import SpillFailed
+from ec262.adapters.file_spill import FileSpill, room_for_large_files
+from ec262.domain.errors import ConfigurationError, SpillFailed
 from tests.full_disk import files_up_to
 
 
@@ -71,3 +71,38 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(SpillFailed, match="directory"):
         spill.read(0, 3)
     spill.close()
+
+
+# --- before anything is written -------------------------------------------------------------------------------------
+
+
+def test_the_room_for_large_files_is_told_and_nothing_is_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    folder, free_bytes = room_for_large_files()
+    assert (folder, list(tmp_path.iterdir())) == (tmp_path, [])
+    assert free_bytes > 0
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "full"])
+def test_a_folder_that_takes_no_large_files_is_an_error_that_names_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    if kind == "file":
+        folder.write_text("")
+    if kind == "full":
+        folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    with files_up_to(2), pytest.raises(ConfigurationError, match=f"in {folder} .*: set TMPDIR to a folder"):
+        room_for_large_files()
+
+
+def test_a_folder_with_too_little_room_is_an_error_that_says_how_much_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    free = room_for_large_files()[1]
+    with pytest.raises(ConfigurationError, match=rf"only \d+ MiB are free .* in {tmp_path}, .* \d+ MiB are needed"):
+        room_for_large_files(least_bytes=2 * free)

@@ -389,6 +389,28 @@ def test_a_task_is_given_up_after_as_many_purchases_as_allowed_with_every_replic
     assert str(fail.error).startswith("map task 1 was bought 2 times")
 
 
+@pytest.mark.parametrize(
+    ("heard", "counted", "hinted"),
+    [((), 0, False), (("worker-a",), 1, False), (WORKERS, 3, True), ((), 3, True), (("worker-a", "worker-b"), 0, True)],
+)
+def test_functions_are_suspected_only_where_results_could_differ(
+    heard: tuple[str, ...],
+    counted: int,
+    hinted: bool,  # noqa: FBT001 - drawn
+) -> None:
+    run = running()
+    for task in ("task-0001", "task-0002"):
+        commit(run, *heard, task=task)
+        end(run, *(worker for worker in WORKERS if worker not in heard), task=task)
+        told = Verdict(task=task, state=TaskState.OPEN, committed=counted, outstanding=0)
+        instructions = judge(run, told, task=task)
+        if ev.Dispute in kinds(instructions):
+            instructions = run.handle(ev.Diagnosed(now=3, task=task, verdict=told, diagnosis=None))
+        run.handle(ev.Bought(now=3, asked=(name(0),), tasks=(bought("task-0002"),), shortfall=""))
+    fail = only(ev.Fail, instructions)
+    assert ("the functions give different results" in str(fail.error)) == hinted
+
+
 def test_silence_until_the_deadline_loses_the_task() -> None:
     run = running()
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=99))).tasks == ("task-0001",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -127,3 +128,15 @@ async def test_a_machine_that_cannot_be_watched_is_told(
     assert await check_worker(WorkerSettings(when_idle=True)) == 2
     assert "(--when-idle) is known from Linux's" in capsys.readouterr().out
     assert await check_worker(WorkerSettings()) == 0
+
+
+async def test_where_results_wait_is_told_and_a_folder_that_takes_none_is_in_the_way(
+    box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert await check_worker(WorkerSettings(results_limit_mib=1 << 40)) == 0
+    told = capsys.readouterr().out
+    assert re.search(rf"where results wait\n  {tmp_path}  \d+ MiB are free, fewer than the \d+ MiB that they may", told)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    assert await check_worker(WorkerSettings()) == 2
+    assert f"cannot write large temporary files in {tmp_path}/nowhere (No such file" in capsys.readouterr().out
