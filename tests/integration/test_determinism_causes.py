@@ -21,8 +21,9 @@ import pytest_asyncio
 from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.variation import vary
+from ec262.adapters.watching import watch
 from ec262.domain.commands import Requirement
-from ec262.domain.determinism import ADDRESSES, CAUSES, CLOCK_SHIFT_S, Circumstances, PhaseCheck
+from ec262.domain.determinism import ADDRESSES, CAUSES, CLOCK_SHIFT_S, Circumstances, PhaseCheck, packing_cause
 from ec262.domain.job import Job, Limits
 from ec262.domain.partition import encode_row
 from ec262.domain.row_spool import held
@@ -60,15 +61,19 @@ def collect(key: Any, values: tuple[Any, ...]) -> Iterable[Pair]:
 
 
 async def checked(
-    boxes: dict[int, LinuxSandbox], mapper: Callable[..., Any], reducer: Callable[..., Any] = collect, rows: int = 12
+    boxes: dict[int, LinuxSandbox],
+    mapper: Callable[..., Any],
+    reducer: Callable[..., Any] = collect,
+    rows: int = 12,
+    combiner: Callable[..., Any] | None = None,
 ) -> tuple[PhaseCheck, PhaseCheck]:
     data = [encode_row(number, number % 5) for number in range(rows)]
     job = Job(
-        functions=pickled(mapper=mapper, reducer=reducer, combiner=None),
+        functions=pickled(mapper=mapper, reducer=reducer, combiner=combiner),
         rows=held(data),
         requirement=Requirement(python=local_python()),
     )
-    mapped, reduced = await DeterminismCheck(boxes, vary, Limits(cpu_s=20, wall_s=20)).run(job, data)
+    mapped, reduced = await DeterminismCheck(boxes, vary, watch, Limits(cpu_s=20, wall_s=20)).run(job, data)
     return mapped, reduced
 
 
@@ -132,6 +137,107 @@ async def test_a_reducer_is_found_too(sandboxes: dict[int, LinuxSandbox]) -> Non
     assert reduced.finding is not None
     assert reduced.finding.causes == (HASHES.told,)
     assert "--round-floats 12" in reduced.finding.difference.hint
+
+
+RNG = random.Random(42)
+SEEN: list[int] = []
+
+
+class Counter:
+    total = 0
+
+    def __init__(self) -> None:
+        self.own = 0
+
+    def count(self, key: int, group: int) -> Iterable[Pair]:
+        self.own += 1
+        yield group, self.own
+
+
+def from_a_generator(_key: int, group: int) -> Iterable[Pair]:
+    yield group, RNG.random()
+
+
+def by_a_helper(_key: int, group: int) -> Iterable[Pair]:
+    yield group, noted(group)
+
+
+def noted(group: int) -> int:
+    SEEN.append(group)
+    return len(SEEN)
+
+
+def in_a_class(_key: int, group: int) -> Iterable[Pair]:
+    Counter.total += 1
+    yield group, Counter.total
+
+
+def in_a_default(key: int, group: int, cache: dict[int, int] = {}) -> Iterable[Pair]:  # noqa: B006 - as authors do
+    cache[key] = group
+    yield group, len(cache)
+
+
+def in_a_closure() -> Callable[..., Any]:
+    last = 0
+
+    def mapper(key: int, group: int) -> Iterable[Pair]:
+        nonlocal last
+        last += key
+        yield group, last
+
+    return mapper
+
+
+@pytest.mark.parametrize(
+    ("mapper", "state"),
+    [
+        (from_a_generator, "the global 'RNG' (random.Random)"),
+        (by_a_helper, "the global 'SEEN' (list)"),
+        (in_a_class, "the attribute 'total' of Counter (int)"),
+        (in_a_default, "default value 1 of in_a_default (dict)"),
+        (in_a_closure(), "the variable 'last' around mapper (int)"),
+        (Counter().count, f"the object of the method count ({__name__}.Counter)"),
+    ],
+)
+async def test_state_that_one_row_leaves_for_the_next_is_found_and_named(
+    sandboxes: dict[int, LinuxSandbox], mapper: Callable[..., Any], state: str
+) -> None:
+    mapped, reduced = await checked(sandboxes, mapper)
+    assert mapped.finding is not None
+    assert mapped.finding.causes == (packing_cause([state]),)
+    assert reduced.finding is None
+
+
+async def test_state_of_a_reducer_is_found_too(sandboxes: dict[int, LinuxSandbox]) -> None:
+    def reducer(key: int, _values: tuple[int, ...]) -> Iterable[Pair]:
+        yield key, RNG.random()
+
+    mapped, reduced = await checked(sandboxes, lambda key, group: [(group, key)], reducer)
+    assert mapped.finding is None
+    assert reduced.finding is not None
+    assert reduced.finding.causes == (packing_cause(["the global 'RNG' (random.Random)"]),)
+
+
+async def test_a_cache_that_changes_no_result_is_not_suspected(sandboxes: dict[int, LinuxSandbox]) -> None:
+    def mapper(key: int, group: int) -> Iterable[Pair]:
+        SEEN.append(key)
+        yield group, key
+
+    mapped, reduced = await checked(sandboxes, mapper)
+    assert (mapped.finding, reduced.finding) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("combine", "guilty"), [(lambda values: sum(values) / len(values), True), (sum, False)], ids=["mean", "sum"]
+)
+async def test_a_combiner_must_not_mind_how_values_are_grouped(
+    sandboxes: dict[int, LinuxSandbox], combine: Callable[..., Any], guilty: object
+) -> None:
+    def combined(key: int, values: tuple[float, ...]) -> Iterable[Pair]:
+        yield key, combine(values)
+
+    mapped, _ = await checked(sandboxes, lambda key, group: [(group % 2, key)], combined, combiner=combined)
+    assert (mapped.finding is not None) is bool(guilty)
 
 
 async def test_the_clock_is_ahead_by_all_ways_to_tell_it(sandboxes: dict[int, LinuxSandbox]) -> None:

@@ -7,6 +7,8 @@ those of two machines do; where the results differ, ``CAUSES`` are tried one by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from ec262.domain.difference import Difference
@@ -76,6 +78,22 @@ CAUSES = (
 
 UNKNOWN = "a cause that did not show again"
 
+SMALLER_TASKS = 20
+"""Half of the rows are also computed in so many tasks: how they are packed must not matter, either."""
+
+
+def packing_cause(state: Sequence[str]) -> str:
+    """Say why results depend on how rows are packed into tasks; ``state`` names what one row has changed for others."""
+    if not state:
+        return (
+            "how rows are packed into tasks: something that one row leaves for the next, or a combiner that may not be "
+            "applied to parts of a group (an average of averages; a sum of floats depends on the order)"
+        )
+    return (
+        f"how rows are packed into tasks: a row changes {', '.join(state)}, and the next row finds it changed. Make it "
+        "inside the function; the functions of random are seeded for each row"
+    )
+
 
 @attrs.frozen(kw_only=True)
 class Finding:
@@ -89,8 +107,10 @@ class Finding:
 
 @attrs.frozen(kw_only=True)
 class PhaseCheck:
-    """What came of trying ``rows`` rows of a phase: the first finding, if there is any."""
+    """What came of trying ``rows`` rows of a phase: the first finding, if there is any. ``repacked`` tells whether they
+    were tried in smaller tasks, too."""
 
     phase: Phase
     rows: int
     finding: Finding | None
+    repacked: bool = False

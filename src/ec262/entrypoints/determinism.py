@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.variation import vary
+from ec262.adapters.watching import watch
 from ec262.domain import canonical
 from ec262.domain.determinism import ELSEWHERE, HERE, Finding, PhaseCheck
 from ec262.domain.job import Job, Limits, Phase, Row
@@ -34,7 +35,7 @@ async def check_job(job: Job, *, sample: int, packages: Sequence[str], limits: L
         for sandbox in sandboxes.values():
             stack.push_async_callback(sandbox.close)
         await asyncio.gather(*(sandbox.start() for sandbox in sandboxes.values()))
-        return await DeterminismCheck(sandboxes, vary, limits).run(job, rows)
+        return await DeterminismCheck(sandboxes, vary, watch, limits).run(job, rows)
 
 
 def sample_rows(rows: Rows, count: int, *, seed: int) -> list[Row]:
@@ -63,8 +64,10 @@ def describe(checks: Sequence[PhaseCheck], rows: int) -> str:
 
 def _phase(check: PhaseCheck, rows: int) -> str:
     what = f"{check.rows} of {rows} rows" if check.phase is Phase.MAP else f"the {check.rows} keys that these gave"
-    told = f"{FUNCTIONS[check.phase]}: {what} computed twice, in circumstances as of two machines: "
-    return told + ("no difference" if check.finding is None else _finding(check.phase, check.finding))
+    told = f"{FUNCTIONS[check.phase]}: {what} computed twice, in circumstances as of two machines"
+    if check.repacked:
+        told += ", and once more in smaller tasks"
+    return f"{told}: " + ("no difference" if check.finding is None else _finding(check.phase, check.finding))
 
 
 def _finding(phase: Phase, finding: Finding) -> str:

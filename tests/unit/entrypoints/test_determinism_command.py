@@ -38,6 +38,14 @@ def test_nothing_found_is_a_line_a_phase() -> None:
     )
 
 
+def test_smaller_tasks_are_told_of() -> None:
+    check = PhaseCheck(phase=Phase.MAP, rows=9, finding=None, repacked=True)
+    assert describe([check], 9) == (
+        "mapper: 9 of 9 rows computed twice, in circumstances as of two machines, and once more in smaller tasks: "
+        "no difference"
+    )
+
+
 @pytest.mark.parametrize(
     ("phase", "row", "told"),
     [

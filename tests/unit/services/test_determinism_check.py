@@ -11,7 +11,17 @@ import pytest
 
 from ec262.domain import canonical
 from ec262.domain.commands import Requirement
-from ec262.domain.determinism import ADDRESSES, CAUSES, ELSEWHERE, HERE, STILL, UNKNOWN, Circumstances, PhaseCheck
+from ec262.domain.determinism import (
+    ADDRESSES,
+    CAUSES,
+    ELSEWHERE,
+    HERE,
+    STILL,
+    UNKNOWN,
+    Circumstances,
+    PhaseCheck,
+    packing_cause,
+)
 from ec262.domain.errors import KeyNotHashable, SandboxCrashed, SandboxLimitExceeded, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import Computed, Job, Limits, Phase, Work
 from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
@@ -37,6 +47,8 @@ class Box:
         self.act = act
         self.known = known
         self.works: list[Work] = []
+        self.changed: dict[Phase, Any] = {Phase.MAP: [], Phase.REDUCE: []}
+        """What watched functions yield, or raise."""
 
     async def start(self) -> None:
         """Nothing to get ready."""
@@ -45,10 +57,15 @@ class Box:
         assert limits == LIMITS
         self.works.append(work)
         await asyncio.sleep(0)
-        where = self.known[work.functions]
-        assert where.hash_seed == self.seed
         keys = [key for key, _ in canonical.decode(work.rows)]
-        came_to = self.act(work.phase, where, keys)
+        if work.functions == b"watched":
+            came_to: Any = self.changed[work.phase]
+            if isinstance(came_to, Exception):
+                raise came_to
+        else:
+            where = self.known[work.functions]
+            assert where.hash_seed == self.seed
+            came_to = self.act(work.phase, where, keys)
         outcome: Outcome = came_to if isinstance(came_to, Failure) else Pairs(pairs=tuple(came_to))
         return Computed(outcome=encode_outcome(outcome), log=b"the log")
 
@@ -63,12 +80,18 @@ class Trial:
         known: dict[bytes, Circumstances] = {}
 
         def vary(functions: bytes, where: Circumstances) -> bytes:
+            if functions == b"watched":
+                return functions
             assert functions == b"functions"
             known[repr(where).encode()] = where
             return repr(where).encode()
 
+        def watch(functions: bytes, phase: Phase) -> bytes:
+            assert functions == b"functions"
+            return b"watched"
+
         self.boxes = {seed: Box(seed, act, known) for seed in (0, 1)}
-        self.check = DeterminismCheck(self.boxes, vary, LIMITS)
+        self.check = DeterminismCheck(self.boxes, vary, watch, LIMITS)
         self.rows = [encode_row(key, "x" * size) for key in range(rows)]
         self.job = Job(
             functions=b"functions",
@@ -90,12 +113,21 @@ def constant(_phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
     return [(key % 2, 1) for key in keys]
 
 
-async def test_a_job_that_is_the_same_everywhere_is_computed_twice_and_no_more() -> None:
+async def test_a_job_that_is_the_same_everywhere_is_computed_twice_and_once_more_in_smaller_tasks() -> None:
     trial = Trial(constant)
     mapped, reduced = await trial.run()
     assert (mapped.phase, mapped.rows, mapped.finding) == (Phase.MAP, 10, None)
     assert (reduced.phase, reduced.rows, reduced.finding) == (Phase.REDUCE, 2, None)
-    assert [work.phase for work in trial.boxes[0].works] == [Phase.MAP, Phase.REDUCE]
+    assert mapped.repacked
+    assert reduced.repacked
+    assert [work.phase for work in trial.boxes[0].works[:2]] == [Phase.MAP, Phase.REDUCE]
+    assert [[key for key, _ in canonical.decode(work.rows)] for work in trial.boxes[0].works[2:]] == [
+        *([key] for key in range(5)),
+        list(range(5, 10)),
+        [0, 1],
+        [0],
+        [1],
+    ]
     assert [work.phase for work in trial.boxes[1].works] == [Phase.MAP, Phase.REDUCE]
     assert {(work.seed, work.round_floats) for work in trial.works} == {(5, 9)}
     assert trial.boxes[0].works[1].rows == b"[[0,[1,1,1,1,1]],[1,[1,1,1,1,1]]]"
@@ -240,7 +272,7 @@ async def test_large_rows_are_tried_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     trial = Trial(constant, size=300)
     mapped, reduced = await trial.run()
     assert (mapped.finding, reduced.finding) == (None, None)
-    maps = [canonical.decode(work.rows) for work in trial.boxes[0].works if work.phase is Phase.MAP]
+    maps = [canonical.decode(work.rows) for work in trial.boxes[1].works if work.phase is Phase.MAP]
     assert [key for rows in maps for key, _ in rows] == list(range(10))
     assert len(maps) == 4
 
@@ -250,3 +282,80 @@ async def test_the_first_finding_of_a_phase_is_enough(monkeypatch: pytest.Monkey
     mapped, *_ = await Trial(lambda _phase, where, keys: [(keys[0], where.hash_seed)], size=300).run()
     assert mapped.finding is not None
     assert mapped.finding.row == "0"
+
+
+# --- packing --------------------------------------------------------------------------------------------------------
+
+
+def numbered(phase: Phase) -> Act:
+    """Functions that count the rows of a task in one phase, and yield the count."""
+
+    def act(at: Phase, _where: Circumstances, keys: list[Any]) -> Any:
+        return [(key, count if at is phase else 0) for count, key in enumerate(keys)]
+
+    return act
+
+
+def adding(phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
+    """A combiner that is given what a task's rows yield: other values in other tasks, but one result."""
+    return [("sum", len(keys) if phase is Phase.MAP else 10)]
+
+
+@pytest.mark.parametrize("phase", [*Phase])
+async def test_how_rows_are_packed_must_not_matter(phase: Phase) -> None:
+    trial = Trial(numbered(phase) if phase is Phase.REDUCE else counted_in_map)
+    trial.boxes[0].changed[phase] = [("the global 'rng' (random.Random)", 1), ("the global 'n' (int)", 1)]
+    checks = {check.phase: check for check in await trial.run()}
+    finding = checks.pop(phase).finding
+    assert finding is not None
+    assert finding.row is None
+    [cause] = finding.causes
+    assert "a row changes the global 'n' (int), the global 'rng' (random.Random), and the next row" in cause
+    assert [check.finding for check in checks.values()] == [None]
+
+
+def counted_in_map(phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
+    """As ``numbered``, but the reducer yields what the mapper counted: the keys have it."""
+    return [((key, count), 0) for count, key in enumerate(keys)] if phase is Phase.MAP else [(key, 0) for key in keys]
+
+
+async def test_combined_values_may_differ_with_the_packing_if_the_result_does_not() -> None:
+    mapped, reduced = await Trial(adding).run()
+    assert (mapped.finding, reduced.finding) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "seen", [[], SandboxCrashed("gone"), Failure(function="mapper", exception="X", row="1", frames=())]
+)
+async def test_where_no_state_is_seen_the_cause_says_what_it_may_be(seen: Any) -> None:
+    trial = Trial(counted_in_map)
+    trial.boxes[0].changed[Phase.MAP] = seen
+    mapped, _ = await trial.run()
+    assert mapped.finding is not None
+    assert mapped.finding.causes == (packing_cause([]),)
+
+
+async def test_a_failure_in_smaller_tasks_is_a_difference() -> None:
+    def act(phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
+        if phase is Phase.MAP and len(keys) < 10:
+            return Failure(function="mapper", exception="KeyError", row=str(keys[0]), frames=())
+        return [(key, 1) for key in keys]
+
+    mapped, _ = await Trial(act).run()
+    assert mapped.finding is not None
+    assert mapped.finding.difference.where == "how it ended"
+
+
+async def test_a_single_row_has_no_other_packing() -> None:
+    checks = await Trial(lambda *_: [("k", 1)], rows=1).run()
+    assert [check.repacked for check in checks] == [False, False]
+
+
+async def test_a_limit_in_smaller_tasks_is_told() -> None:
+    def act(_phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
+        if len(keys) == 5:
+            raise SandboxLimitExceeded("cpu", "7 s in the mapper")
+        return [(key, 1) for key in keys]
+
+    with pytest.raises(TaskLimitExceeded, match="a try of 5 rows of the map phase exceeded its cpu limit: 7 s"):
+        await Trial(act).run()
