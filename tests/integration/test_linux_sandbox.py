@@ -290,6 +290,14 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "allowed_262" / "later.py").write_text("from allowed_262 import NAME\nLATER = NAME + ' later'")
     (tmp_path / "other_262.py").write_text("")
     (tmp_path / "broken_262.py").write_text("raise RuntimeError('of its own')")
+    (tmp_path / "innocent_262").mkdir()
+    (tmp_path / "innocent_262" / "__init__.py").write_text("from . import inner")
+    (tmp_path / "innocent_262" / "inner.py").write_text("import between_262.deeper, json")
+    (tmp_path / "between_262").mkdir()
+    (tmp_path / "between_262" / "__init__.py").write_text("")
+    (tmp_path / "between_262" / "deeper.py").write_text("from threads_262 import NAME")
+    start = "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+    (tmp_path / "threads_262.py").write_text(f"{start}import colorsys\nNAME = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
 
 
@@ -309,6 +317,25 @@ async def test_allowed_packages_can_be_imported_and_others_not(packages: None) -
     assert failure_of(computed).exception == "ModuleNotFoundError"
     assert b"'other_262' is not available" in computed.log
     assert b"and what this worker allows: allowed_262)" in computed.log
+
+
+async def test_native_libraries_are_told_to_start_no_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these starts threads when it is loaded, but for this."""
+    (tmp_path / "pools_262.py").write_text(
+        "import os, threading\n"
+        "for variable, quiet in [\n"
+        "    ('OPENBLAS_NUM_THREADS', '1'),  # numpy and scipy\n"
+        "    ('OMP_NUM_THREADS', '1'),  # numexpr, scikit-learn\n"
+        "    ('JE_ARROW_MALLOC_CONF', 'background_thread:false'),  # pyarrow, and so pandas\n"
+        "]:\n"
+        "    if os.environ.get(variable) != quiet:\n"
+        "        threading.Thread(name=variable, target=threading.Event().wait, daemon=True).start()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    box = LinuxSandbox(["pools_262"])
+    await box.start()
+    await box.close()
 
 
 async def test_native_code_that_was_not_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +368,14 @@ async def test_native_code_that_was_not_loaded_is_told(tmp_path: Path, monkeypat
     ("name", "told"),
     [
         ("missing_262", "the package 'missing_262', which jobs shall be allowed to import, is not installed"),
+        (
+            "threads_262",
+            r"the package 'threads_262' cannot be allowed: importing it starts a thread \(\S+\), and tasks",
+        ),
+        (
+            "innocent_262",
+            r"'innocent_262' cannot .* starts a thread by way of between_262, threads_262 \(\S+\), and tasks",
+        ),
         ("broken_262", r"the allowed package 'broken_262' cannot be imported: RuntimeError\('of its own'\)"),
     ],
 )

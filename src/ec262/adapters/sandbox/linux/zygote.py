@@ -26,7 +26,16 @@ from ec262.domain.job import Limits
 
 logger = logging.getLogger(__name__)
 
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "TZ": "UTC0", "OPENBLAS_NUM_THREADS": "1"}
+ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC0",
+    # Native libraries start no threads when they are loaded, for children could not be forked then, and try to start
+    # none in a task, which would end it: OpenBLAS, OpenMP, and the allocator in pyarrow.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 """All that jobs see: the same everywhere, so that honest machines agree, and nothing of the worker's."""
 
 _TO_START = ("LD_LIBRARY_PATH",)

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from ec262.adapters.sandbox.linux.child import refusals, witness
 from ec262.adapters.sandbox.linux.child.importable import Library, hide
+from ec262.adapters.sandbox.linux.child.threads import ThreadWatch, others
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.runner import Run
 
@@ -50,7 +51,8 @@ _NOT_FOR_JOBS = {"f2py", "test", "testing", "tests"}
 
 
 def preload(packages: Sequence[str]) -> None:
-    """Load what jobs may import, then close all other roads. Raises ImportError naming a package that cannot be."""
+    """Load what jobs may import, then close all other roads. Raises ImportError naming a package that cannot be loaded,
+    or that starts threads."""
     rule = "jobs may import the harmless part of the standard library" + (
         f" and what this worker allows: {', '.join(packages)}" if packages else ""
     )
@@ -60,14 +62,30 @@ def preload(packages: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError:
             continue
-    for package in packages:
-        _load_package(package, library)
+    with ThreadWatch() as watch:
+        for package in packages:
+            _load_package(package, library)
+            _refuse_threads(package, watch.culprits)
     standard = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib is not worth its import here
     for name in STANDARD:
         library.add(name, standard)
     _warm_up()
     refusals.prepare()
     _close_roads(library)
+
+
+def _refuse_threads(package: str, culprits: Sequence[str]) -> None:
+    """Raise ImportError if there are threads, naming the packages by way of which ``package`` has started them."""
+    threads = others()
+    if threads:
+        way = dict.fromkeys(name.partition(".")[0] for name in culprits)
+        way.pop(package.partition(".")[0], None)
+        by_way_of = f" by way of {', '.join(way)}" if way else ""
+        raise ImportError(
+            f"the package {package!r} cannot be allowed: importing it starts a thread{by_way_of} "
+            f"({', '.join(threads)}), and tasks cannot be forked from a process with threads. Do without it, or "
+            "uninstall the package that starts the thread if it is optional"
+        )
 
 
 def _load_package(package: str, library: Library) -> None:

@@ -66,8 +66,6 @@ class Zygote:
     def _get_ready(self, packages: Sequence[str], without: Sequence[str]) -> list[tuple[str, bool, str]]:
         """Return the layers: name, whether it is in force, detail."""
         preload(packages)
-        if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - pathlib is not worth its import here
-            raise OSError(f"a package among {', '.join(packages)} starts threads, which children cannot be forked with")
         space = lockdown.address_space()  # no file can be read any more once this process has settled
         null = os.open(os.devnull, os.O_RDWR)
         depth = lockdown.settle(self._worker, without=without)
