@@ -40,8 +40,8 @@ def test_a_worker_tells_what_it_lends_and_that_it_holds(shell: Shell) -> None:
     done = shell.run("worker", "--check", *flags, *more)
     assert (done.status, done.stderr) == (0, "")
     for told in (
-        r"slots +3 tasks",
-        r"memory +77 MiB a task, at most 231 of this machine's \d+ MiB",
+        r"slots +3 tasks at a time, on [\d.]+ processors",
+        r"memory +77 MiB a task, at most 231 of the \d+ MiB that may be used here\n",
         r"processor time +7\.5 s",
         r"wall time +8\.5 s",
         r"output +9 MiB a task, and 64 KiB of log",

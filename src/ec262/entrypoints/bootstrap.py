@@ -43,13 +43,13 @@ def build_foreman(
     """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
     before the settings'. ``local`` means that all workers are the user's own, on this machine: a rule may let one
     worker decide, credits are not counted, and jobs are planned for the processors, which the slots share."""
-    import os
     import time
 
     from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
     from ec262.adapters.entropy import SystemEntropy
     from ec262.adapters.file_spill import FileSpill
+    from ec262.adapters.machine import local_machine
     from ec262.adapters.progress import choose_progress
     from ec262.adapters.tcp.dialer import TcpDialer
     from ec262.domain.commands import MAX_DEADLINE_S
@@ -81,7 +81,7 @@ def build_foreman(
         memory=settings.memory_budget,
         invitation=settings.invitation,
         local=local,
-        slots=os.cpu_count() if local else None,
+        slots=local_machine().whole_processors if local else None,
     )
     return Foreman(ports, policy)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import os
 import re
+import sys
 import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -21,9 +21,11 @@ import attrs
 import msgspec
 from attrs import validators as v
 
+from ec262.adapters.machine import Machine, local_machine
 from ec262.domain.accounts import TOKEN_PATTERN
 from ec262.domain.api2012.constants import Constants2012
 from ec262.domain.availability import Availability, IdleRule, parse_hours
+from ec262.domain.commands import MAX_SLOTS
 from ec262.domain.cuts import MAX_PIECES
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
@@ -50,6 +52,28 @@ LISTS = ("allow", "hours", "trusted_proxy", "separate")
 
 MAX_KEPT_S = 10 * 365 * 24 * 3600.0
 """Longest time for which tasks are kept: workers are told when theirs is over, and JSON knows no infinity."""
+
+
+TASK_MEMORY_MIB, LEAST_MEMORY_MIB = 1024, 16
+"""What a task may take where there is room for it, and in any case."""
+
+OWN_MEMORY_MIB = 128
+"""What a worker's own processes take."""
+
+
+def default_slots() -> int:
+    """Return how many tasks this machine computes at a time: one a processor, as far as there is memory for each."""
+    machine = local_machine()
+    return max(1, min(MAX_SLOTS, machine.whole_processors, _memory_for_tasks_mib(machine) // TASK_MEMORY_MIB))
+
+
+def default_memory_mib() -> int:
+    """Return how much memory a task may take, with that number of slots."""
+    return max(LEAST_MEMORY_MIB, min(TASK_MEMORY_MIB, _memory_for_tasks_mib(local_machine()) // default_slots()))
+
+
+def _memory_for_tasks_mib(machine: Machine) -> int:
+    return int(min(machine.memory_bytes, sys.maxsize)) // (1 << 20) - OWN_MEMORY_MIB
 
 
 def _rule_spec(_instance: object, _attribute: object, value: str) -> None:
@@ -122,7 +146,7 @@ class PeerSettings(ClientSettings):
 
     invitation: str | None = attrs.field(default=None, repr=False, validator=_invitation)
     """Code from discovery's operator that brings an account its credits."""
-    slots: int = attrs.field(factory=lambda: os.cpu_count() or 1, validator=[v.ge(1), v.le(1024)])
+    slots: int = attrs.field(factory=default_slots, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that a worker computes at the same time."""
     allow: tuple[str, ...] = ()
     """Packages that jobs may import, beside the harmless part of the standard library."""
@@ -182,7 +206,7 @@ class WorkerSettings(PeerSettings):
     """Tasks that may wait for each slot."""
     cpu_limit: float = attrs.field(default=600.0, validator=v.gt(0))
     wall_limit: float = attrs.field(default=600.0, validator=v.gt(0))
-    memory_limit_mib: int = attrs.field(default=1024, validator=v.ge(16))
+    memory_limit_mib: int = attrs.field(factory=default_memory_mib, validator=v.ge(LEAST_MEMORY_MIB))
     output_limit_mib: int = attrs.field(default=64, validator=v.ge(1))
     results_limit_mib: int = attrs.field(default=2048, validator=v.ge(1))
     """Results that wait on disk until their foremen fetch them or discovery forgets their tasks."""

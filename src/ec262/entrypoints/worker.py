@@ -146,10 +146,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--listen", metavar="HOST", help="address to serve on (default: 0.0.0.0)")
     add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
     add("--advertise", metavar="HOST", help="where foremen reach this worker (default: where discovery sees it)")
-    add("--slots", type=int, metavar="N", help="tasks computed at the same time (default: one for each processor)")
+    add(
+        "--slots",
+        type=int,
+        metavar="N",
+        help="tasks computed at the same time (default: what processors and memory allow)",
+    )
     add("--ahead", type=int, metavar="N", help="tasks that may wait here for each slot (default: 0)")
     add("--allow", nargs="+", metavar="PACKAGE", help="packages that jobs may import (default: none)")
-    add("--memory-limit", type=int, dest="memory_limit_mib", metavar="MIB", help="memory of a task (default: 1024)")
+    add(
+        "--memory-limit",
+        type=int,
+        dest="memory_limit_mib",
+        metavar="MIB",
+        help="memory of a task (default: 1024 at most)",
+    )
     add("--cpu-limit", type=float, metavar="S", help="seconds of processor time of a task (default: 600)")
     add("--wall-limit", type=float, metavar="S", help="seconds that a task may take (default: 600)")
     add("--output-limit", type=int, dest="output_limit_mib", metavar="MIB", help="result of a task (default: 64)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import platform
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from ec262 import __version__
+from ec262.adapters.machine import NO_LIMIT, Machine, local_machine
 from ec262.adapters.pickling import pickle_by_value
 from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.tier import Finding, Layer
@@ -72,9 +72,9 @@ async def check_worker(settings: WorkerSettings) -> int:
 
 
 def _limits(settings: WorkerSettings) -> Iterator[tuple[str, str]]:
-    limits = settings.limits
-    yield "slots", f"{settings.slots} tasks at a time"
-    yield "memory", f"{settings.memory_limit_mib} MiB a task{_of_all_memory(settings)}"
+    limits, machine = settings.limits, local_machine()
+    yield "slots", f"{settings.slots} tasks at a time, on {machine.processors:g} processors"
+    yield "memory", f"{settings.memory_limit_mib} MiB a task{_of_all_memory(settings, machine)}"
     yield "processor time", f"{limits.cpu_s:g} s a task"
     yield "wall time", f"{limits.wall_s:g} s a task"
     yield "output", f"{settings.output_limit_mib} MiB a task, and {limits.log_bytes >> 10} KiB of log"
@@ -83,12 +83,12 @@ def _limits(settings: WorkerSettings) -> Iterator[tuple[str, str]]:
     yield "lease", f"{settings.lease:g} s"
 
 
-def _of_all_memory(settings: WorkerSettings) -> str:
-    try:
-        pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # another system
+def _of_all_memory(settings: WorkerSettings, machine: Machine) -> str:
+    if machine.memory_bytes == NO_LIMIT:
         return ""
-    return f", at most {settings.slots * settings.memory_limit_mib} of this machine's {pages * page_bytes >> 20} MiB"
+    most, there = settings.slots * settings.memory_limit_mib, int(machine.memory_bytes) >> 20
+    too_much = ", WHICH IS MORE THAN THERE IS: lower --slots or --memory-limit" if most > there else ""
+    return f", at most {most} of the {there} MiB that may be used here{too_much}"
 
 
 async def _check_room(settings: WorkerSettings) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import attrs
 import pytest
 
+from ec262.adapters.machine import NO_LIMIT, Machine
 from ec262.domain.availability import IdleRule
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.job import Limits
 from ec262.domain.pool import Tie
+from ec262.entrypoints import settings as settings_module
 from ec262.entrypoints.bootstrap_discovery import discovery_policy
 from ec262.entrypoints.settings import (
     ALL_NAMES,
@@ -232,3 +234,24 @@ def test_variables_that_are_no_settings_are_told_without_their_value(
     load_settings(ForemanSettings, {}, {name: "hunter2", "EC262_PORT": "1", "EC262X": "1"})
     warning = f"the environment has {name}, which is not a setting{told}"
     assert [record.getMessage() for record in caplog.records] == [warning]
+
+
+@pytest.mark.parametrize(
+    ("processors", "memory_mib", "slots", "task_mib"),
+    [
+        (8.0, 64 << 10, 8, 1024),
+        (0.25, 64 << 10, 1, 1024),
+        (2.0, 400, 1, 272),
+        (8.0, 128 + 3 * 1024, 3, 1024),
+        (4.0, 100, 1, 16),
+        (4.0, NO_LIMIT, 4, 1024),
+        (4096.0, NO_LIMIT, 1024, 1024),
+    ],
+)
+def test_slots_and_their_memory_go_by_what_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, processors: float, memory_mib: float, slots: int, task_mib: int
+) -> None:
+    machine = Machine(processors=processors, memory_bytes=memory_mib * (1 << 20))
+    monkeypatch.setattr(settings_module, "local_machine", lambda: machine)
+    settings = WorkerSettings()
+    assert (settings.slots, settings.memory_limit_mib) == (slots, task_mib)

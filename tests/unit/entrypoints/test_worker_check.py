@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ec262.adapters.machine import Machine
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.surroundings import LocalSurroundings
@@ -140,3 +141,14 @@ async def test_where_results_wait_is_told_and_a_folder_that_takes_none_is_in_the
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     assert await check_worker(WorkerSettings()) == 2
     assert f"cannot write large temporary files in {tmp_path}/nowhere (No such file" in capsys.readouterr().out
+
+
+async def test_more_memory_than_there_is_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(processors=0.25, memory_bytes=float(400 << 20))
+    monkeypatch.setattr(worker_check, "local_machine", lambda: machine)
+    assert await check_worker(WorkerSettings(slots=2, memory_limit_mib=1024)) == 0
+    told = capsys.readouterr().out
+    assert "2 tasks at a time, on 0.25 processors\n" in told
+    assert "1024 MiB a task, at most 2048 of the 400 MiB that may be used here, WHICH IS MORE THAN THERE IS:" in told
