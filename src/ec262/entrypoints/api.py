@@ -110,7 +110,7 @@ def run_job(
     __tracebackhide__ = True  # pytest and IPython leave this frame out
     calls += 1
     from ec262.entrypoints.session import current_session
-    from ec262.entrypoints.tracebacks import for_the_author
+    from ec262.entrypoints.tracebacks import for_the_author, raised_by_the_data
 
     functions = dict(zip(ROLES, (mapper, reducer, combiner, partitioner), strict=True))
     given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}
@@ -120,7 +120,11 @@ def run_job(
             functions |= {role: function for role, function in ours.items() if functions[role] is None}
         return current_session().run_job(data, functions, given, quiet=quiet)
     except Ec262Error as error:
-        failure = for_the_author(error)
+        failure: Exception = for_the_author(error)
+    except Exception as error:
+        if not raised_by_the_data(error):
+            raise
+        failure = error
     raise failure
 
 

@@ -80,12 +80,13 @@ def _users_traceback(error: Exception) -> str:
     report = traceback.TracebackException.from_exception(error)
     parts = [report]
     for part in parts:
-        part.stack = traceback.StackSummary.from_list(frame for frame in part.stack if not _is_ours(frame.filename))
+        part.stack = traceback.StackSummary.from_list(frame for frame in part.stack if not is_ours(frame.filename))
         parts += filter(None, (part.__cause__, part.__context__, *(part.exceptions or ())))
     return "".join(report.format())
 
 
-def _is_ours(file: str) -> bool:
+def is_ours(file: str) -> bool:
+    """Tell whether a source file is one of ec262's."""
     return file.startswith(str(PACKAGE) + os.sep)
 
 

@@ -15,7 +15,8 @@ from types import TracebackType
 
 from ec262.domain.errors import Ec262Error, UserCodeFailed
 from ec262.domain.task_log import Frame, read_task_log
-from ec262.entrypoints.job_file import loaded_files, with_source_lines
+from ec262.entrypoints.job_file import is_ours, loaded_files, with_source_lines
+from ec262.entrypoints.session import pairs_of
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,16 @@ def for_the_author(error: Ec262Error) -> Ec262Error:
     error.__cause__ = error.__context__ = None
     traceback = _with_the_jobs_own(error) if isinstance(error, UserCodeFailed) else None
     return error.with_traceback(traceback)
+
+
+def raised_by_the_data(error: Exception) -> bool:
+    """Tell whether the data of a job raised this, and not ec262; if so, leave ec262's frames out of its traceback."""
+    entries = list(_entries(error.__traceback__))
+    last = next((entry for entry in reversed(entries) if is_ours(entry.tb_frame.f_code.co_filename)), None)
+    if last is None or last.tb_frame.f_code is not pairs_of.__code__:
+        return False
+    error.__traceback__ = last.tb_next
+    return True
 
 
 def _with_the_jobs_own(error: UserCodeFailed) -> TracebackType | None:

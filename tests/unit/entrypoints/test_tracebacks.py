@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,21 @@ def test_other_errors_have_the_callers_frames_only(job: Any, failure: Exception)
     error = raised(job, failure)
     assert [entry.tb_frame.f_code.co_name for entry in _entries(error)][-2:] == ["run", "run_job"]
     assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_data_that_raise_show_the_callers_frames_and_their_own() -> None:
+    def rows() -> Iterator[tuple[int, int]]:
+        yield 1, {}[2]
+
+    for data in (rows, rows(), lambda: rows()):  # noqa: PLW0108 - a function that returns a generator
+        with Session({}, {}), pytest.raises(KeyError) as caught:
+            ec262.run_job(data, mapper=rows, reducer=rows)
+        ours = [entry.tb_frame.f_code.co_name for entry in _entries(caught.value)]
+        assert [name for name in ours if name != "<lambda>"] == [
+            "test_data_that_raise_show_the_callers_frames_and_their_own",
+            "run_job",
+            "rows",
+        ]
 
 
 def test_what_else_is_raised_is_left_as_it_is(job: Any) -> None:
