@@ -12,7 +12,7 @@ from ec262.adapters.whole_file import WholeFile
 from ec262.domain.commands import Vote
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.messages import printable
-from ec262.domain.receipts import DECIDED, JobReceipt, Summary, TaskReceipt
+from ec262.domain.receipts import DECIDED, JobReceipt, TaskReceipt
 from ec262.domain.verification import parse_rule
 
 MAX_BYTES = 1 << 30
@@ -78,7 +78,8 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 
 def _page(receipt: JobReceipt, data: str) -> str:
-    rows = "\n".join(map(_row, receipt.tasks))
+    rows = "\n".join(_row(task, local=receipt.local) for task in receipt.tasks)
+    credits = "" if receipt.local else "<th>credits"
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -91,7 +92,7 @@ asks for it: in how many tasks the worker had been right before, as far as that 
 <code>python -m ec262.entrypoints.recheck {escape(data)}</code></p>
 <table>
 <thead>
-<tr><th>task<th>rule<th>verdict<th>confidence<th>workers that committed the result<th>others<th>credits</tr>
+<tr><th>task<th>rule<th>verdict<th>confidence<th>workers that committed the result<th>others{credits}</tr>
 </thead>
 <tbody>
 {rows}
@@ -102,23 +103,25 @@ asks for it: in how many tasks the worker had been right before, as far as that 
 
 
 def _facts(receipt: JobReceipt) -> str:
-    facts = [("rule", receipt.verify), ("seed", str(receipt.seed)), *summary_lines(receipt.summary)]
+    facts = [("rule", receipt.verify), ("seed", str(receipt.seed)), *summary_lines(receipt)]
     return "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in facts)
 
 
-def summary_lines(summary: Summary) -> list[tuple[str, str]]:
+def summary_lines(receipt: JobReceipt) -> list[tuple[str, str]]:
     """Return a summary in words: what, and how much."""
+    summary = receipt.summary
+    credits = ("credits", f"{summary.paid:,} paid to workers, {summary.returned:,} refunded")
     return [
         ("tasks", f"{summary.tasks:,}"),
         ("executions", f"{summary.executions:,}, {summary.executions_per_task:.2f} a task"),
         ("expected error", f"{summary.expected_error:.2g} a task"),
-        ("credits", f"{summary.paid:,} paid to workers, {summary.returned:,} refunded"),
+        *(() if receipt.local else (credits,)),
         ("audited tasks", f"{summary.audited:,}"),
         ("commitments that lost", f"{summary.dissenting:,}"),
     ]
 
 
-def _row(task: TaskReceipt) -> str:
+def _row(task: TaskReceipt, *, local: bool) -> str:
     supporters = " ".join(_voter(vote, task) for vote in task.votes if vote.digest == task.digest)
     others = " ".join(
         f'<span class="other">{_voter(vote, task)}: {_short(vote.digest.hex())}</span>'
@@ -127,11 +130,11 @@ def _row(task: TaskReceipt) -> str:
     )
     verdict = f"{task.state.value} {_short(task.digest.hex()) if task.digest else ''}{' (audited)' * task.audited}"
     confidence = f"{task.confidence:.6f}" if task.state in DECIDED else ""
-    credits = f"{task.paid} paid" + (f", {task.returned} refunded" if task.returned else "")
+    credits = f"<td>{task.paid} paid" + (f", {task.returned} refunded" if task.returned else "")
     lost = "" if task.state in DECIDED else ' class="lost"'
     return (
         f"<tr{lost}><td>{escape(task.name)}<td>{escape(task.rule)}<td>{verdict}<td>{confidence}"
-        f"<td>{supporters}<td>{others}<td>{credits}</tr>"
+        f"<td>{supporters}<td>{others}{'' if local else credits}</tr>"
     )
 
 

@@ -50,11 +50,13 @@ class TaskReceipt:
 
 @attrs.frozen(kw_only=True)
 class JobReceipt:
-    """All purchases of a job, in the order of its tasks, those that were given up included."""
+    """All purchases of a job, in the order of its tasks, those that were given up included. Nobody counts the credits
+    of a ``local`` job."""
 
     verify: str
     seed: int
     tasks: tuple[TaskReceipt, ...]
+    local: bool = False
 
     @property
     def won(self) -> tuple[TaskReceipt, ...]:
@@ -94,10 +96,10 @@ class Summary:
     audited: int
 
 
-def job_receipt(history: Sequence[TaskHistory], *, verify: str, seed: int) -> JobReceipt:
+def job_receipt(history: Sequence[TaskHistory], *, verify: str, seed: int, local: bool = False) -> JobReceipt:
     """Make a receipt out of what became of a job's tasks; ``verify`` is how its user asked for them to be verified."""
     tasks = (_task_receipt(str(task.name), purchase) for task in history for purchase in task.purchases)
-    return JobReceipt(verify=verify, seed=seed, tasks=tuple(tasks))
+    return JobReceipt(verify=verify, seed=seed, tasks=tuple(tasks), local=local)
 
 
 def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:

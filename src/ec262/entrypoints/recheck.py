@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     doubts = recheck(receipt)
     for doubt in doubts:
         print(printable(doubt))
-    for name, value in summary_lines(receipt.summary):
+    for name, value in summary_lines(receipt):
         print(f"{name + ':':24}{value}")
     print(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
     return 1 if doubts else 0

@@ -41,7 +41,7 @@ class Report:
 
     async def _write(self, foreman: Foreman, job: Job) -> None:
         try:
-            receipt = job_receipt(await foreman.history(), verify=self._verify, seed=job.seed)
+            receipt = job_receipt(await foreman.history(), verify=self._verify, seed=job.seed, local=foreman.local)
             written = await asyncio.to_thread(write_report, receipt, self._path)
         except Ec262Error as error:
             # The result is worth more than its receipt.

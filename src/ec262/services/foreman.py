@@ -101,6 +101,11 @@ class Foreman:
         await execution.run()
 
     @property
+    def local(self) -> bool:
+        """Whether all of the system is on this machine, so that nobody counts credits."""
+        return self._policy.local
+
+    @property
     def mapped(self) -> bool:
         """Whether the map phase of the last job, which came to its end, yielded anything."""
         return self._machine is not None and self._machine.total > 0

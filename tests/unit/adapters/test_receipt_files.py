@@ -45,6 +45,17 @@ def test_a_page_has_its_json_beside_it(tmp_path: Path) -> None:
     assert "recheck out.json" in page
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_a_local_jobs_receipt_does_not_mention_credits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], *, local: bool
+) -> None:
+    write_report(attrs.evolve(RECEIPT, local=local), tmp_path / "out.html")
+    assert ("credits" in (tmp_path / "out.html").read_text()) is not local
+    assert ("2 paid" in (tmp_path / "out.html").read_text()) is not local
+    assert main([str(tmp_path / "out.json")]) == 0
+    assert ("credits" in capsys.readouterr().out) is not local
+
+
 def test_a_page_tells_what_a_word_was_worth_where_the_rule_asks(tmp_path: Path) -> None:
     votes = (Vote(worker="worker-a", digest=RIGHT, agreed=34.25, recent=34.25),)
     weighed = attrs.evolve(RECEIPT.tasks[0], rule="error:1e-05", votes=votes)

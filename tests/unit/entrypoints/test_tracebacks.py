@@ -190,7 +190,7 @@ def test_other_errors_have_the_callers_frames_only(job: Any, failure: Exception)
 
 def test_data_that_raise_show_the_callers_frames_and_their_own() -> None:
     def rows() -> Iterator[tuple[int, int]]:
-        yield 1, {}[2]
+        yield 1, {1: 1}[2]
 
     for data in (rows, rows(), lambda: rows()):  # noqa: PLW0108 - a function that returns a generator
         with Session({}, {}), pytest.raises(KeyError) as caught:
