@@ -114,7 +114,7 @@ def test_options_mean_the_same_before_the_command_and_after_it(town: Town, holde
 
 
 def test_a_long_history_is_read_page_by_page(town: Town, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account, "MAX_HISTORY", 2)
+    monkeypatch.setattr("ec262.domain.account_commands.MAX_HISTORY", 2)
     mine = town.service.accounts.open_with_grant(holder.token(), 1).account
     with town.service._unit_of_work() as uow:
         uow.ledger.post(operator_grant(mine, 1, id=str(number), at=0) for number in range(6))

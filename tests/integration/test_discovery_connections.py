@@ -291,7 +291,7 @@ def test_fewer_open_files_than_connections_are_told(tmp_path: Path) -> None:
     limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); "
     service = "runpy.run_module('ec262.entrypoints.discovery', run_name='__main__')"
     with running_discovery(tmp_path, "--max-connections", "70", first=("-c", limited + service)) as running:
-        assert "of 70 connections there is room for 50: the limit of open files is 150" in running.log()
+        assert "of 70 connections there is room for 40: the limit of open files is 150" in running.log()
 
 
 def test_who_was_told_that_it_listens_can_end_it_in_good_order(tmp_path: Path) -> None:

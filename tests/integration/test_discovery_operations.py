@@ -22,7 +22,7 @@ import requests
 from ec262.adapters.memory.clock import ManualClock
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
-from ec262.entrypoints import cli, discovery, discovery_admin, discovery_api
+from ec262.entrypoints import admin_command, cli, discovery, discovery_api
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.discovery_api import discovery_app
@@ -343,12 +343,12 @@ def test_the_settings_file_in_the_document_is_the_defaults(tmp_path: Path) -> No
 def test_the_commands_in_the_document_exist(capsys: pytest.CaptureFixture[str]) -> None:
     commands = re.findall(r"(?<=\bec262 )(discovery-admin|account) (\w+)", DOCUMENT)
     assert {name for name, _ in commands} == {"discovery-admin", "account"}
-    for name, subcommand in {*commands, *(("discovery-admin", name) for name in discovery_admin.COMMANDS)}:
+    for name, subcommand in {*commands, *(("discovery-admin", name) for name in admin_command.COMMANDS)}:
         with pytest.raises(SystemExit) as ended:
             cli.main([name, subcommand, "--help"])
         assert ended.value.code == 0
         assert f"usage: ec262 {name} {subcommand}" in capsys.readouterr().out
-    for subcommand in discovery_admin.COMMANDS:
+    for subcommand in admin_command.COMMANDS:
         assert f"`{subcommand} " in DOCUMENT or f"`{subcommand}`" in DOCUMENT
 
 

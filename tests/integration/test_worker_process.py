@@ -24,7 +24,6 @@ from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requiremen
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
 from ec262.domain.partition import encode_row, rows_payload
-from ec262.entrypoints import worker as worker_module
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.settings import DiscoverySettings
 from ec262.entrypoints.worker import main, serve
@@ -277,7 +276,9 @@ def test_a_package_that_is_not_there_is_told(start: Start) -> None:
 
 def test_usage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EC262_DISCOVERY", raising=False)
-    monkeypatch.setattr(worker_module, "configure_logging", lambda _arguments: None)  # it is the whole process's
+    monkeypatch.setattr(
+        "ec262.entrypoints.logs.configure_logging", lambda _arguments: None
+    )  # it is the whole process's
     assert main([]) == 2
     assert "no discovery service is configured: give --discovery URL" in capsys.readouterr().err
     assert main(["--discovery", "not a URL"]) == 2

@@ -41,9 +41,11 @@ def load_or_create_token(folder: Path, discovery_url: str, role: str) -> str:
 
 
 def roles_with_tokens(folder: Path, discovery_url: str) -> list[str]:
-    """Return the roles that have an account at a discovery service, by their token files."""
+    """Return the roles that have an account at a discovery service, by their token files. Raises ConfigurationError."""
     suffix = _file_name(discovery_url, "")
-    return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
+    with _explained(folder):
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
 class TokenFile:
@@ -65,14 +67,16 @@ class TokenFile:
 
     def load(self) -> str:
         """Return the token. Raises ConfigurationError, also if there is none."""
-        if not self._path.exists():
-            raise ConfigurationError(f"no account of the role {self._role!r} is kept in {self._path.parent}")
         with _explained(self._path):
+            if not self._path.exists():
+                raise ConfigurationError(f"no account of the role {self._role!r} is kept in {self._path.parent}")
             return _token_in(self._path)
 
     def require_settled(self) -> None:
         """Raise ConfigurationError while a replacement is under way, or was interrupted."""
-        if self._next.exists():
+        with _explained(self._next):
+            unsettled = self._next.exists()
+        if unsettled:
             raise ConfigurationError(
                 f"the account's token was being replaced: finish that with `ec262 account rotate --role {self._role}`"
             )
@@ -93,12 +97,14 @@ class TokenFile:
             _make_durable(self._path.parent)
 
     def discard_replacement(self) -> None:
-        """Forget the new token, which opens nothing."""
-        self._next.unlink(missing_ok=True)
+        """Forget the new token, which opens nothing. Raises ConfigurationError."""
+        with _explained(self._next):
+            self._next.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget the token: the account is closed."""
-        self._path.unlink(missing_ok=True)
+        """Forget the token: the account is closed. Raises ConfigurationError."""
+        with _explained(self._path):
+            self._path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

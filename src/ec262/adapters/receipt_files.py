@@ -35,8 +35,12 @@ def check_report_path(path: Path) -> None:
     """Raise ConfigurationError unless a report can be written there: before any work is done for it."""
     if path.suffix not in {".html", ".json"}:
         raise ConfigurationError(f"a report is called NAME.html or NAME.json, not {path}")
-    folder = path.resolve().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or path.is_dir():
+    try:
+        folder = Path(os.path.realpath(path)).parent
+        usable = folder.is_dir() and os.access(folder, os.W_OK) and not path.is_dir()
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the report {path}: {error}") from error
+    if not usable:
         raise ConfigurationError(f"cannot write the report {path}: there is no folder {folder} that can be written to")
 
 

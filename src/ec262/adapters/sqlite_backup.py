@@ -52,9 +52,9 @@ def back_up(source: Path, target: Path) -> int:
     Returns its size in bytes. The copy is its owner's alone (0600). Raises ConfigurationError, also if the target is
     there already, and StorageDamaged if the database is damaged.
     """
-    if target.exists():
-        raise ConfigurationError(f"{target} is there already: backups do not overwrite")
     try:
+        if target.exists():
+            raise ConfigurationError(f"{target} is there already: backups do not overwrite")
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # its mode is 0600
         try:
             _copy(source, name)

@@ -24,7 +24,7 @@ class WholeFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._target = path.resolve()
+        self._target = Path(os.path.realpath(path))  # unlike resolve(), it leaves links in a circle to the system
         self._partial = self._target.with_name(f".ec262-{secrets.token_hex(8)}.partial")
         before = _status(self._target)
         if before is not None and not os.access(self._target, os.W_OK):

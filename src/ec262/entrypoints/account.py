@@ -1,31 +1,24 @@
 """``python -m ec262.entrypoints.account``: what the holder of an account sees of it, and may do to it.
 
-Exit status: 0 done, 1 discovery refused or did not answer, 2 wrong usage or no such account here.
+Exit status: 0 done, 1 discovery refused or did not answer, 2 wrong usage or no such account here, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
-import msgspec
-
-from ec262 import __version__
-from ec262.adapters.credentials import TokenFile, roles_with_tokens
-from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.domain.account_commands import MAX_HISTORY, AccountStatus, HistoryEntry, HistoryQuery
 from ec262.domain.errors import AccountFrozen, ConfigurationError, DiscoveryUnavailable, Ec262Error, NotAuthenticated
-from ec262.entrypoints.bootstrap import build_discovery_client, credentials_folder
-from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import AccountSettings, load_settings
-from ec262.entrypoints.tables import history_table, table, yes_no
+from ec262.entrypoints.command import complain, run, tell
+
+if TYPE_CHECKING:
+    from ec262.adapters.http_discovery import HttpDiscovery
+    from ec262.domain.account_commands import AccountStatus, HistoryEntry
+    from ec262.entrypoints.account_holder import Holder
 
 T = TypeVar("T")
 
@@ -33,49 +26,37 @@ LIMIT = 50
 """Movements that are shown, unless more are asked for."""
 
 
-@attrs.frozen(kw_only=True)
-class Holder:
-    """Whose account: the settings with discovery's URL, and the role that keeps the token."""
-
-    settings: AccountSettings
-    discovery: str
-    folder: Path
-    role: str
-
-    @property
-    def tokens(self) -> TokenFile:
-        """Where the token is kept."""
-        return TokenFile(self.folder, self.discovery, self.role)
-
-    def settled_token(self) -> str:
-        """Return the account's token. Raises ConfigurationError."""
-        self.tokens.require_settled()
-        return self.tokens.load()
-
-    def client(self, token: str) -> HttpDiscovery:
-        """Return a client with this token."""
-        return build_discovery_client(self.settings, role=self.role, token=token, patience_s=self.settings.patience)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    return run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    import asyncio
+
+    import msgspec
+
+    from ec262.entrypoints.logs import configure_logging
+
     arguments = _parser().parse_args(argv, argparse.Namespace(json=False, role=""))
     configure_logging(arguments)
     try:
         data, text = asyncio.run(COMMANDS[arguments.command](_holder(arguments), arguments))
     except ConfigurationError as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        complain(f"ec262: {error}")
         return 2
     except Ec262Error as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        complain(f"ec262: {error}")
         return 1
-    except KeyboardInterrupt:
-        return 130
-    print(msgspec.json.encode(data).decode() if arguments.json else text)
+    tell(msgspec.json.encode(data).decode() if arguments.json else text)
     return 0
 
 
 def _holder(arguments: argparse.Namespace) -> Holder:
+    from ec262.entrypoints.account_holder import Holder
+    from ec262.entrypoints.bootstrap import credentials_folder
+    from ec262.entrypoints.settings import AccountSettings, load_settings
+
     settings = load_settings(AccountSettings, vars(arguments), os.environ)
     if settings.discovery is None:
         raise ConfigurationError("no discovery service is configured: give --discovery URL")
@@ -93,6 +74,11 @@ Told = tuple[object, str]
 
 async def _status(holder: Holder, arguments: argparse.Namespace) -> Told:
     """Tell of one account, or of all that are kept here."""
+    import attrs
+
+    from ec262.adapters.credentials import roles_with_tokens
+    from ec262.entrypoints.tables import table, yes_no
+
     roles = [arguments.role] if arguments.role else roles_with_tokens(holder.folder, holder.discovery)
     if not roles:
         raise ConfigurationError(f"no account at {holder.discovery} is kept in {holder.folder}")
@@ -110,6 +96,8 @@ async def _status(holder: Holder, arguments: argparse.Namespace) -> Told:
 
 async def _history(holder: Holder, arguments: argparse.Namespace) -> Told:
     """Tell why the account has what it has."""
+    from ec262.domain.account_commands import MAX_HISTORY, HistoryQuery
+    from ec262.entrypoints.tables import history_table
 
     async def read(client: HttpDiscovery) -> list[HistoryEntry]:
         entries: list[HistoryEntry] = []
@@ -178,6 +166,9 @@ COMMANDS: dict[str, Callable[[Holder, argparse.Namespace], Coroutine[Any, Any, T
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ec262 import __version__
+    from ec262.entrypoints.logs import add_verbosity
+
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     add = common.add_argument
     add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")

@@ -10,8 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec262.entrypoints.settings import ClientSettings, ForemanSettings, WorkerSettings
-
 if TYPE_CHECKING:
     from ec262.adapters.http_discovery import HttpDiscovery
     from ec262.domain.ports.cipher import Cipher
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from ec262.domain.ports.surroundings import Surroundings
     from ec262.domain.ports.transport import Dialer, Listener
     from ec262.domain.verification_plan import VerificationPlan
+    from ec262.entrypoints.settings import ClientSettings, ForemanSettings, WorkerSettings
     from ec262.services.foreman import Foreman
     from ec262.services.worker import Worker
 

@@ -10,17 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ec262.entrypoints.settings import DiscoverySettings
-
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from ec262.adapters.sql.unit_of_work import SqlDatabase, SqlUnitOfWork
+    from ec262.domain.errors import StorageDamaged
     from ec262.domain.ports.clock import Clock, Entropy
     from ec262.domain.ports.prober import Prober
     from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
     from ec262.domain.simulation.population import Scenario
     from ec262.entrypoints.metrics import Meter
+    from ec262.entrypoints.settings import DiscoverySettings
     from ec262.services.discovery import DiscoveryService
     from ec262.services.discovery_2012 import Discovery2012
     from ec262.services.discovery_admin import DiscoveryAdmin
@@ -76,18 +76,40 @@ def open_database(settings: DiscoverySettings, *, lasting: bool = True, create: 
     failure. Raises ConfigurationError, also if it is empty and nothing is to be created; StorageDamaged."""
     from ec262.adapters.sql.unit_of_work import SqlDatabase
 
+    if settings.database is None and create:
+        _make_folder(_data_folder())
     return SqlDatabase(database_url(settings), lasting=lasting, create=create)
 
 
 def database_url(settings: DiscoverySettings) -> str:
-    """Return ``settings.database``, or a file in the user's own folder, which is made."""
+    """Return ``settings.database``, or that of a file in the user's own folder."""
+    return settings.database or f"sqlite:///{_data_folder() / 'discovery.sqlite'}"
+
+
+def advice_on_damage(error: StorageDamaged, settings: DiscoverySettings) -> str:
+    """Return what is wrong with the database, and what to do about it."""
+    from ec262.adapters.sql.damage import with_advice
+    from ec262.adapters.sqlite_backup import without_password
+
+    return with_advice(error, without_password(database_url(settings)))
+
+
+def _data_folder() -> Path:
     import platformdirs
 
-    if settings.database is not None:
-        return settings.database
-    folder = Path(platformdirs.user_data_dir("ec262"))
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return f"sqlite:///{folder / 'discovery.sqlite'}"
+    return Path(platformdirs.user_data_dir("ec262"))
+
+
+def _make_folder(folder: Path) -> None:
+    from ec262.domain.errors import ConfigurationError
+
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot create {folder} for the database: {error.strerror}; give another place with --database "
+            "sqlite:////PATH"
+        ) from error
 
 
 def build_discovery_admin(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ec262 import __version__
+from ec262.entrypoints.command import complain, run, tell
 
 COMMANDS = {
     "foreman": "run a job",
@@ -19,6 +20,10 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Hand over to a subcommand; return its exit status."""
+    return run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command in COMMANDS:
@@ -26,16 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = module.main(arguments[1:])
         return status
     if command == "--version":
-        print(f"ec262 {__version__}")
+        tell(f"ec262 {__version__}")
         return 0
     wanted = command in {"-h", "--help"}
     if command and not wanted:
-        print(f"ec262: there is no command {command}", file=sys.stderr)
+        complain(f"ec262: there is no command {command}")
     lines = "".join(f"\n  {name:15} {purpose}" for name, purpose in COMMANDS.items())
-    print(
-        f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.",
-        file=sys.stdout if wanted else sys.stderr,
-    )
+    (tell if wanted else complain)(f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.")
     return 0 if wanted else 2
 
 

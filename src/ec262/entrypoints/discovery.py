@@ -15,21 +15,22 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ec262 import __version__
-from ec262.adapters.sql.damage import with_advice
-from ec262.adapters.sqlite_backup import without_password
 from ec262.domain.errors import ConfigurationError, Ec262Error, StorageDamaged
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app, database_url
-from ec262.entrypoints.client_address import ClientAddresses
-from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
-from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.metrics import Meter, PrometheusMeter, served_metrics
-from ec262.entrypoints.settings import DiscoverySettings, load_settings
+from ec262.entrypoints.bootstrap_discovery import advice_on_damage
+from ec262.entrypoints.command import announce, complain, run
+from ec262.entrypoints.interruption import exit_status
 
-BACKLOG = 512
+if TYPE_CHECKING:
+    from ec262.entrypoints.metrics import Meter
+    from ec262.entrypoints.settings import DiscoverySettings
+
 SPARE_FILES = 100
 """Open files that are not connections: the database, workers that are knocked at."""
+
+LEAST_FILES = SPARE_FILES + 28
+"""With fewer it could serve hardly anybody."""
 
 NEW_OBJECTS = 20_000
 """After so many the interpreter looks for cycles among them: what a hundred requests leave, or a few large batches."""
@@ -41,34 +42,46 @@ _log = logging.getLogger("ec262.entrypoints.discovery")  # under ``-m`` the modu
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    return run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from ec262.entrypoints.logs import configure_logging
+    from ec262.entrypoints.settings import DiscoverySettings, load_settings
+
     arguments = _parser().parse_args(argv)
     try:
         settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
         configure_logging(arguments, settings.log_format)
-        _serve(settings)
+        return _serve(settings)
     except StorageDamaged as error:
-        print(f"ec262: {with_advice(error, without_password(database_url(settings)))}", file=sys.stderr)
+        complain(f"ec262: {advice_on_damage(error, settings)}")
         return 2
     except Ec262Error as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        complain(f"ec262: {error}")
         return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
 
 
-def _serve(settings: DiscoverySettings) -> None:
+def _serve(settings: DiscoverySettings) -> int:
+    """Serve until a signal; return the exit status."""
+    from ec262.entrypoints.bootstrap_discovery import build_discovery_app
+    from ec262.entrypoints.client_address import ClientAddresses
+    from ec262.entrypoints.discovery_server import Connections, TlsFiles, serve_on_socket
+
     tls = None if settings.tls_cert is None else TlsFiles(settings.tls_cert, settings.tls_key)
     if tls is None and settings.tls_key is not None:
         raise ConfigurationError("a TLS key without a certificate: give --tls-cert, too")
-    connections = Connections(_room_for(settings.max_connections), ClientAddresses(settings.trusted_proxy).is_proxy)
+    room, waiting = _room_for(settings.max_connections)
+    connections = Connections(room, ClientAddresses(settings.trusted_proxy).is_proxy, waiting=waiting)
     with _metrics(settings) as meter, _listen(settings.host, settings.discovery_port) as listening:
         app = build_discovery_app(settings, meter=meter)
         announcement = _announcement(settings, listening)
         _collect_rarely()
-        serve_on_socket(
-            app, listening, tls=tls, connections=connections, on_started=lambda: print(announcement, flush=True)
-        )
+        try:
+            serve_on_socket(app, listening, tls=tls, connections=connections, on_started=lambda: announce(announcement))
+        except KeyboardInterrupt as interrupt:  # it has ended in good order: there is nothing to say
+            return exit_status(interrupt)
+    return 0
 
 
 def _collect_rarely() -> None:
@@ -81,6 +94,8 @@ def _collect_rarely() -> None:
 
 @contextmanager
 def _metrics(settings: DiscoverySettings) -> Iterator[Meter]:
+    from ec262.entrypoints.metrics import Meter, PrometheusMeter, served_metrics
+
     if settings.metrics_port is None:
         yield Meter()
         return
@@ -90,19 +105,29 @@ def _metrics(settings: DiscoverySettings) -> Iterator[Meter]:
         yield meter
 
 
-def _room_for(connections: int) -> int:
-    """Return how many of so many connections the system lets this process have, once it was asked for more."""
+def _room_for(connections: int) -> tuple[int, int]:
+    """Return how many of these connections the system lets this process have, and how many more it may accept, which
+    takes a descriptor, only to refuse them. Raises the limit on open files. Raises ConfigurationError if it is too low.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
-        return connections
-    room = max(1, min(connections, hard - SPARE_FILES))
+        return connections, connections // 4 + 1
+    if hard < LEAST_FILES:
+        raise ConfigurationError(
+            f"this process may open {hard} files, and discovery needs {LEAST_FILES} at least: raise the limit "
+            "(ulimit -n, or LimitNOFILE= of systemd)"
+        )
+    room = min(connections, (hard - SPARE_FILES) * 4 // 5)
     if room < connections:
         _log.warning("of %d connections there is room for %d: the limit of open files is %d", connections, room, hard)
-    return room
+    return room, room // 4 + 1
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ec262 import __version__
+    from ec262.entrypoints.logs import add_verbosity
+
     parser = argparse.ArgumentParser(
         prog="ec262 discovery",
         description="Serve as the discovery service: introduce foremen to workers, and keep their credits.",
@@ -145,6 +170,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    from ec262.entrypoints.discovery_server import BACKLOG
+
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)

@@ -33,6 +33,9 @@ GRACE_S, END_S = 4, 5.0
 
 MAX_CONNECTIONS = 2000
 
+BACKLOG = 512
+"""Connections that may wait to be accepted; all of them are in one turn of the event loop."""
+
 _BUSY = b'{"error":"unavailable","message":"too many connections are open"}'
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -43,9 +46,17 @@ _log = logging.getLogger(__name__)
 
 
 class Connections:
-    """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``."""
+    """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``. ``waiting``
+    are those that may wait to be accepted, or refused."""
 
-    def __init__(self, most: int = MAX_CONNECTIONS, is_proxy: Callable[[str], bool] = lambda _host: False) -> None:
+    def __init__(
+        self,
+        most: int = MAX_CONNECTIONS,
+        is_proxy: Callable[[str], bool] = lambda _host: False,
+        *,
+        waiting: int = BACKLOG,
+    ) -> None:
+        self.waiting = min(waiting, BACKLOG)
         self._most = most
         self._is_proxy = is_proxy
         self._open: Counter[str] = Counter()
@@ -208,9 +219,11 @@ def server_config(
     app: ASGIApp, *, tls: TlsFiles | None = None, connections: Connections | None = None
 ) -> uvicorn.Config:
     """Say how an application is served."""
+    connections = connections or Connections()
     config = uvicorn.Config(
         app,
-        http=type("Protocol", (GuardedProtocol,), {"guarded": connections or Connections()}),
+        http=type("Protocol", (GuardedProtocol,), {"guarded": connections}),
+        backlog=connections.waiting,
         ws="none",
         lifespan="on",
         log_config=None,

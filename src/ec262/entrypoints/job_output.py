@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -110,7 +111,8 @@ def _refuse_own_files(arguments: argparse.Namespace) -> None:
         for what, names in read.items():
             if any(_same_file(path, Path(name)) for name in names):
                 raise ConfigurationError(f"{flag} {path} would overwrite {what}: give another name")
-        if any(path.resolve() == other.resolve() for other_flag, other in written[:number] if other_flag != flag):
+        others = [other for other_flag, other in written[:number] if other_flag != flag]
+        if os.path.realpath(path) in map(os.path.realpath, others):
             raise ConfigurationError(f"{flag} {path} would overwrite what --output writes: give another name")
 
 

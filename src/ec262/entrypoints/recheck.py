@@ -7,14 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ec262.adapters.receipt_files import read_report, summary_lines
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.messages import printable
-from ec262.domain.receipts import recheck
+from ec262.entrypoints.command import complain, run, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Check a report again; the exit status is 0 if every verdict follows, 1 if not, 2 if it cannot be read."""
+    return run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from ec262.adapters.receipt_files import read_report, summary_lines
+    from ec262.domain.messages import printable
+    from ec262.domain.receipts import recheck
+
     parser = argparse.ArgumentParser(
         prog="python -m ec262.entrypoints.recheck",
         description="Adjudicate every task of a job's report again, from its workers' votes.",
@@ -24,14 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         receipt = read_report(arguments.report)
     except ConfigurationError as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        complain(f"ec262: {error}")
         return 2
     doubts = recheck(receipt)
     for doubt in doubts:
-        print(printable(doubt))
+        tell(printable(doubt))
     for name, value in summary_lines(receipt):
-        print(f"{name + ':':24}{value}")
-    print(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
+        tell(f"{name + ':':24}{value}")
+    tell(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
     return 1 if doubts else 0
 
 

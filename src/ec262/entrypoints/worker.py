@@ -8,23 +8,22 @@ Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it could se
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from ec262 import __version__
-from ec262.domain.commands import Lease
 from ec262.domain.errors import ConfigurationError, Ec262Error
 from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery, room_for_results
-from ec262.entrypoints.logs import add_verbosity, configure_logging
-from ec262.entrypoints.settings import SANDBOXES, UNSAFE_SANDBOX, WorkerSettings, load_settings
-from ec262.services.worker import Worker
+from ec262.entrypoints.command import announce, complain
+from ec262.entrypoints.command import run as run_command
+
+if TYPE_CHECKING:
+    from ec262.domain.commands import Lease
+    from ec262.entrypoints.settings import WorkerSettings
+    from ec262.services.worker import Worker
 
 logger = logging.getLogger("ec262.entrypoints.worker")  # by -m its __name__ is another
 
@@ -36,25 +35,44 @@ NO_SANDBOX = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    return run_command(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from ec262.entrypoints.logs import configure_logging
+    from ec262.entrypoints.settings import WorkerSettings, load_settings
+
     arguments = _parser().parse_args(argv)
     configure_logging(arguments)
     try:
         settings = load_settings(WorkerSettings, vars(arguments), os.environ)
         if arguments.check:
-            from ec262.entrypoints.worker_check import check_worker
-
-            return asyncio.run(check_worker(settings))
+            return _check(settings)
         _check_room(settings)
         return run(settings)
     except Ec262Error as error:
-        print(f"ec262: {error}", file=sys.stderr)
+        complain(f"ec262: {error}")
         return 2
     except KeyboardInterrupt:  # before the worker could hear of it
+        if arguments.check:
+            raise
         return 0
+
+
+def _check(settings: WorkerSettings) -> int:
+    import asyncio
+
+    from ec262.entrypoints.worker_check import check_worker
+
+    return asyncio.run(check_worker(settings))
 
 
 def serve(given: Mapping[str, Any]) -> None:
     """Serve until SIGTERM or Ctrl-C (see ``ec262.run_worker``). Raises Ec262Error if that cannot begin."""
+    import attrs
+
+    from ec262.entrypoints.settings import WorkerSettings, load_settings
+
     unknown = sorted(given.keys() - {field.name for field in attrs.fields(WorkerSettings)})
     if unknown:
         raise ConfigurationError(f"run_worker has no setting named {', '.join(unknown)}")
@@ -79,8 +97,12 @@ def run(settings: WorkerSettings, *, token: str | None = None) -> int:
     ``token`` is the account's; without it the account on disk is used. Raises ConfigurationError (also where the
     machine cannot sandbox), DiscoveryRefused if discovery does not let the worker in.
     """
+    import asyncio
+
+    from ec262.entrypoints.settings import UNSAFE_SANDBOX
+
     if settings.sandbox == UNSAFE_SANDBOX:
-        print(NO_SANDBOX, file=sys.stderr)
+        complain(NO_SANDBOX)
     with asyncio.Runner() as runner:
         hurried = runner.run(_run(settings, token))
         if hurried:
@@ -92,6 +114,8 @@ def run(settings: WorkerSettings, *, token: str | None = None) -> int:
 
 def preload() -> None:
     """Import all that ``run`` needs, once for all processes that are forked later."""
+    from ec262.entrypoints.settings import WorkerSettings
+
     build_worker(WorkerSettings(discovery="http://127.0.0.1", port=0))
 
 
@@ -105,12 +129,13 @@ async def _run(settings: WorkerSettings, token: str | None) -> bool:
 
 async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
     """Run a worker until a signal tells it to stop; return whether a second one did not let it finish."""
+    import asyncio
+
     stop = asyncio.Event()
 
     def on_joined(lease: Lease) -> None:
         address = lease.address
-        print(f"worker {lease.worker} serves at {address.host}:{address.port}, introduced by {settings.discovery}")
-        sys.stdout.flush()
+        announce(f"worker {lease.worker} serves at {address.host}:{address.port}, introduced by {settings.discovery}")
 
     serving = asyncio.create_task(worker.run(stop, on_joined=on_joined))
 
@@ -137,6 +162,10 @@ async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from ec262 import __version__
+    from ec262.entrypoints.logs import add_verbosity
+    from ec262.entrypoints.settings import SANDBOXES
+
     parser = argparse.ArgumentParser(
         prog="ec262 worker",
         description="Lend this machine: serve tasks of strangers in a sandbox, and be paid in credits.",
