@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
 import attrs
 
@@ -25,11 +26,12 @@ MAX_MESSAGE_CHARS = 500
 
 @attrs.frozen(kw_only=True)
 class Frame:
-    """A frame of a traceback."""
+    """A frame of a traceback; ``source`` is its source line, if the worker had it."""
 
     file: str
     line: int
     function: str
+    source: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -84,10 +86,13 @@ def _start_of_chain(text: str, start: int) -> int:
 
 
 def _frames(lines: Iterable[str]) -> tuple[Frame, ...]:
-    found = (_FRAME.fullmatch(line) for line in lines)
-    return tuple(
-        Frame(file=match["file"], line=int(match["line"]), function=match["function"]) for match in found if match
-    )
+    frames: list[Frame] = []
+    for line, following in pairwise([*lines, ""]):
+        match = _FRAME.fullmatch(line)
+        if match:
+            source = following.strip() if following.startswith("    ") else ""
+            frames.append(Frame(file=match["file"], line=int(match["line"]), function=match["function"], source=source))
+    return tuple(frames)
 
 
 def _joined(lines: list[str]) -> str:

@@ -50,7 +50,8 @@ def _with_the_jobs_own(error: UserCodeFailed) -> TracebackType | None:
     log = read_task_log(error.report, error.exception)
     error.exception_type = _loaded_type(error.exception)
     notes = [log.rest]
-    if log.causes:  # the error is the last of several exceptions, which belong together
+    # The error is the last of several exceptions; or the worker had source lines that are not to be found here.
+    if log.causes or any(frame.source and frame.file not in known for frame in log.frames):
         notes = ["all of the traceback:", with_source_lines(error.report.removeprefix(log.printed), known)]
     if log.printed:
         notes += ["the task printed:", log.printed]

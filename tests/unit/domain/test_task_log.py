@@ -16,7 +16,7 @@ LAST = """Traceback (most recent call last):
   [Previous line repeated 3 more times]
 """
 FRAMES = (
-    Frame(file="/jobs/job.py", line=10, function="share"),
+    Frame(file="/jobs/job.py", line=10, function="share", source="yield key, divide(number)"),
     Frame(file="/jobs/job.py", line=7, function="<lambda>"),
 )
 FIRST = 'Traceback (most recent call last):\n  File "json/decoder.py", line 3, in decode\nKeyError: 1\n'

@@ -153,6 +153,11 @@ def test_notes_and_prints_come_after_the_sentence(job: Any) -> None:
     assert told(raised(job, failed(text)))[-3:] == ["a note", "the task printed:", "hello"]
 
 
+def test_a_source_line_that_only_the_worker_has_is_told(job: Any) -> None:
+    text = 'Traceback (most recent call last):\n  File "<stdin>", line 1, in f\n    return typed\nKeyError: 1\n'
+    assert told(raised(job, failed(text, "KeyError")))[-5:] == ["all of the traceback:", *text.splitlines()]
+
+
 def test_of_a_chain_all_is_told_with_source_lines(job: Any) -> None:
     first = report_of(job, "KeyError: 1")
     link = "\nDuring handling of the above exception, another exception occurred:\n\n"
