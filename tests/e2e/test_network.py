@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from tests.processes import family, unburied
 from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
+from tests.slow_proxy import free_port
 
 SQUARES_JOB = """
     import time
@@ -143,3 +146,49 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
     assert "Traceback" not in done.stderr
     network.workers.append(worker)
     assert network.end(signal.SIGTERM) == [0, 0]
+
+
+def test_two_machines_that_share_credentials_hear_of_each_other(shell: Shell) -> None:
+    network = Network(shell, grant=12)
+    homes = ("127.0.0.2", "127.0.0.3")
+    port = free_port(*homes)
+    for home in homes:
+        network.start_worker("-P", port, "--listen", home, "--advertise", home, "--credentials", "shared", "--lease", 2)
+    told = "but a worker at {}:{} has the same account and place: give each machine credentials of its own"
+    wait_until(lambda: all(told.format(home, port) in network.log() for home in homes))
+    assert network.end(signal.SIGTERM) == [0, 0, 0]
+
+
+def test_a_worker_that_is_started_anew_is_told_of_no_other(shell: Shell) -> None:
+    network = Network(shell, grant=12)
+    for _ in range(2):
+        worker = network.start_worker("-P", free_port("127.0.0.1"), "--credentials", "own")
+        assert "serves at" in line_of(worker)
+        worker.kill()
+        worker.wait()
+        network.workers.remove(worker)
+    assert "same account" not in network.log()
+    assert network.end(signal.SIGTERM) == [0]
+
+
+def test_workers_serve_an_ipv6_network_and_one_that_listens_elsewhere_is_told(shell: Shell) -> None:
+    if not has_ipv6():
+        return  # nothing to serve; what is told is tested without it, too
+    discovery = shell.start("discovery", "--host", "::1", "--port", 0, "--database", "sqlite:///six.sqlite")
+    url = line_of(discovery).rpartition(" ")[2]
+    worker = shell.start("worker", "-P", 0, "--discovery", url)
+    assert re.search(r"serves at ::1:\d+, introduced by", line_of(worker))
+    done = shell.run("worker", "-P", 0, "--discovery", url, "--listen", "127.0.0.1")
+    assert done.status == 2
+    assert "Does the worker listen on IPv4 only? Then start it with --listen ::" in done.stderr
+    for process in (worker, discovery):
+        process.send_signal(signal.SIGTERM)
+        assert shell.wait(process).status == 0
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False

@@ -77,6 +77,21 @@ def test_nobody_is_not() -> None:
             knock(address(mute.getsockname()[1]))
 
 
+@pytest.mark.parametrize(
+    ("host", "hint"),
+    [
+        ("192.0.2.1", "on IPv6 only? Then start it without --listen."),
+        ("2001:db8::1", "on IPv4 only? Then start it with --listen ::, or without --listen."),
+        ("worker.example", "is that the address to advertise?"),
+    ],
+)
+def test_who_is_not_there_may_listen_on_the_other_family(host: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections(monkeypatch, "192.0.2.1")
+    with pytest.raises(AddressUnreachable) as caught:
+        knock(WorkerAddress(host=host, port=1, fingerprint=IDENTITY.fingerprint))
+    assert str(caught.value).endswith(hint)
+
+
 def test_a_name_that_does_not_exist_is_not() -> None:
     with pytest.raises(AddressUnreachable):
         knock(WorkerAddress(host="..", port=1, fingerprint=IDENTITY.fingerprint))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -344,6 +346,43 @@ async def test_ipv6(start: StartServer) -> None:
         pytest.skip("this machine has no IPv6")
     server.address = WorkerAddress(host="::1", port=server.address.port, fingerprint=server.address.fingerprint)
     assert await server.works()
+    await server.listener.close()
+
+
+async def test_a_listener_without_a_host_takes_connections_of_both_families(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "ec262")
+    server = Server(TcpListener(None, 0, max_per_host=1), timeout_s=5)
+    await server.start()
+    loopbacks = ["127.0.0.1"]
+    with contextlib.suppress(OSError), socket.create_connection(("::1", server.address.port), timeout=5):
+        loopbacks.append("::1")  # this machine has IPv6
+    for host in loopbacks:
+        server.address = WorkerAddress(host=host, port=server.address.port, fingerprint=server.address.fingerprint)
+        assert await server.works()
+    await server.listener.close()
+    assert "::ffff:" not in caplog.text
+
+
+async def test_a_listener_without_a_host_does_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = socket.create_server
+
+    def without_ipv6(address: tuple[str, int], **how: Any) -> socket.socket:
+        if how["family"] == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "no such address")
+        return create(address, **how)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    server = Server(TcpListener(None, 0), timeout_s=5)
+    await server.start()
+    assert await server.works()
+    await server.listener.close()
+
+
+async def test_a_port_that_is_taken_is_not_had_by_a_listener_without_a_host() -> None:
+    server = Server(TcpListener(None, 0), timeout_s=5)
+    await server.start()
+    with pytest.raises(ConfigurationError, match=rf"cannot listen on port {server.address.port} \(Address already in"):
+        await TcpListener(None, server.address.port).start(server._handle)
     await server.listener.close()
 
 

@@ -124,8 +124,16 @@ def _connected(targets: list[str], port: int, deadline: float) -> socket.socket:
     raise failure
 
 
+LISTENS_ELSEWHERE = {
+    4: " Does the worker listen on IPv6 only? Then start it without --listen.",
+    6: " Does the worker listen on IPv4 only? Then start it with --listen ::, or without --listen.",
+}
+
+
 def _unreachable(address: WorkerAddress) -> AddressUnreachable:
+    ip = _ip(address.host)
     return AddressUnreachable(
         f"nobody with the registered certificate answers at {address.host} port {address.port}: "
         "is it reachable from the discovery service, and is that the address to advertise?"
+        + (LISTENS_ELSEWHERE[ip.version] if ip else "")
     )

@@ -65,11 +65,13 @@ class RegisterWorker:
 
 @attrs.frozen(kw_only=True)
 class Lease:
-    """A place in the pool: renew it before ``expires_in_s`` is over."""
+    """A place in the pool: renew it before ``expires_in_s`` is over. ``replaced`` is where the same account was in the
+    pool until now, with another certificate: by a process that has ended since, or by one that shares the account."""
 
     worker: str
     address: WorkerAddress
     expires_in_s: float
+    replaced: WorkerAddress | None = None
 
 
 # --- buying ---------------------------------------------------------------------------------------------------------

@@ -200,7 +200,8 @@ class WorkerSettings(PeerSettings):
 
     port: int = attrs.field(default=11235, validator=[v.ge(0), v.le(65535)])
     """TCP port; 0 means any free one."""
-    listen: str = "0.0.0.0"  # noqa: S104 - a worker is there to be reached; TLS and secrets guard it
+    listen: str | None = None
+    """Address to serve on; None means all that this machine has, of IPv4 and IPv6."""
     advertise: str | None = None
     ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(1024)])
     """Tasks that may wait for each slot."""

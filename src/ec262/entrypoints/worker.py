@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("-P", "--port", type=int, help="TCP port to serve on (default: 11235; 0: any free one)")
-    add("--listen", metavar="HOST", help="address to serve on (default: 0.0.0.0)")
+    add("--listen", metavar="HOST", help="address to serve on (default: all, of IPv4 and IPv6)")
     add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
     add("--advertise", metavar="HOST", help="where foremen reach this worker (default: where discovery sees it)")
     add(

@@ -48,6 +48,7 @@ class WorkerDesk:
             self._prober.probe(address, account=worker, source=source)
         with self._transactions.begin() as transaction:
             account = transaction.active(token)
+            before = transaction.uow.pool.get(account.id)
             member = Member(
                 worker=account.id,
                 address=address,
@@ -60,7 +61,11 @@ class WorkerDesk:
             )
             transaction.uow.pool.put(member)
             transaction.commit()
-        return Lease(worker=worker, address=address, expires_in_s=command.ttl_s)
+        alive = before is not None and before.expires_at > transaction.now
+        replaced = before.address if before is not None and alive else None
+        if replaced is not None and replaced.fingerprint == address.fingerprint:
+            replaced = None  # it was this worker's own
+        return Lease(worker=worker, address=address, expires_in_s=command.ttl_s, replaced=replaced)
 
     def leave(self, token: str) -> None:
         """Leave the pool; fine also for who is not in it, and for frozen accounts."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from ec262.domain.commands import Lease, RegisterWorker
+from ec262.domain.commands import Lease, RegisterWorker, WorkerAddress
 from ec262.domain.errors import DiscoveryError, DiscoveryRefused, DiscoveryUnavailable
 from ec262.domain.pauses import growing, scattered
 from ec262.domain.ports.clock import Entropy
@@ -98,8 +98,7 @@ class LeaseKeeper:
                 raise
             self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
             return next(self._pauses)
-        address = lease.address
-        self._note(logging.INFO, f"in the pool as {lease.worker}, reached at {address.host}:{address.port}")
+        self._note(*self._told_of(lease))
         if not self._is_in:
             self._was_in = self._is_in = True
             on_joined(lease)
@@ -107,6 +106,17 @@ class LeaseKeeper:
         # Scattered, or workers that came back at the same moment would renew at the same moments ever after.
         renew_s = scattered(min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE, self._entropy)
         return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
+
+    def _told_of(self, lease: Lease) -> tuple[int, str]:
+        """Return what a lease is worth telling, and how urgent that is."""
+        there = f"in the pool as {lease.worker}, reached at {_place(lease.address)}"
+        other = lease.replaced
+        if other is None or not (self._is_in or (other.host, other.port) != (lease.address.host, lease.address.port)):
+            return logging.INFO, there  # what it took the place of, at this very address, was a process before this one
+        remedy = "give each machine credentials of its own (--credentials), or each worker another port (-P)"
+        if self._is_in:
+            return logging.ERROR, f"{there}, but a worker at {_place(other)} has the same account and place: {remedy}"
+        return logging.WARNING, f"{there}, where a worker at {_place(other)} was: if that still runs, {remedy}"
 
     async def _register(self) -> Lease:
         try:
@@ -128,3 +138,7 @@ class LeaseKeeper:
         if standing != self._standing:
             self._standing = standing
             logger.log(level, "%s", standing)
+
+
+def _place(address: WorkerAddress) -> str:
+    return f"{address.host}:{address.port}"

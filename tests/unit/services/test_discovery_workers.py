@@ -5,7 +5,15 @@ from collections.abc import Iterable
 import attrs
 import pytest
 
-from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal, TaskState
+from ec262.domain.commands import (
+    AssignmentQuery,
+    Commitment,
+    CommitResults,
+    GiveUp,
+    RegisterWorker,
+    TaskRefusal,
+    TaskState,
+)
 from ec262.domain.errors import AddressUnreachable, CommitmentConflict, InvalidRequest, TaskClosed, UnknownTask
 from ec262.domain.tasks import CLAIM_S
 from tests.discovery_town import (
@@ -68,6 +76,24 @@ def test_a_new_address_is_knocked_at() -> None:
     town.add_worker(0, registration(5000))
     assert [address.port for address in town.prober.probed] == [4000, 5000]
     assert town.pool().workers == 1
+
+
+def test_who_takes_the_place_of_another_process_of_the_account_is_told_where_that_was() -> None:
+    town = build_town()
+    token = worker_token(1)
+    town.service.accounts.open(token)
+    one, other = registration(4001, ttl_s=30), attrs.evolve(registration(4002, ttl_s=30), fingerprint="1" * 64)
+
+    def replaced(command: RegisterWorker) -> int | None:
+        lease = town.service.workers.register(token, command, source="10.0.0.7")
+        return None if lease.replaced is None else lease.replaced.port
+
+    assert [replaced(command) for command in (one, one, other, other, one, one)] == [None, None, 4001, None, 4002, None]
+    assert replaced(attrs.evolve(one, port=4003)) is None  # the same process elsewhere
+    town.clock.advance(30)
+    assert replaced(other) is None  # that lease has run out
+    town.service.workers.leave(token)
+    assert replaced(one) is None
 
 
 def test_a_lease_that_ran_out_is_knocked_at_anew() -> None:

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from typing import Any
 
+import attrs
 import pytest
 
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.domain.availability import Availability, IdleRule, Moment, parse_hours
-from ec262.domain.commands import Lease, RegisterWorker
+from ec262.domain.commands import Lease, RegisterWorker, WorkerAddress
 from ec262.domain.errors import AddressUnreachable, ConfigurationError, DiscoveryUnavailable, NotAuthenticated
 from ec262.domain.pauses import LEAST_SHARE
 from ec262.services import lease_keeper
@@ -257,3 +258,50 @@ async def test_a_machine_that_cannot_be_watched_is_for_the_owner_to_solve() -> N
     keeping.keeper._surroundings = Blind()
     with pytest.raises(ConfigurationError, match="no /proc"):
         await keeping.task
+
+
+# --- one account, two workers ---------------------------------------------------------------------------------------
+
+OTHER = WorkerAddress(host="other.example", port=1, fingerprint="1" * 64)
+
+
+class Shared(ScriptedDiscovery):
+    """A discovery service that says, each time it is asked, who had the place before."""
+
+    def __init__(self, *before: WorkerAddress | None) -> None:
+        super().__init__()
+        self.before = list(before)
+
+    async def register(self, command: RegisterWorker) -> Lease:
+        lease = await super().register(command)
+        return attrs.evolve(lease, replaced=self.before.pop(0) if self.before else None)
+
+
+async def told_of(*before: WorkerAddress | None, caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    caplog.set_level(logging.INFO, "ec262")
+    discovery = Shared(*before)
+    keeping = Keeping(discovery, availability=Availability(hours=(parse_hours("0-24"),)))
+    await discovery.called("register", len(before) + 1)
+    await keeping.end()
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+async def test_who_shares_its_account_with_another_worker_hears_of_it_at_each_renewal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, shared, *_ = await told_of(None, OTHER, OTHER, caplog=caplog)
+    assert first == ("INFO", "in the pool as worker-account, reached at worker.example:1")
+    level, text = shared
+    assert level == "ERROR"
+    assert "but a worker at other.example:1 has the same account and place: give each machine credentials" in text
+    assert "other port (-P)" in text
+
+
+async def test_who_takes_a_place_elsewhere_hears_who_had_it(caplog: pytest.LogCaptureFixture) -> None:
+    (level, text), *_ = await told_of(OTHER, caplog=caplog)
+    assert (level, "where a worker at other.example:1 was: if that still runs, give each" in text) == ("WARNING", True)
+
+
+async def test_who_comes_back_to_its_own_place_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    before = attrs.evolve(OTHER, host="worker.example")
+    assert [level for level, _ in await told_of(before, caplog=caplog)] == ["INFO"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import logging
 import os
@@ -18,6 +19,10 @@ from ec262.domain.ports.transport import Handler
 
 logger = logging.getLogger(__name__)
 
+ANY_IPV4 = "0.0.0.0"  # noqa: S104 - a worker is there to be reached; TLS and secrets guard it
+IPV4_MAPPED = "::ffff:"
+"""Begins the addresses of IPv4 as a socket of both families has them (RFC 4291, 2.5.5.2)."""
+
 ACCEPT_PAUSE_S = 0.2
 """After the system refused to accept (out of descriptors, mostly)."""
 
@@ -31,7 +36,8 @@ class TcpEndpoint:
 
 
 class TcpListener:
-    """Listens on ``host`` and ``port`` (0: any free one) with a certificate that it makes itself.
+    """Listens on ``host`` and ``port`` (0: any free one) with a certificate that it makes itself. ``host`` None means
+    all addresses of this machine, of IPv6 and IPv4 as far as it has them.
 
     At most ``max_connections`` are open at a time, ``max_per_host`` of them from one address, handshakes included:
     further ones are closed at once. A handshake takes at most ``handshake_s``.
@@ -39,7 +45,7 @@ class TcpListener:
 
     def __init__(
         self,
-        host: str,
+        host: str | None,
         port: int,
         *,
         max_connections: int = 256,
@@ -82,7 +88,7 @@ class TcpListener:
                 logger.warning("cannot accept connections: %s", error)
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            host = address[0]
+            host = address[0].removeprefix(IPV4_MAPPED)
             if len(self._tasks) >= self._max_connections or self._per_host[host] >= self._max_per_host:
                 logger.debug("too many connections: %s is sent away", host)
                 accepted.close()
@@ -127,15 +133,29 @@ class TcpListener:
         return TcpConnection(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _bind(host: str | None, port: int) -> socket.socket:
+    if host is None and socket.has_dualstack_ipv6():
+        try:
+            return _listening("::", port, dualstack=True)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _cannot_listen(host, port, error) from error
+            logger.debug("no IPv6 here: %s", error)
     try:
-        listening = socket.create_server((host, port), family=family, backlog=128)
+        return _listening(host or ANY_IPV4, port, dualstack=False)
     except OSError as error:
-        # create_server makes its own long text of the system's reason.
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise ConfigurationError(
-            f"cannot listen on {host} port {port} ({reason}): choose another port with -P"
-        ) from error
+        raise _cannot_listen(host, port, error) from error
+
+
+def _listening(host: str, port: int, *, dualstack: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=dualstack)
     listening.settimeout(0)
     return listening
+
+
+def _cannot_listen(host: str | None, port: int, error: OSError) -> ConfigurationError:
+    # create_server makes its own long text of the system's reason.
+    reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+    where = f"on {host} " if host else "on "
+    return ConfigurationError(f"cannot listen {where}port {port} ({reason}): choose another port with -P")
