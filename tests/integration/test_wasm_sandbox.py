@@ -74,6 +74,28 @@ async def test_its_runtime_is_the_guests_and_no_native_workers(sandbox: WasmSand
     assert f"for foremen on Python {local_python().version}" in str(sandbox.layers[0])
 
 
+async def test_results_of_another_engine_are_not_compared_with_its_own(
+    sandbox: WasmSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_engine(version: str) -> WasmSandbox:
+        monkeypatch.setattr("ec262.adapters.sandbox.wasm.sandbox.engine_version", lambda: version)
+        return WasmSandbox()
+
+    assert sandbox.runtime.sandbox.endswith(f"-wasmtime{own_major()}")
+    assert with_engine(f"{own_major()}.9.9").runtime == sandbox.runtime
+    assert with_engine(f"{own_major() + 1}.0.0").runtime != sandbox.runtime
+
+
+def own_major() -> int:
+    """Return the major version that the engine itself writes into what it compiles, before the target's name."""
+    import wasmtime
+
+    compiled = bytes(wasmtime.Module(wasmtime.Engine(), "(module)").serialize())
+    found = re.search(rb"\x00[\x01-\x09](\d+)[\x01-\x7f]\w+-unknown-linux", compiled)
+    assert found is not None
+    return int(found[1])
+
+
 async def test_a_job_finds_itself_on_a_machine_of_32_bits_and_no_files(sandbox: WasmSandbox) -> None:
     def look(key: str, _value: Any) -> Iterable[Pair]:
         import platform

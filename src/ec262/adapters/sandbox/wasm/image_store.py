@@ -189,9 +189,12 @@ def _purge(folder: Path) -> None:
 
 
 def engine_version() -> str:
-    """Return the engine's name and version. Raises SandboxUnavailable."""
+    """Return the version of the engine's package. Raises SandboxUnavailable.
+
+    Its major version is the engine's own, the rest need not be: 50.0.1 contains the engine 50.0.0.
+    """
     try:
-        return f"wasmtime {version('wasmtime')}"
+        return version("wasmtime")
     except PackageNotFoundError as error:
         raise SandboxUnavailable(NOT_INSTALLED) from error
 

@@ -59,6 +59,7 @@ class WasmSandbox:
         self._nice = nice
         self._program = _seccomp_program()
         self._start_timeout_s = start_timeout_s
+        self._engine = engine_version()
         self._guest = choose_guest(int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little"), python)
         self._prepared: Prepared | None = None
         self._spare: Host | None = None
@@ -68,7 +69,7 @@ class WasmSandbox:
 
     @property
     def runtime(self) -> RuntimeClass:
-        """What results of this sandbox can be compared with: the same guest's, on whatever machine."""
+        """What results of this sandbox can be compared with: the same guest's in the same engine, on any machine."""
         return RuntimeClass(
             python=PythonTag(
                 implementation="cpython",
@@ -77,14 +78,14 @@ class WasmSandbox:
                 version=self._guest.minor,
             ),
             machine="wasm32",
-            sandbox=f"{self.name}-{self._guest.version}",
+            sandbox=f"{self.name}-{self._guest.version}-wasmtime{self._engine.partition('.')[0]}",
             canonical_format=canonical.FORMAT,
         )
 
     @property
     def layers(self) -> Sequence[Layer]:
         """What keeps jobs in: the engine, and what this machine has to put around it."""
-        guest = f"{engine_version()}, CPython {self._guest.version}: for foremen on Python {self._guest.minor}"
+        guest = f"wasmtime {self._engine}, CPython {self._guest.version}: for foremen on Python {self._guest.minor}"
         engine = Layer(name="webassembly", in_force=True, detail=guest)
         around = Layer(name="seccomp", in_force=True, detail="as in the Linux sandbox, around the engine")
         return (engine, around) if self._program else (engine,)
