@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import NoReturn, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from ec262.domain.job import Phase
 from ec262.domain.ports.progress import JobStatus, Progress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LINE_INTERVAL_S = 5.0
 """Plain lines come when a phase begins, and then not more often than this."""
@@ -107,6 +108,8 @@ class Bar:
             bar.refresh()
 
     def _begin(self, status: JobStatus) -> tqdm[NoReturn]:
+        from tqdm import tqdm  # noqa: PLC0415 - most runs show no bar
+
         return tqdm(
             total=status.total,
             initial=status.done,  # not of the time that is measured from now on

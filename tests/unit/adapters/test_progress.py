@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import attrs
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from ec262.adapters.progress import LINE_INTERVAL_S, Bar, Lines, Silent, choose_progress
 from ec262.domain.job import Phase
 from ec262.domain.ports.progress import JobStatus
+
+ROOT = Path(__file__).parents[3]
 
 
 def status(
@@ -170,3 +175,18 @@ def test_time_left_is_in_hours_if_it_takes_hours() -> None:
     now[0] = 10.0
     progress.show(status(1, total=4001))
     assert "1/4001 tasks, 0.10 tasks/s, 11:06:40 left, " in stream.getvalue()
+
+
+@pytest.mark.parametrize(("stream", "imported"), [("io.StringIO()", False), ("Terminal()", True)])
+def test_the_bars_library_is_imported_only_for_a_bar(stream: str, imported: bool) -> None:  # noqa: FBT001 - parametrized
+    script = f"""
+import io, sys
+import ec262.entrypoints.foreman, ec262.entrypoints.session
+from tests.unit.adapters.test_progress import Terminal, choose_progress, status
+progress = choose_progress(quiet=False, clock=lambda: 0.0, stream={stream})
+progress.show(status(1))
+progress.close()
+print("tqdm" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{imported}\n", done.stderr
