@@ -30,6 +30,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def busy_child(pid: int, cpu_s: float) -> int | None:
+    """The descendant of a process that has no children and has taken that much processor time, if there is one."""
+    for member in family(pid)[1:]:
+        if not children(member) and _cpu_s(member) >= cpu_s:
+            return member
+    return None
+
+
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; a zombie whose new parent has not looked after it yet does not."""
     return [pid for pid in pids if _state(pid) not in {"Z", "X", ""}]
@@ -73,6 +81,13 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def _cpu_s(pid: int) -> float:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _command(pid: int) -> str:

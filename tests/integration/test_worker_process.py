@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -22,28 +22,34 @@ from ec262.adapters.runtime import local_python
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requirement, TaskState, Verdict, VerdictQuery
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.messages import Assign, Committed, Compute, Deliver, Failed
+from ec262.domain.messages import Assign, Committed, Deliver, Failed
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.settings import DiscoverySettings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.live_discovery import served
-from tests.processes import alive, family, unburied
+from tests.processes import alive, busy_child, family, unburied
 from tests.work_messages import compute_message
 
 FOREMAN = "foreman-" + "f" * 40
 REQUIREMENT = Requirement(python=local_python())
 
+PATIENCE_S = 60.0
+"""For what happens soon, except on a machine that is very busy."""
 
-def work_for_a_second(_key: object, rounds: int) -> Iterator[tuple[str, int]]:
-    total = 0
-    for number in range(rounds):
-        total += number
-    yield "total", total
+BUSY_S = 0.1
+"""So much processor time takes a sandbox's process only for a task."""
 
 
-def add_up(key: str, values: tuple[int, ...]) -> Iterator[tuple[str, int]]:
+def keep_busy(key: str, cpu_s: float) -> Iterator[tuple[str, float]]:
+    """Take that much processor time, whatever the machine's speed."""
+    while time.process_time() < cpu_s:
+        pass
+    yield key, cpu_s
+
+
+def add_up(key: str, values: tuple[float, ...]) -> Iterator[tuple[str, float]]:
     yield key, sum(values)
 
 
@@ -60,9 +66,16 @@ class WorkerProcess:
         """The worker's process and its descendants."""
         return family(self.process.pid)
 
+    async def computing(self) -> int:
+        """Wait until a task is being computed; return the process that does it."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (child := busy_child(self.process.pid, BUSY_S)) is None:  # noqa: ASYNC110 - another process does not set events
+                await asyncio.sleep(0.01)
+        return child
+
     def end(self) -> tuple[int, str]:
         """Wait for the end; return exit status and standard error."""
-        _, said = self.process.communicate(timeout=20)
+        _, said = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, said
 
 
@@ -108,12 +121,15 @@ class Foreman:
         self.task = ""
         self.replica: BoughtReplica
         self.link: WorkerLink
-        self.has_sent = asyncio.Event()
 
     async def buy(self) -> None:
         purchase = await self.discovery.buy(
             BuyTasks(
-                purchase=os.urandom(16).hex(), tasks=1, rule="majority:1", requirement=REQUIREMENT, deadline_s=30.0
+                purchase=os.urandom(16).hex(),
+                tasks=1,
+                rule="majority:1",
+                requirement=REQUIREMENT,
+                deadline_s=2 * PATIENCE_S,
             )
         )
         [bought] = purchase.tasks
@@ -121,18 +137,13 @@ class Foreman:
         self.task = bought.task
         self.link = await WorkerLink.open(TcpDialer(), self.replica.address, LinkPolicy(release="test"))
 
-    async def compute(self, rounds: int) -> Committed | Failed:
-        functions = pickle_functions({"mapper": work_for_a_second, "reducer": add_up, "combiner": None})
-        rows = rows_payload([encode_row("row", rounds)])
+    async def compute(self, cpu_s: float) -> Committed | Failed:
+        functions = pickle_functions({"mapper": keep_busy, "reducer": add_up, "combiner": None})
+        rows = rows_payload([encode_row("row", cpu_s)])
         work = compute_message(self.task, functions=functions.data, rows=rows)
 
-        @asynccontextmanager
-        async def sent() -> AsyncIterator[Compute]:
-            yield work
-            self.has_sent.set()
-
         assign = Assign(task=self.task, secret=self.replica.secret)
-        return await self.link.compute(assign, sent(), deadline_s=30)
+        return await self.link.compute(assign, nullcontext(work), deadline_s=2 * PATIENCE_S)
 
     async def verdict(self) -> Verdict:
         [verdict] = (await self.discovery.verdicts(VerdictQuery(tasks=(self.task,)))).verdicts
@@ -140,6 +151,12 @@ class Foreman:
 
     async def pool(self) -> int:
         return (await self.discovery.pool(PoolQuery(requirement=REQUIREMENT))).workers
+
+    async def pool_is_empty(self) -> None:
+        """Wait until the worker has left the pool."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.pool():  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -163,15 +180,14 @@ async def test_sigterm_while_computing_leaves_finishes_delivers_and_ends(
     worker = start("-P", "0")
     assert await asyncio.to_thread(worker.line)
     async with foreman_at(url) as foreman:
-        computing = asyncio.create_task(foreman.compute(20_000_000))
-        await foreman.has_sent.wait()
-        await asyncio.sleep(0.3)
+        computing = asyncio.create_task(foreman.compute(1.0))
+        child = await worker.computing()
         members = worker.family()
-        assert len(members) > 1  # the sandbox is a process of its own
+        os.kill(child, signal.SIGSTOP)  # so that it still computes when the worker has left, however long that takes
         worker.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.2)
+        await foreman.pool_is_empty()
         assert not computing.done()
-        assert await foreman.pool() == 0
+        os.kill(child, signal.SIGCONT)
         assert await computing == Committed(task=foreman.task)
         verdict = await foreman.verdict()
         assert verdict.state is TaskState.WON
@@ -186,17 +202,14 @@ async def test_a_second_ctrl_c_ends_at_once(url: str, start: Start, tmp_path: Pa
     worker = start("-P", "0")
     assert await asyncio.to_thread(worker.line)
     async with foreman_at(url) as foreman:
-        computing = asyncio.create_task(foreman.compute(10**12))
-        await foreman.has_sent.wait()
-        await asyncio.sleep(0.3)
+        computing = asyncio.create_task(foreman.compute(2 * PATIENCE_S))
+        await worker.computing()
         members = worker.family()
         worker.process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0.2)
+        await foreman.pool_is_empty()
         assert worker.process.poll() is None
-        began = time.monotonic()
         worker.process.send_signal(signal.SIGINT)
-        assert await asyncio.to_thread(worker.end) == (0, "")
-        assert time.monotonic() - began < 2
+        assert await asyncio.to_thread(worker.end) == (0, "")  # long before the task would have ended
         computing.cancel()
         await asyncio.wait([computing])
     assert alive(members) == []
