@@ -42,6 +42,44 @@ def test_packages_are_found_however_they_are_used(shell: Shell) -> None:
     assert pairs(succeeded(shell.run("foreman", "job.py", "--quiet"))) == {"root": 2.0, "inverse": 0.25, "sum": 3.0}
 
 
+def test_native_code_is_loaded_that_its_package_does_not_load_by_itself(shell: Shell) -> None:
+    shell.file(
+        "job.py",
+        """
+        import ec262
+        from cryptography.hazmat.primitives import hashes
+
+        @ec262.mapper
+        def mapper(key, value):
+            from cryptography.hazmat.primitives import hmac
+            digest = hashes.Hash(hashes.SHA256())
+            yield "digest", digest.finalize().hex()[:8]
+            yield "hmac", hmac.HMAC(b"", hashes.SHA256()).finalize().hex()[:8]
+        """
+        + REDUCER.replace("\n", "\n        "),
+    )
+    assert pairs(succeeded(shell.run("foreman", "job.py", "--quiet"))) == {"digest": "e3b0c442", "hmac": "b613679a"}
+
+
+def test_a_system_that_allows_more_than_the_next_job_needs_is_kept(shell: Shell) -> None:
+    script = shell.file(
+        "script.py",
+        """
+        import ec262, numpy
+        from ec262.entrypoints.session import current_session
+
+        def run(mapper):
+            print(ec262.run_job({1: 4.0}, mapper=mapper, reducer=lambda key, values: [(key, values[0])], quiet=True))
+            return current_session()._systems._systems[:]
+
+        first = run(lambda key, value: [(key, float(numpy.sqrt(value)))])
+        assert run(lambda key, value: [(key, value)]) == first
+        """,
+    )
+    done = shell.run(script)
+    assert (done.stdout, done.stderr) == ("{1: 2.0}\n{1: 4.0}\n", "")
+
+
 @pytest.mark.parametrize("statement", ["from . import consts", "from .consts import K", "import steps.consts"])
 def test_an_own_module_that_is_imported_too_late_is_told_in_one_sentence(shell: Shell, statement: str) -> None:
     (shell.folder / "steps").mkdir()

@@ -1,4 +1,4 @@
-"""The pickler for functions: by value, with the packages that they need by name."""
+"""The pickler for functions: they travel by value, the packages that they need by name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import cloudpickle
 
-from ec262.adapters.own_modules import ALWAYS_THERE, is_installed, is_own, top
+from ec262.adapters.own_modules import ALWAYS_THERE, exists, is_installed, is_own, top
 from ec262.adapters.pickle_contents import imports
 from ec262.domain.errors import JobDefinitionError
 
@@ -44,14 +44,14 @@ class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle shi
 
 
 class JobPickler(CodePickler):
-    """A pickler that notes which installed packages the functions import, at once or when they run.
+    """A pickler that notes which installed modules the functions import, at once or when they run.
 
     What the standard library's decorators make of the job's own functions travels by value, too.
     """
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
-        self.packages: set[str] = set()
+        self.modules: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         """Look at every object that is not of a plain built-in type before it is pickled."""
@@ -62,9 +62,9 @@ class JobPickler(CodePickler):
             return reduce(obj)
         if isinstance(obj, ModuleType):
             if is_installed(obj.__name__) and top(obj.__name__) not in ALWAYS_THERE:
-                self.packages.add(top(obj.__name__))
+                self.modules.add(obj.__name__)
         elif isinstance(obj, FunctionType) and not _can_be_imported(obj):
-            self.packages.update(_packages_imported_by(obj))
+            self.modules.update(_imported_by(obj))
             if obj.__code__ is _DISPATCHER_CODE:  # what it has looked up is in a dictionary of weak keys
                 obj._clear_cache()  # type: ignore[attr-defined]  # noqa: SLF001 - functools gives it this attribute
         return super().reducer_override(obj)
@@ -89,19 +89,21 @@ def by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
-def _packages_imported_by(function: FunctionType) -> Iterator[str]:
-    """Name the packages that a function imports when it runs. Raises JobDefinitionError for a module of the job's own,
-    which would not be there to import."""
-    for written in imports(function.__code__):
+def _imported_by(function: FunctionType) -> Iterator[str]:
+    """Name the modules that a function imports when it runs, other than the standard library's. Raises
+    JobDefinitionError for one of the job's own, which would not be there to import."""
+    for written, names in imports(function.__code__):
         module = _absolute(written, function)
         if module and top(module) in ALWAYS_THERE:
             continue
         if not module or is_own(module):
+            told = written if written.strip(".") else f"{written}{names[0]}"
             raise JobDefinitionError(
-                f"{function.__qualname__} imports {written!r} when it runs, where the job's own files are out of "
+                f"{function.__qualname__} imports {told!r} when it runs, where the job's own files are out of "
                 "reach: move that import to the top of the file, so that the module travels with the function"
             )
-        yield top(module)
+        yield module
+        yield from (inner for inner in (f"{module}.{name}" for name in names) if exists(inner))
 
 
 def _absolute(module: str, function: FunctionType) -> str:

@@ -6,13 +6,13 @@ Python or a site-packages folder, travels by name.
 
 from __future__ import annotations
 
-import importlib.util
 import site
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -62,12 +62,37 @@ def is_own(name: str) -> bool:
     name = top(name)
     if name in sys.modules:
         return not is_installed(name)
-    with suppress(ImportError, ValueError):
-        spec = importlib.util.find_spec(name)
-        if spec is not None:
-            places = spec.submodule_search_locations or [spec.origin or ""]
-            return spec.origin not in {"built-in", "frozen"} and not _is_any_installed(places)
-    return False
+    spec = _found(name, None)
+    if spec is None or spec.origin in {"built-in", "frozen"}:
+        return False
+    return not _is_any_installed(spec.submodule_search_locations or [spec.origin or ""])
+
+
+def exists(module: str) -> bool:
+    """Whether a module is loaded, or could be imported here. Nothing is imported for that."""
+    folders: Sequence[str] | None = None
+    parts = module.split(".")
+    for number in range(1, len(parts) + 1):
+        name = ".".join(parts[:number])
+        loaded = sys.modules.get(name)
+        if loaded is not None:
+            folders = getattr(loaded, "__path__", ())
+            continue
+        spec = _found(name, folders)
+        if spec is None:
+            return False
+        folders = spec.submodule_search_locations or ()
+    return True
+
+
+def _found(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
+    """Find a module as an import would: in the folders of the package that it is in, None for a top-level one."""
+    for finder in sys.meta_path:
+        with suppress(ImportError, ValueError, AttributeError):
+            spec = finder.find_spec(name, folders)
+            if spec is not None:
+                return spec
+    return None
 
 
 def _is_any_installed(folders: Iterable[str]) -> bool:

@@ -57,13 +57,13 @@ class _Reader(pickle.Unpickler):
         return _Anything
 
 
-def imports(code: CodeType) -> Iterator[str]:
-    """Name the modules that code and the functions in it import when they run; a relative name begins with its dots."""
+def imports(code: CodeType) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what code and the functions in it import when they run: a module, as it is written, dots included, and the
+    names that are taken from it."""
     instructions = [each for each in dis.get_instructions(code) if each.opname != "EXTENDED_ARG"]
     for level, names, instruction in zip(instructions, instructions[1:], instructions[2:], strict=False):
         if instruction.opname == "IMPORT_NAME":
-            dots, module = "." * level.argval, instruction.argval
-            yield from [dots + module] if module else [dots + name for name in names.argval]
+            yield "." * level.argval + instruction.argval, names.argval or ()
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from imports(constant)

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from ec262.adapters.job_pickler import CodePickler, JobPickler, by_value
-from ec262.adapters.own_modules import ALWAYS_THERE, is_installed, own_modules, top
+from ec262.adapters.own_modules import ALWAYS_THERE, exists, is_installed, own_modules, top
 from ec262.adapters.pickle_contents import referred_to
 from ec262.domain.errors import FunctionNotPicklable, JobDefinitionError
 
@@ -28,10 +28,12 @@ MAX_FUNCTIONS_BYTES = 64 << 20
 
 @attrs.frozen(kw_only=True)
 class PickledFunctions:
-    """``data`` is what ``Work.functions`` carries; ``packages`` are the top-level names that it needs installed."""
+    """``data`` is what ``Work.functions`` carries; ``packages`` are the top-level names that it needs installed;
+    ``modules`` are what it imports of packages that are installed here, in full."""
 
     data: bytes = attrs.field(repr=False)
     packages: tuple[str, ...]
+    modules: tuple[str, ...]
 
 
 def pickle_functions(functions: Functions) -> PickledFunctions:
@@ -67,14 +69,18 @@ def _pickled(value: object) -> PickledFunctions:
     pickler = JobPickler(buffer)
     pickler.dump(value)
     data = buffer.getvalue()
-    packages = pickler.packages
+    modules = pickler.modules
     for module, name in referred_to(data):
         if top(module) in ALWAYS_THERE:
             continue
         if not is_installed(module):
             raise FunctionNotPicklable(f"workers would look for {name!r} in {module!r}, which they do not have")
-        packages.add(top(module))
-    return PickledFunctions(data=data, packages=tuple(sorted(packages)))
+        modules.add(module)
+    return PickledFunctions(
+        data=data,
+        packages=tuple(sorted({*map(top, modules)})),
+        modules=tuple(sorted(filter(exists, modules))),
+    )
 
 
 def _explain(functions: Functions, error: Exception) -> str:

@@ -125,12 +125,14 @@ class Computed:
 @attrs.frozen(kw_only=True)
 class Job:
     """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
-    have, the seed of its randomness, to how many digits its floats are rounded (see ``Work``), whether its functions
-    have a partitioner, and how many map and reduce tasks its author wants (None: what the plan makes of it)."""
+    have, which modules of the foreman's own packages the functions import, the seed of its randomness, to how many
+    digits its floats are rounded (see ``Work``), whether its functions have a partitioner, and how many map and reduce
+    tasks its author wants (None: what the plan makes of it)."""
 
     functions: bytes = attrs.field(repr=False)
     rows: Rows = attrs.field(repr=False)
     requirement: Requirement
+    modules: tuple[str, ...] = ()
     seed: int = 0
     round_floats: int = 0
     partitioned: bool = False

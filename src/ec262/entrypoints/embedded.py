@@ -43,7 +43,8 @@ class EmbeddedSystem:
     def __init__(self, process: subprocess.Popen[bytes], workers: WorkerSettings, count: int) -> None:
         """Tell the supervisor to start them; does not wait for them."""
         self._process = process
-        self._shape = workers, count
+        self._workers = workers
+        self._count = count
         self._lock = threading.Lock()
         self._address: tuple[str, str] | None = None
         self._folder: str | None = None
@@ -60,8 +61,10 @@ class EmbeddedSystem:
                 self._process.stdin.flush()
 
     def suits(self, workers: WorkerSettings, count: int) -> bool:
-        """Tell whether it runs, and has such workers."""
-        return self.runs and self._shape == (workers, count)
+        """Tell whether it runs, and has such workers; they may allow more packages than are asked for."""
+        own = self._workers
+        alike = attrs.evolve(own, allow=workers.allow) == workers and set(own.allow) >= set(workers.allow)
+        return self.runs and alike and self._count == count
 
     @property
     def runs(self) -> bool:

@@ -12,7 +12,6 @@ import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -194,10 +193,11 @@ class Session:
             return None
         if settings.discovery is not None:
             return run_to_end(self._execute(job, order))
-        packages = _installed(job.requirement.packages)
+        # What the user has, the user's own workers may import. The job can do without the rest, or will say so.
+        packages = tuple(name for name in job.requirement.packages if name in job.modules)
         job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
         count = max(settings.workers, workers_needed(order.verify or as_plan(settings.verify)))
-        with self._systems.lend(embedded_workers(settings, packages), count) as embedded:
+        with self._systems.lend(embedded_workers(settings, job.modules), count) as embedded:
             return run_to_end(self._run_embedded(job, order, embedded))
 
     def _check(self, job: Job, settings: ForemanSettings) -> tuple[PhaseCheck, ...]:
@@ -205,7 +205,7 @@ class Session:
 
         if not job.rows.sizes:
             return ()
-        packages = sorted({*settings.allow, *_installed(job.requirement.packages)})
+        packages = sorted({*settings.allow, *job.modules})
         return run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
     async def _run_embedded(self, job: Job, order: Order[T], embedded: EmbeddedSystem) -> T:
@@ -262,20 +262,15 @@ def _own_rule(given: Mapping[str, Any]) -> tuple[VerificationPlan | None, Mappin
     return as_plan(given["verify"]), {name: value for name, value in given.items() if name != "verify"}
 
 
-def _installed(packages: Iterable[str]) -> tuple[str, ...]:
-    """Return those of a job's packages that are installed here: what the user has, the user's own workers may import.
-    The others are for the job's own import to stumble over, or to get by without."""
-    return tuple(name for name in packages if find_spec(name) is not None)
-
-
-def embedded_workers(settings: ForemanSettings, packages: Iterable[str]) -> WorkerSettings:
+def embedded_workers(settings: ForemanSettings, modules: Iterable[str]) -> WorkerSettings:
     """Return what the embedded system's workers are to be like. They allow a task all that the foreman asks for, at any
-    hour: what this machine grants to strangers is not meant for its own user."""
+    hour: what this machine grants to strangers is not meant for its own user. They load ``modules`` when they start:
+    native code cannot be loaded later."""
     least = WorkerSettings()
     return WorkerSettings(
         slots=settings.slots,
         ahead=EMBEDDED_AHEAD,
-        allow=tuple(sorted({*settings.allow, *packages})),
+        allow=tuple(sorted({*settings.allow, *modules})),
         sandbox=settings.sandbox,
         nice=settings.nice,
         cpu_limit=max(least.cpu_limit, settings.task_timeout),
@@ -307,6 +302,7 @@ def build_job(data: Any, functions: Functions, settings: ForemanSettings) -> Job
         functions=pickled.data,
         rows=_rows(data, settings.memory_budget),
         requirement=Requirement(python=local_python(), packages=pickled.packages),
+        modules=pickled.modules,
         seed=settings.seed,
         round_floats=settings.round_floats,
         partitioned=functions.get("partitioner") is not None,

@@ -170,6 +170,19 @@ MARK = Mark()
 INNER = {1: [MARK]}
 
 
+def test_modules_are_told_in_full_if_they_are_there() -> None:
+    def mapper(key: int, value: str) -> Iterator[tuple[int, Any]]:
+        import no_such_module_262.inner  # type: ignore[import-not-found]
+        import requests.no_such_module_262  # type: ignore[import-not-found]
+        from numpy import array, linalg, zeros
+
+        yield key, (INVERSE, linalg, array, zeros, value, no_such_module_262, requests)
+
+    pickled = pickle_functions({"mapper": mapper})
+    assert pickled.packages == ("no_such_module_262", "numpy", "requests")
+    assert pickled.modules == ("numpy", "numpy.linalg")
+
+
 def test_the_standard_library_needs_no_package() -> None:
     def mapper(_key: int, text: str) -> Iterator[tuple[str, int]]:
         import json as inner

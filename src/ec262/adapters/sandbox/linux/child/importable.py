@@ -40,7 +40,10 @@ class Library:
         self._rule = rule
 
     def add(self, name: str, folder: str) -> None:
-        """Keep the code of a module or package, with all that is in it but tests, if ``folder`` has it."""
+        """Keep the code of a module or package, with all that is in it but tests, if ``folder`` has it and it is not
+        there yet."""
+        if name in self._modules:
+            return
         inner = f"{folder}/{name.rpartition('.')[2]}"
         if os.path.isdir(inner):  # noqa: PTH112 - pathlib is not worth its import here
             self._add_package(name, inner)
@@ -53,7 +56,10 @@ class Library:
         if module is None:
             reason = self._rule
             if name in self._native:
-                reason = "it is native code, which can only be loaded when the worker starts: it can allow it by name"
+                reason = (
+                    "it is native code, which can only be loaded when the worker starts: a worker can --allow it by "
+                    "name, and the embedded system loads what the job's own functions import"
+                )
             raise ModuleNotFoundError(
                 f"module {name!r} is not available in the sandbox (rule: imports; {reason})", name=name
             )

@@ -53,8 +53,9 @@ _NOT_FOR_JOBS = {"f2py", "test", "testing", "tests"}
 def preload(packages: Sequence[str]) -> None:
     """Load what jobs may import, then close all other roads. Raises ImportError naming a package that cannot be loaded,
     or that starts threads."""
+    allowed = ", ".join(dict.fromkeys(package.partition(".")[0] for package in packages))
     rule = "jobs may import the harmless part of the standard library" + (
-        f" and what this worker allows: {', '.join(packages)}" if packages else ""
+        f" and what this worker allows: {allowed}" if allowed else ""
     )
     library = Library(rule)
     for name in LOADED:
