@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import Any, TypeVar
 
-from ec262.domain.errors import Ec262Error
 from ec262.domain.roles import ROLES
 from ec262.entrypoints.marked import Marked, Namespace
 
@@ -110,7 +109,7 @@ def run_job(
     __tracebackhide__ = True  # pytest and IPython leave this frame out
     calls += 1
     from ec262.entrypoints.session import current_session
-    from ec262.entrypoints.tracebacks import for_the_author, raised_by_the_data
+    from ec262.entrypoints.tracebacks import for_the_author
 
     functions = dict(zip(ROLES, (mapper, reducer, combiner, partitioner), strict=True))
     given = {name: value for name, value in ({"workers": workers} | settings).items() if value is not None}
@@ -119,12 +118,10 @@ def run_job(
             ours = marked.take(_namespaces(sys._getframe(1)))  # noqa: SLF001 - the module that calls has marked them
             functions |= {role: function for role, function in ours.items() if functions[role] is None}
         return current_session().run_job(data, functions, given, quiet=quiet)
-    except Ec262Error as error:
-        failure: Exception = for_the_author(error)
-    except Exception as error:
-        if not raised_by_the_data(error):
+    except BaseException as error:
+        failure = for_the_author(error)
+        if failure is None:
             raise
-        failure = error
     raise failure
 
 

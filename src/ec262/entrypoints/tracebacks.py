@@ -6,6 +6,7 @@ made anew from the traceback that the worker wrote. Nothing of how the job was r
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import logging
 import re
@@ -25,20 +26,27 @@ _NO_COLUMNS = 0b1_1101_000
 less one in the last bits, whose columns are not known. By how many lines they are farther down follows."""
 
 
-def for_the_author(error: Ec262Error) -> Ec262Error:
-    """Return the error without the traceback of how it came about, which is logged for debugging; of UserCodeFailed,
-    with the traceback of the job's own code."""
+def for_the_author(error: BaseException) -> BaseException | None:
+    """Return an error, or an interruption, without the traceback of how it came about, which is logged for debugging.
+    Of UserCodeFailed the traceback is that of the job's own code, of what the job's data raise it is theirs.
+
+    Return None for a defect of ec262, and for whatever else is to be shown as it is.
+    """
+    if _raised_by_the_data(error):
+        return error
+    if not isinstance(error, Ec262Error | KeyboardInterrupt | asyncio.CancelledError):
+        return None
     _log.debug("the job failed", exc_info=error)
     error.__cause__ = error.__context__ = None
     traceback = _with_the_jobs_own(error) if isinstance(error, UserCodeFailed) else None
     return error.with_traceback(traceback)
 
 
-def raised_by_the_data(error: Exception) -> bool:
-    """Tell whether the data of a job raised this, and not ec262; if so, leave ec262's frames out of its traceback."""
+def _raised_by_the_data(error: BaseException) -> bool:
+    """Tell whether a job's data raised this, and not ec262; if so, leave ec262's frames out of its traceback."""
     entries = list(_entries(error.__traceback__))
     last = next((entry for entry in reversed(entries) if is_ours(entry.tb_frame.f_code.co_filename)), None)
-    if last is None or last.tb_frame.f_code is not pairs_of.__code__:
+    if last is None or last.tb_frame.f_code is not pairs_of.__code__ or isinstance(error, Ec262Error):
         return False
     error.__traceback__ = last.tb_next
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import sys
 import traceback
@@ -36,7 +37,7 @@ def share(key, number):
 class Failing(Session):
     """Whose jobs fail as a test says."""
 
-    def __init__(self, failure: Exception) -> None:
+    def __init__(self, failure: BaseException) -> None:
         super().__init__({}, {})
         self.failure = failure
 
@@ -73,14 +74,14 @@ def report_of(job: Any, *lines: str) -> str:
 """
 
 
-def raised(job: Any, failure: Exception) -> Exception:
-    with Failing(failure) as session, pytest.raises(ec262.Ec262Error) as caught:
+def raised(job: Any, failure: BaseException) -> BaseException:
+    with Failing(failure) as session, pytest.raises(type(failure)) as caught:
         job.run({})
     assert session.failure is caught.value
     return caught.value
 
 
-def told(error: Exception) -> list[str]:
+def told(error: BaseException) -> list[str]:
     """What Python prints, from the caller's first frame in the user's module on."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     lines = lines[next(number for number, line in enumerate(lines) if "in run" in line) :]
@@ -185,9 +186,10 @@ def test_the_type_of_an_exception_of_the_job_is_reachable(job: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "failure", [errors.ConfigurationError("no"), errors.FunctionNotPicklable("no"), errors.NoEligibleWorkers("no")]
+    "failure",
+    [errors.ConfigurationError("no"), errors.FunctionNotPicklable("no"), KeyboardInterrupt(), asyncio.CancelledError()],
 )
-def test_other_errors_have_the_callers_frames_only(job: Any, failure: Exception) -> None:
+def test_other_errors_and_interruptions_have_the_callers_frames_only(job: Any, failure: BaseException) -> None:
     error = raised(job, failure)
     assert [entry.tb_frame.f_code.co_name for entry in _entries(error)][-2:] == ["run", "run_job"]
     assert (error.__cause__, error.__context__) == (None, None)
