@@ -86,6 +86,13 @@ def test_no_file_of_the_job_is_overwritten(shell: Shell, foreman: Foreman, flags
     assert (job.read_bytes(), text.read_text()) == (before, "a b\n")
 
 
+def test_a_report_named_in_the_environment_overwrites_no_file_of_the_job(shell: Shell, foreman: Foreman) -> None:
+    shell.file("job.py", WORD_COUNT)
+    shell.file("in.json", "a b\n")
+    done = foreman("job.py", "--input", "in.json", EC262_REPORT="in.json")
+    assert (done.status, done.stderr) == (2, "ec262: --report in.json would overwrite an input: give another name\n")
+
+
 SLOW = """
     import time
     import ec262

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -158,4 +159,6 @@ def choose_progress(
     stream = stream if stream is not None else sys.stderr
     if quiet:
         return Silent()
-    return Bar(stream, clock, late=late) if stream.isatty() else Lines(stream, clock, late=late)
+    logged = logging.getLogger("ec262").isEnabledFor(logging.INFO)  # to the same stream, in the middle of a bar
+    shown = Bar if stream.isatty() and not logged else Lines
+    return shown(stream, clock, late=late)

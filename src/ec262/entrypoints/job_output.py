@@ -104,8 +104,9 @@ def _refuse_own_files(arguments: argparse.Namespace) -> None:
     """Raise ConfigurationError if what is written would replace what is read, or something else that is written."""
     read = {"the job": [arguments.job], "an input": arguments.input or []}
     written = [("--output", Path(arguments.output))] if arguments.output else []
-    if arguments.report:
-        report = Path(arguments.report)
+    named = arguments.report or os.environ.get("EC262_REPORT")
+    if named:
+        report = Path(named)
         written += [("--report", path) for path in dict.fromkeys((report, report.with_suffix(".json")))]
     for number, (flag, path) in enumerate(written):
         for what, names in read.items():

@@ -19,6 +19,11 @@ from ec262.domain.ports.progress import JobStatus
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", "ec262")
+
+
 def status(
     done: int, phase: Phase = Phase.MAP, note: str = "", total: int = 4, until: float | None = None
 ) -> JobStatus:
@@ -134,6 +139,15 @@ def test_a_wait_is_told_with_the_time_of_day_at_which_it_ends(stream: io.StringI
     assert told is not None
     ends = [before + timedelta(seconds=930 + late) for late in range(60)]
     assert told[1] in {f"{at:%H:%M:%S}" for at in ends}
+
+
+def test_where_much_is_logged_a_terminal_gets_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ec262")
+    stream = Terminal()
+    progress = choose_progress(quiet=False, clock=lambda: 0.0, stream=stream)
+    progress.show(status(4))
+    progress.close()
+    assert stream.getvalue() == "map: 4/4 tasks, 1 running, 3 workers, 88 credits left\n"
 
 
 def final_lines(stream: Terminal) -> list[str]:
