@@ -284,18 +284,20 @@ def test_a_forked_process_neither_ends_the_system_nor_removes_its_files(shell: S
         IN_THREADS
         + """
     import os, sys
+    from ec262.entrypoints.session import current_session
 
     run(1, sleep, 0)
+    system = current_session()._systems._systems[0]
     child = os.fork()
     if not child:
         run(2, sleep, 0)
         print(results, flush=True)
         sys.exit()
-    print(os.waitpid(child, 0)[1])
+    print(os.waitpid(child, 0)[1], os.path.isdir(system._folder))
     run(3, sleep, 0)
     print(results)
     """,
     )
     done = shell.run(script)
-    assert done.stdout.splitlines() == ["{1: {1: 0}, 2: {1: 0}}", "0", "{1: {1: 0}, 3: {1: 0}}"]
+    assert done.stdout.splitlines() == ["{1: {1: 0}, 2: {1: 0}}", "0 True", "{1: {1: 0}, 3: {1: 0}}"]
     assert shell.left() == []
