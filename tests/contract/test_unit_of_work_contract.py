@@ -7,7 +7,8 @@ import pytest
 
 from ec262.domain import ledger
 from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import MINT, SERVICE, Posting, Transfer
+from ec262.domain.folding import Posting
+from ec262.domain.ledger import MINT, SERVICE, Transfer
 from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from tests.stored import account, after, at_once, invitation, member, purchase, task, token, transfer, with_accounts
 
@@ -327,7 +328,7 @@ def test_statements_explain_a_balance(unit_of_work: UnitOfWorkFactory) -> None:
         uow.commit()
     with unit_of_work() as uow:
         last, middle, first = uow.ledger.statement("user:boss1", before=None, limit=9)
-        assert [each.transfer for each in (first, middle, last)] == [moves[0], moves[2], moves[4]]
+        assert [each.entry for each in (first, middle, last)] == [moves[0], moves[2], moves[4]]
         assert [(each.change, each.balance) for each in (first, middle, last)] == [(12, 12), (-3, 9), (2, 11)]
         assert first.position < middle.position < last.position
         assert uow.ledger.statement("user:boss1", before=None, limit=1) == [last]
@@ -338,7 +339,7 @@ def test_statements_explain_a_balance(unit_of_work: UnitOfWorkFactory) -> None:
         assert [each.balance for each in uow.ledger.statement("escrow:task1", before=None, limit=9)] == [0, 2, 3]
         assert [each.balance for each in uow.ledger.statement(MINT, before=None, limit=9)] == [-13, -12]
         posting = uow.ledger.statement("user:work1", before=None, limit=1)[0]
-        assert posting == Posting(position=posting.position, transfer=moves[3], change=1, balance=2)
+        assert posting == Posting(position=posting.position, entry=moves[3], change=1, balance=2)
         uow.ledger.post([transfer("t4", "user:boss1", SERVICE, 1)])
         assert uow.ledger.statement("user:boss1", before=None, limit=1)[0].balance == 10
 

@@ -204,8 +204,8 @@ BOOKS = (
         rule="the same id twice is one movement",
         file=MEMORY,
         old="            if posted is None:\n                self._move(transfer)\n"
-        "            elif posted != transfer:",
-        new="            if posted is None or posted == transfer:\n                self._move(transfer)\n"
+        "            elif posted[1] != transfer:",
+        new="            if posted is None or posted[1] == transfer:\n                self._move(transfer)\n"
         "            else:",
         tests=f"{STORAGE}::test_an_id_is_one_movement",
     ),

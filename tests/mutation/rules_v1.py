@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutation import (
     mutants_v1_accounts,
+    mutants_v1_books,
     mutants_v1_buying,
     mutants_v1_no_win,
     mutants_v1_peers,
@@ -20,4 +21,5 @@ MUTANTS = (
     *mutants_v1_peers.MUTANTS,
     *mutants_v1_storage.MUTANTS,
     *mutants_v1_standings.MUTANTS,
+    *mutants_v1_books.MUTANTS,
 )

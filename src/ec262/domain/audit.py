@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from ec262.domain.folding import Fold
 from ec262.domain.ledger import ESCROW, MINT, Transfer, escrow_account
 from ec262.domain.tasks import Task
 
@@ -26,9 +27,14 @@ class Audit:
 
 
 def audit_books(
-    balances: Mapping[str, int], transfers: Iterable[Transfer], tasks: Iterable[Task], *, escrow: int
+    balances: Mapping[str, int],
+    transfers: Iterable[Transfer],
+    tasks: Iterable[Task],
+    *,
+    escrow: int,
+    folds: Iterable[Fold] = (),
 ) -> Audit:
-    """Check everything against everything else.
+    """Check everything against everything else. ``folds`` are what movements come to that are not kept any more.
 
     ``tasks`` are those that any transfer speaks of, as far as they are not forgotten; ``escrow`` is what all tasks hold
     together, counted by their foremen.
@@ -39,10 +45,16 @@ def audit_books(
         count += 1
         sums[transfer.debit] -= transfer.amount
         sums[transfer.credit] += transfer.amount
+    folded = 0
+    for fold in folds:
+        # Of each movement that is added up, one side is an escrow's.
+        count += 0 if fold.account.startswith(ESCROW) else fold.movements
+        folded += fold.change
+        sums[fold.account] += fold.change
     held = {escrow_account(task.id): task.escrow for task in tasks}
     accounts = sorted(balances.keys() | sums.keys())
     findings = [
-        *_sums(balances),
+        *_sums(balances, folded),
         *(line for account in accounts for line in _account(account, balances, sums)),
         *(line for account in sorted(held.keys() | balances.keys()) for line in _escrow(account, balances, held)),
         *_total(balances, escrow),
@@ -52,7 +64,9 @@ def audit_books(
     return Audit(granted=-balances.get(MINT, 0), transfers=count, accounts=len(accounts), findings=tuple(findings))
 
 
-def _sums(balances: Mapping[str, int]) -> Iterable[str]:
+def _sums(balances: Mapping[str, int], folded: int) -> Iterable[str]:
+    if folded:
+        yield f"the old movements, added up by account and month, come to {folded} credits together, not 0"
     total = sum(balances.values())
     if total:
         yield f"all accounts together have {total} credits, not 0"

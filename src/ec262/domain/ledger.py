@@ -44,6 +44,8 @@ class Reason(enum.Enum):
     DISPUTE = "dispute"
     UNPAID = "unpaid"
     REFUND = "refund"
+    MONTH = "month"
+    """Not of a movement: of what an account's old movements of a month come to."""
 
     __hash__ = object.__hash__  # as for TaskState
 
@@ -92,16 +94,6 @@ def operator_grant(account: str, amount: int, *, id: str, at: float) -> Transfer
     return Transfer(
         id=f"operator:{id}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
     )
-
-
-@attrs.frozen(kw_only=True)
-class Posting:
-    """A transfer as one account saw it: its place in the books, the change and what was left after it."""
-
-    position: int
-    transfer: Transfer
-    change: int
-    balance: int
 
 
 def change(transfer: Transfer, account: str) -> int:

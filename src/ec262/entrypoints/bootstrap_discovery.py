@@ -64,6 +64,7 @@ def discovery_policy(settings: DiscoverySettings) -> Policy:
         grant=settings.grant if isinstance(settings.grant, int) else 0,
         invitations=settings.grant != "none",
         retention_s=settings.retention,
+        history_s=settings.history,
         max_open_tasks=settings.max_open_tasks,
         max_escrow=settings.max_escrow,
         audit_rate=settings.audit_rate,

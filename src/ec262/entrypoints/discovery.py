@@ -142,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
     add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are checked (default: 0.08)")
     add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
+    add(
+        "--history",
+        type=float,
+        metavar="S",
+        help="how long each movement of credits is kept; older ones are added up by account and month "
+        "(default: 2592000, 30 days)",
+    )
     add("--tls-cert", metavar="FILE", help="certificate with its chain (PEM): serve HTTPS")
     add("--tls-key", metavar="FILE", help="its private key (PEM), if it is not in the same file")
     add(

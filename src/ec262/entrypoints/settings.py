@@ -256,6 +256,7 @@ class DiscoverySettings:
     """Tasks that an account may have under way, and credits in their escrow."""
     audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
     retention: float = attrs.field(default=24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
+    history: float = attrs.field(default=30 * 24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     """Seconds for which a task is remembered after its deadline."""
     separate: tuple[Literal["owner", "block"], ...] = ()
     """What no two workers of a task may have in common."""

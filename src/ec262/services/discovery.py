@@ -12,6 +12,7 @@ from ec262.domain.ports.prober import Prober
 from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
 from ec262.domain.standing import FORGOTTEN_S
 from ec262.services.discovery_accounts import AccountDesk
+from ec262.services.discovery_books import Folding
 from ec262.services.discovery_foremen import ForemanDesk
 from ec262.services.discovery_policy import Policy
 from ec262.services.discovery_transactions import OnDecided, Transactions
@@ -34,12 +35,13 @@ class DiscoveryService:
         policy = policy or Policy()
         self._unit_of_work = unit_of_work
         self._transactions = Transactions(unit_of_work, clock, on_decided)
+        self._folding = Folding(unit_of_work, clock, policy.history_s)
         self.accounts = AccountDesk(self._transactions, entropy, policy)
         self.workers = WorkerDesk(self._transactions, prober)
         self.foremen = ForemanDesk(self._transactions, entropy, policy)
 
     def sweep(self) -> None:
-        """Apply deadlines and drop what is to be forgotten; to be called every few seconds."""
+        """Apply deadlines, drop what is to be forgotten, and add up old movements; to be called every few seconds."""
         with self._transactions.begin() as transaction:
             uow, now = transaction.uow, transaction.now
             uow.tasks.forget(now)
@@ -47,6 +49,7 @@ class DiscoveryService:
             uow.pool.purge(now)
             uow.standings.forget(now - FORGOTTEN_S)
             transaction.commit()
+        self._folding.sweep()
 
     def audit(self) -> int:
         """Return the credits ever granted. Raises LedgerError if the books do not balance."""

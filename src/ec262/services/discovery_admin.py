@@ -200,7 +200,7 @@ class DiscoveryAdmin:
             while page := uow.accounts.page(after=last, limit=PAGE):
                 escrow += sum(uow.tasks.holdings(account.id).credits for account in page)
                 last = page[-1].id
-            return audit_books(uow.ledger.balances(), transfers, tasks, escrow=escrow)
+            return audit_books(uow.ledger.balances(), transfers, tasks, escrow=escrow, folds=uow.ledger.folds())
 
     def _change(self, account: str, change: Callable[[UnitOfWork, Account], None]) -> None:
         with self._unit_of_work() as uow:

@@ -13,12 +13,14 @@ ID_BYTES = 16
 @attrs.frozen(kw_only=True)
 class Policy:
     """Credits that a new account starts with, and whether invitations bring more; seconds for which a task is
-    remembered after its deadline; how many tasks, and credits in their escrow, an account may have under way; what two
-    workers of one task must not have in common; the share of single workers' tasks that others check."""
+    remembered after its deadline, and for which each movement of credits is kept on its own; how many tasks, and
+    credits in their escrow, an account may have under way; what two workers of one task must not have in common; the
+    share of single workers' tasks that others check."""
 
     grant: int = attrs.field(default=12, validator=attrs.validators.ge(0))
     invitations: bool = True
     retention_s: float = attrs.field(default=24 * 3600.0, validator=attrs.validators.ge(0))
+    history_s: float = attrs.field(default=30 * 24 * 3600.0, validator=attrs.validators.ge(0))
     max_open_tasks: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
     max_escrow: int = attrs.field(default=100_000, validator=attrs.validators.ge(1))
     apart: frozenset[Tie] = frozenset()

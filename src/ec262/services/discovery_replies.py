@@ -22,7 +22,8 @@ from ec262.domain.commands import (
     Winner,
 )
 from ec262.domain.errors import PurchaseConflict
-from ec262.domain.ledger import Posting, Reason
+from ec262.domain.folding import Fold, Posting
+from ec262.domain.ledger import Reason, Transfer
 from ec262.domain.ports.unit_of_work import UnitOfWork
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.tasks import Task
@@ -44,25 +45,38 @@ def account_status(uow: UnitOfWork, account: Account) -> AccountStatus:
 
 def history_entry(posting: Posting) -> HistoryEntry:
     """Tell a movement of an account, and explain it."""
-    transfer = posting.transfer
+    entry = posting.entry
     return HistoryEntry(
         position=posting.position,
-        at=transfer.at,
+        at=entry.at,
         change=posting.change,
         balance=posting.balance,
-        reason=transfer.reason,
-        task=transfer.task,
-        text=_explanation(posting),
+        reason=Reason.MONTH if isinstance(entry, Fold) else entry.reason,
+        task=None if isinstance(entry, Fold) else entry.task,
+        text=_months_explanation(entry) if isinstance(entry, Fold) else _explanation(entry),
     )
 
 
-def _explanation(posting: Posting) -> str:
-    task, amount = posting.transfer.task, posting.transfer.amount
-    reason = posting.transfer.reason
+def _months_explanation(fold: Fold) -> str:
+    what = {
+        "bought replicas": fold.purchase,
+        "computed tasks that won": fold.win,
+        "computed tasks that were disputed": fold.dispute,
+        "refunds": fold.refund,
+        "shares that nobody earned": fold.unpaid,
+    }
+    year, month = divmod(fold.month, 100)
+    movements = f"{fold.movements:,} movement{'' if fold.movements == 1 else 's'}"
+    sums = ", ".join(f"{text} {change:+,}" for text, change in what.items() if change)
+    return f"{year}-{month:02}, {movements} added up: {sums}"
+
+
+def _explanation(transfer: Transfer) -> str:
+    task, amount, reason = transfer.task, transfer.amount, transfer.reason
     match reason:
         case Reason.GRANT:
             return {"grant": "starting credits", "invitation": "an invitation"}.get(
-                posting.transfer.id.partition(":")[0], "given by the operator"
+                transfer.id.partition(":")[0], "given by the operator"
             )
         case Reason.PURCHASE:
             return f"bought {amount} {'replica' if amount == 1 else 'replicas'} of task {task}"
@@ -74,6 +88,8 @@ def _explanation(posting: Posting) -> str:
             return f"refund: nobody won task {task} before its deadline"
         case Reason.UNPAID:
             return f"task {task}: shares of workers that did not earn them"
+        case Reason.MONTH:
+            raise AssertionError(f"{transfer.id} is no movement of its own")
         case _:
             assert_never(reason)
 

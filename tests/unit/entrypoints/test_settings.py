@@ -111,7 +111,7 @@ def test_bad_values_say_where_they_stand_and_what_may_stand_there(
     assert "Attribute(" not in str(told.value)
 
 
-@pytest.mark.parametrize("name", ["retention", "task_ttl"])
+@pytest.mark.parametrize("name", ["retention", "history", "task_ttl"])
 @pytest.mark.parametrize("given", ["inf", "nan", "1e300"])
 def test_nothing_is_kept_for_ever(name: str, given: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
@@ -179,12 +179,13 @@ def test_newcomers_get_nothing_else(given: str) -> None:
 )
 def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) -> None:
     settings = DiscoverySettings(
-        grant=grant, separate=("owner", "block"), max_open_tasks=7, max_escrow=8, retention=9.0
+        grant=grant, separate=("owner", "block"), max_open_tasks=7, max_escrow=8, retention=9.0, history=10.0
     )
     assert discovery_policy(settings) == Policy(
         grant=credits,
         invitations=invitations,
         retention_s=9.0,
+        history_s=10.0,
         max_open_tasks=7,
         max_escrow=8,
         apart=frozenset({Tie.OWNER, Tie.BLOCK}),

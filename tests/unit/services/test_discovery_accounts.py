@@ -19,7 +19,8 @@ from ec262.domain.commands import (
     VerdictQuery,
 )
 from ec262.domain.errors import AccountFrozen, InvitationRefused, NotAuthenticated
-from ec262.domain.ledger import Posting, Reason, Transfer, operator_grant
+from ec262.domain.folding import Posting
+from ec262.domain.ledger import Reason, Transfer, operator_grant
 from ec262.services.discovery import DiscoveryService
 from ec262.services.discovery_policy import Policy
 from ec262.services.discovery_replies import history_entry
@@ -384,5 +385,5 @@ def test_what_the_service_kept_is_explained_to_its_operator() -> None:
     transfer = Transfer(
         id="deadline:t", debit="escrow:t", credit="service", amount=2, reason=Reason.UNPAID, task="t", at=7
     )
-    entry = history_entry(Posting(position=3, transfer=transfer, change=2, balance=9))
+    entry = history_entry(Posting(position=3, entry=transfer, change=2, balance=9))
     assert entry.text == "task t: shares of workers that did not earn them"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +14,8 @@ from ec262.adapters.memory.table import Journal, Table
 from ec262.adapters.memory.tasks import MemoryTasks
 from ec262.domain.accounts import Account, Invitation
 from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import Posting, Transfer, change, moved
+from ec262.domain.folding import Fold, Posting, fold, is_over
+from ec262.domain.ledger import Reason, Transfer, change, moved
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.runtime import RuntimeClass
@@ -160,7 +163,9 @@ class MemoryLedger:
     """The books."""
 
     def __init__(self, journal: Journal) -> None:
-        self._transfers: Table[Transfer] = Table(journal)
+        self._transfers: Table[tuple[int, Transfer]] = Table(journal)
+        self._positions = itertools.count(1)
+        self._folds: Table[Fold] = Table(journal)
         self._balances: Table[int] = Table(journal)
 
     def post(self, transfers: Iterable[Transfer]) -> None:
@@ -169,7 +174,7 @@ class MemoryLedger:
             posted = self._transfers.rows.get(transfer.id)
             if posted is None:
                 self._move(transfer)
-            elif posted != transfer:
+            elif posted[1] != transfer:
                 raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")
 
     def _move(self, transfer: Transfer) -> None:
@@ -178,7 +183,7 @@ class MemoryLedger:
                 self._balances.put(account, balance)
             else:
                 self._balances.drop(account)
-        self._transfers.put(transfer.id, transfer)
+        self._transfers.put(transfer.id, (next(self._positions), transfer))
 
     def balance(self, account: str) -> int:
         """Return the balance of a ledger account."""
@@ -199,18 +204,46 @@ class MemoryLedger:
 
     def transfers(self) -> Sequence[Transfer]:
         """Return every movement, oldest first."""
-        return list(self._transfers.rows.values())
+        return [transfer for _, transfer in self._in_order()]
 
     def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
         """Return up to ``limit`` movements of a ledger account, newest first."""
+        entries: list[tuple[int, int, Transfer | Fold]] = [
+            (position, change(transfer, account), transfer)
+            for position, transfer in self._transfers.rows.values()
+            if account in {transfer.debit, transfer.credit}
+        ]
+        entries += [(each.position, each.change, each) for each in self._folds.rows.values() if each.account == account]
         postings, balance = [], 0
-        for position, transfer in enumerate(self._transfers.rows.values(), start=1):
-            if account in {transfer.debit, transfer.credit}:
-                balance += change(transfer, account)
-                postings.append(
-                    Posting(position=position, transfer=transfer, change=change(transfer, account), balance=balance)
-                )
+        for position, moved_by, entry in sorted(entries, key=itemgetter(0)):
+            balance += moved_by
+            postings.append(Posting(position=position, entry=entry, change=moved_by, balance=balance))
         return [posting for posting in reversed(postings) if before is None or posting.position < before][:limit]
+
+    def oldest(self, *, after: int, limit: int) -> Sequence[tuple[int, Transfer]]:
+        """Return up to ``limit`` movements behind a position, oldest first."""
+        return [row for row in self._in_order() if row[0] > after][:limit]
+
+    def _in_order(self) -> list[tuple[int, Transfer]]:
+        return sorted(self._transfers.rows.values(), key=itemgetter(0))
+
+    def fold(self, *, after: int, upto: int) -> None:
+        """Keep only what movements come to."""
+        old = [row for row in self._in_order() if after < row[0] <= upto and row[1].reason is not Reason.GRANT]
+        for new in fold(old):
+            key = f"{new.account} {new.month}"
+            known = self._folds.rows.get(key)
+            whole = new if known is None else known.with_more(new)
+            if is_over(whole):
+                self._folds.drop(key)
+            else:
+                self._folds.put(key, whole)
+        for _, transfer in old:
+            self._transfers.drop(transfer.id)
+
+    def folds(self) -> Sequence[Fold]:
+        """Return what movements come to that are not kept any more."""
+        return list(self._folds.rows.values())
 
 
 class MemoryPool:

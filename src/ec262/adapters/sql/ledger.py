@@ -8,10 +8,12 @@ from sqlalchemy import bindparam, delete, func, insert, select, text
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import RowChange, one_of
+from ec262.adapters.sql.folds import all_folds, fold_transfers
 from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.transfers import POSTED, TRANSFER_COLUMNS, posted_row, statement_of, transfer_of
 from ec262.domain.errors import LedgerError
-from ec262.domain.ledger import Posting, Transfer, change, moved
+from ec262.domain.folding import Fold, Posting
+from ec262.domain.ledger import Transfer, change, moved
 
 _balances, _transfers = schema.balances, schema.transfers
 
@@ -39,6 +41,7 @@ _ADD_BALANCE = text(
 
 _POSTED = select(*TRANSFER_COLUMNS).where(one_of(_transfers.c.id, "ids"))
 _ALL_POSTED = select(*TRANSFER_COLUMNS).order_by(_transfers.c.position)
+_OLDEST = _ALL_POSTED.where(_transfers.c.position > bindparam("after")).limit(bindparam("most"))
 _POST = insert(_transfers)
 
 
@@ -90,6 +93,21 @@ class SqlLedger:
         """Return up to ``limit`` movements of a ledger account, newest first."""
         self.flush()
         return statement_of(self._statements, account, before=before, limit=limit)
+
+    def oldest(self, *, after: int, limit: int) -> Sequence[tuple[int, Transfer]]:
+        """Return up to ``limit`` movements behind a position, oldest first."""
+        self.flush()
+        rows = self._statements.fetch(_OLDEST, {"after": after, "most": limit})
+        return [(row[0], transfer_of(row)) for row in rows]
+
+    def fold(self, *, after: int, upto: int) -> None:
+        """Keep only what movements come to."""
+        self.flush()
+        fold_transfers(self._statements, after=after, upto=upto)
+
+    def folds(self) -> Sequence[Fold]:
+        """Return what movements come to that are not kept any more."""
+        return all_folds(self._statements)
 
     def flush(self) -> None:
         """Write what was posted. Raises LedgerError."""

@@ -124,6 +124,23 @@ Index(
     postgresql_where=CREDIT_IN_STATEMENTS,
 )
 
+# What old transfers come to, for each account and month (0 for escrows): see ``ec262.domain.folding``.
+folds = Table(
+    "folds",
+    metadata,
+    Column("account", name_type(80), primary_key=True),
+    Column("month", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("movements", BigInteger, CheckConstraint("movements > 0", name="some_movements"), nullable=False),
+    Column("purchase", BigInteger, nullable=False),
+    Column("win", BigInteger, nullable=False),
+    Column("dispute", BigInteger, nullable=False),
+    Column("unpaid", BigInteger, nullable=False),
+    Column("refund", BigInteger, nullable=False),
+    **CLUSTERED,
+)
+
 members = Table(
     "members",
     metadata,

@@ -8,11 +8,14 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Column,
     ColumnElement,
     Select,
     TextClause,
     bindparam,
+    cast,
     func,
+    null,
     select,
     true,
     union_all,
@@ -20,7 +23,8 @@ from sqlalchemy import (
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.statements import Statements
-from ec262.domain.ledger import ESCROW, Posting, Reason, Transfer, change
+from ec262.domain.folding import REASONS, Fold, Posting
+from ec262.domain.ledger import ESCROW, Reason, Transfer, change
 
 _END = 1 << 62
 """Every position is before it."""
@@ -38,6 +42,18 @@ TRANSFER_COLUMNS = (
     _transfers.c.at,
 )
 
+_folds = schema.folds
+
+FOLD_COLUMNS = (
+    _folds.c.position,
+    _folds.c.account,
+    _folds.c.month,
+    _folds.c.at,
+    _folds.c.movements,
+    *(_folds.c[name] for name in REASONS),
+)
+_CHANGE = sum((_folds.c[name] for name in REASONS[1:]), start=_folds.c[REASONS[0]])
+
 _REASONS = {reason.value: reason for reason in Reason}
 _WORDS = {reason: reason.value for reason in Reason}
 
@@ -49,12 +65,30 @@ _Indexed = ColumnElement[bool] | TextClause
 def _side(column: ColumnElement[str], indexed: _Indexed) -> Select[Any]:
     """Choose the newest transfers that have the account on one side."""
     newest = (
-        select(*TRANSFER_COLUMNS)
+        select(*TRANSFER_COLUMNS, *_padding(FOLD_COLUMNS))
         .where(column == _account, indexed, _transfers.c.position < _before)
         .order_by(_transfers.c.position.desc())
         .limit(bindparam("most", type_=BigInteger))
     )
     return select(newest.subquery())
+
+
+def _padding(columns: Sequence[Column[Any]]) -> list[ColumnElement[Any]]:
+    """Fill columns that a row of the other kind has, and this one does not."""
+    return [cast(null(), column.type).label(f"no_{column.name}") for column in columns]
+
+
+def _older() -> Select[Any]:
+    """Choose what the account's older transfers come to."""
+    return select(_folds.c.position, *_padding(TRANSFER_COLUMNS[1:]), *FOLD_COLUMNS).where(
+        _folds.c.account == _account, _folds.c.position < _before
+    )
+
+
+def _older_since() -> ColumnElement[int]:
+    """Add up what came of those that end behind the position."""
+    change = select(func.sum(_CHANGE)).where(_folds.c.account == _account, _folds.c.position >= _before)
+    return func.coalesce(change.scalar_subquery(), 0)
 
 
 def _since(column: ColumnElement[str], indexed: _Indexed) -> ColumnElement[int]:
@@ -64,11 +98,12 @@ def _since(column: ColumnElement[str], indexed: _Indexed) -> ColumnElement[int]:
 
 
 def _statement(debits: _Indexed, credits: _Indexed) -> Select[Any]:
-    """Choose an account's newest transfers before a position, with its balance at that position: what it has now, less
+    """Choose an account's newest entries before a position, with its balance at that position: what it has now, less
     what came since. It is one query, so that it sees one state of the books."""
-    newest = union_all(_side(_transfers.c.debit, debits), _side(_transfers.c.credit, credits)).subquery()
+    newest = union_all(_side(_transfers.c.debit, debits), _side(_transfers.c.credit, credits), _older()).subquery()
     now = select(_balances.c.balance).where(_balances.c.account == _account).scalar_subquery()
-    then = func.coalesce(now, 0) + _since(_transfers.c.debit, debits) - _since(_transfers.c.credit, credits)
+    moved = _since(_transfers.c.credit, credits) - _since(_transfers.c.debit, debits) + _older_since()
+    then = func.coalesce(now, 0) - moved
     return select(newest, then.label("balance")).order_by(newest.c.position.desc()).limit(bindparam("most"))
 
 
@@ -77,18 +112,28 @@ _STATEMENT_OF_ESCROW = _statement(true(), true())
 
 
 def statement_of(statements: Statements, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
-    """Return up to ``limit`` movements of a ledger account before a position, newest first. Only an escrow's are looked
+    """Return up to ``limit`` entries of a ledger account before a position, newest first. Only an escrow's are looked
     for without an index."""
     query = _STATEMENT_OF_ESCROW if account.startswith(ESCROW) else _STATEMENT
     rows = statements.fetch(query, {"account": account, "before": _END if before is None else before, "most": limit})
     balance = int(rows[0][-1]) if rows else 0  # PostgreSQL adds up to decimals
     postings = []
     for row in rows:
-        transfer = transfer_of(row)
-        moved = change(transfer, account)
-        postings.append(Posting(position=row[0], transfer=transfer, change=moved, balance=balance))
+        entry = _entry(row)
+        moved = entry.change if isinstance(entry, Fold) else change(entry, account)
+        postings.append(Posting(position=row[0], entry=entry, change=moved, balance=balance))
         balance -= moved
     return postings
+
+
+def _entry(row: Sequence[Any]) -> Transfer | Fold:
+    """Make the entry of a row of a statement: it has an id only if it is a transfer."""
+    return fold_of(row[len(TRANSFER_COLUMNS) :]) if row[1] is None else transfer_of(row)
+
+
+def fold_of(row: Sequence[Any]) -> Fold:
+    """Make what transfers come to of a row that begins with its columns."""
+    return Fold(**{column.name: value for column, value in zip(FOLD_COLUMNS, row, strict=False)})
 
 
 def transfer_of(row: Sequence[Any]) -> Transfer:

@@ -15,7 +15,8 @@ from typing import Protocol, Self
 import attrs
 
 from ec262.domain.accounts import Account, Invitation
-from ec262.domain.ledger import Posting, Transfer
+from ec262.domain.folding import Fold, Posting
+from ec262.domain.ledger import Transfer
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.runtime import RuntimeClass
@@ -160,12 +161,26 @@ class Ledger(Protocol):
         ...
 
     def transfers(self) -> Sequence[Transfer]:
-        """Return every movement, oldest first."""
+        """Return every movement that is kept, oldest first."""
         ...
 
     def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
-        """Return up to ``limit`` movements of a ledger account, newest first; only those before a position, if one
-        is named."""
+        """Return up to ``limit`` movements of a ledger account, newest first, and what older ones come to; only those
+        before a position, if one is named."""
+        ...
+
+    def oldest(self, *, after: int, limit: int) -> Sequence[tuple[int, Transfer]]:
+        """Return up to ``limit`` movements behind a position, oldest first, with their positions."""
+        ...
+
+    def fold(self, *, after: int, upto: int) -> None:
+        """Keep of the movements behind one position, up to another, only what they come to: see
+        ``ec262.domain.folding``. Grants stay as they are. It may be done again. The last movement of all is not to be
+        among them: new ones get their positions behind it."""
+        ...
+
+    def folds(self) -> Sequence[Fold]:
+        """Return what movements come to that are not kept any more."""
         ...
 
 
