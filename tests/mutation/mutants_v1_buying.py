@@ -263,9 +263,16 @@ DRAWING = (
     Mutant(
         rule="who still computes what is won is busy",
         file=FOREMEN,
-        old="busy=Counter(busy) + Counter(late), late=late)",
-        new="busy=busy)",
+        old="taken = Counter(uow.tasks.busy(now)) + Counter(late)",
+        new="taken = uow.tasks.busy(now)",
         tests=f"{WORKING}::test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up",
+    ),
+    Mutant(
+        rule="what was assigned to a worker's process that has ended takes no slot",
+        file=FOREMEN,
+        old="slots.get((each.worker, each.address.fingerprint), 0)",
+        new="sum(count for (worker, _), count in slots.items() if worker == each.worker)",
+        tests=f"{WORKING}::test_a_worker_that_is_started_anew_has_all_its_slots",
     ),
     Mutant(
         rule="who still computes what is won is drawn only where there are too few others",

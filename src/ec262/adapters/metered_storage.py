@@ -14,6 +14,7 @@ from ec262.domain.ports.unit_of_work import (
     InvitationRepository,
     Ledger,
     PoolRepository,
+    Process,
     PurchaseRepository,
     ReportRepository,
     StandingRepository,
@@ -68,11 +69,11 @@ class MeteredTasks:
         """Return, and lock, tasks whose deadline passed."""
         return self._seen(self._tasks.due(now, limit=limit))
 
-    def busy(self, now: float) -> Mapping[str, int]:
+    def busy(self, now: float) -> Mapping[Process, int]:
         """Return how many replicas take each worker's slots."""
         return self._tasks.busy(now)
 
-    def late(self) -> Mapping[str, int]:
+    def late(self) -> Mapping[Process, int]:
         """Return how many replicas of decided tasks each worker may still be computing."""
         return self._tasks.late()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -28,6 +28,7 @@ from ec262.domain.draw import Team
 from ec262.domain.errors import LimitReached, PurchaseTooExpensive
 from ec262.domain.pool import Lot, Pool
 from ec262.domain.ports.clock import Entropy
+from ec262.domain.ports.unit_of_work import Process
 from ec262.domain.purchases import PurchaseRecord, command_digest
 from ec262.domain.selection import Company, expected_team, select, select_more
 from ec262.domain.tasks import Task
@@ -316,5 +317,11 @@ def task_id(now: float, lot: bytes) -> str:
 
 def _pool(transaction: Transaction) -> Pool:
     uow, now = transaction.uow, transaction.now
-    busy, late = uow.tasks.busy(now), uow.tasks.late()
-    return Pool(members=tuple(uow.pool.alive(now)), busy=Counter(busy) + Counter(late), late=late)
+    members, late = tuple(uow.pool.alive(now)), uow.tasks.late()
+    taken = Counter(uow.tasks.busy(now)) + Counter(late)
+
+    def of_members(slots: Mapping[Process, int]) -> dict[str, int]:
+        counts = {each.worker: slots.get((each.worker, each.address.fingerprint), 0) for each in members}
+        return {worker: count for worker, count in counts.items() if count}
+
+    return Pool(members=members, busy=of_members(taken), late=of_members(late))

@@ -239,6 +239,23 @@ def test_who_still_computes_what_is_won_is_drawn_where_there_are_too_few_others(
     assert token in {town.tokens[replica.worker] for replica in task.replicas}
 
 
+def test_a_worker_that_is_started_anew_has_all_its_slots() -> None:
+    town = build_town()
+    for number in range(3):
+        town.add_worker(number, registration(4000 + number, slots=2))
+    won, open_task = town.buy(order(tasks=2)).tasks
+    for task in (won, open_task):
+        for replica in task.replicas:
+            town.assignment(town.tokens[replica.worker], task.task)
+    for position in range(2):
+        town.commit(won, position, "a")
+    assert town.pool().slots == 2
+    late = town.tokens[won.replicas[2].worker]
+    number = list(map(worker_token, range(3))).index(late)
+    town.add_worker(number, attrs.evolve(registration(4000 + number, slots=2), fingerprint="1" * 64))
+    assert town.pool().slots == 4
+
+
 def test_who_never_asked_for_its_part_in_what_is_won_is_free() -> None:
     town = build_town(workers=3)
     task = town.buy_one()

@@ -9,7 +9,7 @@ from functools import partial
 
 from ec262.adapters.memory.table import Journal
 from ec262.domain.commands import TaskState
-from ec262.domain.ports.unit_of_work import Holdings
+from ec262.domain.ports.unit_of_work import Holdings, Process
 from ec262.domain.task_states import RUNNING
 from ec262.domain.tasks import Task
 
@@ -54,20 +54,20 @@ class MemoryTasks:
         count = bisect_right(self._deadlines, now, key=_when)
         return [self._tasks[task] for _, task in self._deadlines[: min(count, limit)]]
 
-    def busy(self, now: float) -> Mapping[str, int]:
-        """Return, for each worker, how many replicas of open tasks take its slots."""
+    def busy(self, now: float) -> Mapping[Process, int]:
+        """Return, for each process, how many replicas of open tasks take its slots."""
         return Counter(
-            replica.worker
+            (replica.worker, replica.address.fingerprint)
             for task in self._computed.values()
             if task.state is TaskState.OPEN
             for replica in task.replicas
             if replica.takes_slot(now)
         )
 
-    def late(self) -> Mapping[str, int]:
-        """Return, for each worker, how many replicas of decided tasks it may still be computing."""
+    def late(self) -> Mapping[Process, int]:
+        """Return, for each process, how many replicas of decided tasks it may still be computing."""
         return Counter(
-            replica.worker
+            (replica.worker, replica.address.fingerprint)
             for task in self._computed.values()
             if task.state is not TaskState.OPEN
             for replica in task.replicas

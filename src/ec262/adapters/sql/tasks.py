@@ -29,7 +29,7 @@ from ec262.adapters.sql.task_rows import (
     tasks_of_joined,
 )
 from ec262.domain.commands import TaskState
-from ec262.domain.ports.unit_of_work import Holdings
+from ec262.domain.ports.unit_of_work import Holdings, Process
 from ec262.domain.task_states import RUNNING
 from ec262.domain.tasks import CLAIM_S, Task
 
@@ -67,7 +67,7 @@ _OVER = (
 )
 _FORGET = delete(_tasks).where(one_of(_tasks.c.id, "ids"))
 _BUSY = (  # Replica.takes_slot, of open tasks
-    select(_replicas.c.worker, func.count())
+    select(_replicas.c.worker, _replicas.c.fingerprint, func.count())
     .join_from(_tasks, _replicas)
     .where(
         _tasks.c.state == TaskState.OPEN.value,
@@ -75,14 +75,14 @@ _BUSY = (  # Replica.takes_slot, of open tasks
         ~_replicas.c.given_up,
         or_(_replicas.c.fetched, _replicas.c.drawn_at + CLAIM_S > bindparam("now")),
     )
-    .group_by(_replicas.c.worker)
+    .group_by(_replicas.c.worker, _replicas.c.fingerprint)
 )
 _LATE = (  # Replica.is_late, of tasks that are decided and run
-    select(_replicas.c.worker, func.count())
+    select(_replicas.c.worker, _replicas.c.fingerprint, func.count())
     .join_from(_replicas, _tasks)
     # The empty text keeps SQLite from beginning with the tasks: many are decided, and nearly none has a late replica.
     .where(schema.UNDER_WAY, (_tasks.c.state + literal_column("''")).in_(_DECIDED))
-    .group_by(_replicas.c.worker)
+    .group_by(_replicas.c.worker, _replicas.c.fingerprint)
 )
 _HOLDINGS = select(func.count(), func.coalesce(func.sum(_tasks.c.escrow), 0)).where(
     _tasks.c.foreman == bindparam("foreman"), schema.HELD
@@ -132,15 +132,15 @@ class SqlTasks:
         self.flush()
         return self._lock(self._statements.column(_DUE, {"now": now, "most": limit}))
 
-    def busy(self, now: float) -> Mapping[str, int]:
-        """Return, for each worker that has any, how many replicas of open tasks take its slots."""
+    def busy(self, now: float) -> Mapping[Process, int]:
+        """Return, for each process that has any, how many replicas of open tasks take its slots."""
         self.flush()
-        return dict(self._statements.fetch(_BUSY, {"now": now}))
+        return _by_process(self._statements.fetch(_BUSY, {"now": now}))
 
-    def late(self) -> Mapping[str, int]:
-        """Return, for each worker that has any, how many replicas of decided tasks it may still be computing."""
+    def late(self) -> Mapping[Process, int]:
+        """Return, for each process that has any, how many replicas of decided tasks it may still be computing."""
         self.flush()
-        return dict(self._statements.fetch(_LATE, {}))
+        return _by_process(self._statements.fetch(_LATE, {}))
 
     def holdings(self, foreman: str) -> Holdings:
         """Return what a foreman has under way."""
@@ -200,3 +200,7 @@ class SqlTasks:
             locked = self._statements.fetch(_LOCK, ids)
             self._stored.read(tasks_of(locked, self._statements.fetch(_REPLICAS, ids)))
         return self._stored.among(tasks)
+
+
+def _by_process(rows: Sequence[Row]) -> Mapping[Process, int]:
+    return {(worker, fingerprint): count for worker, fingerprint, count in rows}

@@ -212,6 +212,11 @@ class PoolRepository(Protocol):
         ...
 
 
+Process = tuple[str, str]
+"""A worker's id, and the fingerprint of the certificate that its process has made: what was assigned to another process
+of the worker will not be committed any more."""
+
+
 class TaskRepository(Protocol):
     """Tasks with their replicas."""
 
@@ -241,12 +246,12 @@ class TaskRepository(Protocol):
         another unit of work has locked may be left out: it has applied their deadlines, or will."""
         ...
 
-    def busy(self, now: float) -> Mapping[str, int]:
-        """Return, for each worker that has any, how many replicas of open tasks take its slots (``takes_slot``)."""
+    def busy(self, now: float) -> Mapping[Process, int]:
+        """Return, for each process that has any, how many replicas of open tasks take its slots (``takes_slot``)."""
         ...
 
-    def late(self) -> Mapping[str, int]:
-        """Return, for each worker that has any, how many replicas it may still be computing (``is_late``) of tasks
+    def late(self) -> Mapping[Process, int]:
+        """Return, for each process that has any, how many replicas it may still be computing (``is_late``) of tasks
         that are decided and whose deadline was not applied yet."""
         ...
 
