@@ -29,7 +29,7 @@ MAX_FUNCTIONS_BYTES = 64 << 20
 @attrs.frozen(kw_only=True)
 class PickledFunctions:
     """``data`` is what ``Work.functions`` carries; ``packages`` are the top-level names that it needs installed;
-    ``modules`` are what it imports of packages that are installed here, in full."""
+    ``modules`` are those of them that are installed here, and what it imports of them, in full."""
 
     data: bytes = attrs.field(repr=False)
     packages: tuple[str, ...]
@@ -44,15 +44,9 @@ def pickle_functions(functions: Functions) -> PickledFunctions:
     """
     with by_value(own_modules()):
         try:
-            pickled = _pickled(dict(functions))
+            return _pickled(dict(functions))
         except Exception as error:
             raise FunctionNotPicklable(_explain(functions, error)) from error
-    if len(pickled.data) > MAX_FUNCTIONS_BYTES:
-        size, most = len(pickled.data) >> 20, MAX_FUNCTIONS_BYTES >> 20
-        raise FunctionNotPicklable(
-            f"the functions take {size} MiB with what they refer to, {most} MiB is the most: pass large data as rows"
-        )
-    return pickled
 
 
 def pickle_by_value(value: object, *modules: str) -> bytes:
@@ -64,22 +58,28 @@ def pickle_by_value(value: object, *modules: str) -> bytes:
 
 
 def _pickled(value: object) -> PickledFunctions:
-    """Pickle a value. Raises whatever its parts raise, and FunctionNotPicklable for what a worker could not import."""
+    """Pickle a value. Raises whatever its parts raise, JobDefinitionError if it is too large, and FunctionNotPicklable
+    for what a worker could not import."""
     buffer = io.BytesIO()
     pickler = JobPickler(buffer)
     pickler.dump(value)
-    data = buffer.getvalue()
-    modules = pickler.modules
+    data, modules = buffer.getvalue(), pickler.modules
+    if len(data) > MAX_FUNCTIONS_BYTES:
+        size, most = len(data) >> 20, MAX_FUNCTIONS_BYTES >> 20
+        raise JobDefinitionError(
+            f"the functions take {size} MiB with what they refer to, {most} MiB is the most: pass large data as rows"
+        )
     for module, name in referred_to(data):
         if top(module) in ALWAYS_THERE:
             continue
         if not is_installed(module):
             raise FunctionNotPicklable(f"workers would look for {name!r} in {module!r}, which they do not have")
         modules.add(module)
+    packages = {*map(top, modules)}
     return PickledFunctions(
         data=data,
-        packages=tuple(sorted({*map(top, modules)})),
-        modules=tuple(sorted(filter(exists, modules))),
+        packages=tuple(sorted(packages)),
+        modules=tuple(sorted(filter(exists, modules | packages))),
     )
 
 

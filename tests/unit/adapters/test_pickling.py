@@ -180,7 +180,8 @@ def test_modules_are_told_in_full_if_they_are_there() -> None:
 
     pickled = pickle_functions({"mapper": mapper})
     assert pickled.packages == ("no_such_module_262", "numpy", "requests")
-    assert pickled.modules == ("numpy", "numpy.linalg")
+    assert pickled.modules == ("numpy", "numpy.linalg", "requests")
+    assert pickle_functions({"mapper": INVERSE}).modules == ("numpy", "numpy.linalg")
 
 
 def test_the_standard_library_needs_no_package() -> None:
