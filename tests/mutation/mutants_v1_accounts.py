@@ -212,7 +212,7 @@ BOOKS = (
     Mutant(
         rule="an id is not two movements",
         file=MEMORY,
-        old="            elif posted != transfer:",
+        old="            elif posted[1] != transfer:",
         new="            elif False:",
         tests=f"{STORAGE}::test_an_id_is_not_two_movements",
     ),
