@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ from ec262.adapters.sql.engines import USAGE
 from ec262.domain.errors import ConfigurationError, StorageDamaged
 
 BUSY_TIMEOUT_S = 30
+
+_PARTIAL = ".ec262-backup-"
+"""How the names of copies begin that are not whole yet."""
 
 
 def sqlite_file(url: str) -> Path | None:
@@ -55,8 +59,10 @@ def back_up(source: Path, target: Path) -> int:
     try:
         if target.exists():
             raise ConfigurationError(f"{target} is there already: backups do not overwrite")
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")  # its mode is 0600
+        _remove_abandoned(target.parent)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)  # its mode is 0600
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # SQLite uses locks of another kind
             _copy(source, name)
             os.fsync(descriptor)
             os.link(name, target)
@@ -68,6 +74,15 @@ def back_up(source: Path, target: Path) -> int:
         if is_corrupt(error):
             raise failure(error) from error
         raise ConfigurationError(f"cannot copy {source} to {target}: {error}") from error
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove partial copies whose writers were killed: nobody holds the lock on them any more."""
+    for path in folder.glob(f"{_PARTIAL}????????"):  # not their journals
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+            path.unlink()
 
 
 def _copy(source: Path, name: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import stat
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -54,6 +58,34 @@ def test_nothing_is_overwritten(tmp_path: Path, database: sqlite3.Connection) ->
     with pytest.raises(ConfigurationError, match="is there already"):
         back_up(tmp_path / "it's %41?.sqlite", target)
     assert target.read_text() == "precious"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ec262.adapters import sqlite_backup
+
+copy = sqlite_backup._copy
+
+def killed(source, name):
+    copy(source, name)
+    Path(f"{name}-journal").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+sqlite_backup._copy = killed
+sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_what_a_killed_backup_left_is_removed_by_the_next_one(tmp_path: Path, database: sqlite3.Connection) -> None:
+    source, folder = tmp_path / "it's %41?.sqlite", tmp_path / "backups"
+    folder.mkdir()
+    assert subprocess.run([sys.executable, "-c", KILLED, source, folder / "a"], check=False).returncode == -9
+    assert len(list(folder.iterdir())) == 2
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".ec262-backup-") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        back_up(source, folder / "b")
+        assert set(folder.iterdir()) == {folder / "b", Path(living.name)}
 
 
 @pytest.mark.parametrize(
