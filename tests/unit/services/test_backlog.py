@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Iterable
 
 import attrs
 import pytest
 
 from ec262.adapters.entropy import SystemEntropy
-from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.commands import PoolQuery, Requirement
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.runtime import RuntimeClass
 from tests.system import FOREMAN_POLICY, System, make_job, memory_system
 
-SLOW_S = 0.2
-
 
 class Slow:
-    """A sandbox that takes its time, and counts what it has begun."""
+    """A sandbox that ends no task before it is let, and counts what it has begun."""
 
     def __init__(self) -> None:
         self._inner = UnconfinedSandbox()
         self.begun = 0
+        self.let = asyncio.Event()
 
     @property
     def runtime(self) -> RuntimeClass:
@@ -35,7 +34,7 @@ class Slow:
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         self.begun += 1
-        await asyncio.sleep(SLOW_S)
+        await self.let.wait()
         return await self._inner.run(work, limits)
 
     async def close(self) -> None:
@@ -57,9 +56,13 @@ async def run_job(system: System) -> None:
     assert await foreman.run(attrs.evolve(job, map_tasks=20)) == {0: 10, 1: 10}
 
 
-async def all_slots_are_free(system: System, slots: int) -> None:
-    query = PoolQuery(requirement=Requirement(python=local_python()))
-    while (await system.foreman_discovery.pool(query)).slots < slots:  # noqa: ASYNC110 - discovery has no such event
+async def replicas_left(system: System, count: int) -> None:
+    """Return when so many replicas are neither committed nor given up."""
+    while True:
+        with system.service._unit_of_work() as uow:
+            taken = Counter(uow.tasks.busy(time.time())) + Counter(uow.tasks.late())
+        if taken.total() == count:
+            return
         await asyncio.sleep(0.01)
 
 
@@ -69,9 +72,9 @@ async def test_a_slow_worker_begins_nothing_that_was_won_without_it(workers: int
     async with memory_system(workers=workers, slots=1, sandboxes={0: slow}, look_s=0.02) as system:
         for _ in range(2):
             await run_job(system)
-        begun = slow.begun
-        assert begun < 40 / 2  # of 40 tasks and more, nearly all were won by the others
+        assert slow.begun == 1  # of 40 tasks and more: the others won them
         async with asyncio.timeout(30):
-            await all_slots_are_free(system, workers)
-        # It ends what it has in its sandbox, and perhaps begins one task that was won since it looked.
-        assert slow.begun <= begun + 1
+            await replicas_left(system, 1)
+            slow.let.set()
+            await replicas_left(system, 0)
+        assert slow.begun == 1
