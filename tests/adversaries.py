@@ -13,7 +13,7 @@ from ec262.adapters.http_discovery import HttpDiscovery
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import CommitResults, Committed
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
 from ec262.domain.outcome import Failure, Pairs, encode_outcome
@@ -45,6 +45,13 @@ class Denier(UnconfinedSandbox):
 class Crasher(UnconfinedSandbox):
     async def run(self, work: Work, limits: Limits) -> Computed:
         raise SandboxCrashed("the child died")
+
+
+class Broken(UnconfinedSandbox):
+    """Cannot run anything: the worker's own trouble."""
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        raise SandboxBroken("no process could be started")
 
 
 class Exhausted(UnconfinedSandbox):

@@ -173,9 +173,9 @@ class Town:
         token = self.tokens[task.replicas[position].worker]
         self.commit_as(token, task.task, digest(text))
 
-    def commit_as(self, token: str, task: str, value: bytes) -> None:
+    def commit_as(self, token: str, task: str, value: bytes, *, stopped: bool = False) -> None:
         """Commit to one task. Raises what it is refused with."""
-        command = CommitResults(commitments=(Commitment(task=task, digest=value),))
+        command = CommitResults(commitments=(Commitment(task=task, digest=value, stopped=stopped),))
         _raise(self.service.workers.commit(token, command).refused)
 
     def assignment(self, token: str, task: str) -> Assignment:

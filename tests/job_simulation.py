@@ -14,7 +14,8 @@ import attrs
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, AcceptResults, AddReplicas, BuyDisputes, VerdictQuery
-from ec262.domain.errors import Ec262Error, LimitReached, PurchaseTooExpensive
+from ec262.domain.digests import adjudicated_digest
+from ec262.domain.errors import Ec262Error, LimitReached, PurchaseTooExpensive, TaskLimitExceeded
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
@@ -34,7 +35,7 @@ class Way(enum.Enum):
     SILENCE = "is lost"
     SHYNESS = "commits and tells the foreman nothing"
     STINGINESS = "commits and does not deliver"
-    LIMIT = "says that a limit was hit"
+    LIMIT = "commits that a limit was hit"
 
 
 @attrs.define
@@ -178,6 +179,10 @@ class JobSimulation:
         if self.ways(worker, fetch.name) is Way.STINGINESS:
             self._tell(ev.Undelivered(now=self.now, task=task, worker=worker, reason="no"))
             return
+        if fetch.verdict.digest == adjudicated_digest(said(Way.LIMIT, fetch.name, worker), stopped=True):
+            limit = TaskLimitExceeded(task=str(fetch.name), limit="cpu", detail="5 s")
+            self._tell(ev.CodeFailed(now=self.now, task=task, error=limit))
+            return
         self.results[fetch.name] = fetch.verdict.digest
         self._tell(ev.Delivered(now=self.now, task=task))
 
@@ -189,11 +194,11 @@ class JobSimulation:
             match way:
                 case Way.SILENCE:
                     self._later_tell(ended(reason="lost"))
-                case Way.REFUSAL | Way.LIMIT:
+                case Way.REFUSAL:
                     self.town.give_up(token, work.task)
-                    self._later_tell(ended(reason="no", limit="cpu" if way is Way.LIMIT else ""))
+                    self._later_tell(ended(reason="no"))
                 case _:
-                    self.town.commit_as(token, work.task, said(way, work.name, worker))
+                    self.town.commit_as(token, work.task, said(way, work.name, worker), stopped=way is Way.LIMIT)
                     if way is not Way.SHYNESS:
                         self._later_tell(ev.ReplicaCommitted(now=self.now, task=work.task, worker=worker))
         except Ec262Error as error:
@@ -202,7 +207,7 @@ class JobSimulation:
 
 def said(way: Way, name: TaskName, worker: str) -> bytes:
     """What is committed to a task."""
-    texts = {Way.LIE: f"lie about {name}", Way.NONSENSE: f"{worker} on {name}"}
+    texts = {Way.LIE: f"lie about {name}", Way.NONSENSE: f"{worker} on {name}", Way.LIMIT: f"a limit in {name}"}
     return digest(texts.get(way, right(name)))
 
 

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Limits
 from tests.canaries import has, session_of
 from tests.compile_policy import compile_policy
@@ -95,7 +95,7 @@ async def test_a_dead_zygote_is_replaced(sandbox: LinuxSandbox) -> None:
     run = asyncio.create_task(sandbox.run(map_work(sleep), LIMITS))
     assert await is_busy(sandbox)
     os.kill(first, signal.SIGKILL)
-    with pytest.raises(SandboxCrashed, match="own process ended"):
+    with pytest.raises(SandboxBroken, match="own process ended"):
         await run
     await assert_serves(sandbox)
     assert zygote_of(sandbox) != first
@@ -111,7 +111,7 @@ async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.Monk
         assert await has(zygote_of(box), 0)
         monkeypatch.setattr(sys, "executable", "/bin/false")
         for _ in range(2):
-            with pytest.raises(SandboxCrashed, match=r"died and cannot be started again: .*before it was ready"):
+            with pytest.raises(SandboxBroken, match=r"died and cannot be started again: .*before it was ready"):
                 await box.run(map_work(count_words, []), LIMITS)
         monkeypatch.undo()
         await assert_serves(box)
@@ -139,7 +139,7 @@ async def test_a_worker_without_descriptors_is_told_and_goes_on(sandbox: LinuxSa
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
     try:
-        with pytest.raises(SandboxCrashed, match=r"no process could be started for the task: .*Too many open files"):
+        with pytest.raises(SandboxBroken, match=r"no process could be started for the task: .*Too many open files"):
             await sandbox.run(work, LIMITS)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -155,9 +155,9 @@ async def test_a_closed_sandbox_runs_nothing() -> None:
     run = asyncio.create_task(box.run(map_work(sleep), LIMITS))
     assert await is_busy(box)
     await box.close()
-    with pytest.raises(SandboxCrashed):
+    with pytest.raises(SandboxBroken):
         await run
-    with pytest.raises(SandboxCrashed, match="not open"):
+    with pytest.raises(SandboxBroken, match="not open"):
         await box.run(map_work(count_words, []), LIMITS)
     assert not session_of(zygote_id)
 

@@ -12,7 +12,7 @@ import pytest
 
 from ec262.adapters.sandbox.linux.child import zygote as zygote_module
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain.errors import SandboxCrashed
+from ec262.domain.errors import SandboxBroken
 from tests.canaries import has
 from tests.sandbox_jobs import LIMITS, assert_serves, count_words, is_idle, map_work, spare_was_tried, zygote_of
 
@@ -69,7 +69,7 @@ async def test_a_child_that_was_not_started_is_forgotten(monkeypatch: pytest.Mon
         box._spare.close()
         assert await has(zygote_of(box), 1)
         monkeypatch.setattr(socket, "send_fds", lambda control, messages, _streams: control.send(messages[0]))
-        with pytest.raises(SandboxCrashed, match="no process could be started"):
+        with pytest.raises(SandboxBroken, match="no process could be started"):
             async with asyncio.timeout(5):
                 await box.run(map_work(count_words, []), LIMITS)
         await spare_was_tried(box)  # which fares no better

@@ -23,7 +23,7 @@ import pytest_asyncio
 from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.wasm import process
 from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Limits
 from tests.portable import needs_guest
 from tests.processes import alive, children, still_alive
@@ -263,7 +263,7 @@ async def assert_serves_soon(sandbox: WasmSandbox) -> None:
 
 async def test_it_serves_nobody_when_closed() -> None:
     box = WasmSandbox()
-    with pytest.raises(SandboxCrashed, match="not open"):
+    with pytest.raises(SandboxBroken, match="not open"):
         await box.run(map_work(spin), LIMITS)
     await box.start()
     running = asyncio.create_task(box.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))

@@ -27,7 +27,7 @@ from ec262.domain.commands import (
 )
 from ec262.domain.diagnosis import Diagnosis, Suspect
 from ec262.domain.difference import Difference
-from ec262.domain.errors import LimitReached, UserCodeFailed
+from ec262.domain.errors import LimitReached, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
@@ -36,7 +36,10 @@ from ec262.domain.verification import parse_rule
 WORKERS = [f"worker-{number}" for number in range(9)]
 EVENTS = 300
 ADDRESS = WorkerAddress(host="127.0.0.1", port=1, fingerprint="0" * 64)
-FAILURE = UserCodeFailed(function="mapper", exception="ValueError", row=None, frames=(), report="")
+FAILURES = (
+    UserCodeFailed(function="mapper", exception="ValueError", row=None, frames=(), report=""),
+    TaskLimitExceeded(task="map task 1", limit="memory", detail="64 MiB"),
+)
 
 
 @attrs.define
@@ -145,8 +148,7 @@ class Chaos:
     def replica_news(self, task: str, worker: str) -> ev.Event:
         if self.chance.random() < 0.7:
             return ev.ReplicaCommitted(now=self.now, task=task, worker=worker)
-        limit = self.chance.choice(["", "", "cpu"])
-        return ev.ReplicaEnded(now=self.now, task=task, worker=worker, reason="no", limit=limit)
+        return ev.ReplicaEnded(now=self.now, task=task, worker=worker, reason="no")
 
     def verdict(self, task: str) -> Verdict:
         state = self.chance.choice([TaskState.OPEN, TaskState.WON, TaskState.WON, *TaskState])
@@ -175,7 +177,8 @@ class Chaos:
             ev.Delivered(now=self.now, task=task),
             ev.Delivered(now=self.now, task=task),
             ev.Undelivered(now=self.now, task=task, worker=worker, reason="gone"),
-            ev.CodeFailed(now=self.now, task=task, error=FAILURE),
+            ev.CodeFailed(now=self.now, task=task, error=self.chance.choice(FAILURES)),
+            ev.Crashed(now=self.now, task=task, detail="exit status 3"),
         ]
         return self.chance.choice(events)
 

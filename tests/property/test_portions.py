@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ec262.domain.errors import NotCanonical
 from ec262.domain.outcome import Failure, Pairs, decode_outcome, encode_outcome
-from ec262.domain.portions import portions, read_failure
+from ec262.domain.portions import portions, read_ending
 from tests.property.canonical_values import identity, values
 
 # Strings and lists that look like the places between rows.
@@ -31,7 +31,7 @@ def test_portions_are_the_outcome_one_behind_the_other(data: bytes, portion_byte
     whole = decode_outcome(data)
     assert isinstance(whole, Pairs)
     assert identity(read(data, portion_bytes)) == identity(list(whole.pairs))
-    assert read_failure(data) is None
+    assert read_ending(data) is None
 
 
 @given(outcomes, st.integers(1, 80), st.data())
@@ -50,8 +50,8 @@ def test_bytes_that_are_no_outcome_are_refused_in_portions_too(data: bytes, port
 
 
 def test_a_failure_is_read_at_once_and_has_no_pairs() -> None:
-    failure = read_failure(FAILURE)
-    assert failure is not None
+    failure = read_ending(FAILURE)
+    assert isinstance(failure, Failure)
     assert failure.exception == "E"
     for portion_bytes in (1, 1 << 20):
         with pytest.raises(NotCanonical, match="expected pairs"):
@@ -61,7 +61,7 @@ def test_a_failure_is_read_at_once_and_has_no_pairs() -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b'["paris",[]]', b'["failure",1]'])
 def test_what_is_neither_is_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
-        read_failure(data)
+        read_ending(data)
 
 
 def test_a_row_full_of_places_that_look_like_ends_takes_no_time() -> None:

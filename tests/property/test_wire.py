@@ -63,7 +63,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         rows=payloads,
     ),
     st.builds(Committed, task=tasks),
-    st.builds(Failed, task=tasks, limit=st.sampled_from(["", "cpu", "memory"]), reason=sentences),
+    st.builds(Failed, task=tasks, reason=sentences),
     st.builds(Deliver, task=tasks, secret=secrets),
     st.builds(Delivered, task=tasks, ciphertext=payloads, log=payloads),
 )

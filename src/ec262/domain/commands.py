@@ -214,10 +214,13 @@ class Assignments:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Commitment:
-    """SHA-256(ciphertext) of a task's result."""
+    """SHA-256(ciphertext) of a task's result. ``stopped`` says that the result is a limit that the task hit, or its
+    crash: it wins and is paid like any other, but to differ in it is no lie, since machines have different sizes. See
+    ``ec262.domain.digests`` for what is compared."""
 
     task: str = attrs.field(validator=an_id)
     digest: bytes = attrs.field(validator=a_digest)
+    stopped: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from ec262.domain.difference import LAST_DIGITS, REORDERED, Difference, first_difference
-from ec262.domain.outcome import Failure, Outcome, Pairs
+from ec262.domain.outcome import Outcome, Pairs, Stopped
 
 _EPOCH = 1_000_000_000
 """Seconds since 1970 that were over in 2001: what looks like a time is not less, in some unit."""
@@ -35,6 +35,7 @@ class Suspect(enum.Enum):
         "randomness that no seed gives, or addresses (os.urandom, uuid4, random.SystemRandom, id()): use the functions "
         "of random, which are seeded for each row"
     )
+    RESOURCES = "machines of different speed or size: smaller rows, more tasks, or higher limits"
     CHEATING = "workers that did not compute it: others are asked"
 
 
@@ -75,7 +76,9 @@ def diagnose(results: Mapping[str, Outcome]) -> Diagnosis | None:
 
 
 def _suspect(first: Outcome, second: Outcome, difference: Difference) -> Suspect:
-    if isinstance(first, Failure) or isinstance(second, Failure) or not _are_alike(first, second):
+    if isinstance(first, Stopped) or isinstance(second, Stopped):
+        return Suspect.RESOURCES
+    if not isinstance(first, Pairs) or not isinstance(second, Pairs) or not _are_alike(first, second):
         return Suspect.CHEATING
     if difference.leaves is not None and _are_times(*difference.leaves):
         return Suspect.TIME

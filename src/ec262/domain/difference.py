@@ -11,7 +11,7 @@ import attrs
 
 from ec262.domain import canonical
 from ec262.domain.errors import key_text
-from ec262.domain.outcome import Failure, Outcome, Pair
+from ec262.domain.outcome import CRASH, Outcome, Pair, Pairs, Stopped
 
 REORDERED = "the same items in another order: sort them"
 LAST_DIGITS = "they differ in their last digits only: --round-floats 12 makes them one"
@@ -36,7 +36,7 @@ class Difference:
 
 def first_difference(first: Outcome, second: Outcome) -> Difference | None:
     """Return the first difference of two outcomes, in the order of the keys' canonical bytes; None if there is none."""
-    if isinstance(first, Failure) or isinstance(second, Failure):
+    if not isinstance(first, Pairs) or not isinstance(second, Pairs):
         if first == second:
             return None
         return Difference(where="how it ended", first=_ending(first), second=_ending(second))
@@ -50,8 +50,10 @@ def first_difference(first: Outcome, second: Outcome) -> Difference | None:
 
 
 def _ending(outcome: Outcome) -> str:
-    if not isinstance(outcome, Failure):
+    if isinstance(outcome, Pairs):
         return f"it yielded {len(outcome.pairs)} pairs"
+    if isinstance(outcome, Stopped):
+        return "its process crashed" if outcome.by == CRASH else f"it hit its {outcome.by} limit"
     row = "" if outcome.row is None else f" at the row with key {outcome.row}"
     frames = "".join(f", in {function} line {line}" for function, line in outcome.frames)
     return f"the {outcome.function} raised {outcome.exception}{row}{frames}"

@@ -25,7 +25,8 @@
     │   └── BadDelivery              a result that is not what was committed, or cannot be opened
     ├── SandboxError                 the sandboxed child did not give a result
     │   ├── SandboxLimitExceeded     it hit one of its limits
-    │   └── SandboxCrashed           it died, or broke the sandbox's protocol
+    │   ├── SandboxCrashed           it died, or broke the sandbox's protocol
+    │   └── SandboxBroken            the sandbox itself could not run it
     ├── ResultNotStored              the worker's store of results is full or broken
     ├── SpillFailed                  the place for what memory does not hold is full or broken
     ├── PhaseOver                    a task belongs to a phase of its job that is over: nobody needs it any more
@@ -51,6 +52,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 MAX_KEY_CHARS = 200
+
+UNCONFIRMED = " (according to one worker, and no other was available to confirm it)"
 
 
 def key_text(key: object) -> str:
@@ -139,7 +142,7 @@ class UserCodeFailed(JobError):
         confirmed: bool = True,
     ) -> None:
         where = f" at the row with key {row}" if row is not None else ""
-        doubt = "" if confirmed else " (says one worker, and nobody else could be had to confirm it)"
+        doubt = "" if confirmed else UNCONFIRMED
         super().__init__(f"the {function} raised {exception}{where}{doubt}{f': {message}' if message else ''}")
         self.function = function
         self.exception = exception
@@ -166,11 +169,16 @@ class UserCodeFailed(JobError):
 class TaskLimitExceeded(JobError):
     """A task ran out of a limit (``cpu``, ``wall``, ``memory``, ``output``) on the workers that computed it."""
 
-    def __init__(self, *, task: str, limit: str, detail: str) -> None:
-        super().__init__(f"{task} exceeded its {limit} limit: {detail}")
+    def __init__(self, *, task: str, limit: str, detail: str, confirmed: bool = True) -> None:
+        super().__init__(f"{task} exceeded its {limit} limit{'' if confirmed else UNCONFIRMED}: {detail}")
         self.task = task
         self.limit = limit
         self.detail = detail
+        self.confirmed = confirmed
+
+    def unconfirmed(self) -> TaskLimitExceeded:
+        """Return the same, as the word of one worker."""
+        return TaskLimitExceeded(task=self.task, limit=self.limit, detail=self.detail, confirmed=False)
 
 
 class ConfigurationError(Ec262Error):
@@ -201,7 +209,7 @@ class TaskAbandoned(Ec262Error):
 
     def __init__(self, *, task: str, attempts: int, history: tuple[str, ...], hint: str = "") -> None:
         lines = "".join(f"\n  {line}" for line in (*history, hint) if line)
-        super().__init__(f"{task} was bought {attempts} times and never had enough equal results:{lines}")
+        super().__init__(f"{task} was bought {attempts} times and never came to a result:{lines}")
         self.task = task
         self.attempts = attempts
         self.history = history
@@ -250,6 +258,10 @@ class SandboxLimitExceeded(SandboxError):
 
 class SandboxCrashed(SandboxError):
     """The child died, or broke the sandbox's own protocol."""
+
+
+class SandboxBroken(SandboxError):
+    """The sandbox could not run the child; that says nothing about the job."""
 
 
 class ResultNotStored(Ec262Error):

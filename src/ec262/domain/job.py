@@ -116,10 +116,12 @@ class Limits:
 @attrs.frozen(kw_only=True)
 class Computed:
     """What a sandbox gives back: the canonical outcome (see ``ec262.domain.outcome``), and the log (UTF-8 text: the
-    job's prints and, after a failure, its traceback), which takes no part in comparisons."""
+    job's prints and, after a failure, its traceback), which takes no part in comparisons. ``stopped`` says that the
+    outcome is a limit or a crash."""
 
     outcome: bytes = attrs.field(repr=False)
     log: bytes = attrs.field(repr=False)
+    stopped: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -10,7 +10,7 @@ import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
 from ec262.domain.diagnosis import Diagnosis
-from ec262.domain.errors import Ec262Error, LimitReached, UserCodeFailed
+from ec262.domain.errors import Ec262Error, LimitReached, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import TaskName
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -83,13 +83,12 @@ class ReplicaCommitted:
 
 @attrs.frozen(kw_only=True)
 class ReplicaEnded:
-    """A worker will give no result: it refused, failed or was lost. ``limit`` names the limit that the task hit."""
+    """A worker will give no result: it refused, failed or was lost."""
 
     now: float
     task: str
     worker: str
     reason: str
-    limit: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -143,11 +142,20 @@ class Diagnosed:
 
 @attrs.frozen(kw_only=True)
 class CodeFailed:
-    """What won says that the job's own code failed."""
+    """What won says that the job's own code failed, or hit a limit."""
 
     now: float
     task: str
-    error: UserCodeFailed
+    error: UserCodeFailed | TaskLimitExceeded
+
+
+@attrs.frozen(kw_only=True)
+class Crashed:
+    """What won says that the task's process crashed; ``detail`` says how."""
+
+    now: float
+    task: str
+    detail: str
 
 
 @attrs.frozen(kw_only=True)
@@ -172,6 +180,7 @@ Event = (
     | Undelivered
     | Diagnosed
     | CodeFailed
+    | Crashed
     | TimerRang
 )
 

@@ -10,6 +10,7 @@ from ec262.domain.job_events import (
     Accept,
     Accepted,
     CodeFailed,
+    Crashed,
     Delivered,
     Fail,
     Finish,
@@ -32,7 +33,7 @@ class Results:
         self._state = state
         self._verdicts = verdicts
 
-    def handle(self, event: Accepted | CodeFailed | Delivered | Undelivered) -> list[Instruction]:
+    def handle(self, event: Accepted | CodeFailed | Crashed | Delivered | Undelivered) -> list[Instruction]:
         """Take in what became of a win."""
         match event:
             case Delivered():
@@ -41,6 +42,8 @@ class Results:
                 return self._on_undelivered(event)
             case CodeFailed():
                 return self._on_code_failed(event)
+            case Crashed():
+                return self._on_crashed(event)
             case Accepted():
                 return self._on_accepted(event)
 
@@ -73,6 +76,14 @@ class Results:
         attempt.claim = event.error.unconfirmed()
         self._state.tasks.move(task, "claimed")
         return self._verdicts.check_claim(task, attempt, attempt.verdict, event.now)
+
+    def _on_crashed(self, event: Crashed) -> list[Instruction]:
+        """Have others try: machines crash for reasons of their own, so that several agree may be chance."""
+        current = self._state.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        task, attempt = current
+        return self._verdicts.give_up(task, attempt, f"its process crashed: {event.detail}", event.now)
 
     def _on_accepted(self, event: Accepted) -> list[Instruction]:
         """Be done with what won; go on with what was opened again, or is won by something else by now."""

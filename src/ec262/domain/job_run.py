@@ -7,7 +7,6 @@ the instructions out and reports what came of them.
 
 from __future__ import annotations
 
-from ec262.domain.errors import TaskLimitExceeded
 from ec262.domain.job import Phase
 from ec262.domain.job_disputes import Disputes
 from ec262.domain.job_events import (
@@ -15,6 +14,7 @@ from ec262.domain.job_events import (
     Added,
     Bought,
     CodeFailed,
+    Crashed,
     Delivered,
     Diagnosed,
     Event,
@@ -36,7 +36,7 @@ from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_purchases import Purchases
 from ec262.domain.job_results import Results
 from ec262.domain.job_state import JobState, Wait
-from ec262.domain.job_task import UNDER_WAY, Attempt, Step
+from ec262.domain.job_task import UNDER_WAY, Step
 from ec262.domain.job_verdicts import Verdicts
 
 
@@ -97,7 +97,7 @@ class JobRun:
                 instructions = self._on_ended(event)
             case Judged():
                 instructions = self._verdicts.on_judged(event)
-            case Accepted() | CodeFailed() | Delivered() | Undelivered():
+            case Accepted() | CodeFailed() | Crashed() | Delivered() | Undelivered():
                 instructions = self._results.handle(event)
             case Diagnosed():
                 instructions = self._disputes.on_diagnosed(event)
@@ -139,13 +139,8 @@ class JobRun:
             return []  # what it committed counts, whatever became of it since
         task, attempt = current
         attempt.ended[event.worker] = event.reason
-        if event.limit:
-            attempt.limits[event.worker] = (event.limit, event.reason)
         if task.step is Step.FETCHING:
             return []
-        limit = _common_limit(attempt)
-        if limit is not None:
-            return [Fail(error=TaskLimitExceeded(task=str(task.name), limit=limit[0], detail=limit[1]))]
         may_win = attempt.rule.enough(len(attempt.committed) + attempt.outstanding) and attempt.outstanding
         return [] if may_win or task.step is not Step.RUNNING else self._verdicts.ask(attempt, event.now)
 
@@ -154,17 +149,3 @@ class JobRun:
     def _on_timer(self, now: float) -> list[Instruction]:
         instructions = [*self._verdicts.watch_if_due(now), *self._verdicts.ask_if_due(now)]
         return [*instructions, *self._purchases.buy_wanted(now)]
-
-
-def _common_limit(attempt: Attempt) -> tuple[str, str] | None:
-    """Return (limit, detail) if so many replicas hit one limit that they would have won with equal results. Where that
-    depends on who they are, which discovery alone knows, it is most of all that there are, and none of the others may
-    know better."""
-    replicas = len(attempt.bought.replicas)
-    for limit, detail in attempt.limits.values():
-        equal = sum(other == limit for other, _ in attempt.limits.values())
-        sure = not attempt.rule.weighs_trust
-        agreed = not attempt.committed and not attempt.outstanding and 2 * equal > replicas
-        if attempt.rule.enough(equal) and (sure or agreed):
-            return limit, detail
-    return None

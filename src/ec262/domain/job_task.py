@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Iterator
 import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict
-from ec262.domain.errors import UserCodeFailed
+from ec262.domain.errors import TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import TaskName
 from ec262.domain.verification import VerificationRule
 
@@ -92,12 +92,11 @@ class Attempt:
     deadline: float
     additions: int = 0
     lacking: int = 0
-    claim: UserCodeFailed | None = None
+    claim: UserCodeFailed | TaskLimitExceeded | None = None
     why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
     counted: int = 0
     ended: dict[str, str] = attrs.Factory(dict)
-    limits: dict[str, tuple[str, str]] = attrs.Factory(dict)
     untried: list[str] = attrs.Factory(list)
     verdict: Verdict | None = None
     doomed: bool = False

@@ -121,6 +121,10 @@ class Verdicts:
         replica = attempt.replica(attempt.untried.pop(0))
         return [Fetch(name=task.name, replica=replica, verdict=attempt.verdict)]
 
+    def give_up(self, task: RunningTask, attempt: Attempt, why: str, now: float) -> list[Instruction]:
+        """Give up a purchase whose win is of no use, and want the task again."""
+        return self._purchases.lose(task, attempt, why, now)
+
     def keep(self, task: RunningTask, attempt: Attempt) -> None:
         """The result that won is there."""
         self._state.tasks.move(task, "delivered alone" if attempt.lone else "delivered")

@@ -8,7 +8,7 @@
     Assign(task, secret)       ------>                             asks discovery for its assignment, compares
                                <------    Ready(task)              or Refused(task)
     Compute(task, work)        ------>                             checks the work hash, runs, encrypts, commits
-                               <------    Committed(task)          or Failed(task, limit) or Refused(task)
+                               <------    Committed(task)          or Failed(task) or Refused(task)
     Deliver(task, secret)      ------>                             (also on a later connection)
                                <------    Delivered(task)          or Refused(task)
 
@@ -123,10 +123,9 @@ class Committed:
 
 @attrs.frozen(kw_only=True)
 class Failed:
-    """No result: the task hit ``limit`` (cpu, wall, memory, output), or, where that is empty, what ``reason`` says."""
+    """There is no result, for a reason of the worker's own: nothing that the job controls is in it."""
 
     task: str = attrs.field(validator=_task)
-    limit: str = attrs.field(validator=v.in_(("", "cpu", "wall", "memory", "output")))
     reason: str = attrs.field(converter=printable, validator=_reason)
 
 

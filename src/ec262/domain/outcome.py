@@ -1,7 +1,7 @@
-"""What a task came to, in canonical form: the pairs it yielded, or the failure of the user's own code.
+"""What a task came to, in canonical form: the pairs it yielded, the failure of the user's own code, or what stopped it.
 
-Both are results: they are encoded, compared and paid alike. A failure carries only what every honest machine agrees
-on: no message, no traceback, no address.
+All are results: they are encoded, compared and paid alike, and encrypted until they are paid. They carry only what
+every honest machine agrees on: no message, no traceback, no address.
 """
 
 from __future__ import annotations
@@ -26,15 +26,23 @@ __all__ = [
     "Outcome",
     "Pair",
     "Pairs",
+    "Stopped",
     "decode_other_outcome",
     "decode_outcome",
     "encode_outcome",
+    "is_stopped",
 ]
 
 MAX_TEXT_CHARS = 2000
 """Longest text in a failure."""
 
 MAX_FRAMES = 100
+
+CRASH = "crash"
+STOPS = ("cpu", "wall", "memory", "output", CRASH)
+"""What ends a task before it has yielded: a limit, or the end of its process."""
+
+_STOPPED_HEAD = b'["stopped",'
 
 _text = v.and_(v.instance_of(str), v.max_len(MAX_TEXT_CHARS))
 
@@ -70,7 +78,15 @@ class Failure:
     frames: tuple[tuple[str, int], ...] = attrs.field(validator=[v.max_len(MAX_FRAMES), _check_frames])
 
 
-Outcome = Pairs | Failure
+@attrs.frozen(kw_only=True)
+class Stopped:
+    """The task hit a limit, or its process crashed: ``by`` is one of ``STOPS``. How exactly is in the log, which nobody
+    compares."""
+
+    by: str = attrs.field(validator=v.in_(STOPS))
+
+
+Outcome = Pairs | Failure | Stopped
 
 
 def encode_outcome(outcome: Outcome) -> bytes:
@@ -78,12 +94,19 @@ def encode_outcome(outcome: Outcome) -> bytes:
     if isinstance(outcome, Failure):
         frames = [list(frame) for frame in outcome.frames]
         return canonical.encode(["failure", outcome.function, outcome.exception, outcome.row, frames])
+    if isinstance(outcome, Stopped):
+        return canonical.encode(["stopped", outcome.by])
     plain = plain_rows(outcome.pairs)
     if plain is not None:
         return f'["pairs",[{",".join(plain)}]]'.encode()
     keys, values = encode_pairs(outcome.pairs)
     rows = sorted(zip(keys, values, strict=True), key=itemgetter(0))
     return encode_list([b'"pairs"', encode_list(map(encode_list, rows))])
+
+
+def is_stopped(data: bytes) -> bool:
+    """Tell whether canonical bytes are the outcome of a task that was stopped, at a glance."""
+    return data.startswith(_STOPPED_HEAD)
 
 
 def decode_outcome(data: bytes) -> Outcome:
@@ -106,8 +129,10 @@ def decode_other_outcome(data: bytes) -> Outcome:
                 return Failure(function=function, exception=exception, row=row, frames=_twos(frames))
             except (ValueError, TypeError) as error:
                 raise NotCanonical(f"not a failure: {error}") from error
+        case ["stopped", str(by)] if by in STOPS:
+            return Stopped(by=by)
         case _:
-            raise NotCanonical("not an outcome: expected pairs or a failure")
+            raise NotCanonical("not an outcome: expected pairs, a failure, or what stopped the task")
 
 
 def _twos(rows: Any) -> tuple[Pair, ...]:

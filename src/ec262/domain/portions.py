@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ec262.domain.errors import NotCanonical
-from ec262.domain.outcome import Failure, Pair, decode_other_outcome, decode_outcome
+from ec262.domain.outcome import Failure, Pair, Pairs, Stopped, decode_other_outcome, decode_outcome
 from ec262.domain.plain_pairs import read_plain_pairs
 
 PORTION_BYTES = 1 << 20
@@ -15,12 +15,12 @@ _HEAD, _TAIL = b'["pairs",[', b"]]"
 _BETWEEN = b"],["
 
 
-def read_failure(data: bytes) -> Failure | None:
-    """Return the failure that an outcome is, None if it has pairs. Raises NotCanonical if it is neither."""
+def read_ending(data: bytes) -> Failure | Stopped | None:
+    """Return how a task ended that gave no pairs, None if it gave some. Raises NotCanonical if it is no outcome."""
     if data.startswith(_HEAD):
         return None
     outcome = decode_outcome(data)
-    return outcome if isinstance(outcome, Failure) else None
+    return None if isinstance(outcome, Pairs) else outcome
 
 
 def portions(data: bytes, portion_bytes: int = PORTION_BYTES) -> Iterator[Sequence[Pair]]:
@@ -61,6 +61,6 @@ def _pairs_of(data: bytes) -> Sequence[Pair]:
     if plain is not None:
         return plain
     outcome = decode_other_outcome(data)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Pairs):
         raise NotCanonical("not an outcome: expected pairs")
     return outcome.pairs

@@ -54,7 +54,7 @@ class Lesson(enum.Enum):
     AGREED = "won beside others"
     AUDITED = "won beside others, who were drawn to check it"
     DISSENTED = "committed something else than what won"
-    MISSED = "committed nothing before the deadline"
+    MISSED = "came to no result before the deadline, where others did or might have"
 
 
 @attrs.frozen(kw_only=True)
@@ -203,8 +203,10 @@ def lessons(before: Task, after: Task, trusts: Mapping[str, Trust]) -> list[tupl
         return [(each.worker, Lesson.MISSED) for each in replicas]
     if not replicas or _certainty(after, trusts) < SURE:
         return []
-    supporters = [each.digest for each in after.replicas].count(after.digest)
-    return [(each.worker, _lesson(each, after)) for each in replicas if each.digest != after.digest or supporters > 1]
+    won = [each for each in after.replicas if each.digest == after.digest]
+    if any(each.stopped for each in won):
+        return []  # machines have different sizes: whoever got further did not lie
+    return [(each.worker, _lesson(each, after)) for each in replicas if each.digest != after.digest or len(won) > 1]
 
 
 def _certainty(task: Task, trusts: Mapping[str, Trust]) -> float:
@@ -221,7 +223,7 @@ def _certainty(task: Task, trusts: Mapping[str, Trust]) -> float:
 
 def _lesson(replica: Replica, task: Task) -> Lesson:
     if replica.digest != task.digest:
-        return Lesson.DISSENTED
+        return Lesson.MISSED if replica.stopped else Lesson.DISSENTED
     return Lesson.AUDITED if task.audited and replica.arrival == 0 else Lesson.AGREED
 
 

@@ -35,8 +35,9 @@ class Replica:
     """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for the purchase of that id. ``arrival`` counts
     the task's commitments from 0, in the order they came.
 
-    ``fetched`` says that its worker has asked for its part; ``given_up`` that it will not commit, which frees the
-    worker's slot and moves no credits. ``trust`` is how far the worker was known when it committed.
+    ``stopped`` says that what it committed is a limit or a crash. ``fetched`` says that its worker has asked for its
+    part; ``given_up`` that it will not commit, which frees the worker's slot and moves no credits. ``trust`` is how far
+    the worker was known when it committed.
     """
 
     worker: str
@@ -47,6 +48,7 @@ class Replica:
     delivery_secret: bytes = attrs.field(repr=False)
     digest: bytes | None = None
     arrival: int | None = None
+    stopped: bool = False
     paid: bool = False
     given_up: bool = False
     fetched: bool = False
@@ -220,6 +222,7 @@ def commit(
     *,
     worker: str,
     digest: bytes,
+    stopped: bool = False,
     now: float,
     trust: Trust = NOTHING_KNOWN,
     liars: Collection[str] = frozenset(),
@@ -240,7 +243,9 @@ def commit(
         raise TaskClosed(f"task {task.id} was given up by this worker before")
     if task.is_due(now):
         raise TaskClosed(f"the deadline of task {task.id} passed")
-    committed = _with_replica(task, changed(replica, digest=digest, arrival=task.committed, trust=trust))
+    committed = _with_replica(
+        task, changed(replica, digest=digest, arrival=task.committed, stopped=stopped, trust=trust)
+    )
     if task.state is TaskState.WON:
         return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
     return _adjudicate(_advance(distrust(committed, liars), Event.COMMITMENT), now)

@@ -275,7 +275,7 @@ _KINDS = {
         },
     ),
     "committed": _Kind(Committed, {"task": _text, "took_s": _float}),
-    "failed": _Kind(Failed, {"task": _text, "limit": _text, "reason": _text}),
+    "failed": _Kind(Failed, {"task": _text, "reason": _text}),
     "deliver": _Kind(Deliver, {"task": _text, "secret": _bytes}),
     "delivered": _Kind(Delivered, {"task": _text, "ciphertext": _size, "log": _size}),
 }

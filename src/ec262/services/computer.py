@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,16 +11,19 @@ from functools import partial
 import attrs
 
 from ec262.domain.commands import Assignment, Commitment
+from ec262.domain.digests import ciphertext_digest
 from ec262.domain.errors import (
     ConfigurationError,
     DiscoveryError,
     DiscoveryUnavailable,
     ResultNotStored,
+    SandboxCrashed,
     SandboxError,
     SandboxLimitExceeded,
 )
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import MAX_REASON_CHARS, Committed, Failed
+from ec262.domain.outcome import CRASH, Stopped, encode_outcome
 from ec262.domain.pauses import growing
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.ports.clock import Clock, Entropy
@@ -70,9 +72,6 @@ class WorkerPorts:
 LEAVING = "this worker is leaving the pool"
 WON_WITHOUT = "the task was won without this worker, before it began"
 DEFECT = "internal error of the worker"
-
-WALL_SHARE = 0.95
-"""A task that its deadline ends has hit its time limit if it ran for this share of it; else it came too late."""
 
 
 class Computer:
@@ -134,9 +133,7 @@ class Computer:
             stored, digest = await self._seal(replica.assignment, computed, binding)
             # Kept before it is committed: what was promised can be delivered.
             await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
-            await self._commit(replica, digest)
-        except SandboxLimitExceeded as error:
-            return _failed(task, error.detail, limit=error.limit)
+            await self._commit(replica, digest, stopped=computed.stopped)
         except (SandboxError, ResultNotStored, DiscoveryError, ConfigurationError) as error:
             return _failed(task, str(error))
         except Exception:
@@ -152,19 +149,26 @@ class Computer:
             async with asyncio.timeout(self._left_s(replica)) as waiting, self._turn(replica.task, waiting):
                 began = self._ports.clock()
                 logger.debug("task %s: computing", replica.task)
-                computed = await self._ports.sandbox.run(work, limits)
+                computed = await self._computed(work, limits)
                 return computed, max(0.0, self._ports.clock() - began)  # clocks are set
         except TimeoutError:
             if replica.task in self._dropped:
                 raise SandboxError(self._dropped[replica.task]) from None
             if began is None:
                 raise SandboxError("the task's deadline passed while it waited for a free slot") from None
-            passed = "the task's deadline passed while it was computed"
-            if self._ports.clock() - began >= WALL_SHARE * limits.wall_s:
-                raise SandboxLimitExceeded("wall", passed) from None
-            raise SandboxError(passed) from None
+            raise SandboxError("the task's deadline passed while it was computed") from None
         finally:
             self._dropped.pop(replica.task, None)
+
+    async def _computed(self, work: Work, limits: Limits) -> Computed:
+        """Run a task. That it hit a limit or crashed is a result, too: what the job has to say about it may reach the
+        foreman with a result that is paid, and in no other way. Raises SandboxBroken."""
+        try:
+            return await self._ports.sandbox.run(work, limits)
+        except SandboxLimitExceeded as error:
+            return _stopped(error.limit, error.detail, limits)
+        except SandboxCrashed as error:
+            return _stopped(CRASH, str(error), limits)
 
     @asynccontextmanager
     async def _turn(self, task: str, waiting: asyncio.Timeout) -> AsyncIterator[None]:
@@ -190,14 +194,14 @@ class Computer:
             encrypt, key, task = self._ports.cipher.encrypt, assignment.key, assignment.task
             ciphertext = encrypt(computed.outcome, key=key, task=task, label="result", work=binding)
             log = encrypt(computed.log, key=key, task=task, label="log", work=binding)
-            return StoredResult(ciphertext=ciphertext, log=log), hashlib.sha256(ciphertext).digest()
+            return StoredResult(ciphertext=ciphertext, log=log), ciphertext_digest(ciphertext)
 
         if len(computed.outcome) + len(computed.log) > THREAD_BYTES:
             return await asyncio.to_thread(seal)
         return seal()
 
-    async def _commit(self, replica: Replica, digest: bytes) -> None:
-        commitment = Commitment(task=replica.task, digest=digest)
+    async def _commit(self, replica: Replica, digest: bytes, *, stopped: bool) -> None:
+        commitment = Commitment(task=replica.task, digest=digest, stopped=stopped)
         pauses = growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy)
         try:
             async with asyncio.timeout(None) as hurried:
@@ -226,6 +230,11 @@ class Computer:
         return replica.deadline - self._ports.clock()
 
 
-def _failed(task: str, reason: str, *, limit: str = "") -> Failed:
-    logger.info("task %s: failed%s: %s", task, f" by its {limit} limit" if limit else "", reason)
-    return Failed(task=task, limit=limit, reason=reason[:MAX_REASON_CHARS])
+def _stopped(by: str, detail: str, limits: Limits) -> Computed:
+    log = detail.encode()[: limits.log_bytes]
+    return Computed(outcome=encode_outcome(Stopped(by=by)), log=log, stopped=True)
+
+
+def _failed(task: str, reason: str) -> Failed:
+    logger.info("task %s: failed: %s", task, reason)
+    return Failed(task=task, reason=reason[:MAX_REASON_CHARS])

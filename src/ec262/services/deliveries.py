@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 
-from ec262.domain.errors import BadDelivery, UserCodeFailed
+from ec262.domain.digests import adjudicated_digest, ciphertext_digest
+from ec262.domain.errors import BadDelivery, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.job import TaskName
 from ec262.domain.messages import Delivered, printable
-from ec262.domain.outcome import Failure
+from ec262.domain.outcome import Failure, Stopped, is_stopped
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.task_log import read_task_log
 from ec262.domain.work_hash import WorkBinding
@@ -18,10 +19,16 @@ MAX_CIPHER_BYTES = 64
 
 def open_result(delivered: Delivered, *, digest: bytes, key: bytes, work: WorkBinding, cipher: Cipher) -> bytes:
     """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery, also
-    if it is not a result of this ``work``."""
-    if not hmac.compare_digest(hashlib.sha256(delivered.ciphertext).digest(), digest):
+    if it is not a result of this ``work``, or if it was committed as a limit or crash and is none, or the other way
+    round."""
+    committed = ciphertext_digest(delivered.ciphertext)
+    stopped = not hmac.compare_digest(committed, digest)
+    if stopped and not hmac.compare_digest(adjudicated_digest(committed, stopped=True), digest):
         raise BadDelivery("the delivered result is not the committed one")
-    return cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result", work=work)
+    outcome = cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result", work=work)
+    if is_stopped(outcome) != stopped:
+        raise BadDelivery("the result was committed as what it is not")
+    return outcome
 
 
 def open_log(delivered: Delivered, *, key: bytes, work: WorkBinding, cipher: Cipher, most: int) -> str:
@@ -47,3 +54,8 @@ def user_error(failure: Failure, log: str) -> UserCodeFailed:
         report=log,
         message=read_task_log(log, exception).message,
     )
+
+
+def limit_error(name: TaskName, stopped: Stopped, log: str) -> TaskLimitExceeded:
+    """Return the error that tells the author of a job which limit a task hit, with the ``log`` of how."""
+    return TaskLimitExceeded(task=str(name), limit=stopped.by, detail=log)

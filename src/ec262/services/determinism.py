@@ -104,7 +104,7 @@ class DeterminismCheck:
             outcome = decode_outcome(two.first.outcome)
             if isinstance(outcome, Pairs):
                 outputs.append(outcome)
-            elif not two.differ:
+            elif isinstance(outcome, Failure) and not two.differ:
                 raise user_error(outcome, two.first.log.decode(errors="replace"))
         return PhaseCheck(phase=phase, rows=len(rows), finding=finding), outputs
 
@@ -134,7 +134,8 @@ class DeterminismCheck:
             outcome = decode_outcome((await self._limited(job, phase, rows, HERE)).outcome)
             if isinstance(outcome, Failure):
                 return outcome
-            outcomes.append(outcome)
+            if isinstance(outcome, Pairs):  # what a sandbox stops, it raises
+                outcomes.append(outcome)
         return outcomes
 
     async def _compared(

@@ -17,6 +17,7 @@ from ec262.domain.commands import (
     WorkerAddress,
 )
 from ec262.domain.credibility import NOTHING_KNOWN
+from ec262.domain.digests import adjudicated_digest
 from ec262.domain.errors import InvalidRequest
 from ec262.domain.pool import Member, address_block
 from ec262.domain.ports.prober import Prober
@@ -98,7 +99,8 @@ class WorkerDesk:
                 taking = partial(
                     tasks.commit,
                     worker=worker,
-                    digest=commitment.digest,
+                    digest=adjudicated_digest(commitment.digest, stopped=commitment.stopped),
+                    stopped=commitment.stopped,
                     now=now,
                     trust=trusts.get(commitment.task, NOTHING_KNOWN),
                     liars=liars.get(commitment.task, frozenset()),

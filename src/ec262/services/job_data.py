@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from ec262.domain.errors import PhaseOver
 from ec262.domain.job import Job, Limits, Phase, TaskName
 from ec262.domain.memory import MemoryBudget
-from ec262.domain.outcome import Failure, Pair
+from ec262.domain.outcome import Failure, Pair, Stopped
 from ec262.domain.plan import Plan
-from ec262.domain.portions import portions, read_failure
+from ec262.domain.portions import portions, read_ending
 from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.rows import Rows
 from ec262.domain.ports.spill import Spills
@@ -156,15 +156,16 @@ class JobData:
         finally:
             self._arriving.give(size)
 
-    async def keep(self, name: TaskName, outcome: bytes) -> Failure | None:
-        """Take in the canonical bytes of what a task came to, once for each task; return the failure if it is one.
+    async def keep(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
+        """Take in the canonical bytes of what a task came to, once for each task; return how it ended if it
+        gave no pairs.
 
         Raises NotCanonical if it is no outcome, KeyNotHashable, SpillFailed, PhaseOver. Nothing is kept then.
         """
         current = self._of(name.phase)
-        failure = read_failure(outcome)
-        if failure is not None or name in self._kept:
-            return failure
+        ending = read_ending(outcome)
+        if ending is not None or name in self._kept:
+            return ending
         current.yielded(name, len(outcome))
         current.drop_aside(name)
         self._kept_bytes += len(outcome)
@@ -186,16 +187,16 @@ class JobData:
         else:
             self._yielded[place] = tuple(chain.from_iterable(portions(outcome)))
 
-    async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | None:
+    async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
         """Keep what a task came to for the time being: until ``keep`` has something else in its place, or the phase
-        ends. Return the failure if it is one. Raises as ``keep`` does."""
+        ends. Return how it ended if it has no pairs. Raises as ``keep`` does."""
         current = self._of(name.phase)
-        failure = read_failure(outcome)
-        if failure is None:
+        ending = read_ending(outcome)
+        if ending is None:
             current.yielded(name, len(outcome))
             await self._in_turn(_check_portions, outcome)  # while others can still be asked
             await self._in_turn(current.set_aside, name, outcome)
-        return failure
+        return ending
 
     def _take_back(self) -> None:
         """Take in what was set aside, the phase being over."""

@@ -13,9 +13,10 @@ from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, Ta
 from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError, PhaseOver
 from ec262.domain.job import Job, TaskName
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
+from ec262.domain.outcome import CRASH, Failure, Stopped
 from ec262.domain.work_hash import WorkBinding
 from ec262.services.batching import Batcher
-from ec262.services.deliveries import open_log, open_result, user_error
+from ec262.services.deliveries import limit_error, open_log, open_result, user_error
 from ec262.services.disputes import DisputeDesk
 from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
 from ec262.services.job_data import JobData
@@ -88,12 +89,12 @@ class JobWorkers:
     async def _dispatched(self, dispatch: ev.Dispatch) -> ev.Event:
         worker, began = dispatch.replica.worker, self._now()
         assign = Assign(task=dispatch.task, secret=dispatch.replica.secret)
-        reason, limit = "", ""
+        reason = ""
         try:
             link = await self._links.to(dispatch.replica)
             reply = await link.compute(assign, self._work(dispatch, link), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
-                reason, limit = reply.reason, reply.limit
+                reason = reply.reason
             else:  # strangers say what they like; but it did not take longer than it took to hear of it
                 self._data.took(dispatch.name, min(reply.took_s, self._now() - began))
         except (PeerError, PhaseOver) as error:
@@ -101,7 +102,7 @@ class JobWorkers:
         if not reason:
             return ev.ReplicaCommitted(now=self._now(), task=dispatch.task, worker=worker)
         logger.info("%s: worker %s: %s", dispatch.name, worker, reason)
-        return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason, limit=limit)
+        return ev.ReplicaEnded(now=self._now(), task=dispatch.task, worker=worker, reason=reason)
 
     @asynccontextmanager
     async def _work(self, dispatch: ev.Dispatch, link: WorkerLink) -> AsyncIterator[Compute]:
@@ -136,7 +137,7 @@ class JobWorkers:
                 outcome, log = await self._opened(verdict, delivered, work)
                 del delivered
                 alone = verdict.state is TaskState.PROVISIONAL
-                failure = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
+                ending = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
                 del outcome
         except PhaseOver as error:
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=str(error))
@@ -145,11 +146,22 @@ class JobWorkers:
             logger.info("%s: worker %s: %s", fetch.name, worker, reason)
             self._complain(verdict.task, worker)
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=reason)
-        if failure is not None:
-            return ev.CodeFailed(now=self._now(), task=verdict.task, error=user_error(failure, log))
+        return self._arrived(fetch, ending, log)
+
+    def _arrived(self, fetch: ev.Fetch, ending: Failure | Stopped | None, log: str) -> ev.Event:
+        """Return the event that a result is, given how its task ended if that has no pairs."""
+        now, task = self._now(), fetch.verdict.task
+        match ending:
+            case Failure():
+                return ev.CodeFailed(now=now, task=task, error=user_error(ending, log))
+            case Stopped(by=by) if by == CRASH:
+                logger.info("%s: %s", fetch.name, log)
+                return ev.Crashed(now=now, task=task, detail=log)
+            case Stopped():
+                return ev.CodeFailed(now=now, task=task, error=limit_error(fetch.name, ending, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log.rstrip("\n"))
-        return ev.Delivered(now=self._now(), task=verdict.task)
+        return ev.Delivered(now=now, task=task)
 
     def _binding(self, name: TaskName) -> WorkBinding:
         """Return what the results of a task are bound to. Raises PhaseOver; BadDelivery if the task was given no work:

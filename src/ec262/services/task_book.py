@@ -153,7 +153,7 @@ class TaskBook:
         if task in self._running:
             self._computer.drop(task, reason)
         elif self._open.pop(task, None) is not None:
-            self._outcomes[task] = Failed(task=task, limit="", reason=reason)
+            self._outcomes[task] = Failed(task=task, reason=reason)
             await self._computer.give_up(task, reason)
 
     # --- life cycle -------------------------------------------------------------------------------------------------

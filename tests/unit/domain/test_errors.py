@@ -63,7 +63,7 @@ def test_texts_say_what_a_person_needs() -> None:
     )
     assert str(SandboxLimitExceeded("wall", "9 s")) == "wall limit exceeded: 9 s"
     abandoned = TaskAbandoned(task="map task 1", attempts=3, history=("w1: lost", "w2: late"))
-    assert str(abandoned) == "map task 1 was bought 3 times and never had enough equal results:\n  w1: lost\n  w2: late"
+    assert str(abandoned) == "map task 1 was bought 3 times and never came to a result:\n  w1: lost\n  w2: late"
 
 
 def test_errors_keep_their_fields() -> None:

@@ -95,10 +95,10 @@ def commit(run: JobRun, *workers: str, task: str = "task-0001") -> list[ev.Instr
     return instructions
 
 
-def end(run: JobRun, *workers: str, limit: str = "", task: str = "task-0001") -> list[ev.Instruction]:
+def end(run: JobRun, *workers: str, task: str = "task-0001") -> list[ev.Instruction]:
     instructions: list[ev.Instruction] = []
     for worker in workers:
-        instructions += run.handle(ev.ReplicaEnded(now=1, task=task, worker=worker, reason="gone", limit=limit))
+        instructions += run.handle(ev.ReplicaEnded(now=1, task=task, worker=worker, reason="gone"))
     return instructions
 
 
@@ -294,7 +294,7 @@ def test_a_watch_that_tells_of_the_end_without_a_win_ends_the_purchase_unless_th
     assert ev.Buy in kinds(silent.handle(watched))
     late = running()
     assert kinds(late.handle(watched)) == [ev.Wake]
-    assert isinstance(only(ev.Fail, end(late, "worker-a", "worker-b", limit="cpu")).error, TaskLimitExceeded)
+    assert ev.AskVerdicts in kinds(end(late, "worker-a", "worker-b"))
 
 
 def test_nobody_for_too_long_ends_the_job_with_the_reason() -> None:
@@ -452,19 +452,31 @@ def test_the_watch_goes_on_after_its_answer() -> None:
     assert ev.AskVerdicts in kinds(run.handle(ev.TimerRang(now=10 + POLICY.poll_s)))
 
 
-def test_a_limit_that_would_have_won_is_the_jobs_failure() -> None:
-    run = running()
-    assert end(run, "worker-a", limit="cpu") == []
-    fail = only(ev.Fail, end(run, "worker-c", limit="cpu"))
-    assert isinstance(fail.error, TaskLimitExceeded)
-    assert fail.error.limit == "cpu"
-    assert "map task 1" in str(fail.error)
+def won(run: JobRun) -> None:
+    commit(run, "worker-a", "worker-b")
+    only(ev.Fetch, judge(run, verdict("task-0001")))
 
 
-def test_different_limits_are_failing_workers() -> None:
+def test_a_limit_that_has_won_is_the_jobs_failure() -> None:
     run = running()
-    end(run, "worker-a", limit="cpu")
-    assert kinds(end(run, "worker-b", limit="memory")) == [ev.AskVerdicts]
+    won(run)
+    error = TaskLimitExceeded(task="map task 1", limit="cpu", detail="5 s")
+    assert only(ev.Fail, run.handle(ev.CodeFailed(now=3, task="task-0001", error=error))).error == error
+
+
+def test_a_crash_that_has_won_has_the_task_bought_anew_as_often_as_allowed() -> None:
+    run = running()
+    won(run)
+    crashed = ev.Crashed(now=3, task="task-0001", detail="exit status 3")
+    buy = only(ev.Buy, run.handle(crashed))
+    assert buy.tasks == (name(0),)
+    assert run.handle(crashed) == [], "news may be stale"
+    run.handle(ev.Bought(now=4, asked=buy.tasks, tasks=(bought("task-0002"),), shortfall=""))
+    commit(run, "worker-a", "worker-b", task="task-0002")
+    judge(run, verdict("task-0002"), task="task-0002")
+    fail = only(ev.Fail, run.handle(ev.Crashed(now=5, task="task-0002", detail="exit status 3")))
+    assert isinstance(fail.error, TaskAbandoned)
+    assert "its process crashed: exit status 3" in str(fail.error)
 
 
 def test_a_winner_that_does_not_deliver_is_replaced_by_another() -> None:

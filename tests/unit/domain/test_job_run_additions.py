@@ -9,7 +9,7 @@ import pytest
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_ORDERS, BoughtTask, ReplicaOrder, TaskState, Verdict
-from ec262.domain.errors import InsufficientCredits, TaskAbandoned, TaskLimitExceeded
+from ec262.domain.errors import InsufficientCredits, TaskAbandoned
 from ec262.domain.job import TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
@@ -200,16 +200,6 @@ def test_a_timer_that_rings_while_a_purchase_is_under_way_is_not_set_for_now() -
     run = lacking()
     run._state.tasks_retry.at = 1.0
     assert ev.Wake not in kinds(run.handle(ev.TimerRang(now=2)))  # the answer to the purchase wakes
-
-
-def test_a_limit_that_two_hit_of_whom_one_was_added_is_the_jobs_failure() -> None:
-    run = pair_running()
-    commit(run, "worker-a")
-    assert kinds(end(run, "worker-b", limit="cpu")) == [ev.AskVerdicts]
-    judge(run, wants(1, committed=1))
-    add(run, bought("task-0001", ("worker-c",)))
-    fail = only(ev.Fail, end(run, "worker-c", limit="cpu"))
-    assert isinstance(fail.error, TaskLimitExceeded)
 
 
 class ByPurchase:

@@ -90,7 +90,8 @@ def test_where_nobody_else_is_to_be_had_the_job_ends_and_says_whose_word_it_was(
     assert isinstance(end, UserCodeFailed)
     assert not end.confirmed
     assert str(end) == (
-        "the mapper raised KeyError at the row with key 1 (says one worker, and nobody else could be had to confirm it)"
+        "the mapper raised KeyError at the row with key 1 "
+        "(according to one worker, and no other was available to confirm it)"
     )
     assert (end.frames, end.report) == (ERROR.frames, ERROR.report)
 
@@ -149,39 +150,20 @@ def test_news_of_a_claim_may_be_stale() -> None:
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
-def ended(run: JobRun, worker: str, limit: str) -> list[ev.Instruction]:
-    return run.handle(ev.ReplicaEnded(now=1, task=TASK, worker=worker, reason="too long", limit=limit))
-
-
-def test_a_limit_that_some_say_was_hit_ends_no_job_as_long_as_others_may_know_better() -> None:
-    run = run_of("w1", "w2", "w3", "w4")
-    for liar in ("w1", "w2", "w3"):
-        assert ev.Fail not in kinds(ended(run, liar, "cpu"))
-    assert ev.Fail not in kinds(commit(run, "w4"))
-    run = run_of("w1", "w2", "w3", "w4")
-    commit(run, "w4")
-    for liar in ("w1", "w2", "w3"):
-        assert ev.Fail not in kinds(ended(run, liar, "cpu"))
-
-
-MOST, TOO_FEW = ("cpu", "cpu", "cpu", ""), ("cpu", "cpu", "memory", "")
-
-
-@pytest.mark.parametrize(("limits", "fails"), [(MOST, True), (TOO_FEW, False)])
-def test_a_limit_that_most_of_all_hit_ends_the_job(limits: tuple[str, ...], *, fails: bool) -> None:
-    workers = ("w1", "w2", "w3", "w4")
-    run = run_of(*workers)
-    last: list[ev.Instruction] = []
-    for worker, limit in zip(workers, limits, strict=True):
-        last = ended(run, worker, limit)
-    assert (ev.Fail in kinds(last)) == fails
-    if fails:
-        assert isinstance(only(ev.Fail, last).error, TaskLimitExceeded)
-
-
 def test_one_workers_word_that_a_limit_was_hit_is_checked_by_another() -> None:
+    limit = TaskLimitExceeded(task="map task 1", limit="memory", detail="64 MiB")
     run = run_of(*ALONE)
-    assert kinds(ended(run, *ALONE, "memory"))[0] is ev.AskVerdicts
-    stuck = Verdict(task=TASK, state=TaskState.OPEN, committed=0, outstanding=0, wanted=1)
-    add(run, only(ev.Extend, judge(run, stuck, now=2)), "worker-b")
-    assert isinstance(only(ev.Fail, ended(run, "worker-b", "memory")).error, TaskLimitExceeded)
+    commit(run, *ALONE)
+    judge(run, win(TASK, TaskState.PROVISIONAL), now=1)
+    order = only(ev.Extend, run.handle(ev.CodeFailed(now=2, task=TASK, error=limit)))
+    end = only(ev.Fail, run.handle(ev.TooPoor(now=3, asked=order.tasks, have=0, need=1))).error
+    assert isinstance(end, TaskLimitExceeded)
+    assert not end.confirmed
+    assert "according to one worker" in str(end)
+
+
+def test_one_workers_word_that_the_process_crashed_has_the_task_bought_anew() -> None:
+    run = run_of(*ALONE)
+    commit(run, *ALONE)
+    judge(run, win(TASK, TaskState.PROVISIONAL), now=1)
+    assert only(ev.Buy, run.handle(ev.Crashed(now=2, task=TASK, detail="signal 11"))).tasks == (name(0),)

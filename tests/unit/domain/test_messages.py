@@ -20,7 +20,7 @@ def test_nothing_in_a_strangers_text_acts_on_a_terminal() -> None:
     assert printable("a\x1b[31mb\x07\u202ec\ud800") == "a\ufffd[31mb\ufffd\ufffdc\ufffd"
     assert printable("line\n\ttab é ☃") == "line\n\ttab é ☃"
     assert Refused(task="", reason="\x1b").reason == "\ufffd"
-    assert Failed(task="t", limit="", reason="\x1b").reason == "\ufffd"
+    assert Failed(task="t", reason="\x1b").reason == "\ufffd"
 
 
 @pytest.mark.parametrize("task", ["a b", "a\n", "../x", "é", "x" * 65])

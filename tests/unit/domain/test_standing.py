@@ -7,6 +7,7 @@ import pytest
 
 from ec262.domain.commands import TaskState
 from ec262.domain.credibility import NOTHING_KNOWN, Trust
+from ec262.domain.digests import adjudicated_digest
 from ec262.domain.standing import (
     ALARMING,
     FOREMAN_CAP,
@@ -211,3 +212,29 @@ def test_a_dispute_changes_nobodys_credibility() -> None:
 
 def test_standings_say_whose_they_are() -> None:
     assert Standing(worker="w0", runtime=runtime()).foreman == ""
+
+
+def stop(task: Task, worker: str) -> Task:
+    """The task after a worker's commitment that it hit its memory limit."""
+    stopped = adjudicated_digest(digest("memory"), stopped=True)
+    return commit(task, worker=worker, digest=stopped, stopped=True, now=EARLY)[0]
+
+
+def test_to_hit_a_limit_where_others_do_not_is_no_lie() -> None:
+    before = after(stop(open_task(), "w0"), ("w1", "a"))
+    won = after(before, ("w2", "a"))
+    assert shown(before, won, w1=KNOWN) == {"w0": Lesson.MISSED, "w1": Lesson.AGREED, "w2": Lesson.AGREED}
+
+
+def test_a_limit_that_won_shows_nothing_of_anybody() -> None:
+    before = after(stop(open_task(), "w0"), ("w1", "a"))
+    won = stop(before, "w2")
+    assert won.state is TaskState.WON
+    assert shown(before, won, w0=KNOWN, w2=KNOWN) == {}
+
+
+def test_a_lie_that_is_called_a_limit_agrees_with_no_lie_that_is_not() -> None:
+    lie = digest("lie")
+    task = after(open_task(), ("w0", "lie"))
+    task, _ = commit(task, worker="w1", digest=adjudicated_digest(lie, stopped=True), stopped=True, now=EARLY)
+    assert task.state is TaskState.OPEN

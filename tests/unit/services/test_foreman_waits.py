@@ -10,7 +10,7 @@ import pytest
 from ec262.domain.errors import TaskAbandoned
 from ec262.domain.ports.progress import JobStatus
 from ec262.services.discovery_policy import Policy
-from tests.adversaries import Crasher
+from tests.adversaries import Broken
 from tests.system import FOREMAN_POLICY, make_job, memory_system
 
 TEXT = dict.fromkeys(range(12), "a b c")
@@ -38,7 +38,7 @@ async def test_a_job_goes_on_when_the_account_may_have_more_under_way(limits: Po
 
 async def test_a_refund_that_a_job_waits_for_is_shown_with_its_time() -> None:
     progress = Recorder()
-    crashing = {number: Crasher() for number in range(3)}
+    crashing = {number: Broken() for number in range(3)}
     run = attrs.evolve(FOREMAN_POLICY.run, attempts=4)
     policy = attrs.evolve(FOREMAN_POLICY, run=run, deadline_s=1)
     started = time.time()

@@ -313,8 +313,8 @@ async def test_a_defect_outside_the_sandbox_is_a_failure_that_frees_the_slot(
     book = book_of(rig)
     await book.assign(assign())
     packed = compute(rows=b"[1,2]", packed=True)
-    assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
-    assert await computed(book, packed) == Failed(task=TASK, limit="", reason=DEFECT)
+    assert await computed(book, packed) == Failed(task=TASK, reason=DEFECT)
+    assert await computed(book, packed) == Failed(task=TASK, reason=DEFECT)
     assert rig.discovery.given_up == [TASK]
     assert "a defect of this worker" in caplog.text
 
@@ -337,7 +337,7 @@ async def test_work_that_is_not_what_its_hash_stands_for_is_given_up(changed: st
     book = book_of(rig)
     await book.assign(assign())
     other = attrs.evolve(compute(), **{changed: CHANGES[changed]})
-    assert await computed(book, other) == Failed(task=TASK, limit="", reason=OTHER_WORK)
+    assert await computed(book, other) == Failed(task=TASK, reason=OTHER_WORK)
     assert (rig.discovery.given_up, rig.discovery.commitments, rig.sandbox.runs) == ([TASK], {}, [])
 
 
@@ -348,7 +348,7 @@ async def test_a_large_work_is_checked_as_well() -> None:
     await book.assign(assign())
     rows = b"[%b]" % (b"1," * THREAD_BYTES + b"1")
     assert await computed(book, attrs.evolve(compute(rows=rows), rows=rows[:-1])) == Failed(
-        task=TASK, limit="", reason=OTHER_WORK
+        task=TASK, reason=OTHER_WORK
     )
 
 
@@ -373,7 +373,7 @@ async def test_work_that_waits_is_dropped_when_its_task_is_won_and_work_that_run
     win(rig, TASK)
     win(rig, OTHER)
     await book.give_up_unneeded()
-    assert await waiting == Failed(task=OTHER, limit="", reason=WON_WITHOUT)
+    assert await waiting == Failed(task=OTHER, reason=WON_WITHOUT)
     assert rig.discovery.given_up == [OTHER]
     assert book.room_bytes > room
     gate.opened.set()
@@ -390,7 +390,7 @@ async def test_work_that_was_announced_and_is_won_is_not_waited_for() -> None:
     await book.give_up_unneeded()
     assert rig.discovery.given_up == [TASK]
     assert await book.assign(assign()) == READY
-    assert await computed(book) == Failed(task=TASK, limit="", reason=WON_WITHOUT)
+    assert await computed(book) == Failed(task=TASK, reason=WON_WITHOUT)
     assert not rig.sandbox.runs
 
 
@@ -401,7 +401,7 @@ async def test_a_task_that_discovery_has_ended_is_dropped() -> None:
     await book.assign(assign())
     del rig.discovery.assigned[TASK]
     await book.give_up_unneeded()
-    assert await computed(book) == Failed(task=TASK, limit="", reason=f"unknown task {TASK}")
+    assert await computed(book) == Failed(task=TASK, reason=f"unknown task {TASK}")
 
 
 async def test_nothing_is_dropped_while_discovery_does_not_say_so() -> None:
@@ -437,7 +437,7 @@ async def test_a_task_whose_foreman_hung_up_is_given_up_unless_it_is_announced_a
     await book.assign(assign(OTHER))
     await book.give_up_unneeded()
     assert rig.discovery.given_up == [TASK]
-    assert await computed(book) == Failed(task=TASK, limit="", reason=HUNG_UP)
+    assert await computed(book) == Failed(task=TASK, reason=HUNG_UP)
     assert await computed(book, compute(OTHER)) == Committed(task=OTHER)
 
 

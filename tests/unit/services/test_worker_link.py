@@ -98,7 +98,7 @@ async def test_a_task_is_assigned_computed_and_delivered() -> None:
 
 
 async def test_a_failure_is_a_reply() -> None:
-    failed = Failed(task=TASK, limit="cpu", reason="5 s")
+    failed = Failed(task=TASK, reason="5 s")
     async with linked(answering([Ready(task=TASK)], [failed])) as link:
         assert await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1) == failed
 

@@ -68,6 +68,7 @@ class ScriptedDiscovery:
         self.assigned: dict[str, Assignment] = {}
         self.commitments: dict[str, bytes] = {}
         self.given_up: list[str] = []
+        self.stopped: list[str] = []
         self.invitation: str | None = None
         self.registration: RegisterWorker | None = None
         self._called = asyncio.Event()
@@ -115,6 +116,7 @@ class ScriptedDiscovery:
         for commitment in command.commitments:
             if self.commitments.setdefault(commitment.task, commitment.digest) == commitment.digest:
                 taken.append(commitment.task)
+                self.stopped += [commitment.task] * commitment.stopped
             else:
                 refused.append(_refused(commitment.task, CommitmentConflict("another digest was committed before")))
         return Committed(tasks=tuple(taken), refused=tuple(refused))

@@ -23,6 +23,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -222,6 +223,7 @@ replicas = Table(
     Column("delivery_secret", LargeBinary(64), nullable=False),
     Column("digest", LargeBinary(32)),
     Column("arrival", Integer),
+    Column("stopped", Boolean, nullable=False, server_default=false()),
     Column("paid", Boolean, nullable=False),
     Column("given_up", Boolean, nullable=False),
     Column("fetched", Boolean, nullable=False),

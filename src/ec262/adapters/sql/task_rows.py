@@ -22,7 +22,7 @@ _WORDS = {state: state.value for state in TaskState}
 CHANGING_TASK = ("state", "escrow", "key", "digest", "deadline", "forgotten_at", "audited", "confidence", "released")
 """What may change in a task once it is there."""
 
-CHANGING_REPLICA = ("digest", "arrival", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
+CHANGING_REPLICA = ("digest", "arrival", "stopped", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
 """What may change in a replica once it is there."""
 
 TASK_COLUMNS = (
@@ -52,6 +52,7 @@ REPLICA_COLUMNS = (
     _replicas.c.delivery_secret,
     _replicas.c.digest,
     _replicas.c.arrival,
+    _replicas.c.stopped,
     _replicas.c.paid,
     _replicas.c.given_up,
     _replicas.c.fetched,
@@ -100,7 +101,7 @@ def _task(row: Sequence[Any], replicas: tuple[Replica, ...]) -> Task:
 
 def _replica(row: Sequence[Any]) -> Replica:
     _, worker, host, port, fingerprint, purchase, drawn_at, secret, delivery_secret, *progress = row
-    digest, arrival, paid, given_up, fetched, agreed, recent = progress
+    digest, arrival, stopped, paid, given_up, fetched, agreed, recent = progress
     return Replica(
         worker=worker,
         address=address_of(host, port, fingerprint),
@@ -110,6 +111,7 @@ def _replica(row: Sequence[Any]) -> Replica:
         delivery_secret=delivery_secret,
         digest=digest,
         arrival=arrival,
+        stopped=bool(stopped),
         paid=bool(paid),
         given_up=bool(given_up),
         fetched=bool(fetched),
@@ -217,6 +219,7 @@ def _changed_of_replica(old: Replica, new: Replica) -> tuple[bool, ...]:
     return (
         old.digest is not new.digest,
         old.arrival != new.arrival,
+        old.stopped is not new.stopped,
         old.paid is not new.paid,
         old.given_up is not new.given_up,
         old.fetched is not new.fetched,
@@ -230,6 +233,7 @@ def _progress_of_replica(replica: Replica) -> Row:
     return (
         replica.digest,
         replica.arrival,
+        replica.stopped,
         replica.paid,
         replica.given_up,
         replica.fetched,

@@ -23,8 +23,9 @@ class Sandbox(Protocol):
     async def run(self, work: Work, limits: Limits) -> Computed:
         """Run one task to its end.
 
-        A failure of the user's code is a result. Raises SandboxLimitExceeded, SandboxCrashed. When cancelled, the
-        child is killed before the cancellation goes on.
+        A failure of the user's code is a result. Raises SandboxLimitExceeded and SandboxCrashed, whose texts the job
+        may control, and SandboxBroken, whose text it must not. When cancelled, the child is killed before the
+        cancellation goes on.
         """
         ...
 

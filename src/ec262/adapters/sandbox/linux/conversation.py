@@ -10,7 +10,7 @@ import socket
 
 from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import printable
 
@@ -21,7 +21,7 @@ _EXIT_S = 1.0
 async def converse(child: Child, work: Work, limits: Limits) -> Computed:
     """Send the work, return the answer. Takes for ever if the child wants it so: set a deadline.
 
-    Raises SandboxLimitExceeded, SandboxCrashed.
+    Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken.
     """
     await _send(child.stream, work, limits)
     try:
@@ -79,7 +79,7 @@ def _refusal(kind: bytes, text: bytes, limits: Limits) -> SandboxError:
     if kind == frames.CPU:
         return _cpu_exceeded(limits, _where(text))
     if kind == frames.OPEN:
-        return SandboxCrashed(f"the task's process could not be locked in{_where(text)}")
+        return SandboxBroken(f"the task's process could not be locked in{_where(text)}")
     return SandboxCrashed(f"the job broke the sandbox's protocol: an answer of kind {kind!r}")
 
 
@@ -98,7 +98,7 @@ async def _how_it_ended(child: Child, limits: Limits) -> SandboxError:
         return SandboxCrashed("the job closed its connection to the sandbox")
     end = child.exited.result()
     if end is None:
-        return SandboxCrashed("the sandbox's own process ended")
+        return SandboxBroken("the sandbox's own process ended")
     if end.code == -signal.SIGKILL and end.cpu_s >= limits.cpu_s:
         return _cpu_exceeded(limits, child.noted())
     where = child.noted()

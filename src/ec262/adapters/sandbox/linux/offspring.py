@@ -11,7 +11,7 @@ import socket
 import attrs
 
 from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
-from ec262.domain.errors import SandboxCrashed
+from ec262.domain.errors import SandboxBroken
 from ec262.domain.messages import printable
 
 
@@ -51,10 +51,10 @@ class Child:
         return cls(stream, log), theirs
 
     async def started(self) -> None:
-        """Wait until the process is there. Raises SandboxCrashed."""
+        """Wait until the process is there. Raises SandboxBroken."""
         problem = await self._started
         if problem:
-            raise SandboxCrashed(f"no process could be started for the task: {problem}")
+            raise SandboxBroken(f"no process could be started for the task: {problem}")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the process is there."""

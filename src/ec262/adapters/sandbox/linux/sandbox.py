@@ -18,7 +18,7 @@ from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.adapters.sandbox.linux.zygote import Zygote
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.sandbox.witness import Trial
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import printable
 from ec262.domain.runtime import RuntimeClass
@@ -100,7 +100,7 @@ class LinuxSandbox:
             raise
 
     async def run(self, work: Work, limits: Limits) -> Computed:
-        """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed."""
+        """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken."""
         child: Child | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
@@ -137,24 +137,24 @@ class LinuxSandbox:
         zygote = await self._living_zygote()
         try:
             return await zygote.fork(limits)
-        except SandboxCrashed:
+        except SandboxBroken:
             if zygote.alive:
                 raise
         # It had died unnoticed.
         return await (await self._living_zygote()).fork(limits)
 
     async def _living_zygote(self) -> Zygote:
-        """Return the zygote, another one if it has died. Raises SandboxCrashed."""
+        """Return the zygote, another one if it has died. Raises SandboxBroken."""
         async with self._starting:
             if self._zygote is None:
-                raise SandboxCrashed("the sandbox is not open")
+                raise SandboxBroken("the sandbox is not open")
             if not self._zygote.alive:
                 await self._zygote.close()
                 try:
                     self._zygote = await self._start(self._packages)
                     self._give_way(self._zygote)
                 except SandboxUnavailable as error:
-                    raise SandboxCrashed(
+                    raise SandboxBroken(
                         f"the sandbox's own process died and cannot be started again: {error}"
                     ) from error
             return self._zygote

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.domain.errors import SandboxCrashed
+from ec262.domain.errors import SandboxBroken
 from ec262.domain.job import Limits
 
 PAUSE_S = 0.01
@@ -40,7 +40,7 @@ class Spare:
             return None
         try:
             child = await forking if limits == self._limits else None
-        except (SandboxCrashed, OSError):
+        except (SandboxBroken, OSError):
             return None
         except asyncio.CancelledError:
             _end(forking)

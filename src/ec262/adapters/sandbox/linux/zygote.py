@@ -21,7 +21,7 @@ from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child, Exit
 from ec262.adapters.sandbox.linux.policy import seccomp_program
 from ec262.adapters.sandbox.tier import Layer
-from ec262.domain.errors import SandboxCrashed, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxUnavailable
 from ec262.domain.job import Limits
 
 logger = logging.getLogger(__name__)
@@ -126,11 +126,11 @@ class Zygote:
             return f"the sandbox's process ended before it was ready: {said or 'it said nothing'}"
 
     async def fork(self, limits: Limits) -> Child:
-        """Have a child forked. It is locked in, and waits for its task. Raises SandboxCrashed."""
+        """Have a child forked. It is locked in, and waits for its task. Raises SandboxBroken."""
         try:
             child, theirs = Child.expected(log_bytes=limits.log_bytes)
         except OSError as error:
-            raise SandboxCrashed(f"no process could be started for the task: {error}") from error
+            raise SandboxBroken(f"no process could be started for the task: {error}") from error
         number = next(self._numbers)
         self._children[number] = child
         most = min(limits.memory_bytes, _MAX_MEMORY_BYTES), min(limits.cpu_s, _MAX_CPU_S)
@@ -143,7 +143,7 @@ class Zygote:
             if not isinstance(error, BlockingIOError):  # else it is only behind
                 self._on_end()
             self._children.pop(number, child).kill()
-            raise SandboxCrashed(f"the sandbox's own process takes no task: {error}") from error
+            raise SandboxBroken(f"the sandbox's own process takes no task: {error}") from error
         except BaseException:
             child.kill()
             raise

@@ -17,7 +17,7 @@ from typing import Any
 from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
 from ec262.adapters.sandbox.wasm import frames
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED
-from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.messages import printable
 
@@ -49,7 +49,7 @@ class Host:
     @classmethod
     async def start(cls, module: Path, image: Path, *, nice: int, program: bytes) -> Host:
         """Start one that serves a task with a guest; it is not ready yet. ``program`` is for seccomp, where there is
-        one. Raises SandboxCrashed."""
+        one. Raises SandboxBroken."""
         order = {
             "act": "serve",
             "module": str(module),
@@ -61,7 +61,7 @@ class Host:
         try:
             return cls(await _spawn(order))
         except OSError as error:
-            raise SandboxCrashed(f"no process could be started for the task: {error}") from error
+            raise SandboxBroken(f"no process could be started for the task: {error}") from error
 
     @property
     def alive(self) -> bool:
@@ -69,11 +69,11 @@ class Host:
         return self._process.returncode is None
 
     async def ready(self) -> None:
-        """Wait until it can take a task. Raises SandboxCrashed."""
+        """Wait until it can take a task. Raises SandboxBroken."""
         with contextlib.suppress(asyncio.IncompleteReadError):
             if await self._output.readexactly(len(frames.READY)) == frames.READY:
                 return
-        raise SandboxCrashed(f"the sandbox's process did not start: {await self._complaint()}")
+        raise SandboxBroken(f"the sandbox's process did not start: {await self._complaint()}")
 
     async def compute(self, work: Work, limits: Limits) -> Computed:
         """Send the work, return the answer. Takes for ever if the guest wants it so: set a deadline.

@@ -17,7 +17,7 @@ from ec262.adapters.sandbox.wasm.image_store import Prepared, engine_version, pr
 from ec262.adapters.sandbox.wasm.process import Host
 from ec262.adapters.sandbox.witness import Trial
 from ec262.domain import canonical
-from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
+from ec262.domain.errors import SandboxBroken, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.runtime import PythonTag, RuntimeClass
 
@@ -104,7 +104,7 @@ class WasmSandbox:
             raise
 
     async def run(self, work: Work, limits: Limits) -> Computed:
-        """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed."""
+        """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken."""
         host: Host | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
@@ -145,7 +145,7 @@ class WasmSandbox:
             await WITNESS.check(self)
 
     async def _take(self) -> Host:
-        """Return a process for a task, the one that waits for it if there is one. Raises SandboxCrashed."""
+        """Return a process for a task, the one that waits for it if there is one. Raises SandboxBroken."""
         host, self._spare = self._spare, None
         if host is None or not host.alive:
             host = await self._new_host()
@@ -156,7 +156,7 @@ class WasmSandbox:
 
     async def _new_host(self) -> Host:
         if self._prepared is None:
-            raise SandboxCrashed("the sandbox is not open")
+            raise SandboxBroken("the sandbox is not open")
         prepared = self._prepared
         prepared.mark_used()
         host = await Host.start(prepared.module, prepared.image, nice=self._nice, program=self._program)
@@ -167,7 +167,7 @@ class WasmSandbox:
         """Start a process for the next task, so that it need not wait for one."""
         try:
             host = await self._new_host()
-        except SandboxCrashed as error:  # the next task will hear of it
+        except SandboxBroken as error:  # the next task will hear of it
             logger.debug("no process for the next task: %s", error)
         else:
             self._spare = host
