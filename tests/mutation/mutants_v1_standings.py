@@ -13,7 +13,6 @@ FOREMEN = "src/ec262/services/discovery_foremen.py"
 SQL = "src/ec262/adapters/sql/standings.py"
 
 RESULTS = "src/ec262/domain/job_results.py"
-RUN = "src/ec262/domain/job_run.py"
 
 OF_CLAIMS = "tests/unit/domain/test_job_run_claims.py"
 OF_STANDING = "tests/unit/domain/test_standing.py"
@@ -108,11 +107,18 @@ MUTANTS = (
         tests=f"{OF_CLAIMS}::test_one_workers_word_that_the_code_failed_is_checked_by_another",
     ),
     Mutant(
-        rule="some who say that a limit was hit end no job of which others may know better",
-        file=RUN,
-        old="not attempt.committed and not attempt.outstanding and 2 * equal > replicas",
-        new="2 * equal > replicas",
-        tests=f"{OF_CLAIMS}::test_a_limit_that_some_say_was_hit_ends_no_job_as_long_as_others_may_know_better",
+        rule="to hit a limit where others do not is no lie",
+        file=STANDING,
+        old="return Lesson.MISSED if replica.stopped else Lesson.DISSENTED",
+        new="return Lesson.DISSENTED",
+        tests="tests/unit/domain/test_standing.py::test_to_hit_a_limit_where_others_do_not_is_no_lie",
+    ),
+    Mutant(
+        rule="a limit that won shows nothing of anybody",
+        file=STANDING,
+        old="if any(each.stopped for each in won):",
+        new="if False:",
+        tests="tests/unit/domain/test_standing.py::test_a_limit_that_won_shows_nothing_of_anybody",
     ),
     Mutant(
         rule="two whom nobody knows prove no lie",

@@ -1,0 +1,38 @@
+"""Opening what workers deliver: it must be what was committed, as what it was committed."""
+
+from __future__ import annotations
+
+import pytest
+
+from ec262.adapters.ciphers import AesSivCipher
+from ec262.domain.digests import adjudicated_digest, ciphertext_digest
+from ec262.domain.errors import BadDelivery
+from ec262.domain.messages import Delivered
+from ec262.domain.outcome import Outcome, Pairs, Stopped, encode_outcome
+from ec262.domain.work_hash import WorkBinding
+from ec262.services.deliveries import open_result
+
+KEY, TASK = bytes(range(32)), "task-0001"
+WORK = WorkBinding(work_hash=b"w" * 32, nonce=b"n" * 32)
+PAIRS = Pairs(pairs=(("a", 1),))
+LIMIT = Stopped(by="memory")
+
+
+def opened(outcome: Outcome, *, as_stopped: bool) -> bytes:
+    """Open an outcome that was committed as stopped, or not."""
+    cipher = AesSivCipher()
+    ciphertext = cipher.encrypt(encode_outcome(outcome), key=KEY, task=TASK, label="result", work=WORK)
+    digest = adjudicated_digest(ciphertext_digest(ciphertext), stopped=as_stopped)
+    delivered = Delivered(task=TASK, ciphertext=ciphertext, log=b"")
+    return open_result(delivered, digest=digest, key=KEY, work=WORK, cipher=cipher)
+
+
+@pytest.mark.parametrize(("outcome", "as_stopped"), [(PAIRS, False), (LIMIT, True)])
+def test_a_result_is_opened(outcome: Outcome, *, as_stopped: bool) -> None:
+    assert opened(outcome, as_stopped=as_stopped) == encode_outcome(outcome)
+
+
+@pytest.mark.parametrize(("outcome", "as_stopped"), [(PAIRS, True), (LIMIT, False)])
+def test_a_result_that_was_committed_as_what_it_is_not_is_refused(outcome: Outcome, *, as_stopped: bool) -> None:
+    with pytest.raises(BadDelivery, match="committed as what it is not"):
+        opened(outcome, as_stopped=as_stopped)
