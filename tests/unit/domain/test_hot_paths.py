@@ -64,6 +64,7 @@ def calls_of(function: Callable[..., Any], *arguments: Any) -> int:
     ],
 )
 def test_the_calls_for_a_pair_are_bounded(most: float, function: Callable[..., Any], arguments: list[Any]) -> None:
+    function(*arguments)  # what only the first call does in a process is not counted
     assert calls_of(function, *arguments) / COUNT <= most
 
 
@@ -79,7 +80,10 @@ def test_the_calls_for_a_pair_are_bounded(most: float, function: Callable[..., A
         ),
     ],
 )
-def test_the_calls_for_a_row_and_a_pair_in_a_task_are_bounded(most: float, job: dict[str, Any], rows: Any) -> None:
+def test_the_calls_for_a_row_and_a_pair_in_a_task_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, most: float, job: dict[str, Any], rows: Any
+) -> None:
+    monkeypatch.delitem(sys.modules, "numpy.random", raising=False)  # it is seeded for each row if a test has loaded it
     run = Run(phase="map", seed=0, log=Log(1000))
     functions, data = cloudpickle.dumps(job), canonical.encode(rows)
     assert calls_of(run.compute, functions, data) / COUNT <= most
