@@ -173,8 +173,12 @@ def test_every_table_that_grows_is_searched_by_an_index(sqlite_url: str, tmp_pat
     }
     told.close()
     grows = ("tasks", "replicas", "transfers", "balances", "purchases", "tokens", "accounts", "standings", "folds")
+    # This index has the replicas that are under way, and no others: to read all of it is to read no more than needed.
+    partial = "SCAN replicas USING INDEX replicas_under_way"
     scans = [
-        plan for plan in plans.values() if any(f"SCAN {table}" in plan for table in grows) or "KEY (rowid<" in plan
+        plan
+        for plan in plans.values()
+        if any(f"SCAN {table}" in plan.replace(partial, "") for table in grows) or "KEY (rowid<" in plan
     ]
     assert scans == []
     assert len(plans) > 20
