@@ -6,7 +6,7 @@ and smaller towards the end, so that all workers have something to do until then
 say, no partition passes its size in bytes, or grows many times at once, and no more are cut than the purse can bear.
 
 A task may yield far more bytes than its rows have. How much the first tasks yielded limits the size of the next ones,
-so that their results stay well below what a task may return. Until the first result is there, tasks do not grow.
+so that their results stay well below what a task may return. Until the first result is there, tasks grow little.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ FIRST_PIECES = 64
 
 GROWTH = 32
 """A task is at most so many times as large as the largest that was timed: others may have harder rows."""
+
+EARLY_GROWTH = 4
+"""The same as long as no result has shown how much rows yield."""
 
 RESULT_SHARE = 4
 """A task is made to yield one part in this many of what it may return: some rows yield more than those before."""
@@ -157,7 +160,7 @@ class TimedCut:
     def _most_growth(self) -> float:
         """Return what the next task may weigh, going by how large tasks and their results were so far."""
         if self._yield is None:
-            return self._largest
+            return EARLY_GROWTH * self._largest
         by_result = self._result_bytes / self._yield if self._yield else math.inf
         return min(GROWTH * self._largest, by_result)
 

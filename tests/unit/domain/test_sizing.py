@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.plan import plan_job
-from ec262.domain.sizing import FIRST_PIECES, GROWTH, LEAST_S, RESULT_SHARE, TARGET_S, TimedCut
+from ec262.domain.sizing import EARLY_GROWTH, FIRST_PIECES, GROWTH, LEAST_S, RESULT_SHARE, TARGET_S, TimedCut
 
 MIB = 1 << 20
 
@@ -86,12 +86,12 @@ def test_tasks_grow_no_more_than_so_many_times_at_once() -> None:
     assert len(timed.next()[0]) == GROWTH * FIRST_PIECES
 
 
-def test_tasks_do_not_grow_until_a_result_is_there() -> None:
+def test_tasks_grow_little_until_a_result_is_there() -> None:
     timed = cut([10] * 1_000_000, most_tasks=1_000_000)
     timed.begin()
     first, _ = timed.next()
     timed.took(first, 0.0)
-    assert len(timed.next()[0]) == FIRST_PIECES
+    assert len(timed.next()[0]) == EARLY_GROWTH * FIRST_PIECES
     timed.yielded(first, 0)
     assert len(timed.next()[0]) == GROWTH * FIRST_PIECES
 
