@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from ec262.domain.accounts import Account
 from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from ec262.domain.standing import Standing
 from tests.discovery_town import OTHER_PYTHON, PYTHON, runtime
@@ -21,7 +22,16 @@ def standing(worker: str, **known: Any) -> Standing:
     return attrs.evolve(Standing(worker=worker, runtime=RUNTIME), **known)
 
 
-GENERAL = standing("work1", agreed=12.3, as_of=1e9 + 0.25, dissented=2, missed=3, audited=4)
+GENERAL = standing(
+    "work1",
+    agreed=12.3,
+    as_of=1e9 + 0.25,
+    dissented=2,
+    missed=3,
+    audited=4,
+    partners=("0a1b2c3d", "0a1b2c3d", "ffffffff"),
+    accusers=(("0a1b2c3d", 1e9 + 1 / 3), ("ffffffff", 7.0)),
+)
 OWN = standing("work1", foreman="boss1", agreed=1 / 3, recent=0.1, alarm=7.5, contributed=20.0, as_of=1e9)
 
 
@@ -44,7 +54,7 @@ def test_what_was_not_committed_was_never_known(unit_of_work: UnitOfWorkFactory)
         uow.standings.save([attrs.evolve(GENERAL, agreed=99.0, caught_at=5.0), attrs.evolve(OWN, alarmed_at=5.0)])
     with unit_of_work() as uow:
         assert uow.standings.find(["work1"], ["boss1"]) == [GENERAL]
-        assert uow.standings.caught_since(0) == []
+        assert uow.standings.caught_since(0, []) == []
         assert uow.standings.alarms(["boss1"], 0.0) == {}
 
 
@@ -69,18 +79,29 @@ def test_a_runtime_is_the_same_whatever_people_call_it(unit_of_work: UnitOfWorkF
         assert known == {RUNTIME: 6.0, OTHER: 5.0}
         (locked,) = uow.standings.locked([("work1", SAME_WITH_ANOTHER_NAME)], [])
         assert locked.agreed == 6.0
-        assert [each.caught_at for each in uow.standings.caught_since(0)] == [2.0]
+        assert [each.caught_at for each in uow.standings.caught_since(0, [])] == [2.0]
 
 
 def test_the_caught_are_found_by_when_it_was(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         uow.standings.save([standing("work1", caught_at=5.0), standing("work2", caught_at=6.0), standing("work3")])
         uow.standings.save([standing("work1", runtime=OTHER, caught_at=7.0)])
-        assert {(each.worker, each.caught_at) for each in uow.standings.caught_since(6.0)} == {
+        assert {(each.worker, each.caught_at) for each in uow.standings.caught_since(6.0, [])} == {
             ("work2", 6.0),
             ("work1", 7.0),
         }
-        assert uow.standings.caught_since(7.5) == []
+        assert uow.standings.caught_since(7.5, []) == []
+
+
+def test_whom_one_foreman_caught_is_told_to_that_foreman(unit_of_work: UnitOfWorkFactory) -> None:
+    mine, theirs = (standing("work1", foreman=name, caught_at=5.0) for name in ("boss1", "boss2"))
+    with unit_of_work() as uow:
+        uow.standings.save([mine, theirs, standing("work1"), standing("work2", caught_at=6.0)])
+        uow.commit()
+    with unit_of_work() as uow:
+        for foremen, found in (([], {"work2"}), (["boss3"], {"work2"}), (["boss1"], {"work1", "work2"})):
+            assert {each.worker for each in uow.standings.caught_since(5.0, foremen)} == found
+        assert {each.foreman for each in uow.standings.caught_since(0.0, ["boss1"])} == {"", "boss1"}
 
 
 def test_the_last_alarm_of_each_foreman_is_told(unit_of_work: UnitOfWorkFactory) -> None:
@@ -113,7 +134,24 @@ def test_old_standings_are_forgotten(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         found = uow.standings.find(["work1", "work2", "work3"], ["boss1"])
         assert sorted(found, key=str) == sorted(kept, key=str)
-        assert [each.worker for each in uow.standings.caught_since(0)] == ["work2"]
+        assert [each.worker for each in uow.standings.caught_since(0, [])] == ["work2"]
+
+
+def test_anchors_are_added_and_removed_once(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        for name in ("anna", "otto"):
+            uow.accounts.add(Account(id=name, opened_at=1.0, owner=name), name.encode() * 8)
+        for name in ("anna", "anna", "otto"):
+            uow.anchors.add(name)
+        assert set(uow.anchors.all()) == {"anna", "otto"}
+        uow.commit()
+        uow.anchors.remove("anna")
+    with unit_of_work() as uow:
+        assert set(uow.anchors.all()) == {"anna", "otto"}, "that was not committed"
+        for _ in range(2):
+            uow.anchors.remove("anna")
+        assert set(uow.anchors.all()) == {"otto"}
+        uow.commit()
 
 
 def test_nothing_is_locked_for_nobody(unit_of_work: UnitOfWorkFactory) -> None:

@@ -218,8 +218,16 @@ def test_no_tables_are_made(
     opened.dispose()
 
 
+def test_anchors(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+    account = asked(database, capsys, "accounts")[0]["account"]
+    asked(database, capsys, "anchor", account)
+    assert [each["account"] for each in asked(database, capsys, "anchors")] == [account]
+    asked(database, capsys, "anchor", account, "--remove")
+    assert asked(database, capsys, "anchors") == []
+
+
 def test_who_is_not_there_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("account", "revoke", "freeze", "unfreeze", "owner"):
+    for command in ("account", "revoke", "freeze", "unfreeze", "owner", "anchor"):
         assert refused(database, capsys, command, "nobody") == "there is no account nobody"
 
 

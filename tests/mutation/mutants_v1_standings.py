@@ -8,6 +8,8 @@ TASKS = "src/ec262/domain/tasks.py"
 STANDING = "src/ec262/domain/standing.py"
 SELECTION = "src/ec262/domain/selection.py"
 VERIFICATION = "src/ec262/domain/verification.py"
+STEERING = "src/ec262/domain/steering.py"
+WITNESSES = "src/ec262/services/discovery_witnesses.py"
 STANDINGS = "src/ec262/services/discovery_standings.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 SQL = "src/ec262/adapters/sql/standings.py"
@@ -16,6 +18,7 @@ RESULTS = "src/ec262/domain/job_results.py"
 
 OF_CLAIMS = "tests/unit/domain/test_job_run_claims.py"
 OF_STANDING = "tests/unit/domain/test_standing.py"
+OF_STEERING = "tests/unit/domain/test_steering.py"
 OF_SELECTION = "tests/unit/domain/test_selection.py"
 OF_RULES = "tests/unit/domain/test_verification.py"
 SERVICE = "tests/unit/services/test_discovery_standings.py"
@@ -53,8 +56,8 @@ MUTANTS = (
     Mutant(
         rule="one proven lie resets credibility",
         file=STANDING,
-        old="                agreed=0.0,\n                dissented",
-        new="                dissented",
+        old="                self.own,\n                agreed=0.0,",
+        new="                self.own,",
         tests=f"{OF_STANDING}::test_one_lie_resets_it",
     ),
     Mutant(
@@ -67,9 +70,86 @@ MUTANTS = (
     Mutant(
         rule="what one foreman can contribute is capped",
         file=STANDING,
-        old="min(times, max(0, math.ceil(FOREMAN_CAP - own.contributed)))",
-        new="times",
+        old="min(times * evidence.weight, max(0.0, FOREMAN_CAP - own.contributed))",
+        new="times * evidence.weight",
         tests=f"{OF_STANDING}::test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own",
+    ),
+    Mutant(
+        rule="everybody learns only from draws that were made from most of the pool",
+        file=STEERING,
+        old="self._shares[runtime] >= OPEN - 1e-9",
+        new="True",
+        tests=f"{OF_STEERING}::test_a_draw_is_open_only_if_most_of_the_pool_can_be_drawn",
+    ),
+    Mutant(
+        rule="everybody learns nothing where workers were avoided",
+        file=STEERING,
+        old="        self._avoids = bool(lot.avoid)",
+        new="        self._avoids = False",
+        tests=f"{OF_STEERING}::test_a_draw_that_avoids_anybody_is_not_open",
+    ),
+    Mutant(
+        rule="many accounts of one block are one part of the pool",
+        file=STEERING,
+        old="1 / (len(owners) * len(group)) for block, group",
+        new="1 / sum(map(len, owners.values())) for block, group",
+        tests=f"{OF_STEERING}::test_many_accounts_of_one_block_count_as_one",
+    ),
+    Mutant(
+        rule="agreement within a block is worth less",
+        file=STEERING,
+        old="    worth = SAME_BLOCK if worker.block == other.block else 1.0",
+        new="    worth = 1.0",
+        tests=f"{OF_STEERING}::test_agreement_is_worth_the_less_the_more_workers_have_to_do_with_each_other",
+    ),
+    Mutant(
+        rule="agreement with the same partners again is worth less",
+        file=STEERING,
+        old="worth / (1 << recent.get(other.tag, 0))",
+        new="worth",
+        tests=f"{OF_STEERING}::test_agreement_is_worth_the_less_the_more_workers_have_to_do_with_each_other",
+    ),
+    Mutant(
+        rule="whoever belongs to the foreman vouches for nobody",
+        file=STEERING,
+        old="if not related(each, foreman)]",
+        new="]",
+        tests=f"{OF_STEERING}::test_agreement_is_worth_the_less_the_more_workers_have_to_do_with_each_other",
+    ),
+    Mutant(
+        rule="one foreman's accusation binds that foreman alone",
+        file=STANDING,
+        old="    if len(accusers) < max(ACCUSERS, 1 + math.floor(general.agreed / WORTH_AN_ACCUSER)):",
+        new="    if False:",
+        tests=f"{OF_STANDING}::test_everybody_goes_by_a_dissent_only_if_several_foremen_accuse",
+    ),
+    Mutant(
+        rule="the more is known of a worker, the more foremen have to accuse it",
+        file=STANDING,
+        old="max(ACCUSERS, 1 + math.floor(general.agreed / WORTH_AN_ACCUSER))",
+        new="ACCUSERS",
+        tests=f"{OF_STANDING}::test_the_more_is_known_of_a_worker_the_more_foremen_have_to_accuse_it",
+    ),
+    Mutant(
+        rule="a steered task accuses nobody before others",
+        file=WITNESSES,
+        old="if task.steered or lesson is Lesson.MISSED:",
+        new="if lesson is Lesson.MISSED:",
+        tests="tests/integration/test_bought_reputation.py::test_friends_cannot_give_others_a_bad_name",
+    ),
+    Mutant(
+        rule="strangers who have to agree are drawn while most of them are free",
+        file=STEERING,
+        old="return [team for team in teams if openness.take(team)]",
+        new="return list(teams)",
+        tests=f"{OF_SELECTION}::test_strangers_are_not_drawn_where_only_few_of_them_are_free",
+    ),
+    Mutant(
+        rule="strangers who have to agree are of different blocks",
+        file=SELECTION,
+        old="    return attrs.evolve(lot, apart=lot.apart.union(ties))",
+        new="    return lot",
+        tests=f"{OF_SELECTION}::test_a_flood_of_accounts_in_one_block_gets_one_place_of_a_team",
     ),
     Mutant(
         rule="credibility decays",

@@ -1,5 +1,5 @@
-"""What settled tasks show of workers, and what becomes of tasks that one worker decided alone: trust.md's sentences
-written down once more, plainly, as lists of what happened."""
+"""What settled tasks show of workers, and what becomes of tasks that one worker decided alone: the protocol
+written down once more, plainly, as lists of what happened. Each worker has an owner and an address block of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Collection, Iterable, Sequence
 
 import attrs
 
+from ec262.domain import standing
 from ec262.domain.commands import TaskState
-from ec262.domain.credibility import NOTHING_KNOWN, Trust, confidences
+from ec262.domain.credibility import ANCHORED, ESTABLISHED, NOTHING_KNOWN, Trust, confidences
 from ec262.domain.ledger import SERVICE
-from ec262.domain.standing import ALARM_S, ALARMING, FOREMAN_CAP, HALF_LIFE_S, SURE
+from ec262.domain.standing import ALARM_S, ALARMING, EVERYBODY, FOREMAN_CAP, HALF_LIFE_S, PROBATION_S, SURE
+from ec262.domain.steering import REMEMBERED, House
 from ec262.domain.verification import Ballot, Finding, parse_rule
 
 RUNNING = {TaskState.OPEN, TaskState.PROVISIONAL, TaskState.WON}
@@ -20,30 +22,35 @@ RUNNING = {TaskState.OPEN, TaskState.PROVISIONAL, TaskState.WON}
 
 @attrs.frozen
 class Agreement:
-    """``worth`` tasks were won beside others at a time; everybody knows of them, or only their foreman does."""
+    """A task was won beside others at a time: what that is worth to everybody, and what its foreman adds to that."""
 
     at: float
     foreman: str
-    everybody: bool
-    worth: float = 1.0
+    public: float
+    private: float = 0.0
+    recent: float = 1.0
 
 
 @attrs.define
 class Memory:
-    """All that happened to a worker since its last lie, and how often what happened ever."""
+    """All that happened to a worker since everybody knew of a lie, by whom it was caught, and how often what happened
+    ever."""
 
     agreements: list[Agreement] = attrs.Factory(list)
-    caught_at: float | None = None
+    caught: dict[str, float] = attrs.Factory(dict)
+    accusers: dict[str, float] = attrs.Factory(dict)
+    partners: list[str] = attrs.Factory(list)
     counts: Counter[str] = attrs.Factory(Counter)
 
-    def sum(self, now: float, chosen: Iterable[Agreement]) -> float:
-        return math.fsum(each.worth * 0.5 ** ((now - each.at) / HALF_LIFE_S) for each in chosen)
+    def sum(self, now: float, what: str, foreman: str | None = None, since: float = -math.inf) -> float:
+        return math.fsum(
+            getattr(each, what) * 0.5 ** ((now - each.at) / HALF_LIFE_S)
+            for each in self.agreements
+            if foreman in {None, each.foreman} and each.at > since
+        )
 
     def general(self, now: float) -> float:
-        return self.sum(now, (each for each in self.agreements if each.everybody))
-
-    def of(self, foreman: str) -> list[Agreement]:
-        return [each for each in self.agreements if each.foreman == foreman]
+        return self.sum(now, "public")
 
 
 @attrs.define
@@ -71,6 +78,7 @@ class Job:
     foreman: str
     rule: str
     audited: bool
+    steered: bool
     deadline: float
     parts: list[Part]
     ballots: list[Part] = attrs.Factory(list)
@@ -111,6 +119,7 @@ class Model:
         self.memories: dict[str, Memory] = {}
         self.alarms: dict[str, float] = {}
         self.balances: Counter[str] = Counter()
+        self.anchors: set[str] = set()
 
     def memory(self, worker: str) -> Memory:
         return self.memories.setdefault(worker, Memory())
@@ -122,23 +131,30 @@ class Model:
     # --- what is known ----------------------------------------------------------------------------------------------
 
     def trust(self, worker: str, foreman: str, now: float) -> Trust:
+        if worker in self.anchors:
+            return ANCHORED
         memory = self.memory(worker)
-        mine = memory.of(foreman)
-        agreed = memory.general(now) + memory.sum(now, (each for each in mine if not each.everybody))
+        agreed = memory.sum(now, "private", foreman)
+        if foreman not in memory.caught:
+            agreed += memory.general(now)
         alarm = self.alarms.get(foreman)
         if alarm is None or now - alarm > ALARM_S:
             return Trust(agreed=agreed, recent=agreed)
-        return Trust(agreed=agreed, recent=memory.sum(now, (each for each in mine if each.at > alarm)))
+        return Trust(agreed=agreed, recent=memory.sum(now, "recent", foreman, since=alarm))
 
-    def caught_since(self, part: Part) -> bool:
-        caught_at = self.memory(part.worker).caught_at
-        return caught_at is not None and caught_at >= part.drawn_at
+    def trust_of_all(self, worker: str, now: float) -> Trust:
+        return ANCHORED if worker in self.anchors else Trust(agreed=self.memory(worker).general(now))
+
+    def caught_since(self, part: Part, foreman: str) -> bool:
+        caught = self.memory(part.worker).caught
+        return any(caught.get(name, -math.inf) >= part.drawn_at for name in (EVERYBODY, foreman))
 
     def learn(self, jobs: Collection[Job], now: float) -> None:
         """Whether what won is right is judged by what was known before; lies come last."""
-        agreed: list[tuple[Part, Job]] = []
-        lied: list[tuple[Part, Job]] = []
-        for job in jobs:
+        agreed: list[tuple[Part, Job, list[str], float]] = []
+        lied: list[tuple[Part, Job, bool]] = []
+        bosses = list(dict.fromkeys(job.foreman for job in jobs))
+        for job in sorted(jobs, key=lambda job: bosses.index(job.foreman)):
             if job.state is not TaskState.WON:
                 continue
             news = [part for part in job.ballots if not part.told and not job.stands_alone(part)]
@@ -148,13 +164,37 @@ class Model:
                 continue
             for part in news:
                 if part.text != job.winner:
-                    lied.append((part, job))
-                else:
-                    agreed.append((part, job))
-        for part, job in agreed:
-            self.agree(part, job, now)
-        for part, job in lied:
-            self.lie(part.worker, job.foreman, now)
+                    lied.append((part, job, self.binds_all(part, job, now)))
+                    continue
+                others = [each.worker for each in job.supporters if each is not part]
+                if self.anchors and all(self.trust(each, job.foreman, now).agreed < ESTABLISHED for each in others):
+                    continue
+                agreed.append((part, job, *self.worth_to_all(part, job, others, now)))
+        for part, job, partners, worth in agreed:
+            self.agree(part, job, now, partners, worth)
+        for part, job, binds_all in lied:
+            self.lie(part.worker, job.foreman, now, binds_all=binds_all)
+
+    def worth_to_all(self, part: Part, job: Job, others: list[str], now: float) -> tuple[list[str], float]:
+        """Return who agreed, and what it is worth to everybody that they did: half with each time that the least
+        familiar of them was among the last partners."""
+        known = [each for each in others if not self.anchors or self.trust_of_all(each, now).agreed >= ESTABLISHED]
+        if job.steered or not known:
+            return [], 0.0
+        tags = sorted([House(owner=each).tag for each in known])
+        return tags, max(0.5 ** self.memory(part.worker).partners.count(House(owner=each).tag) for each in known)
+
+    def binds_all(self, part: Part, job: Job, now: float) -> bool:
+        """Tell whether everybody has to take a dissent as an accusation."""
+        supporters = [each.worker for each in job.supporters]
+        if job.steered or part.worker in self.anchors or len(supporters) < 2:
+            return False
+        if self.anchors and not self.anchors.intersection(supporters):
+            return False
+        groups: dict[str | None, list[Trust]] = {}
+        for each in job.ballots:
+            groups.setdefault(each.text, []).append(self.trust_of_all(each.worker, now))
+        return confidences(groups)[job.winner] >= SURE
 
     def certainty(self, job: Job, now: float) -> float:
         if job.weighs:
@@ -164,19 +204,31 @@ class Model:
             groups.setdefault(part.text, []).append(self.trust(part.worker, job.foreman, now))
         return confidences(groups)[job.winner]
 
-    def agree(self, part: Part, job: Job, now: float) -> None:
+    def agree(self, part: Part, job: Job, now: float, partners: list[str], worth: float) -> None:
         memory = self.memory(part.worker)
-        told_all = memory.sum(now, (each for each in memory.of(job.foreman) if each.everybody))
-        memory.agreements.append(Agreement(now, job.foreman, everybody=told_all < FOREMAN_CAP))
+        public = min(worth, max(0.0, FOREMAN_CAP - memory.sum(now, "public", job.foreman)))
+        private = 1.0 if job.foreman in memory.caught else 1.0 - public
+        memory.agreements.append(Agreement(now, job.foreman, public, private))
+        if public:
+            memory.partners = (memory.partners + partners)[-REMEMBERED:]
         memory.counts["audited"] += job.audited and part is job.ballots[0]
 
-    def lie(self, worker: str, foreman: str, now: float) -> None:
+    def lie(self, worker: str, foreman: str, now: float, *, binds_all: bool) -> None:
         memory = self.memory(worker)
-        if self.trust(worker, foreman, now).agreed >= ALARMING:
+        if self.trust(worker, foreman, now).agreed >= ALARMING and worker not in self.anchors:
             self.alarms[foreman] = now
-        memory.agreements.clear()
-        memory.caught_at = now
+        memory.agreements = [
+            attrs.evolve(each, private=0.0, recent=0.0) if each.foreman == foreman else each
+            for each in memory.agreements
+        ]
+        memory.caught[foreman] = now
         memory.counts["dissented"] += 1
+        if not binds_all:
+            return
+        memory.accusers = {name: at for name, at in memory.accusers.items() if now < at + PROBATION_S} | {foreman: now}
+        if len(memory.accusers) >= max(standing.ACCUSERS, 1 + memory.general(now) // standing.WORTH_AN_ACCUSER):
+            memory.agreements, memory.partners, memory.accusers = [], [], {}
+            memory.caught[EVERYBODY] = now
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
@@ -208,13 +260,13 @@ class Model:
                 if job.weighs:
                     part.trust = self.trust(worker, job.foreman, now)
                 self.adjudicate(job)
-        self.learn(changed.values(), now)
+        self.learn([changed[name] for name in sorted(changed)], now)
         return taken
 
     def adjudicate(self, job: Job) -> None:
         if job.state is not TaskState.WON:
             for part in job.parts:
-                if job.weighs and self.caught_since(part):
+                if job.weighs and self.caught_since(part, job.foreman):
                     part.trust = NOTHING_KNOWN
             found = self.finding(job)
             if found.digest is None:
@@ -258,7 +310,7 @@ class Model:
     def doubt(self, job: Job) -> None:
         """Open it again if its only supporter was caught since."""
         (supporter,) = job.supporters
-        if self.caught_since(supporter):
+        if self.caught_since(supporter, job.foreman):
             self.reopen(job)
             supporter.trust = NOTHING_KNOWN
 

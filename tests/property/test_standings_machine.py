@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.domain import standing
 from ec262.domain.commands import (
     AcceptResults,
     BuyDisputes,
@@ -26,6 +27,7 @@ from ec262.domain.commands import (
     CommitResults,
     GiveUp,
     Purchase,
+    RegisterWorker,
     TaskState,
     VerdictQuery,
 )
@@ -56,6 +58,11 @@ indices = st.integers(0, 40)
 texts = st.sampled_from(["truth", "truth", "truth", "lie"])
 
 
+def home(number: int) -> RegisterWorker:
+    """Each lives in a network of its own."""
+    return registration(4000 + number, host=f"10.{number}.0.1", slots=8, ttl_s=80_000.0)
+
+
 def digest_of(task: str, text: str) -> bytes:
     return hashlib.sha256(f"{task} {text}".encode()).digest()
 
@@ -74,14 +81,14 @@ class StandingsMachine(RuleBasedStateMachine):
         self.tasks: list[str] = []
         self.orders = 0
         self.accounts = {token: self.service.accounts.open_with_grant(token, GRANT).account for token in FOREMEN}
-        workers = [self.town.add_worker(number) for number in range(WORKERS)]
+        workers = [self.town.add_worker(number, home(number)) for number in range(WORKERS)]
         self.come_back()
         with self.stored() as uow:
             for worker, agreed in zip(workers, known, strict=True):
                 if agreed:
                     at = self.now
                     uow.standings.save([Standing(worker=worker, runtime=runtime(), agreed=agreed, as_of=at)])
-                    self.model.memory(worker).agreements.append(Agreement(at, EVERYBODY, everybody=True, worth=agreed))
+                    self.model.memory(worker).agreements.append(Agreement(at, EVERYBODY, public=agreed))
             uow.commit()
         for account in self.accounts.values():
             self.model.move(MINT, f"user:{account}", GRANT)
@@ -89,7 +96,7 @@ class StandingsMachine(RuleBasedStateMachine):
 
     def come_back(self) -> None:
         for number in range(WORKERS):
-            self.town.add_worker(number, registration(4000 + number, slots=8, ttl_s=80_000.0))
+            self.town.add_worker(number, home(number))
 
     @property
     def now(self) -> float:
@@ -114,6 +121,14 @@ class StandingsMachine(RuleBasedStateMachine):
 
     # --- foremen ----------------------------------------------------------------------------------------------------
 
+    @rule(index=indices, named=st.booleans())
+    def the_operator_names_an_anchor_or_none(self, index: int, named: bool) -> None:  # noqa: FBT001 - drawn
+        worker = list(self.town.tokens)[index % 2]
+        with self.stored() as uow:
+            (uow.anchors.add if named else uow.anchors.remove)(worker)
+            uow.commit()
+        (self.model.anchors.add if named else self.model.anchors.discard)(worker)
+
     @rule(boss=st.sampled_from(FOREMEN), spec=st.sampled_from(RULES), count=st.integers(1, 4), crash=crashes)
     def buy(self, boss: str, spec: str, count: int, crash: Crash) -> None:
         self.place(boss, order(f"purchase-{self.orders}", tasks=count, rule=spec, deadline_s=600.0), crash)
@@ -122,11 +137,12 @@ class StandingsMachine(RuleBasedStateMachine):
         self.orders += 1
         reply = self.call(lambda: self.service.foremen.buy(boss, command), crash)
         with self.stored() as uow:
-            audited = {task.id: task.audited for task in uow.tasks.find([task.task for task in reply.tasks])}
+            found = {task.id: task for task in uow.tasks.find([task.task for task in reply.tasks])}
         jobs = []
         for bought in reply.tasks:
             parts = self.parts(reply, bought.task)
-            job = Job(bought.task, self.accounts[boss], command.rule, audited[bought.task], self.now + 600.0, parts)
+            lots = found[bought.task].audited, found[bought.task].steered
+            job = Job(bought.task, self.accounts[boss], command.rule, *lots, self.now + 600.0, parts)
             self.check_team(job)
             self.model.bought(job)
             self.tasks.insert(0, job.name)
@@ -167,6 +183,10 @@ class StandingsMachine(RuleBasedStateMachine):
             parts = self.parts(reply, job.name)
             assert not {part.worker for part in parts} & {part.worker for part in job.parts}
             self.model.added(job, parts, self.now + 600.0)
+            with self.stored() as uow:
+                (found,) = uow.tasks.find([job.name])
+            assert found.steered or not job.steered
+            job.steered = found.steered
 
     @rule(boss=st.sampled_from(FOREMEN), everything=st.booleans(), index=indices, crash=crashes)
     def accept(self, boss: str, everything: bool, index: int, crash: Crash) -> None:  # noqa: FBT001 - drawn
@@ -301,7 +321,9 @@ class StandingsMachine(RuleBasedStateMachine):
             memory = self.model.memory(worker)
             general = known.get(worker, Standing(worker=worker, runtime=runtime()))
             assert general.agreed * general.worth(self.now) == pytest.approx(memory.general(self.now))
-            assert general.caught_at == memory.caught_at
+            assert general.caught_at == memory.caught.get(EVERYBODY)
+            assert len(general.partners) == len(memory.partners)
+            assert [at for _, at in general.accusers] == pytest.approx(sorted(memory.accusers.values()))
             counts = (general.dissented, general.missed, general.audited)
             assert counts == tuple(memory.counts[name] for name in ("dissented", "missed", "audited"))
             for account, trusted in trusts.items():
@@ -329,7 +351,11 @@ class SqliteMachine(StandingsMachine):
 
 
 @pytest.mark.parametrize(("machine", "examples", "steps"), [(StandingsMachine, 15, 30), (SqliteMachine, 2, 20)])
-def test_belief_and_pay_are_what_trust_md_says(machine: Any, examples: int, steps: int) -> None:
+def test_belief_and_pay_are_what_the_protocol_says(
+    machine: Any, examples: int, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "ACCUSERS", len(FOREMEN))
+    monkeypatch.setattr(standing, "WORTH_AN_ACCUSER", 1000.0)
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -360,8 +386,8 @@ def test_who_won_alone_agreed_with_whoever_confirms_an_accepted_win(machine: typ
         if worker in {part.worker for part in job.parts if part.outstanding}
     )
     town.standings_are_what_settled_tasks_have_shown()
-    before = town.model.memory(lone.worker).general(town.now)
+    before = town.model.trust(lone.worker, job.foreman, town.now).agreed
     town.a_worker_commits_all_that_it_has(index=waiting, text="truth", crash=never)
     town.standings_are_what_settled_tasks_have_shown()
-    assert town.model.memory(lone.worker).general(town.now) == pytest.approx(before + 1)
+    assert town.model.trust(lone.worker, job.foreman, town.now).agreed == pytest.approx(before + 1)
     town.teardown()

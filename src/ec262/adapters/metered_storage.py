@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 from ec262.domain.commands import TaskState
 from ec262.domain.ports.unit_of_work import (
     AccountRepository,
+    AnchorRepository,
     Holdings,
     InvitationRepository,
     Ledger,
@@ -118,6 +119,11 @@ class MeteredUnitOfWork:
     def standings(self) -> StandingRepository:
         """How far workers are known."""
         return self._inner.standings
+
+    @property
+    def anchors(self) -> AnchorRepository:
+        """The workers that the operator vouches for."""
+        return self._inner.anchors
 
     @property
     def ledger(self) -> Ledger:

@@ -49,6 +49,12 @@ class Trust:
 
 NOTHING_KNOWN = Trust()
 
+ANCHORED = Trust(agreed=MOST_AGREED, recent=MOST_AGREED)
+"""How far workers are known that the operator vouches for: anchors."""
+
+ESTABLISHED = 10.0
+"""A worker is established that was right so often beside others."""
+
 
 def alone_suffices(trust: Trust) -> bool:
     """Tell whether an alarm does not stand against believing a worker alone."""

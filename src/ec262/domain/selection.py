@@ -3,23 +3,25 @@
 Workers who are known come first, and those who are known well enough compute alone. Who is not known yet is drawn
 beside others, to be checked and to become known; only where hardly anybody is known are new tasks computed by workers
 of whom nothing is, many for each. So whoever comes under new names again and again never has a task to themselves.
+
+What is many is counted by address block and owner, not by account or slot, and a team that must agree has no two
+workers of one block where there are enough blocks: a flood of new accounts changes nothing (docs/adr/0086).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import attrs
 
-from ec262.domain.credibility import NOTHING_KNOWN, Trust
+from ec262.domain.credibility import ESTABLISHED, NOTHING_KNOWN, Trust
 from ec262.domain.draw import Team, draw
-from ec262.domain.pool import Lot, Member, Pool
+from ec262.domain.pool import HOUSES, Lot, Member, Pool, Tie
 from ec262.domain.ports.clock import Entropy
+from ec262.domain.steering import fair, shares_of_pool, steered
 from ec262.domain.tasks import Task
 from ec262.domain.verification import VerificationRule, parse_rule
-
-ESTABLISHED = 10.0
-"""A worker is established that was right so often beside others."""
 
 TRAINING = 0.25
 """The share of the tasks of single workers that are audited as long as there are newcomers to become known."""
@@ -27,26 +29,38 @@ TRAINING = 0.25
 _LOT_BYTES = 8
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Company:
     """The eligible of a lot that are in a pool, by how far they are known: ``trusts`` has what is known of whom,
-    ``probation`` who lied not long ago."""
+    ``probation`` who lied not long ago. If it is ``anchored``, all trust descends from anchors, which are in the
+    pool."""
 
     pool: Pool
     trusts: Mapping[str, Trust]
     probation: frozenset[str]
+    anchored: bool = False
 
     def trust(self, member: Member) -> Trust:
         """Return how far a member is known."""
         return self.trusts.get(member.worker, NOTHING_KNOWN)
 
     def is_newcomer(self, member: Member) -> bool:
-        """Tell whether too little is known of a member, and nothing bad."""
-        return member.worker not in self.probation and self.trust(member).agreed < ESTABLISHED
+        """Tell whether too little is known of a member, and nothing bad: neither of it nor of its neighbors."""
+        return self._is_innocent(member) and self.trust(member).agreed < ESTABLISHED
 
     def is_established(self, member: Member) -> bool:
         """Tell whether a member is known, and nothing bad of it."""
         return member.worker not in self.probation and self.trust(member).agreed >= ESTABLISHED
+
+    def _is_innocent(self, member: Member) -> bool:
+        """Tell whether no worker of the member's block lied not long ago: who was caught comes back next door. Where
+        all are of one block this says nothing."""
+        return member.worker not in self.probation and member.block not in self._blocks_of_liars
+
+    @cached_property
+    def _blocks_of_liars(self) -> frozenset[str]:
+        liars = frozenset([member.block for member in self.pool.members if member.worker in self.probation])
+        return liars if any(member.block not in liars for member in self.pool.members) else frozenset()
 
     def has_newcomers(self, candidates: Sequence[Member]) -> bool:
         """Tell whether there is a newcomer who could be drawn now."""
@@ -55,11 +69,12 @@ class Company:
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """The teams drawn, and whether each one's task is to be audited; ``lot`` is what the last of them were drawn for,
-    which is also what more would have been drawn for."""
+    """The teams drawn, whether each one's task is to be audited, and whether the foreman could steer its draw; ``lot``
+    is what the last of them were drawn for, which is also what more would have been drawn for."""
 
     teams: tuple[Team, ...]
     audited: tuple[bool, ...]
+    steered: tuple[bool, ...]
     lot: Lot
 
 
@@ -71,21 +86,46 @@ def select(
     if not rule.weighs_trust:
         lot = attrs.evolve(lot, replicas=rule.team())
         teams = _without_liars(company, _payable(lot, credits), entropy)
-        return Selection(teams=tuple(teams), audited=(False,) * len(teams), lot=lot)
+        drawable = [member for member in company.pool.candidates(lot) if member.worker not in company.probation]
+        return Selection(
+            teams=tuple(teams),
+            audited=(False,) * len(teams),
+            steered=steered(company.pool, lot, drawable, teams),
+            lot=lot,
+        )
     single = attrs.evolve(lot, replicas=1)
     candidates = company.pool.candidates(single)
     audit = max(audit_rate, TRAINING if company.has_newcomers(candidates) else 0.0)
     known, rest = _ranks(company, candidates, rule)
     teams = draw(_only(company.pool, known), _payable(single, credits), entropy)
     audited = [_chance(audit, entropy) for _ in teams]
+    steering = steered(company.pool, lot, known, teams)
     credits -= len(teams)
     others = attrs.evolve(lot, replicas=_team_size(company, rest, rule), tasks=lot.tasks - len(teams))
     if rest and others.tasks and credits >= 0:
-        more = draw(_only(company.pool, rest), _payable(others, credits), entropy)
+        # No more at once than there are workers: the last teams of a large batch are of those with the most slots.
+        apart = attrs.evolve(
+            _apart(company.pool, others, rest), tasks=min(others.tasks, max(1, len(rest) // others.replicas))
+        )
+        more = draw(_only(company.pool, rest), _payable(apart, credits), entropy)
+        more = fair(company.pool, others, rest, more)
         teams += more
         audited += [False] * len(more)
+        steering += steered(company.pool, lot, rest, more)
     wanted = attrs.evolve(single if known else others, tasks=lot.tasks)
-    return Selection(teams=tuple(teams), audited=tuple(audited), lot=wanted)
+    return Selection(teams=tuple(teams), audited=tuple(audited), steered=steering, lot=wanted)
+
+
+def _apart(pool: Pool, lot: Lot, members: Sequence[Member]) -> Lot:
+    """Return a lot whose teams have no two workers of one block, or no two of one owner, if there are enough of
+    these."""
+    company = pool.company(lot)
+    ties = [
+        tie
+        for tie in Tie
+        if len({HOUSES[tie](member) for member in members}.difference(map(HOUSES[tie], company))) >= lot.replicas
+    ]
+    return attrs.evolve(lot, apart=lot.apart.union(ties))
 
 
 def _without_liars(company: Company, lot: Lot, entropy: Entropy) -> list[Team]:
@@ -108,13 +148,29 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     avoid = frozenset(member.worker for member in company.pool.candidates(lot) if not fits(member))
     # The task's own workers stay in the pool, whatever they did, for others to be kept apart from them.
     others = company.pool.without(company.probation - lot.company)
+    candidates = others.candidates(lot)
+    lot = _apart(others, lot, candidates)
     for team in draw(others, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
-        return team
+        strangers = [member for member in candidates if not company.is_established(member)]
+        by_chance = checks or all(map(company.is_established, team)) or fair(others, lot, strangers, [team])
+        return team if by_chance else None
     if draw(attrs.evolve(others, busy={}, late={}), lot, entropy):
         return None  # where the others are only busy they are waited for: who lied would be asked mostly, being idle
     for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
         return team
     return None
+
+
+def steered_addition(company: Company, lot: Lot, team: Team) -> bool:
+    """Tell whether the foreman could steer the draw of workers that ``select_more`` added: they are taken to have been
+    drawn from all who are known, or not known, as they are."""
+    kinds = {_kind(company, member) for member in team}
+    drawable = [member for member in company.pool.candidates(lot) if _kind(company, member) in kinds]
+    return steered(company.pool, lot, drawable, [team])[0]
+
+
+def _kind(company: Company, member: Member) -> tuple[bool, bool]:
+    return member.worker in company.probation, company.trust(member).agreed >= ESTABLISHED
 
 
 def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
@@ -129,8 +185,10 @@ def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule
     """Return who computes alone, and who does not, but may have the first word on a task."""
     candidates = [member for member in everybody if member.worker not in company.probation]
     established = [member for member in candidates if company.is_established(member)]
-    # Who is established may speak for the others only if there are enough of them to get the work done.
-    few = 2 * sum(member.slots for member in established) < sum(member.slots for member in candidates)
+    # Who is established may speak for the others only if there are enough of them, or all trust descends from anchors.
+    few = not company.anchored and 2 * shares_of_pool(company.pool, established) < shares_of_pool(
+        company.pool, candidates
+    )
     for speakers in ([] if few else established, candidates):
         known, rest = _parted(company, speakers, rule)
         if known or len(rest) >= _team_size(company, rest, rule):

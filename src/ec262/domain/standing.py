@@ -1,21 +1,27 @@
 """What discovery knows of a worker from settled tasks, never from what anybody claims.
 
-It is kept for each worker and runtime class, in two records. The general one is what all foremen go by. What a single
-foreman's tasks contribute to it is capped, since accomplices could buy each other trivial tasks: what goes beyond is in
-a record of that foreman's, which counts in its own tasks alone.
+It is kept for each worker and runtime class, in two records. All foremen go by the general one. Only tasks whose draw
+the foreman could not steer teach it, an agreement counts for as much as the workers are independent of each other, and
+what a single foreman's tasks contribute is capped. Everything else goes into a record of that foreman's own, which
+counts in its own tasks alone.
+
+A dissent binds the foreman in whose task it happened. To everybody else it is an accusation: the foreman chose the code
+and sent the work, and could have made an honest worker dissent. Several unrelated foremen have to accuse a worker in
+open draws before all of them go by it, the more of them the more is known of the worker (docs/adr/0087).
 """
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 
 from ec262.domain.commands import TaskState
-from ec262.domain.credibility import NOTHING_KNOWN, Trust, confidences
+from ec262.domain.credibility import ESTABLISHED, NOTHING_KNOWN, Trust, confidences
 from ec262.domain.runtime import RuntimeClass
+from ec262.domain.steering import REMEMBERED
 from ec262.domain.tasks import Replica, Task
 from ec262.domain.verification import parse_rule
 
@@ -36,6 +42,13 @@ FORGOTTEN_S = 20 * HALF_LIFE_S
 
 FOREMAN_CAP = 20.0
 """Tasks that a single foreman can contribute to the general record, until they are old."""
+
+ACCUSERS = 5
+"""Foremen of different owners who have to accuse a worker before everybody goes by it, at least."""
+
+WORTH_AN_ACCUSER = 10.0
+"""An accuser more is needed for each so many tasks in which the worker was right: to undo what is known of a worker
+must take more foremen than to make it."""
 
 SURE = 0.9
 """The confidence in a verdict from which it says something about those who took part."""
@@ -59,12 +72,14 @@ class Lesson(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Standing:
-    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds).
+    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds); ``caught_at`` is the time of the last
+    lie that this record's readers go by.
 
-    Of a foreman's record alone: ``contributed`` of its tasks went into the general record; in ``recent`` of its tasks,
-    wherever they count, the worker was right since the alarm that was the last one then, at ``alarm``; ``alarmed_at``
-    is the time of the last lie that raised an alarm. Of the general record alone: plain counts, and ``caught_at``, the
-    time of the last lie."""
+    Of a foreman's record alone: ``contributed`` is what its tasks brought the general record; in ``recent`` of its
+    tasks, wherever they count, the worker was right since the alarm that was the last one then, at ``alarm``;
+    ``alarmed_at`` is the time of the last lie that raised an alarm. Of the general record alone: plain counts, which
+    bind nobody; ``partners``, the tags of those with whom the worker agreed last; and ``accusers``, the tags of the
+    owners of foremen in whose tasks it dissented, each with the time."""
 
     worker: str
     runtime: RuntimeClass
@@ -79,6 +94,8 @@ class Standing:
     audited: int = 0
     caught_at: float | None = None
     alarmed_at: float | None = None
+    partners: tuple[str, ...] = ()
+    accusers: tuple[tuple[str, float], ...] = ()
 
     def on_probation(self, now: float) -> bool:
         """Tell whether it lied not long ago."""
@@ -100,6 +117,19 @@ class Standing:
             alarm=alarm,
             as_of=max(now, self.as_of),
         )
+
+
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """What makes a lesson count for everybody: the ``weight`` of an agreement, from 0 to 1, with partners of these
+    tags; or the tag of the ``accuser`` in whose task a worker dissented. Without either it is the foreman's own."""
+
+    weight: float = 0.0
+    partners: tuple[str, ...] = ()
+    accuser: str = ""
+
+
+OWN_ALONE = Evidence()
 
 
 @attrs.frozen(kw_only=True)
@@ -127,53 +157,63 @@ class Record:
 
     @property
     def trust(self) -> Trust:
-        """How far this foreman may trust the worker, of an aged record."""
-        agreed = self.general.agreed + self.own.agreed
+        """How far this foreman may trust the worker, of an aged record. Whom the foreman itself caught it knows by its
+        own tasks since then alone."""
+        agreed = self.own.agreed + (self.general.agreed if self.own.caught_at is None else 0.0)
         return Trust(agreed=agreed, recent=agreed if self.own.alarm == NO_ALARM else self.own.recent)
 
-    def taught(self, lesson: Lesson, now: float, *, times: int = 1) -> Record:
-        """Return an aged record with a lesson added, once for each task that showed it."""
+    def taught(self, lesson: Lesson, now: float, *, times: int = 1, evidence: Evidence = OWN_ALONE) -> Record:
+        """Return an aged record with a lesson added, once for each task that showed it on this evidence."""
         match lesson:
             case Lesson.AGREED:
-                return self._with_agreements(times)
+                return self._with_agreements(times, evidence)
             case Lesson.AUDITED:
-                after = self._with_agreements(times)
+                after = self._with_agreements(times, evidence)
                 return attrs.evolve(after, general=attrs.evolve(after.general, audited=after.general.audited + times))
             case Lesson.MISSED:
                 return attrs.evolve(self, general=attrs.evolve(self.general, missed=self.general.missed + times))
             case Lesson.DISSENTED:
-                return self._caught(now, times)
+                return self._caught(now, times, evidence.accuser)
 
-    def _with_agreements(self, times: int) -> Record:
+    def _with_agreements(self, times: int, evidence: Evidence) -> Record:
         general, own = self.general, self.own
-        public = min(times, max(0, math.ceil(FOREMAN_CAP - own.contributed)))
+        public = min(times * evidence.weight, max(0.0, FOREMAN_CAP - own.contributed))
         return Record(
-            general=attrs.evolve(general, agreed=general.agreed + public),
+            general=attrs.evolve(
+                general,
+                agreed=general.agreed + public,
+                partners=(general.partners + evidence.partners * times)[-REMEMBERED:] if public else general.partners,
+            ),
             own=attrs.evolve(
                 own,
                 contributed=own.contributed + public,
-                agreed=own.agreed + times - public,
+                agreed=own.agreed + times - (public if own.caught_at is None else 0.0),
                 recent=own.recent + times,
             ),
         )
 
-    def _caught(self, now: float, times: int) -> Record:
+    def _caught(self, now: float, times: int, accuser: str) -> Record:
         alarming = self.trust.agreed >= ALARMING
+        general = attrs.evolve(self.general, dissented=self.general.dissented + times)
         return Record(
-            general=attrs.evolve(
-                self.general,
-                agreed=0.0,
-                dissented=self.general.dissented + times,
-                caught_at=now,
-            ),
+            general=_accused(general, accuser, now) if accuser else general,
             own=attrs.evolve(
                 self.own,
                 agreed=0.0,
                 recent=0.0,
-                contributed=0.0,
+                caught_at=now,
                 alarmed_at=now if alarming else self.own.alarmed_at,
             ),
         )
+
+
+def _accused(general: Standing, accuser: str, now: float) -> Standing:
+    """Add an accuser; with enough of them the worker is caught for everybody."""
+    others = [each for each in general.accusers if each[0] != accuser and now < each[1] + PROBATION_S]
+    accusers = (*others, (accuser, now))
+    if len(accusers) < max(ACCUSERS, 1 + math.floor(general.agreed / WORTH_AN_ACCUSER)):
+        return attrs.evolve(general, accusers=accusers)
+    return attrs.evolve(general, agreed=0.0, caught_at=now, accusers=(), partners=())
 
 
 _OVER = frozenset({TaskState.SETTLED, TaskState.REFUNDED, TaskState.LAPSED})
@@ -196,8 +236,11 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
     return ()
 
 
-def lessons(before: Task, after: Task, trusts: Mapping[str, Trust]) -> list[tuple[str, Lesson]]:
-    """Return what a task's change shows of its workers, given how far all that it has are known."""
+def lessons(
+    before: Task, after: Task, trusts: Mapping[str, Trust], *, anchored: bool = False
+) -> list[tuple[str, Lesson]]:
+    """Return what a task's change shows of its workers, given how far all that it has are known. Where there are
+    anchors, all trust descends from them: an agreement shows something only beside who is established."""
     replicas = news(before, after)
     if after.state is not TaskState.WON:
         return [(each.worker, Lesson.MISSED) for each in replicas]
@@ -206,7 +249,12 @@ def lessons(before: Task, after: Task, trusts: Mapping[str, Trust]) -> list[tupl
     won = [each for each in after.replicas if each.digest == after.digest]
     if any(each.stopped for each in won):
         return []  # machines have different sizes: whoever got further did not lie
-    return [(each.worker, _lesson(each, after)) for each in replicas if each.digest != after.digest or len(won) > 1]
+    sponsors = [each.worker for each in won if not anchored or trusts[each.worker].agreed >= ESTABLISHED]
+    return [
+        (each.worker, _lesson(each, after))
+        for each in replicas
+        if each.digest != after.digest or (len(won) > 1 and any(name != each.worker for name in sponsors))
+    ]
 
 
 def _certainty(task: Task, trusts: Mapping[str, Trust]) -> float:
@@ -214,11 +262,17 @@ def _certainty(task: Task, trusts: Mapping[str, Trust]) -> float:
     be up to two whom nobody knows."""
     if parse_rule(task.rule).weighs_trust:
         return task.confidence
+    return certainty(task, trusts, [each.worker for each in task.replicas])
+
+
+def certainty(task: Task, trusts: Mapping[str, Trust], witnesses: Collection[str]) -> float:
+    """Return how sure it is that what won is right, going by what some of those say who committed; 0 if none of them
+    said so."""
     groups: dict[bytes | None, list[Trust]] = {}
     for replica in task.replicas:
-        if replica.digest is not None:
+        if replica.digest is not None and replica.worker in witnesses:
             groups.setdefault(replica.digest, []).append(trusts[replica.worker])
-    return confidences(groups)[task.digest]
+    return confidences(groups).get(task.digest, 0.0)
 
 
 def _lesson(replica: Replica, task: Task) -> Lesson:
@@ -231,6 +285,8 @@ def trust_now(general: Standing | None, own: Standing | None, now: float, alarm:
     """Return the trust of the aged record that these standings make: what drawing and commitments ask of everybody."""
     if own is not None and _is_void(general, own):
         own = None
+    if own is not None and own.caught_at is not None:
+        general = None
     agreed = 0.0
     for standing in (general, own):
         if standing is not None and standing.agreed:

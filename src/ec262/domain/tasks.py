@@ -81,7 +81,8 @@ class Task:
 
     ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline. An ``audited`` task
     is not decided by one worker alone. ``confidence`` is the rule's, in what has won. ``released`` says that
-    the key was given away by a win that was doubted afterwards: none of its credits go back to the foreman.
+    the key was given away by a win that was doubted afterwards: none of its credits go back to the foreman. ``steered``
+    says that the foreman could influence who was drawn: what the task shows of workers is for that foreman alone.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Task:
     audited: bool = False
     confidence: float = 0.0
     released: bool = False
+    steered: bool = False
 
     @property
     def escrow(self) -> int:
@@ -199,12 +201,14 @@ def room_for(task: Task, *, replicas: int, now: float) -> bool:
     return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits
 
 
-def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float) -> Task:
-    """Add workers to a task; its deadline and its end move back as far as ``deadline`` asks. Raises TaskClosed."""
+def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float, steered: bool = False) -> Task:
+    """Add workers to a task, whose draw may have been ``steered``; its deadline and its end move back as far as
+    ``deadline`` asks. Raises TaskClosed."""
     later_s = max(0.0, deadline - task.deadline)
     return changed(
         _advance(task, Event.REPLICAS),
         replicas=task.replicas + replicas,
+        steered=task.steered or steered,
         deadline=task.deadline + later_s,
         forgotten_at=task.forgotten_at + later_s,
     )

@@ -120,6 +120,19 @@ def _unfreeze(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     return _changed(admin, arguments, "not frozen")
 
 
+def _anchor(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
+    if arguments.remove:
+        admin.remove_anchor(arguments.account)
+        return _changed(admin, arguments, "not an anchor")
+    admin.add_anchor(arguments.account)
+    return _changed(admin, arguments, "an anchor: others become known by agreeing with it")
+
+
+def _anchors(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
+    views = admin.anchors()
+    return Answer(data=views, text=_account_table(views))
+
+
 def _owner(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     admin.set_owner(arguments.account, arguments.owner)
     return _changed(admin, arguments, f"belongs to {arguments.owner}" if arguments.owner else "belongs to itself")
@@ -199,6 +212,8 @@ COMMANDS: dict[str, Callable[[DiscoveryAdmin, argparse.Namespace], Answer]] = {
     "freeze": _freeze,
     "unfreeze": _unfreeze,
     "owner": _owner,
+    "anchor": _anchor,
+    "anchors": _anchors,
     "invite": _invite,
     "invitations": _invitations,
     "audit": _audit,

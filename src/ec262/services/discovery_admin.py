@@ -158,6 +158,19 @@ class DiscoveryAdmin:
         owner = owner and _checked(owner)
         self._change(account, lambda uow, known: uow.accounts.save(attrs.evolve(known, owner=owner or known.id)))
 
+    def add_anchor(self, account: str) -> None:
+        """Vouch for a worker: all trust descends from anchors."""
+        self._change(account, lambda uow, known: uow.anchors.add(known.id))
+
+    def remove_anchor(self, account: str) -> None:
+        """Do not vouch for a worker any more; nothing that was learned is forgotten."""
+        self._change(account, lambda uow, known: uow.anchors.remove(known.id))
+
+    def anchors(self) -> list[AccountView]:
+        """Tell of every anchor, in the order of their ids."""
+        with self._snapshot() as uow:
+            return [_view(uow, _known(uow, account)) for account in sorted(uow.anchors.all())]
+
     def invite(
         self, *, credits: int, uses: int = 1, owner: str = "", expires_in_s: float | None = None
     ) -> NewInvitation:

@@ -30,7 +30,7 @@ from ec262.domain.pool import Lot, Pool
 from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.unit_of_work import Process
 from ec262.domain.purchases import PurchaseRecord, command_digest
-from ec262.domain.selection import Company, expected_team, select, select_more
+from ec262.domain.selection import Company, expected_team, select, select_more, steered_addition
 from ec262.domain.tasks import Task
 from ec262.domain.verification import parse_rule
 from ec262.services.discovery_policy import ID_BYTES, Policy
@@ -126,8 +126,8 @@ class ForemanDesk:
         )
         self._check_purse(transaction, foreman, price=sum(map(len, selection.teams)), tasks=len(selection.teams))
         bought = [
-            self._new_task(command, team, audited=audited, foreman=foreman, now=now)
-            for team, audited in zip(selection.teams, selection.audited, strict=True)
+            self._new_task(command, team, audited=audited, steered=steered, foreman=foreman, now=now)
+            for team, audited, steered in zip(selection.teams, selection.audited, selection.steered, strict=True)
         ]
         uow.tasks.add(bought)
         shortfall = pool.shortfall(selection.lot, assigned=len(bought))
@@ -155,9 +155,10 @@ class ForemanDesk:
             if team is None:
                 short = pool.shortfall(lot, assigned=0)
                 continue
+            steered = task.steered or steered_addition(eligible, lot, team)
             pool = pool.taken(team)
             replicas = self._replicas(team, purchase=command.purchase, now=now)
-            extended.append(tasks.add_replicas(task, replicas, deadline=now + command.deadline_s))
+            extended.append(tasks.add_replicas(task, replicas, deadline=now + command.deadline_s, steered=steered))
         price = sum(len(task.replicas) - len(known[task.id].replicas) for task in extended)
         self._check_purse(transaction, foreman, price=price, tasks=0)
         transaction.store(extended, ())
@@ -219,7 +220,9 @@ class ForemanDesk:
                 f"an account may have {self._policy.max_escrow}"
             )
 
-    def _new_task(self, command: BuyTasks, team: Team, *, audited: bool, foreman: str, now: float) -> Task:
+    def _new_task(
+        self, command: BuyTasks, team: Team, *, audited: bool, steered: bool, foreman: str, now: float
+    ) -> Task:
         deadline = now + command.deadline_s
         return Task(
             id=task_id(now, self._entropy.token(ID_BYTES - TIME_BYTES)),
@@ -230,6 +233,7 @@ class ForemanDesk:
             deadline=deadline,
             forgotten_at=deadline + self._policy.retention_s,
             audited=audited,
+            steered=steered,
             key=self._entropy.token(tasks.KEY_BYTES),
             replicas=self._replicas(team, purchase=command.purchase, now=now),
         )

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 
 from ec262.domain.commands import TaskState
-from ec262.domain.credibility import Trust
+from ec262.domain.credibility import ANCHORED, Trust
 from ec262.domain.pool import Pool
 from ec262.domain.ports.unit_of_work import UnitOfWork
 from ec262.domain.runtime import RuntimeClass
@@ -18,7 +18,9 @@ from ec262.domain.standing import (
     ALARM_S,
     EVERYBODY,
     NO_ALARM,
+    OWN_ALONE,
     PROBATION_S,
+    Evidence,
     Lesson,
     Record,
     Standing,
@@ -28,17 +30,24 @@ from ec262.domain.standing import (
 )
 from ec262.domain.tasks import Task
 from ec262.domain.verification import VerificationRule
+from ec262.services.discovery_witnesses import Witnesses
 
 
 def company(uow: UnitOfWork, pool: Pool, rule: VerificationRule, *, foreman: str, now: float) -> Company:
     """Look up what matters of a pool under a rule."""
-    caught = uow.standings.caught_since(now - PROBATION_S)
+    anchors = uow.anchors.all()
+    caught = {each.worker for each in uow.standings.caught_since(now - PROBATION_S, [foreman])}
     trusts: dict[str, Trust] = {}
     if rule.weighs_trust:
         found = uow.standings.find([member.worker for member in pool.members], [foreman])
-        known = _Records.of(uow, found, [foreman], now)
+        known = _Records.of(uow, found, [foreman], now, anchors)
         trusts = {member.worker: known.trust(member.worker, member.runtime, foreman) for member in pool.members}
-    return Company(pool=pool, trusts=trusts, probation=frozenset(standing.worker for standing in caught))
+    return Company(
+        pool=pool,
+        trusts=trusts,
+        probation=frozenset(caught.difference(anchors)),
+        anchored=any(member.worker in anchors for member in pool.members),
+    )
 
 
 def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) -> dict[str, Trust]:
@@ -46,7 +55,7 @@ def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) 
     if not tasks:
         return {}
     foremen = sorted({task.foreman for task in tasks})
-    known = _Records.of(uow, uow.standings.find([worker], foremen), foremen, now)
+    known = _Records.of(uow, uow.standings.find([worker], foremen), foremen, now, uow.anchors.all())
     return {task.id: known.trust(worker, task.runtime, task.foreman) for task in tasks}
 
 
@@ -60,10 +69,17 @@ def caught_since_drawn(uow: UnitOfWork, tasks: Collection[Task]) -> dict[str, fr
     }
     if not drawn:
         return {}
+    foremen = {task.id: task.foreman for task in tasks}
     first = min(at for workers in drawn.values() for at in workers.values())
-    caught = [(each.worker, each.caught_at or 0.0) for each in uow.standings.caught_since(first)]
+    lies: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    for each in uow.standings.caught_since(first, sorted(set(foremen.values()))):
+        lies[each.foreman].append((each.worker, each.caught_at or 0.0))
     liars = {
-        task: frozenset(worker for worker, at in caught if worker in workers and at >= workers[worker])
+        task: frozenset(
+            worker
+            for worker, at in (*lies[EVERYBODY], *lies[foremen[task]])
+            if worker in workers and at >= workers[worker]
+        )
         for task, workers in drawn.items()
     }
     return {task: workers for task, workers in liars.items() if workers}
@@ -94,14 +110,28 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
     workers = {kind: {each.worker for _, task in group for each in task.replicas} for kind, group in alike.items()}
     named = {(worker, runtime) for (runtime, _), names in workers.items() for worker in names}
     foremen = sorted({foreman for _, foreman in alike})
-    known = _Records.of(uow, uow.standings.locked(named, foremen), foremen, now)
-    told: list[tuple[Lesson, int, tuple[str, RuntimeClass, str]]] = []
+    anchors = uow.anchors.all()
+    known = _Records.of(uow, uow.standings.locked(named, foremen), foremen, now, anchors)
+    witnesses = Witnesses.of(uow, [after for group in alike.values() for _, after in group], anchors)
+    counts: Counter[tuple[Lesson, tuple[str, RuntimeClass, str]]] = Counter()
+    told: list[tuple[Lesson, tuple[str, RuntimeClass, str], int, Evidence]] = []
     for (runtime, foreman), group in alike.items():
-        trusts = {worker: known.trust(worker, runtime, foreman) for worker in workers[runtime, foreman]}
-        counts = Counter(lesson for before, after in group for lesson in lessons(before, after, trusts))
-        told += [(lesson, times, (worker, runtime, foreman)) for (worker, lesson), times in counts.items()]
-    for lesson, times, whose in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
-        known.put(known.get(*whose).taught(lesson, now, times=times))
+        names = workers[runtime, foreman]
+        trusts = {worker: known.trust(worker, runtime, foreman) for worker in names}
+        for before, after in group:
+            shown = lessons(before, after, trusts, anchored=bool(anchors))
+            if not shown:
+                continue
+            general = {} if after.steered else {name: known.general(name, runtime) for name in names}
+            for worker, lesson in shown:
+                evidence = witnesses.evidence(worker, lesson, after, general)
+                if evidence == OWN_ALONE:
+                    counts[lesson, (worker, runtime, foreman)] += 1
+                else:
+                    told.append((lesson, (worker, runtime, foreman), 1, evidence))
+    told += [(lesson, whose, times, OWN_ALONE) for (lesson, whose), times in counts.items()]
+    for lesson, whose, times, evidence in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
+        known.put(known.get(*whose).taught(lesson, now, times=times, evidence=evidence))
     uow.standings.save(known.changed())
 
 
@@ -111,13 +141,21 @@ class _Records:
 
     _now: float
     _alarms: Mapping[str, float]
+    _anchors: Collection[str]
     _standings: dict[tuple[str, RuntimeClass, str], Standing]
     _changed: dict[tuple[str, RuntimeClass, str], Standing] = attrs.Factory(dict)
 
     @classmethod
-    def of(cls, uow: UnitOfWork, found: Sequence[Standing], foremen: Collection[str], now: float) -> _Records:
+    def of(
+        cls,
+        uow: UnitOfWork,
+        found: Sequence[Standing],
+        foremen: Collection[str],
+        now: float,
+        anchors: Collection[str],
+    ) -> _Records:
         standings = {(each.worker, each.runtime, each.foreman): each for each in found}
-        return cls(now, uow.standings.alarms(foremen, now - ALARM_S) if found else {}, standings)
+        return cls(now, uow.standings.alarms(foremen, now - ALARM_S) if found else {}, anchors, standings)
 
     def _alarm(self, foreman: str) -> float:
         return self._alarms.get(foreman, NO_ALARM)
@@ -129,9 +167,17 @@ class _Records:
         return Record(general=general, own=own).aged(self._now, self._alarm(foreman))
 
     def trust(self, worker: str, runtime: RuntimeClass, foreman: str) -> Trust:
+        if worker in self._anchors:
+            return ANCHORED
         general = self._standings.get((worker, runtime, EVERYBODY))
         own = self._standings.get((worker, runtime, foreman))
         return trust_now(general, own, self._now, self._alarm(foreman))
+
+    def general(self, worker: str, runtime: RuntimeClass) -> Standing:
+        """Return what everybody goes by, as it is now; of an anchor, what the operator's word is worth."""
+        known = self._standings.get((worker, runtime, EVERYBODY)) or Standing(worker=worker, runtime=runtime)
+        known = known.aged(self._now, NO_ALARM)
+        return attrs.evolve(known, agreed=ANCHORED.agreed) if worker in self._anchors else known
 
     def put(self, record: Record) -> None:
         for standing in (record.general, record.own):

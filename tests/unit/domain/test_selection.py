@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from ec262.adapters.memory.entropy import SeededEntropy
-from ec262.domain.credibility import Trust
+from ec262.domain.credibility import ESTABLISHED, Trust
 from ec262.domain.pool import Lot, Member, Pool, Tie
-from ec262.domain.selection import ESTABLISHED, TRAINING, Company, expected_team, select, select_more
+from ec262.domain.selection import TRAINING, Company, expected_team, select, select_more, steered_addition
 from ec262.domain.tasks import Task, commit
 from ec262.domain.verification import parse_rule
 from tests.discovery_town import REQUIREMENT, digest, runtime
@@ -76,10 +76,65 @@ def test_the_established_work_together_until_they_are_known_well() -> None:
 
 def test_where_hardly_anybody_is_known_newcomers_compute_in_teams() -> None:
     selection = drawn(company(many("n", 15, 0.0)), lot(3))
-    assert [len(team) for team in selection.teams] == [7, 7]
+    assert [len(team) for team in selection.teams] == [7], (
+        "the next from all who will be free then, not from what is left"
+    )
     assert selection.lot.replicas == 7
     assert selection.lot.tasks == 3
     assert not any(selection.audited)
+
+
+def housed(known: Mapping[str, float], blocks: int, *, busy: Mapping[str, int] | None = None) -> Company:
+    """Those whose names begin alike live in so many blocks together."""
+    members = tuple(member(name, slots=4, owner=name, block=f"{name[0]}{int(name[1:]) % blocks}") for name in known)
+    trusts = {name: Trust(agreed=agreed, recent=agreed) for name, agreed in known.items()}
+    return Company(pool=Pool(members=members, busy=busy or {}), trusts=trusts, probation=frozenset())
+
+
+def test_strangers_are_not_drawn_where_only_few_of_them_are_free() -> None:
+    everybody = many("n", 28, 0.0)
+    taken = dict.fromkeys(list(everybody)[:14], 4)
+    assert len(drawn(housed(everybody, 28), lot(1)).teams) == 1
+    assert drawn(housed(everybody, 28, busy=taken), lot(1)).teams == ()
+
+
+def test_a_flood_of_accounts_in_one_block_gets_one_place_of_a_team() -> None:
+    flooded = housed(many("n", 8, 0.0), 8)
+    crowd = tuple(member(f"x{number}", slots=64, owner=f"x{number}", block="flood") for number in range(200))
+    flooded = attrs.evolve(flooded, pool=Pool(members=(*flooded.pool.members, *crowd), busy={}))
+    for team in drawn(flooded, lot(3)).teams:
+        assert [each.block for each in team].count("flood") <= 1
+
+
+def test_a_flood_of_accounts_does_not_make_the_established_few() -> None:
+    given = housed(many("k", 6, FULLY), 6)
+    crowd = tuple(member(f"x{number}", slots=64, owner=f"x{number}", block=f"f{number % 3}") for number in range(200))
+    given = attrs.evolve(given, pool=Pool(members=(*given.pool.members, *crowd), busy={}))
+    selection = drawn(given, lot(100))
+    assert {each.worker[0] for team in selection.teams for each in team} == {"k"}
+
+
+def test_neighbors_of_a_liar_are_not_trained() -> None:
+    given = attrs.evolve(housed(many("n", 4, 0.0), 2), probation=frozenset({"n0"}))
+    innocent = {each.worker for each in given.pool.members if given.is_newcomer(each)}
+    assert innocent == {"n1", "n3"}
+    crowded = attrs.evolve(housed(many("n", 4, 0.0), 1), probation=frozenset({"n0"}))
+    assert {each.worker for each in crowded.pool.members if crowded.is_newcomer(each)} == {"n1", "n2", "n3"}
+
+
+def test_an_addition_is_open_only_if_it_was_drawn_from_most_of_the_pool() -> None:
+    given = housed(many("k", 8, FULLY) | many("n", 1, 0.0), 8)
+    by_name = {each.worker: each for each in given.pool.members}
+    wanted = lot(company=frozenset({"k0"}))
+    assert not steered_addition(given, wanted, (by_name["k1"],))
+    assert steered_addition(given, wanted, (by_name["n0"],)), "only one newcomer could be drawn"
+
+
+def test_where_there_are_anchors_only_the_established_begin() -> None:
+    given = housed(many("a", 1, FULLY) | many("n", 30, 0.0), 30)
+    assert not Counter(map(len, drawn(given, lot(40)).teams)).keys() <= {1}
+    anchored = drawn(attrs.evolve(given, anchored=True), lot(40))
+    assert [names(team) for team in anchored.teams] == [{"a0"}] * 4
 
 
 def test_who_lied_begins_nothing_where_there_are_others() -> None:

@@ -9,10 +9,12 @@ from ec262.domain.commands import TaskState
 from ec262.domain.credibility import NOTHING_KNOWN, Trust
 from ec262.domain.digests import adjudicated_digest
 from ec262.domain.standing import (
+    ACCUSERS,
     ALARMING,
     FOREMAN_CAP,
     HALF_LIFE_S,
     PROBATION_S,
+    Evidence,
     Lesson,
     Record,
     Standing,
@@ -25,6 +27,8 @@ from tests.discovery_town import digest, runtime
 from tests.task_cases import DEADLINE, EARLY, after, open_task
 
 NOW = 1e9
+OPEN = Evidence(weight=1.0, accuser="boss")
+"""What comes of a draw that nobody could steer, among strangers."""
 KNOWN = Trust(agreed=200.0, recent=200.0)
 
 
@@ -33,9 +37,9 @@ def record(**general: Any) -> Record:
     return attrs.evolve(new, general=attrs.evolve(new.general, as_of=NOW, **general)).aged(NOW, 0.0)
 
 
-def taught(given: Record, lesson: Lesson, times: int = 1) -> Record:
+def taught(given: Record, lesson: Lesson, times: int = 1, evidence: Evidence = OPEN) -> Record:
     for _ in range(times):
-        given = given.taught(lesson, NOW)
+        given = given.taught(lesson, NOW, evidence=evidence)
     return given
 
 
@@ -84,9 +88,46 @@ def test_audits_and_misses_are_counted() -> None:
 def test_one_lie_resets_it() -> None:
     liar = taught(taught(record(), Lesson.AGREED, 25), Lesson.DISSENTED)
     assert liar.trust == NOTHING_KNOWN
-    assert (liar.general.dissented, liar.general.caught_at, liar.own.contributed) == (1, NOW, 0.0)
-    assert liar.general.on_probation(NOW + PROBATION_S - 1)
-    assert not liar.general.on_probation(NOW + PROBATION_S)
+    assert (liar.own.agreed, liar.own.caught_at, liar.general.dissented) == (0.0, NOW, 1)
+    assert liar.own.on_probation(NOW + PROBATION_S - 1)
+    assert not liar.own.on_probation(NOW + PROBATION_S)
+    assert trust_now(liar.general, liar.own, NOW, 0.0) == NOTHING_KNOWN
+    assert taught(liar, Lesson.AGREED, 4).trust.agreed == 4.0, "by the foreman's own tasks since"
+    assert liar.own.contributed == FOREMAN_CAP, "who accuses does not get to vouch for more"
+
+
+def accused(given: Record, *accusers: str, at: float = NOW) -> Record:
+    for name in accusers:
+        own = Record.new("w0", runtime(), name).own
+        given = Record(general=given.general, own=own).taught(Lesson.DISSENTED, at, evidence=Evidence(accuser=name))
+    return given
+
+
+def test_everybody_goes_by_a_dissent_only_if_several_foremen_accuse() -> None:
+    suspect = accused(record(agreed=9.0), *[f"boss{number}" for number in range(ACCUSERS - 1)])
+    assert (suspect.general.caught_at, suspect.general.agreed) == (None, 9.0)
+    assert accused(suspect, "boss0", "boss1").general.caught_at is None, "they have said so already"
+    steered = suspect.taught(Lesson.DISSENTED, NOW)
+    assert steered.general.caught_at is None, "it was for the foreman alone"
+    late = accused(suspect, "another", at=NOW + PROBATION_S)
+    assert late.general.caught_at is None, "the others have spoken too long ago"
+    convicted = accused(suspect, "another").general
+    assert (convicted.caught_at, convicted.agreed, convicted.accusers) == (NOW, 0.0, ())
+
+
+def test_the_more_is_known_of_a_worker_the_more_foremen_have_to_accuse_it() -> None:
+    bosses = [f"boss{number}" for number in range(21)]
+    assert accused(record(agreed=200.0), *bosses[:20]).general.caught_at is None
+    assert accused(record(agreed=200.0), *bosses).general.caught_at == NOW
+
+
+def test_agreement_counts_for_everybody_by_its_weight_and_for_its_foreman_wholly() -> None:
+    known = taught(record(), Lesson.AGREED, 4, Evidence(weight=0.25, partners=("tag",)))
+    assert (known.general.agreed, known.own.contributed, known.trust.agreed) == (1.0, 1.0, 4.0)
+    assert known.general.partners == ("tag",) * 4
+    steered = taught(known, Lesson.AGREED, 4, Evidence(partners=("tag",)))
+    assert (steered.general, steered.trust.agreed) == (known.general, 8.0)
+    assert len(taught(known, Lesson.AGREED, 20, Evidence(weight=0.01, partners=("tag",))).general.partners) == 16
 
 
 def test_a_lie_voids_what_other_foremen_knew() -> None:

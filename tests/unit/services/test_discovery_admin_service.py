@@ -68,9 +68,20 @@ def test_an_account_that_is_not_there_is_told(office: Office) -> None:
         office.admin.freeze,
         office.admin.unfreeze,
         partial(office.admin.set_owner, owner="x"),
+        office.admin.add_anchor,
+        office.admin.remove_anchor,
     ):
         with pytest.raises(InvalidRequest, match="there is no account nobody"):
             ask("nobody")
+
+
+def test_anchors_are_named_listed_and_removed(office: Office) -> None:
+    for _ in range(2):
+        office.admin.add_anchor(office.foreman)
+        assert [view.account for view in office.admin.anchors()] == [office.foreman]
+    for _ in range(2):
+        office.admin.remove_anchor(office.foreman)
+        assert office.admin.anchors() == []
 
 
 def test_history_explains_and_ends(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

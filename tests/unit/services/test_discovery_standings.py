@@ -20,12 +20,14 @@ from ec262.domain.commands import (
     Verdict,
     VerdictQuery,
 )
-from ec262.domain.credibility import Trust
+from ec262.domain.credibility import ESTABLISHED, Trust
 from ec262.domain.ledger import SERVICE, escrow_account
-from ec262.domain.selection import ESTABLISHED
+from ec262.domain.pool import Pool
 from ec262.domain.standing import ALARM_S, Standing
 from ec262.domain.tasks import Task
+from ec262.domain.verification import parse_rule
 from ec262.services.discovery_policy import Policy
+from ec262.services.discovery_standings import company
 from tests.discovery_town import (
     FOREMAN,
     REQUIREMENT,
@@ -45,7 +47,9 @@ OTHER_FOREMAN = "another-" + "f" * 40
 
 def town_of(*known: float, audit_rate: float = 0.01, grant: int = 100_000) -> Town:
     """A town in which the workers were right so often, by what everybody knows."""
-    town = build_town(workers=len(known), grant=grant, policy=Policy(grant=0, audit_rate=audit_rate))
+    town = build_town(grant=grant, policy=Policy(grant=0, audit_rate=audit_rate))
+    for number in range(len(known)):
+        town.add_worker(number, registration(host=f"10.0.{number}.1"))
     for worker, agreed in zip(town.tokens, known, strict=True):
         if agreed:
             know(town, worker, agreed=agreed)
@@ -62,6 +66,29 @@ def know(town: Town, worker: str, **known: Any) -> None:
 def standing(town: Town, worker: str) -> Standing:
     with town.unit_of_work() as uow:
         return next(iter(uow.standings.find([worker], [])), Standing(worker=worker, runtime=runtime()))
+
+
+def own(town: Town, worker: str) -> Standing:
+    """What the foreman itself knows of a worker."""
+    foreman = town.service.accounts.status(FOREMAN).account
+    with town.unit_of_work() as uow:
+        return next(each for each in uow.standings.find([worker], [foreman]) if each.foreman == foreman)
+
+
+def trusted(town: Town, worker: str, token: str = FOREMAN) -> float:
+    """How far a foreman trusts a worker."""
+    foreman = town.service.accounts.status(token).account
+    with town.unit_of_work() as uow:
+        pool = Pool(members=tuple(uow.pool.alive(town.clock())), busy={})
+        found = company(uow, pool, parse_rule(RULE), foreman=foreman, now=town.clock())
+        return found.trusts[worker].agreed
+
+
+def on_probation(town: Town, token: str) -> frozenset[str]:
+    """Whom a foreman draws last."""
+    foreman = town.service.accounts.status(token).account
+    with town.unit_of_work() as uow:
+        return company(uow, Pool(members=(), busy={}), parse_rule(RULE), foreman=foreman, now=town.clock()).probation
 
 
 def stored(town: Town, task: BoughtTask) -> Task:
@@ -281,13 +308,16 @@ def test_who_is_caught_in_an_audit_loses_what_it_won_alone_and_raises_an_alarm()
     liar = next(iter(town.tokens))
     lone, checked = catch(town)
     assert town.credits(worker_token(0)) == 0
-    known = standing(town, liar)
-    assert (known.agreed, known.dissented, known.caught_at) == (0.0, 1, town.clock())
+    town.service.accounts.open_with_grant(OTHER_FOREMAN, 10)
+    assert (own(town, liar).caught_at, trusted(town, liar)) == (town.clock(), 0.0)
+    assert on_probation(town, FOREMAN) == {liar}
+    assert (standing(town, liar).caught_at, trusted(town, liar, OTHER_FOREMAN)) == (None, 200.0)
+    assert on_probation(town, OTHER_FOREMAN) == set()
     assert {verdict.state for verdict in accept(town, lone, checked)} == {TaskState.OPEN, TaskState.WON}
     assert town.verdict(lone).state is TaskState.OPEN
     for worker in town.tokens:
         if worker != liar:
-            assert (standing(town, worker).agreed, standing(town, worker).dissented) == (201.0, 0)
+            assert (trusted(town, worker), standing(town, worker).dissented) == (201.0, 0)
     # Nobody's word suffices alone now, and the liar is not drawn as long as there are others.
     (task,) = buy(town, "after-the-alarm")
     assert {replica.worker for replica in task.replicas} == town.tokens.keys() - {liar}
@@ -340,9 +370,8 @@ def test_lies_come_last_in_what_a_batch_shows() -> None:
     """Whoever commits a lie among many truths at once is known for the lie."""
     town = town_of(200.0, 200.0, 200.0)
     liar = next(iter(town.tokens))
-    for worker, token in town.tokens.items():
-        town.service.workers.register(token, registration(4000, slots=9), source="127.0.0.1")
-        assert worker
+    for number, token in enumerate(town.tokens.values()):
+        town.service.workers.register(token, registration(host=f"10.0.{number}.1", slots=9), source="127.0.0.1")
     tasks = buy(town, "batch", rule="majority:3", tasks=9)
     for task in tasks:
         for replica in task.replicas:
@@ -351,7 +380,7 @@ def test_lies_come_last_in_what_a_batch_shows() -> None:
     said = ["lie" if task is tasks[4] else "a" for task in tasks]
     commitments = tuple(Commitment(task=t.task, digest=digest(text)) for t, text in zip(tasks, said, strict=True))
     town.service.workers.commit(town.tokens[liar], CommitResults(commitments=commitments))
-    assert (standing(town, liar).agreed, standing(town, liar).dissented) == (0.0, 1)
+    assert (trusted(town, liar), standing(town, liar).dissented) == (0.0, 1)
 
 
 # --- standings ------------------------------------------------------------------------------------------------------
@@ -400,11 +429,9 @@ def test_what_one_foreman_knows_beyond_the_cap_is_its_own() -> None:
         have_computed(town, buy(town, f"t{turn}", rule="majority:3")[0])
     town.service.accounts.open_with_grant(OTHER_FOREMAN, 10)
     worker = next(iter(town.tokens))
-    assert standing(town, worker).agreed == 20.0
-    foreman = town.service.accounts.status(FOREMAN).account
-    with town.unit_of_work() as uow:
-        own = [each.agreed for each in uow.standings.find([worker], [foreman]) if each.foreman == foreman]
-    assert own == [5.0]
+    assert trusted(town, worker) == pytest.approx(25.0)
+    assert trusted(town, worker, OTHER_FOREMAN) == standing(town, worker).agreed == own(town, worker).contributed
+    assert 1.0 < standing(town, worker).agreed < 6.0, "the same three, again and again"
 
 
 def test_how_many_would_be_drawn_is_told() -> None:
@@ -425,7 +452,7 @@ def test_honest_newcomers_among_workers_known_well_become_known() -> None:
         (task,) = buy(town, f"t{turn}")
         have_computed(town, task)
         accept(town, task)
-        if all(standing(town, worker).agreed >= ESTABLISHED for worker in newcomers):
+        if all(trusted(town, worker) >= ESTABLISHED for worker in newcomers):
             break
     assert 30 <= turn <= 400
     assert all(standing(town, worker).dissented == 0 for worker in town.tokens)

@@ -110,7 +110,7 @@ class MemoryStandings:
 
     def __init__(self, journal: Journal) -> None:
         self._table: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
-        self._caught: Table[Mapping[RuntimeClass, Standing]] = Table(journal)
+        self._caught: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
         self._alarms: Table[float] = Table(journal)
 
     def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
@@ -134,14 +134,14 @@ class MemoryStandings:
             place = standing.foreman, standing.runtime
             self._table.put(standing.worker, {**self._table.rows.get(standing.worker, {}), place: standing})
             if standing.caught_at is not None:
-                lies = {**self._caught.rows.get(standing.worker, {}), standing.runtime: standing}
-                self._caught.put(standing.worker, lies)
+                self._caught.put(standing.worker, {**self._caught.rows.get(standing.worker, {}), place: standing})
             if standing.alarmed_at is not None and standing.alarmed_at > self._alarms.rows.get(standing.foreman, 0.0):
                 self._alarms.put(standing.foreman, standing.alarmed_at)
 
-    def caught_since(self, at: float) -> Sequence[Standing]:
-        """Return the general standings of those who were caught lying at that time or later."""
-        lies = [standing for by_runtime in self._caught.rows.values() for standing in by_runtime.values()]
+    def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the general standings and the foremen's own of those who were caught lying at that time or later."""
+        asked = {EVERYBODY, *foremen}
+        lies = [each for known in self._caught.rows.values() for each in known.values() if each.foreman in asked]
         return [each for each in lies if each.caught_at is not None and each.caught_at >= at]
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
@@ -156,7 +156,26 @@ class MemoryStandings:
             if len(kept) < len(known):
                 self._table.put(worker, kept)
                 lies = self._caught.rows.get(worker, {})
-                self._caught.put(worker, {kind: each for kind, each in lies.items() if (EVERYBODY, kind) in kept})
+                self._caught.put(worker, {place: each for place, each in lies.items() if place in kept})
+
+
+class MemoryAnchors:
+    """The workers that the operator vouches for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._table: Table[str] = Table(journal)
+
+    def all(self) -> Collection[str]:
+        """Return every anchor."""
+        return frozenset(self._table.rows)
+
+    def add(self, worker: str) -> None:
+        """Make a worker an anchor."""
+        self._table.put(worker, worker)
+
+    def remove(self, worker: str) -> None:
+        """Let a worker be no anchor any more."""
+        self._table.drop(worker)
 
 
 class MemoryLedger:
@@ -259,6 +278,10 @@ class MemoryPool:
         """Find a worker's lease, run out or not."""
         return self._table.rows.get(worker)
 
+    def find(self, workers: Collection[str]) -> Sequence[Member]:
+        """Return the leases of those of the workers that have one."""
+        return [self._table.rows[worker] for worker in set(workers) if worker in self._table.rows]
+
     def put(self, member: Member) -> None:
         """Add or replace a worker's lease."""
         self._table.put(member.worker, member)
@@ -309,6 +332,7 @@ class MemoryStore:
         self.invitations = MemoryInvitations(self.journal)
         self.reports = MemoryReports(self.journal)
         self.standings = MemoryStandings(self.journal)
+        self.anchors = MemoryAnchors(self.journal)
         self.ledger = MemoryLedger(self.journal)
         self.pool = MemoryPool(self.journal)
         self.tasks = MemoryTasks(self.journal)
@@ -328,6 +352,7 @@ class MemoryUnitOfWork:
         self.invitations = store.invitations
         self.reports = store.reports
         self.standings = store.standings
+        self.anchors = store.anchors
         self.ledger = store.ledger
         self.pool = store.pool
         self.tasks = store.tasks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -26,6 +26,7 @@ PURGE_LIMIT = 10_000
 
 _accounts, _tokens, _invitations = schema.accounts, schema.tokens, schema.invitations
 _reports, _members, _purchases = schema.reports, schema.members, schema.purchases
+_anchors = schema.anchors
 
 
 class SqlAccounts:
@@ -138,10 +139,34 @@ class SqlReports:
         return sum(self._statements.column(self._COUNT, {"worker": worker}))
 
 
+class SqlAnchors:
+    """The workers that the operator vouches for."""
+
+    _ALL = select(_anchors.c.worker)
+    _ADD = text("INSERT INTO anchors (worker) VALUES (:worker) ON CONFLICT DO NOTHING")
+    _REMOVE = delete(_anchors).where(_anchors.c.worker == bindparam("anchor"))
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def all(self) -> Collection[str]:
+        """Return every anchor."""
+        return frozenset(self._statements.column(self._ALL, {}))
+
+    def add(self, worker: str) -> None:
+        """Make the worker of a known account an anchor."""
+        self._statements.change(self._ADD, {"worker": worker})
+
+    def remove(self, worker: str) -> None:
+        """Let a worker be no anchor any more."""
+        self._statements.change(self._REMOVE, {"anchor": worker})
+
+
 class SqlPool:
     """The leases of workers."""
 
     _GET = select(_members).where(_members.c.worker == bindparam("worker"))
+    _FIND = select(_members).where(one_of(_members.c.worker, "workers"))
     _PUT = upsert(_members)
     _REMOVE = delete(_members).where(_members.c.worker == bindparam("worker"))
     _ALIVE = select(_members).where(_members.c.expires_at > bindparam("now")).order_by(_members.c.worker)
@@ -181,6 +206,10 @@ class SqlPool:
     def remove(self, worker: str) -> None:
         """End a worker's lease, if it has one."""
         self._statements.change(self._REMOVE, {"worker": worker})
+
+    def find(self, workers: Collection[str]) -> Sequence[Member]:
+        """Return the leases of those of the workers that have one, run out or not."""
+        return [_member(row) for row in self._statements.fetch(self._FIND, {"workers": sorted(set(workers))})]
 
     def alive(self, now: float) -> Sequence[Member]:
         """Return the leases that end after ``now``."""

@@ -195,6 +195,7 @@ tasks = Table(
     Column("released", Boolean, nullable=False),
     # What ``Task.escrow`` is: to count it anew would take the longer, the more tasks a foreman has had.
     Column("escrow", BigInteger, nullable=False, server_default=text("0")),
+    Column("steered", Boolean, nullable=False, server_default=text("true")),
     Index("tasks_due", "state", "deadline"),
     CheckConstraint(
         f"(state IN ('{PROVISIONAL}', '{WON}', '{SETTLED}')) = (digest IS NOT NULL)",
@@ -257,10 +258,19 @@ standings = Table(
     Column("audited", BigInteger, nullable=False),
     Column("caught_at", Double),
     Column("alarmed_at", Double),
-    CheckConstraint(f"foreman = '{EVERYBODY}' OR caught_at IS NULL", name="lies_are_general"),
+    Column("partners", Text, nullable=False),
+    Column("accusers", Text, nullable=False),
     CheckConstraint(f"foreman <> '{EVERYBODY}' OR alarmed_at IS NULL", name="alarms_are_a_foremans"),
     **CLUSTERED,
 )
+
+anchors = Table(
+    "anchors",
+    metadata,
+    Column("worker", ForeignKey(accounts.c.id), primary_key=True),
+    **CLUSTERED,
+)
+
 CAUGHT, ALARMED = text("caught_at IS NOT NULL"), text("alarmed_at IS NOT NULL")
 Index("standings_caught_at", standings.c.caught_at, sqlite_where=CAUGHT, postgresql_where=CAUGHT)
 Index("standings_alarmed_at", standings.c.alarmed_at, sqlite_where=ALARMED, postgresql_where=ALARMED)

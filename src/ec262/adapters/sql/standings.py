@@ -28,7 +28,9 @@ _FIND = select(_standings).where(one_of(_standings.c.worker, "workers"), one_of(
 _LOCK = _FIND.order_by(*_standings.primary_key.columns).with_for_update()
 _MAKE = text(str(insert(_standings).compile()) + " ON CONFLICT DO NOTHING")
 _SAVE = upsert(_standings)
-_CAUGHT = select(_standings).where(_standings.c.caught_at >= bindparam("since"))
+_CAUGHT = select(_standings).where(
+    _standings.c.caught_at >= bindparam("since"), one_of(_standings.c.foreman, "foremen")
+)
 _ALARMS = (
     select(_standings.c.foreman, func.max(_standings.c.alarmed_at))
     .where(_standings.c.alarmed_at >= bindparam("since"), one_of(_standings.c.foreman, "foremen"))
@@ -70,9 +72,10 @@ class SqlStandings:
         """Store standings as they are now."""
         self._statements.change_each(_SAVE, _NAMES, _in_order(map(_row, standings)))
 
-    def caught_since(self, at: float) -> Sequence[Standing]:
-        """Return the general standings of those who were caught lying at that time or later."""
-        return list(map(_standing, self._statements.fetch(_CAUGHT, {"since": at})))
+    def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the general standings and the foremen's own of those who were caught lying at that time or later."""
+        names = {"since": at, "foremen": [EVERYBODY, *sorted(set(foremen))]}
+        return list(map(_standing, self._statements.fetch(_CAUGHT, names)))
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
         """Return the time of the last alarm of each of these foremen that had one at that time or later."""
@@ -91,8 +94,23 @@ def _in_order(rows: Iterable[Row]) -> list[Row]:
 
 def _standing(row: Sequence[Any]) -> Standing:
     values = dict(zip(_NAMES, row, strict=True))
-    return Standing(**values | {"runtime": runtime_of(values["runtime"])})
+    read = {
+        "runtime": runtime_of(values["runtime"]),
+        "partners": tuple(values["partners"].split()),
+        "accusers": tuple([_accuser(text) for text in values["accusers"].split()]),
+    }
+    return Standing(**values | read)
+
+
+def _accuser(text: str) -> tuple[str, float]:
+    tag, at = text.split("@")
+    return tag, float(at)
 
 
 def _row(standing: Standing) -> Row:
-    return tuple(runtime_key(standing.runtime) if name == "runtime" else getattr(standing, name) for name in _NAMES)
+    written = {
+        "runtime": runtime_key(standing.runtime),
+        "partners": " ".join(standing.partners),
+        "accusers": " ".join([f"{tag}@{at!r}" for tag, at in standing.accusers]),
+    }
+    return tuple(written[name] if name in written else getattr(standing, name) for name in _NAMES)

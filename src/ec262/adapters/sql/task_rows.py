@@ -19,7 +19,18 @@ _tasks, _replicas = schema.tasks, schema.replicas
 _STATES = {state.value: state for state in TaskState}
 _WORDS = {state: state.value for state in TaskState}
 
-CHANGING_TASK = ("state", "escrow", "key", "digest", "deadline", "forgotten_at", "audited", "confidence", "released")
+CHANGING_TASK = (
+    "state",
+    "escrow",
+    "key",
+    "digest",
+    "deadline",
+    "forgotten_at",
+    "audited",
+    "confidence",
+    "released",
+    "steered",
+)
 """What may change in a task once it is there."""
 
 CHANGING_REPLICA = ("digest", "arrival", "stopped", "paid", "given_up", "fetched", "trust_agreed", "trust_recent")
@@ -39,6 +50,7 @@ TASK_COLUMNS = (
     _tasks.c.audited,
     _tasks.c.confidence,
     _tasks.c.released,
+    _tasks.c.steered,
 )
 REPLICA_COLUMNS = (
     _replicas.c.task,
@@ -80,7 +92,7 @@ def tasks_of_joined(rows: Iterable[Sequence[Any]]) -> list[Task]:
 
 def _task(row: Sequence[Any], replicas: tuple[Replica, ...]) -> Task:
     name, foreman, rule, runtime, packages, deadline, forgotten_at, key, state, *verdict = row
-    digest, audited, confidence, released = verdict
+    digest, audited, confidence, released, steered = verdict
     return Task(
         id=name,
         foreman=foreman,
@@ -96,6 +108,7 @@ def _task(row: Sequence[Any], replicas: tuple[Replica, ...]) -> Task:
         audited=bool(audited),
         confidence=confidence,
         released=bool(released),
+        steered=bool(steered),
     )
 
 
@@ -136,6 +149,7 @@ def task_row(task: Task) -> Row:
         task.confidence,
         task.released,
         task.escrow,
+        task.steered,
     )
 
 
@@ -197,6 +211,7 @@ def _changed_of_task(before: Task, after: Task, *, moved: bool) -> tuple[bool, .
         before.audited is not after.audited,
         before.confidence != after.confidence,
         before.released is not after.released,
+        before.steered is not after.steered,
     )
 
 
@@ -211,6 +226,7 @@ def _progress_of_task(task: Task) -> Row:
         task.audited,
         task.confidence,
         task.released,
+        task.steered,
     )
 
 

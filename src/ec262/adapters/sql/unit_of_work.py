@@ -19,7 +19,14 @@ from ec262.adapters.sql.dialects import POSTGRESQL
 from ec262.adapters.sql.engines import for_snapshots, open_engine, reads_only, speakable
 from ec262.adapters.sql.known_tasks import known_tasks
 from ec262.adapters.sql.ledger import SqlLedger
-from ec262.adapters.sql.repositories import SqlAccounts, SqlInvitations, SqlPool, SqlPurchases, SqlReports
+from ec262.adapters.sql.repositories import (
+    SqlAccounts,
+    SqlAnchors,
+    SqlInvitations,
+    SqlPool,
+    SqlPurchases,
+    SqlReports,
+)
 from ec262.adapters.sql.revisions import bring_up_to_date
 from ec262.adapters.sql.standings import SqlStandings
 from ec262.adapters.sql.statements import Statements, translated
@@ -39,6 +46,7 @@ class SqlUnitOfWork:
     invitations: SqlInvitations
     reports: SqlReports
     standings: SqlStandings
+    anchors: SqlAnchors
     ledger: SqlLedger
     pool: SqlPool
     tasks: SqlTasks
@@ -67,6 +75,7 @@ class SqlUnitOfWork:
         self.invitations = SqlInvitations(statements)
         self.reports = SqlReports(statements)
         self.standings = SqlStandings(statements)
+        self.anchors = SqlAnchors(statements)
         self.ledger = SqlLedger(statements)
         self.pool = SqlPool(statements)
         self.tasks = SqlTasks(statements, known_tasks(self._connection, exclusive=not reads_only(self._connection)))

@@ -121,8 +121,9 @@ class StandingRepository(Protocol):
         """Store locked or new standings as they are now."""
         ...
 
-    def caught_since(self, at: float) -> Sequence[Standing]:
-        """Return the general standings of those who were caught lying at that time or later."""
+    def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
+        """Return the general standings, and these foremen's own, of those who were caught lying at that time or later:
+        what everybody, and what each of these foremen, goes by."""
         ...
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
@@ -132,6 +133,22 @@ class StandingRepository(Protocol):
 
     def forget(self, before: float) -> None:
         """Drop standings as of that time (Unix seconds) or earlier, a limited number a call."""
+        ...
+
+
+class AnchorRepository(Protocol):
+    """The workers that the operator vouches for."""
+
+    def all(self) -> Collection[str]:
+        """Return every anchor."""
+        ...
+
+    def add(self, worker: str) -> None:
+        """Make the worker of a known account an anchor; if it is one, nothing changes."""
+        ...
+
+    def remove(self, worker: str) -> None:
+        """Let a worker be no anchor any more; if it is none, nothing changes."""
         ...
 
 
@@ -195,6 +212,10 @@ class PoolRepository(Protocol):
         """Find a worker's lease, run out or not."""
         ...
 
+    def find(self, workers: Collection[str]) -> Sequence[Member]:
+        """Return the leases of those of the workers that have one, run out or not."""
+        ...
+
     def put(self, member: Member) -> None:
         """Add or replace a worker's lease."""
         ...
@@ -225,8 +246,8 @@ class TaskRepository(Protocol):
         ...
 
     def save(self, tasks: Collection[Task]) -> None:
-        """Store known, locked tasks as they are now: state, key, digest and times may have changed; replicas may have
-        come, and changed in digest, arrival, payment, fetched and given up."""
+        """Store known, locked tasks as they are now: state, key, digest, times and ``steered`` may have changed;
+        replicas may have come, and changed in digest, arrival, payment, fetched and given up."""
         ...
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
@@ -301,6 +322,11 @@ class UnitOfWork(Protocol):
     @property
     def standings(self) -> StandingRepository:
         """How far workers are known."""
+        ...
+
+    @property
+    def anchors(self) -> AnchorRepository:
+        """The workers that the operator vouches for."""
         ...
 
     @property
