@@ -24,9 +24,9 @@ any other ``dict``                            ``{"$dict":[[key,value],...]}``, s
 
 Strings are escaped and floats written as the standard library's ``json`` does it. The order in which a dict or set was
 filled is not part of the value. Only these very types are encoded: a subclass would come back as something else.
-Containers nest at most ``MAX_DEPTH`` deep, which also stops one that holds itself. Sets and dicts in which more than
-``MAX_EQUAL_HASHES`` keys have one hash are refused: reading them takes time that grows with the square of their number,
-and a stranger can make such keys at will (Crosby and Wallach, "Denial of Service via Algorithmic Complexity Attacks").
+Containers nest at most ``MAX_DEPTH`` deep, which also stops one that holds itself. Sets and dicts whose keys collide
+are refused: reading them takes time that grows with the square of their number, and a stranger can make such keys at
+will (``ec262.domain.hash_tables``).
 """
 
 from __future__ import annotations
@@ -36,16 +36,15 @@ from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ec262.domain.canonical_text import MAX_DEPTH, MAX_EQUAL_HASHES, canonical_text, check_hashes
+from ec262.domain.canonical_text import MAX_DEPTH, canonical_text
 from ec262.domain.errors import NotCanonical, ValueNotEncodable
+from ec262.domain.hash_tables import check_dict, check_set
 from ec262.domain.plain_json import MAX_NUMBER, scalar_lines
 
 __all__ = [
     "FORMAT",
     "MAX_DEPTH",
-    "MAX_EQUAL_HASHES",
     "MAX_NUMBER",
-    "check_hashes",
     "decode",
     "encode",
     "encode_each",
@@ -133,11 +132,19 @@ def _read_object(pairs: list[tuple[str, Any]]) -> Any:
     if read is None:
         raise ValueError("unknown tag")
     try:
-        if tag in _HASHED:
-            check_hashes([key for key, _ in content] if tag == "$dict" else content)
         return read(content)
     except (TypeError, OverflowError) as error:  # not the type that goes with the tag, or unhashable
         raise ValueError(f"{tag}: {error}") from error
+
+
+def _read_set(members: list[Any]) -> set[Any]:
+    check_set(members)
+    return set(members)
+
+
+def _read_dict(pairs: list[Any]) -> dict[Any, Any]:
+    check_dict([key for key, _ in pairs])
+    return dict(pairs)
 
 
 _TAGS: dict[str, Callable[[Any], Any]] = {
@@ -148,12 +155,10 @@ _TAGS: dict[str, Callable[[Any], Any]] = {
     "$bytes": a2b_base64,
     "$bytearray": lambda text: bytearray(a2b_base64(text)),
     "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-    "$dict": dict,
+    "$set": _read_set,
+    "$frozenset": lambda members: frozenset(_read_set(members)),
+    "$dict": _read_dict,
 }
-
-_HASHED = frozenset({"$set", "$frozenset", "$dict"})
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_read_object)
 _WARY_DECODER = json.JSONDecoder(object_pairs_hook=_read_object, parse_int=_short_int)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import enum
 import math
 from binascii import b2a_base64
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from ec262.domain.errors import ValueNotEncodable
+from ec262.domain.hash_tables import check_dict, check_set
 from ec262.domain.plain_json import MAX_NUMBER, is_unicode, plain_text, quoted
 
 MAX_DEPTH = 100
 """Most containers inside one another."""
-
-MAX_EQUAL_HASHES = 1000
-"""Most keys of one set or dict with the same hash; by chance there are hardly two."""
 
 _MANY_ITEMS = 8
 """From how many items on a container is worth a look for the short cut."""
@@ -124,18 +121,20 @@ def _tuple(value: tuple[Any, ...], depth: int) -> str:
 
 
 def _set(value: set[Any] | frozenset[Any], depth: int) -> str:
-    texts = _distinct(_unnamed(value, "{...}", depth), value)
+    texts = _unnamed(value, "{...}", depth)
+    _check_members(check_set, texts, value)
     return f'{{"${type(value).__name__}":[{",".join(sorted(texts))}]}}'
 
 
 def _dict(value: dict[Any, Any], depth: int) -> str:
     if len(value) >= _MANY_ITEMS and (text := plain_text(value, MAX_DEPTH + 1 - depth)):
         return text
-    keys = _distinct(_unnamed(value, ".keys()", depth), value)
+    keys = _unnamed(value, ".keys()", depth)
     items = _items(value.values(), list(value), depth)
     if all(key[0] == '"' and key[1] != "$" for key in keys):
         by_key = sorted(zip(value, keys, items, strict=True), key=itemgetter(0))
         return f"{{{','.join([f'{key}:{item}' for _, key, item in by_key])}}}"
+    _check_members(check_dict, keys, value)
     by_text = sorted(zip(keys, items, strict=True), key=itemgetter(0))
     return f'{{"$dict":[{",".join([f"[{key},{item}]" for key, item in by_text])}]}}'
 
@@ -160,20 +159,15 @@ def _unnamed(items: Iterable[Any], step: str, depth: int) -> list[str]:
         raise
 
 
-def _distinct(texts: list[str], container: Collection[Any]) -> list[str]:
-    if len(set(texts)) < len(texts):
+def _check_members(check: Callable[[Sequence[Any]], None], texts: list[str], container: Collection[Any]) -> None:
+    """Refuse members that are not told apart by their texts, and those that would take long to read."""
+    members = dict(zip(texts, container, strict=True))
+    if len(members) < len(texts):
         raise _Refused("several NaNs in a set, or as keys of a dict, have no canonical form: they are one", container)
     try:
-        check_hashes(container)
+        check([members[text] for text in sorted(texts)])  # the order in which readers insert them
     except ValueError as error:
         raise _Refused(str(error), container) from None
-    return texts
-
-
-def check_hashes(keys: Collection[Any]) -> None:
-    """Raise ValueError if so many keys have one hash that a set or dict of them would be slow."""
-    if len(keys) > MAX_EQUAL_HASHES and max(Counter(map(hash, keys)).values()) > MAX_EQUAL_HASHES:
-        raise ValueError(f"more than {MAX_EQUAL_HASHES} keys have the same hash")
 
 
 _CONTAINERS: dict[type, Callable[[Any, int], str]] = {

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ec262.domain import canonical
-from ec262.domain.canonical import MAX_EQUAL_HASHES, MAX_NUMBER, encode_list
+from ec262.domain.canonical import MAX_NUMBER, encode_list
 from ec262.domain.errors import JobDefinitionError, JobError, KeyCollision, KeyNotHashable, key_text
 from ec262.domain.groups import Groups, all_values
+from ec262.domain.hash_tables import MAX_EQUAL_HASHES
 from ec262.domain.ports.spill import Spills
 
 _APART = frozenset({str, bytes, type(None), int})

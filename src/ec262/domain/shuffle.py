@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from ec262.domain.canonical import check_hashes
 from ec262.domain.errors import JobDefinitionError, KeyCollision
 from ec262.domain.groups import Groups, GroupTooLarge, Table, all_values, last_value
+from ec262.domain.hash_tables import check_dict
 from ec262.domain.job import MAX_ROW_BYTES, Row, key_too_large
 from ec262.domain.key_check import KeyCheck, is_hashable, not_hashable
 from ec262.domain.memory import DEFAULT_BUDGET, MemoryBudget
@@ -158,8 +158,9 @@ def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
     last: dict[bytes, Pair] = {}
     for pairs in outputs:
         last.update(zip(encode_keys(pairs), pairs, strict=True))
-    _check_keys([key for key, _ in last.values()])
-    return dict(pair for _, pair in sorted(last.items(), key=itemgetter(0)))
+    merged = [pair for _, pair in sorted(last.items(), key=itemgetter(0))]
+    _check_keys([key for key, _ in merged])
+    return dict(merged)
 
 
 def _check_keys(keys: list[Any]) -> None:
@@ -170,7 +171,7 @@ def _check_keys(keys: list[Any]) -> None:
         if not is_hashable(key):
             raise not_hashable(key)
     try:
-        check_hashes(keys)
+        check_dict(keys)
     except ValueError as error:
         raise JobDefinitionError(f"these keys cannot be told apart in reasonable time: {error}") from error
     known: dict[Any, Any] = {}

@@ -1,0 +1,122 @@
+"""How long a set or dict of given keys takes to fill, counted before it is filled.
+
+Python's hashes of numbers, and of tuples and frozensets of numbers, are no secret. A stranger can choose keys that all
+follow one chain of slots, even if no two of them have the same hash; the time to insert them grows with the square of
+their number (Crosby and Wallach, "Denial of Service via Algorithmic Complexity Attacks"). So the steps are counted in a
+model of CPython's tables, at every size that a table has while it grows. The hashes of texts and bytes are keyed with a
+secret of the process, and need no check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_EQUAL_HASHES = 1000
+"""Most steps to the slot of one key, and so most keys with the same hash; smaller sets and dicts are not checked."""
+
+MAX_MEAN_STEPS = 64
+"""Most steps for each key on average. Random keys take less than one, multiples of powers of two up to 30."""
+
+_KEYED = frozenset({str, bytes})
+_HASH_BITS = (1 << 64) - 1
+_SHIFT = 5
+_IN_A_ROW = 9
+_LARGE_SET = 50_000
+
+
+def check_dict(keys: Sequence[Any]) -> None:
+    """Raise ValueError if a dict of these keys, inserted in this order, would take long to fill."""
+    _check(keys, _dict_steps, _next_dict)
+
+
+def check_set(keys: Sequence[Any]) -> None:
+    """Raise ValueError if a set of these keys, inserted in this order, would take long to fill."""
+    _check(keys, _set_steps, _next_set)
+
+
+def _check(
+    keys: Sequence[Any],
+    steps: Callable[[Sequence[int], int, int], int],
+    following: Callable[[int], tuple[int, int]],
+) -> None:
+    if len(keys) <= MAX_EQUAL_HASHES or set(map(type, keys)) <= _KEYED:
+        return
+    hashes = [hash(key) & _HASH_BITS for key in keys]
+    room, size = following(0)
+    while room < MAX_EQUAL_HASHES:  # too small to be slow
+        room, size = following(room)
+    while True:
+        first = hashes[:room]
+        if steps(first, size, MAX_MEAN_STEPS * len(first)) > MAX_MEAN_STEPS * len(first):
+            raise ValueError(
+                f"too many of these {len(keys)} keys have the same hash, or hashes that collide: "
+                "a set or dict of them would be slow"
+            )
+        if room >= len(hashes):
+            return
+        room, size = following(room)
+
+
+def _next_dict(keys: int) -> tuple[int, int]:
+    """Return how many keys fit into a dict that grows when it holds this many, and its slots."""
+    size = 1 << max(3, (3 * keys - 1).bit_length())
+    return 2 * size // 3, size
+
+
+def _next_set(keys: int) -> tuple[int, int]:
+    """Return how many keys fit into a set that grows when it holds this many, and its slots."""
+    size = 1 << max(3, (keys * (2 if keys > _LARGE_SET else 4)).bit_length())
+    return -(-3 * (size - 1) // 5), size
+
+
+def _dict_steps(hashes: Sequence[int], size: int, most: int) -> int:
+    """Return how many slots are found taken while a dict of ``size`` slots is filled; more than ``most`` if it is to be
+    refused."""
+    taken = bytearray(size)
+    mask = size - 1
+    total = 0
+    for number in hashes:
+        slot = number & mask
+        if taken[slot]:
+            steps = 0
+            while taken[slot]:
+                number >>= _SHIFT  # noqa: PLW2901 - what is left of the hash perturbs the next step
+                slot = (5 * slot + number + 1) & mask
+                steps += 1
+                if steps > MAX_EQUAL_HASHES:
+                    return most + 1
+            total += steps
+            if total > most:
+                return total
+        taken[slot] = 1
+    return total
+
+
+def _set_steps(hashes: Sequence[int], size: int, most: int) -> int:
+    """Return what ``_dict_steps`` does, for a set: slots in a row lie side by side in memory, and count as one in
+    the total."""
+    taken = bytearray(size)
+    mask = size - 1
+    total = 0
+    for number in hashes:
+        slot = number & mask
+        if taken[slot]:
+            steps = rows = 0
+            while True:
+                row = _IN_A_ROW if slot + _IN_A_ROW <= mask else 0
+                free = taken.find(0, slot, slot + row + 1)
+                if free >= 0:
+                    slot = free
+                    break
+                rows += 1
+                steps += row + 1
+                if steps > MAX_EQUAL_HASHES:
+                    return most + 1
+                number >>= _SHIFT  # noqa: PLW2901 - what is left of the hash perturbs the next step
+                slot = (5 * slot + number + 1) & mask
+            total += rows
+            if total > most:
+                return total
+        taken[slot] = 1
+    return total
