@@ -39,7 +39,7 @@ from typing import Any
 from ec262.domain.canonical_text import MAX_DEPTH, canonical_text
 from ec262.domain.errors import NotCanonical, ValueNotEncodable
 from ec262.domain.hash_tables import check_dict, check_set
-from ec262.domain.plain_json import MAX_NUMBER, scalar_lines
+from ec262.domain.plain_json import MAX_NUMBER, scalar_lines, tree_text
 
 __all__ = [
     "FORMAT",
@@ -85,12 +85,14 @@ def decode(data: bytes) -> Any:
     """
     value = parse(data)
     try:
-        canonical = encode(value)
+        text = tree_text(value, MAX_DEPTH)
+        if text is None:
+            text = canonical_text(value, 0)
     except RecursionError:
         raise NotCanonical("nested too deep") from None
     except ValueNotEncodable as error:
         raise NotCanonical(f"not a canonical value: {error}") from error
-    if canonical != data:
+    if text.encode() != data:
         raise NotCanonical("a value, but not in its canonical form")
     return value
 

@@ -20,6 +20,10 @@ MAX_DEPTH = 100
 _MANY_ITEMS = 8
 """From how many items on a container is worth a look for the short cut."""
 
+_LOOKED_AT = frozenset({*range(9), *range(8, MAX_DEPTH + 1, 8)})
+"""The depths at which it gets one. Each look goes some levels down: one at every depth would take many times
+as long."""
+
 _MAX_STEP_CHARS = 60
 _MAX_WHERE_CHARS = 200
 
@@ -111,7 +115,7 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
 
 
 def _list(value: list[Any] | tuple[Any, ...], depth: int) -> str:
-    if len(value) >= _MANY_ITEMS and (text := plain_text(list(value), MAX_DEPTH + 1 - depth)):
+    if len(value) >= _MANY_ITEMS and depth in _LOOKED_AT and (text := plain_text(list(value), MAX_DEPTH + 1 - depth)):
         return text
     return f"[{','.join(_items(value, range(len(value)), depth))}]"
 
@@ -127,7 +131,7 @@ def _set(value: set[Any] | frozenset[Any], depth: int) -> str:
 
 
 def _dict(value: dict[Any, Any], depth: int) -> str:
-    if len(value) >= _MANY_ITEMS and (text := plain_text(value, MAX_DEPTH + 1 - depth)):
+    if len(value) >= _MANY_ITEMS and depth in _LOOKED_AT and (text := plain_text(value, MAX_DEPTH + 1 - depth)):
         return text
     keys = _unnamed(value, ".keys()", depth)
     items = _items(value.values(), list(value), depth)

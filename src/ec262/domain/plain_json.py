@@ -48,7 +48,13 @@ def plain_text(value: list[Any] | dict[Any, Any], max_levels: int) -> str | None
 
     ``max_levels`` is how many containers may be inside one another, ``value`` being the first.
     """
-    if not _is_plain([value], min(max_levels, _MAX_LEVELS)):
+    return tree_text(value, min(max_levels, _MAX_LEVELS))
+
+
+def tree_text(value: Any, max_levels: int) -> str | None:
+    """Return what ``plain_text`` does for a value that was just read from JSON, so no container is in it twice. Goes
+    through it once, however deep it is."""
+    if not _is_plain([value], max_levels):
         return None
     text = None
     with suppress(ValueError):  # a NaN or an infinity

@@ -6,7 +6,7 @@ import hmac
 
 from ec262.domain.digests import adjudicated_digest, ciphertext_digest
 from ec262.domain.errors import BadDelivery, TaskLimitExceeded, UserCodeFailed
-from ec262.domain.job import TaskName
+from ec262.domain.job import Limits, TaskName
 from ec262.domain.messages import Delivered, printable
 from ec262.domain.outcome import Failure, Stopped, is_stopped
 from ec262.domain.ports.cipher import Cipher
@@ -17,10 +17,24 @@ MAX_CIPHER_BYTES = 64
 """The most that any cipher adds to a plaintext."""
 
 
-def open_result(delivered: Delivered, *, digest: bytes, key: bytes, work: WorkBinding, cipher: Cipher) -> bytes:
+LEAST_OUTPUT_BYTES = 1 << 10
+"""A limit or crash is a result, too: it may take this much whatever the output limit is."""
+
+
+def largest_delivery(limits: Limits) -> int:
+    """Return the size of the largest delivery of a task with these limits: a larger one is not received."""
+    return max(limits.output_bytes, LEAST_OUTPUT_BYTES) + limits.log_bytes + 2 * MAX_CIPHER_BYTES
+
+
+def open_result(
+    delivered: Delivered, *, digest: bytes, key: bytes, work: WorkBinding, cipher: Cipher, most: int
+) -> bytes:
     """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery, also
-    if it is not a result of this ``work``, or if it was committed as a limit or crash and is none, or the other way
-    round."""
+    if it is not a result of this ``work``, if it is larger than an output limit of ``most`` bytes allows, or if it was
+    committed as a limit or crash and is none, or the other way round."""
+    size = len(delivered.ciphertext)
+    if size > max(most, LEAST_OUTPUT_BYTES) + MAX_CIPHER_BYTES:
+        raise BadDelivery(f"the delivered result has {size} bytes: the task's output limit is {most}")
     committed = ciphertext_digest(delivered.ciphertext)
     stopped = not hmac.compare_digest(committed, digest)
     if stopped and not hmac.compare_digest(adjudicated_digest(committed, stopped=True), digest):

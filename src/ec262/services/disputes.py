@@ -26,10 +26,11 @@ LinkTo = Callable[[BoughtReplica], Awaitable[WorkerLink]]
 class DisputeDesk:
     """Carries out the job's machine's ``Dispute``."""
 
-    def __init__(self, discovery: ForemanDiscovery, cipher: Cipher, link_to: LinkTo) -> None:
+    def __init__(self, discovery: ForemanDiscovery, cipher: Cipher, link_to: LinkTo, *, output_bytes: int) -> None:
         self._discovery = discovery
         self._cipher = cipher
         self._link_to = link_to
+        self._output_bytes = output_bytes
 
     async def diagnose(self, dispute: Dispute, work: WorkBinding) -> tuple[Verdict | None, Diagnosis | None]:
         """Return discovery's word on the task, and what its results look like, if two of them can be compared; ``work``
@@ -60,7 +61,9 @@ class DisputeDesk:
         try:
             link = await self._link_to(replica)
             delivered = await link.fetch(Deliver(task=dispute.task, secret=result.delivery_secret))
-            opened = open_result(delivered, digest=result.digest, key=key, work=work, cipher=self._cipher)
+            opened = open_result(
+                delivered, digest=result.digest, key=key, work=work, cipher=self._cipher, most=self._output_bytes
+            )
             return await asyncio.to_thread(decode_outcome, opened)
         except (PeerError, NotCanonical) as error:
             logger.info("%s: worker %s: %s: %s", dispute.name, replica.worker, type(error).__name__, error)

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
+
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
 from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError, PhaseOver
@@ -16,7 +18,7 @@ from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
 from ec262.domain.outcome import CRASH, Failure, Stopped
 from ec262.domain.work_hash import WorkBinding
 from ec262.services.batching import Batcher
-from ec262.services.deliveries import limit_error, open_log, open_result, user_error
+from ec262.services.deliveries import largest_delivery, limit_error, open_log, open_result, user_error
 from ec262.services.disputes import DisputeDesk
 from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
 from ec262.services.job_data import JobData
@@ -43,8 +45,11 @@ class JobWorkers:
         self._policy = policy
         self._job = job
         self._data = data
-        self._links = WorkerLinks(ports.dialer, policy.link)
-        self._disputes = DisputeDesk(ports.discovery, ports.cipher, self._links.to)
+        most_bytes = min(policy.link.max_result_bytes, largest_delivery(policy.limits))
+        self._links = WorkerLinks(ports.dialer, attrs.evolve(policy.link, max_result_bytes=most_bytes))
+        self._disputes = DisputeDesk(
+            ports.discovery, ports.cipher, self._links.to, output_bytes=policy.limits.output_bytes
+        )
         self._dispatches: dict[tuple[str, str], asyncio.Task[Any] | None] = {}
         self._report: Batcher[DeliveryReport, None] = Batcher(
             self._send_reports, most=MAX_BATCH, pause_s=lambda: REPORT_PAUSE_S
@@ -181,8 +186,11 @@ class JobWorkers:
         if verdict.digest is None or verdict.key is None:
             raise BadDelivery("discovery told of a win without its key")
         key, cipher = verdict.key, self._ports.cipher
-        outcome = open_result(delivered, digest=verdict.digest, key=key, work=work, cipher=cipher)
-        return outcome, open_log(delivered, key=key, work=work, cipher=cipher, most=self._policy.limits.log_bytes)
+        limits = self._policy.limits
+        outcome = open_result(
+            delivered, digest=verdict.digest, key=key, work=work, cipher=cipher, most=limits.output_bytes
+        )
+        return outcome, open_log(delivered, key=key, work=work, cipher=cipher, most=limits.log_bytes)
 
     def _complain(self, task: str, worker: str) -> None:
         """Report a winner that did not deliver: for others' sake, so nothing here waits for it."""

@@ -27,6 +27,7 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection, Dialer
+from ec262.domain.wire import MAX_PAYLOAD_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ class LinkPolicy:
     transfer_s: float = 120.0
     min_bytes_per_s: int = 64 << 10
     """A worker that takes its work slower than this is dropped."""
-    max_result_bytes: int = 160 << 20
+    max_result_bytes: int = MAX_PAYLOAD_BYTES
+    """At most: what tasks' limits do not allow is not received either."""
 
 
 def _nobody_cares() -> None:

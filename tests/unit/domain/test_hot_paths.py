@@ -28,6 +28,12 @@ TUPLES = tuple(((number, "x"), number) for number in range(COUNT))
 ROWS = [[f"line {number}", "text " * 5] for number in range(COUNT)]
 
 
+def nested(leaf: bytes) -> bytes:
+    """Return canonical lists of eight, each in the next, COUNT lists in all."""
+    spine = b"[[],[],[],[],[],[],[]," * 80 + leaf + b"]" * 80
+    return b"[" + b",".join([spine] * (COUNT // 640)) + b"]"
+
+
 def calls_of(function: Callable[..., Any], *arguments: Any) -> int:
     """Count the calls that a call makes."""
     calls = 0
@@ -57,6 +63,8 @@ def calls_of(function: Callable[..., Any], *arguments: Any) -> int:
         pytest.param(28, encode_outcome, [Pairs(pairs=TUPLES)], id="encode keys that are tuples"),
         pytest.param(0.06, decode_outcome, [encode_outcome(Pairs(pairs=REPEATED))], id="decode repeated keys"),
         pytest.param(0.06, decode_outcome, [encode_outcome(Pairs(pairs=DIFFERENT))], id="decode different keys"),
+        pytest.param(1, canonical.decode, [nested(b"[]")], id="read nested lists"),
+        pytest.param(14, canonical.decode, [nested(b'{"$tuple":[]}')], id="read nested lists with a tuple inside"),
         pytest.param(0.05, encode_pairs, [REPEATED], id="encode for the shuffle"),
         pytest.param(0.03, canonical.encode_each, [list(range(COUNT))], id="encode scalars"),
         pytest.param(0.06, canonical.decode, [canonical.encode(ROWS)], id="read a value"),
