@@ -42,6 +42,13 @@ class Denier(UnconfinedSandbox):
         return Computed(outcome=encode_outcome(failure), log=b"")
 
 
+class Misnamer(UnconfinedSandbox):
+    """Claims that the job yielded a key that no dict takes."""
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        return Computed(outcome=encode_outcome(Pairs(pairs=(([1], 1),))), log=b"")
+
+
 class Crasher(UnconfinedSandbox):
     async def run(self, work: Work, limits: Limits) -> Computed:
         raise SandboxCrashed("the child died")

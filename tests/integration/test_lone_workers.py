@@ -17,7 +17,7 @@ from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.errors import InsufficientCredits, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.standing import Standing
 from ec262.domain.verification import parse_rule
-from tests.adversaries import Denier, Exhausted, Liar
+from tests.adversaries import Denier, Exhausted, Liar, Misnamer
 from tests.system import make_job
 from tests.tcp_system import HONEST, POLICY, Staff, TcpSystem, tcp_system
 
@@ -47,6 +47,7 @@ def dissented(system: TcpSystem, staff: Staff) -> int:
 LIES: dict[str, Maker] = {
     "that the code failed": lambda: {"sandbox": Denier()},
     "that a limit was hit": lambda: {"sandbox": Exhausted()},
+    "that a key is a list": lambda: {"sandbox": Misnamer()},
 }
 
 

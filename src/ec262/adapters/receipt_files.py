@@ -12,7 +12,7 @@ from ec262.adapters.whole_file import WholeFile
 from ec262.domain.commands import Vote
 from ec262.domain.errors import ConfigurationError
 from ec262.domain.messages import printable
-from ec262.domain.receipts import DECIDED, JobReceipt, TaskReceipt
+from ec262.domain.receipts import DECIDED, JobReceipt, TaskReceipt, check_ranges
 from ec262.domain.verification import parse_rule
 
 MAX_BYTES = 1 << 30
@@ -61,11 +61,13 @@ def read_report(path: Path) -> JobReceipt:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigurationError(f"{path} is no report: it is too large")
-        return msgspec.json.decode(path.read_bytes(), type=JobReceipt)
+        receipt = msgspec.json.decode(path.read_bytes(), type=JobReceipt)
+        check_ranges(receipt)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigurationError(f"{path} is no report's JSON: {printable(str(error))}") from error
+    return receipt
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -95,7 +95,16 @@ class ValueNotEncodable(JobError):
 
 
 class KeyNotHashable(JobError):
-    """A key that no dict takes, as a list: a job's result is a dict."""
+    """A key that no dict takes, as a list: a job's result is a dict. ``confirmed`` is as in ``UserCodeFailed``."""
+
+    def __init__(self, reason: str, *, confirmed: bool = True) -> None:
+        super().__init__(f"{reason}{'' if confirmed else UNCONFIRMED}")
+        self.reason = reason
+        self.confirmed = confirmed
+
+    def unconfirmed(self) -> KeyNotHashable:
+        """Return the same, as the word of one worker."""
+        return KeyNotHashable(self.reason, confirmed=False)
 
 
 class KeyCollision(JobError):

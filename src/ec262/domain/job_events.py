@@ -10,7 +10,7 @@ import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
 from ec262.domain.diagnosis import Diagnosis
-from ec262.domain.errors import Ec262Error, LimitReached, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import Ec262Error, KeyNotHashable, LimitReached, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import TaskName
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -142,11 +142,11 @@ class Diagnosed:
 
 @attrs.frozen(kw_only=True)
 class CodeFailed:
-    """What won says that the job's own code failed, or hit a limit."""
+    """What won says that the job's own code failed, hit a limit, or yielded a key that no dict takes."""
 
     now: float
     task: str
-    error: UserCodeFailed | TaskLimitExceeded
+    error: UserCodeFailed | TaskLimitExceeded | KeyNotHashable
 
 
 @attrs.frozen(kw_only=True)

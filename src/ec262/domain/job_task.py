@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Iterator
 import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict
-from ec262.domain.errors import TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import KeyNotHashable, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import TaskName
 from ec262.domain.verification import VerificationRule
 
@@ -92,7 +92,7 @@ class Attempt:
     deadline: float
     additions: int = 0
     lacking: int = 0
-    claim: UserCodeFailed | TaskLimitExceeded | None = None
+    claim: UserCodeFailed | TaskLimitExceeded | KeyNotHashable | None = None
     why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
     counted: int = 0

@@ -9,9 +9,12 @@ import attrs
 from ec262.domain.commands import TaskState, Verdict, Vote
 from ec262.domain.credibility import Trust
 from ec262.domain.job_history import Purchased, TaskHistory
-from ec262.domain.verification import Ballot, Finding, parse_rule
+from ec262.domain.verification import MAX_REPLICAS, Ballot, Finding, VerificationRule, parse_rule
 
 DECIDED = frozenset({TaskState.WON, TaskState.SETTLED})
+
+_MOST_AGREED = 1e12
+"""More tasks than any worker can have been right in."""
 
 _PAID_ANYWAY = frozenset({TaskState.DISPUTED})
 
@@ -108,7 +111,7 @@ def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:
     return TaskReceipt(
         name=name,
         task=verdict.task,
-        rule=verdict.rule or purchase.rule,
+        rule=purchase.rule,  # as requested, whatever discovery says it went by
         replicas=len(purchase.replicas),
         state=verdict.state,
         audited=bool(verdict.audited),
@@ -118,18 +121,46 @@ def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:
     )
 
 
-def recheck(receipt: JobReceipt) -> list[str]:
-    """Adjudicate every decided task again from its votes; return a sentence for each verdict that does not follow."""
-    return [doubt for task in receipt.won for doubt in _doubts(task)]
+def check_ranges(receipt: JobReceipt) -> None:
+    """Raise ValueError if a number in a receipt, which may be anybody's, is not one that a job can have."""
+    for task in receipt.tasks:
+        _check_range(f"{task.name}: replicas", task.replicas, MAX_REPLICAS)
+        _check_range(f"{task.name}: votes", len(task.votes), MAX_REPLICAS)
+        _check_range(f"{task.name}: confidence", task.confidence, 1)
+        for vote in task.votes:
+            _check_range(f"{task.name}: agreed", vote.agreed, _MOST_AGREED)
+            _check_range(f"{task.name}: recent", vote.recent, _MOST_AGREED)
 
 
-def _doubts(task: TaskReceipt) -> Sequence[str]:
-    if len({vote.worker for vote in task.votes}) < len(task.votes):
-        return (f"{task.name}: a worker voted twice",)
+def _check_range(what: str, value: float, most: float) -> None:
+    if not 0 <= value <= most:  # true of NaN, too
+        raise ValueError(f"{what} must be from 0 to {most:g}, not {value:g}")
+
+
+def recheck(receipt: JobReceipt, requested: str) -> list[str]:
+    """Adjudicate every decided task again from its votes, by the ``requested`` rule; where that is a rule of the user's
+    own, by the rule that the receipt states. Return a sentence for each verdict that does not follow.
+
+    Raises ValueError if a number in the receipt is out of range.
+    """
+    check_ranges(receipt)
     try:
-        finding = _first_win(task)
+        rule = parse_rule(requested)
+    except ValueError:
+        rule = None
+    return [doubt for task in receipt.won for doubt in _doubts(task, rule)]
+
+
+def _doubts(task: TaskReceipt, requested: VerificationRule | None) -> Sequence[str]:
+    try:
+        rule = parse_rule(task.rule)
     except ValueError as error:
         return (f"{task.name}: {error}",)
+    if requested is not None and rule != requested:
+        return (f"{task.name}: decided by {task.rule}, but {requested.spec} was requested",)
+    if len({vote.worker for vote in task.votes}) < len(task.votes):
+        return (f"{task.name}: a worker voted twice",)
+    finding = _first_win(task, rule)
     if finding.digest is None:
         return (f"{task.name}: its votes do not satisfy {task.rule}",)
     if finding.digest != task.digest:
@@ -137,9 +168,8 @@ def _doubts(task: TaskReceipt) -> Sequence[str]:
     return ()
 
 
-def _first_win(task: TaskReceipt) -> Finding:
+def _first_win(task: TaskReceipt, rule: VerificationRule) -> Finding:
     """Return what the rule finds with the first votes that suffice: what comes later changes nothing."""
-    rule = parse_rule(task.rule)
     ballots = [Ballot(digest=vote.digest, trust=Trust(agreed=vote.agreed, recent=vote.recent)) for vote in task.votes]
     finding = Finding()
     for count in range(1, len(ballots) + 1):

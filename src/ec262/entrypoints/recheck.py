@@ -26,19 +26,36 @@ def _main(argv: Sequence[str] | None) -> int:
         description="Adjudicate every task of a job's report again, from its workers' votes.",
     )
     parser.add_argument("report", type=Path, metavar="REPORT.json", help="what foreman --report wrote")
+    parser.add_argument(
+        "--verify",
+        type=_rule,
+        metavar="RULE",
+        help="the rule that you requested; default: the one that the report says you requested",
+    )
     arguments = parser.parse_args(argv)
     try:
         receipt = read_report(arguments.report)
     except ConfigurationError as error:
         complain(f"ec262: {error}")
         return 2
-    doubts = recheck(receipt)
+    if arguments.verify is None:
+        tell(f"requested, by the report's own word: {printable(receipt.verify)}; --verify RULE checks against yours")
+    doubts = recheck(receipt, arguments.verify or receipt.verify)
     for doubt in doubts:
         tell(printable(doubt))
     for name, value in summary_lines(receipt):
         tell(f"{name + ':':24}{value}")
     tell(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
     return 1 if doubts else 0
+
+
+def _rule(text: str) -> str:
+    from ec262.domain.verification import parse_rule
+
+    try:
+        return parse_rule(text).spec
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import chain
 from typing import Any, TypeVar
 
 from ec262.domain.errors import PhaseOver
 from ec262.domain.job import Job, Limits, Phase, TaskName
+from ec262.domain.key_check import KeyCheck
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair, Stopped
+from ec262.domain.plain_pairs import PlainPairs
 from ec262.domain.plan import Plan
 from ec262.domain.portions import portions, read_ending
 from ec262.domain.ports.clock import Entropy
@@ -185,7 +187,7 @@ class JobData:
         elif self._lines is not None:
             self._lines.add(place, portions(outcome))
         else:
-            self._yielded[place] = tuple(chain.from_iterable(portions(outcome)))
+            self._yielded[place] = tuple(chain.from_iterable(_with_hashable_keys(outcome)))
 
     async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
         """Keep what a task came to for the time being: until ``keep`` has something else in its place, or the phase
@@ -246,6 +248,14 @@ class JobData:
 
 
 def _check_portions(outcome: bytes) -> None:
-    """Raise NotCanonical if an outcome's pairs cannot be read."""
-    for _ in portions(outcome):
+    """Raise NotCanonical if an outcome's pairs cannot be read, KeyNotHashable if no dict takes one of its keys."""
+    for _ in _with_hashable_keys(outcome):
         pass
+
+
+def _with_hashable_keys(outcome: bytes) -> Iterator[Sequence[Pair]]:
+    check = KeyCheck()
+    for portion in portions(outcome):
+        if not isinstance(portion, PlainPairs):  # their keys are texts
+            check.look([key for key, _ in portion])
+        yield portion

@@ -12,7 +12,7 @@ import attrs
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
-from ec262.domain.errors import BadDelivery, DiscoveryError, NotCanonical, PeerError, PhaseOver
+from ec262.domain.errors import BadDelivery, DiscoveryError, KeyNotHashable, NotCanonical, PeerError, PhaseOver
 from ec262.domain.job import Job, TaskName
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
 from ec262.domain.outcome import CRASH, Failure, Stopped
@@ -144,6 +144,8 @@ class JobWorkers:
                 alone = verdict.state is TaskState.PROVISIONAL
                 ending = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
                 del outcome
+        except KeyNotHashable as error:  # what one worker alone yielded may be its own invention
+            return ev.CodeFailed(now=self._now(), task=verdict.task, error=error)
         except PhaseOver as error:
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=str(error))
         except (PeerError, NotCanonical) as error:

@@ -1,6 +1,8 @@
+import re
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from ec262.adapters.receipt_files import check_report_path, read_report, write_report
@@ -94,7 +96,37 @@ def test_recheck_finds_a_forged_verdict(tmp_path: Path, capsys: pytest.CaptureFi
     forged = (tmp_path / "out.json").read_text().replace('"rule": "majority:3:2"', '"rule": "quorum:3"')
     (tmp_path / "out.json").write_text(forged)
     assert main([str(tmp_path / "out.json")]) == 1
-    assert "map task 1: its votes do not satisfy quorum:3" in capsys.readouterr().out
+    assert "map task 1: decided by quorum:3, but majority:3:2 was requested" in capsys.readouterr().out
+
+
+def test_recheck_goes_by_the_rule_that_was_requested(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes a report can state a weaker rule in all of it."""
+    text = msgspec.json.encode(RECEIPT).decode().replace("majority:3:2", "quorum:1").replace("majority:3", "quorum:1")
+    (tmp_path / "out.json").write_text(text)
+    assert main([str(tmp_path / "out.json")]) == 0
+    assert "by the report's own word: quorum:1" in capsys.readouterr().out
+    assert main([str(tmp_path / "out.json"), "--verify", "majority:3"]) == 1
+    assert "decided by quorum:1, but majority:3:2 was requested" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["-1", "-1e300", "1e300", "-50.5"])
+@pytest.mark.parametrize("field", ["agreed", "recent", "replicas", "confidence"])
+def test_recheck_refuses_numbers_that_no_job_can_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str, number: str
+) -> None:
+    rule = RECEIPT.tasks[0].rule
+    text = msgspec.json.encode(RECEIPT).decode().replace(rule, "error:1e-05")
+    (tmp_path / "out.json").write_text(re.sub(rf'"{field}":[0-9.]+', f'"{field}":{number}', text))
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert "out.json" in capsys.readouterr().err
+
+
+def test_recheck_refuses_more_votes_than_a_task_can_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    votes = tuple(Vote(worker=f"w{number}", digest=RIGHT, agreed=0, recent=0) for number in range(32))
+    stuffed = attrs.evolve(RECEIPT, tasks=(attrs.evolve(RECEIPT.tasks[0], votes=votes),))
+    (tmp_path / "out.json").write_bytes(msgspec.json.encode(stuffed))
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert "votes must be from 0 to 31, not 32" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1, 2", '{"verify": "x", "seed": 0, "tasks": [{"name": 1}]}'])

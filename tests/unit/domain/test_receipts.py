@@ -47,7 +47,7 @@ def job(*tasks: TaskReceipt) -> JobReceipt:
 )
 def test_what_was_adjudicated_can_be_checked_again(rule: str, votes: list[Vote], *, audited: bool) -> None:
     digest = WRONG if rule == "quorum:2" else RIGHT
-    assert recheck(job(receipt(rule, *votes, digest=digest, audited=audited))) == []
+    assert recheck(job(receipt(rule, *votes, digest=digest, audited=audited)), rule) == []
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,13 @@ def test_what_was_adjudicated_can_be_checked_again(rule: str, votes: list[Vote],
     ],
 )
 def test_verdicts_that_do_not_follow_are_named(task: TaskReceipt, doubt: str) -> None:
-    (sentence,) = recheck(job(task))
+    (sentence,) = recheck(job(task), task.rule)
     assert "map task 1" in sentence
     assert doubt in sentence
 
 
 def test_what_was_not_won_is_not_judged() -> None:
-    assert recheck(job(receipt("majority:3:2", state=TaskState.REFUNDED, digest=None))) == []
+    assert recheck(job(receipt("majority:3:2", state=TaskState.REFUNDED, digest=None)), "majority:3:2") == []
 
 
 def test_the_summary_adds_up() -> None:
@@ -107,4 +107,4 @@ def test_a_receipt_is_made_of_discoverys_last_word() -> None:
     first, second, third = made.tasks
     assert (first.state, first.returned) == (TaskState.REFUNDED, 2)
     assert (second.rule, second.audited, second.returned) == ("error:1e-2", False, 2)
-    assert (third.rule, third.audited, third.paid, third.votes) == ("error:0.01", True, 2, verdict.votes)
+    assert (third.rule, third.audited, third.paid, third.votes) == ("error:1e-2", True, 2, verdict.votes)
