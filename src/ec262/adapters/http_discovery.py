@@ -41,9 +41,9 @@ from ec262.domain.commands import (
     VerdictQuery,
     Verdicts,
 )
-from ec262.domain.messages import printable
 from ec262.domain.pauses import growing
 from ec262.domain.ports.clock import Entropy
+from ec262.domain.terminal import one_line
 
 MAX_REPLY_BYTES = 16 << 20
 """A purchase of 1,000 tasks with 15 replicas each is 5 MB."""
@@ -115,7 +115,7 @@ class HttpDiscovery:
     async def history(self, query: HistoryQuery) -> History:
         """Tell the account's movements."""
         history = await self._call("POST", "/v1/history", body=query, reply=History)
-        entries = tuple(attrs.evolve(entry, text=printable(entry.text)) for entry in history.entries)
+        entries = tuple(attrs.evolve(entry, text=one_line(entry.text)) for entry in history.entries)
         return attrs.evolve(history, entries=entries)
 
     async def replace_token(self, token: str) -> None:
@@ -131,7 +131,7 @@ class HttpDiscovery:
     async def pool(self, query: PoolQuery) -> PoolStatus:
         """Tell who could be drawn now."""
         status = await self._call("POST", "/v1/pool", body=query, reply=PoolStatus)
-        return attrs.evolve(status, explanation=printable(status.explanation))
+        return attrs.evolve(status, explanation=one_line(status.explanation))
 
     async def buy(self, command: BuyTasks) -> Purchase:
         """Buy tasks."""
@@ -143,7 +143,7 @@ class HttpDiscovery:
 
     async def _purchase(self, path: str, command: BuyTasks | AddReplicas) -> Purchase:
         purchase = await self._call("POST", path, body=command, reply=Purchase)
-        return attrs.evolve(purchase, shortfall=printable(purchase.shortfall))
+        return attrs.evolve(purchase, shortfall=one_line(purchase.shortfall))
 
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
         """Tell the state of tasks that this account bought, when one is decided or ``wait_s`` are over."""
@@ -296,7 +296,7 @@ class HttpDiscovery:
             return self._stranger(status)
         if refusal.error == errors.PurchaseTooExpensive.code:
             return errors.PurchaseTooExpensive(have=refusal.have, need=refusal.need)
-        return errors.refusal(refusal.error, printable(refusal.message[:MAX_MESSAGE_CHARS]))
+        return errors.refusal(refusal.error, one_line(refusal.message[:MAX_MESSAGE_CHARS]))
 
     def _stranger(self, status: int = 200) -> errors.DiscoveryUnavailable:
         return errors.DiscoveryUnavailable(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from ec262.domain.job import Phase
 from ec262.domain.ports.progress import JobStatus, Progress
+from ec262.domain.terminal import one_line
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -143,7 +144,7 @@ def _details(status: JobStatus, clock: Callable[[], float]) -> str:
         details += f", {status.credits} credits left"
     if not status.note:
         return details
-    return f"{details}; {status.note}{_until(status.until - clock()) if status.until is not None else ''}"
+    return f"{details}; {one_line(status.note)}{_until(status.until - clock()) if status.until is not None else ''}"
 
 
 def _until(seconds: float) -> str:

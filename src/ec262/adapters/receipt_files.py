@@ -11,8 +11,8 @@ import msgspec
 from ec262.adapters.whole_file import WholeFile
 from ec262.domain.commands import Vote
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.messages import printable
 from ec262.domain.receipts import DECIDED, JobReceipt, TaskReceipt, check_ranges
+from ec262.domain.terminal import printable
 from ec262.domain.verification import parse_rule
 
 MAX_BYTES = 1 << 30

@@ -51,6 +51,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ec262.domain.terminal import printable
+
 MAX_KEY_CHARS = 200
 
 UNCONFIRMED = " (according to one worker, and no other was available to confirm it)"
@@ -66,7 +68,10 @@ def key_text(key: object) -> str:
 
 
 class Ec262Error(Exception):
-    """Root of the tree; its text is a sentence for a person."""
+    """Root of the tree; its text is a sentence for a person. Strangers' words in it do not act on a terminal."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*[printable(each) if isinstance(each, str) else each for each in arguments])
 
 
 class JobError(Ec262Error):

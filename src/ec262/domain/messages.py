@@ -24,6 +24,7 @@ from attrs import validators as v
 from ec262.domain.job import Limits, Phase
 from ec262.domain.rounding import MAX_DIGITS
 from ec262.domain.shapes import Validator
+from ec262.domain.terminal import one_line
 from ec262.domain.work_hash import NONCE_BYTES, WORK_HASH_BYTES, WorkBinding
 
 PROTOCOL_VERSIONS = (3,)
@@ -36,14 +37,6 @@ _secret: Validator = v.and_(v.min_len(16), v.max_len(64))
 _reason: Validator = v.max_len(MAX_REASON_CHARS)
 _work_hash: Validator = v.and_(v.min_len(WORK_HASH_BYTES), v.max_len(WORK_HASH_BYTES))
 _nonce: Validator = v.and_(v.min_len(NONCE_BYTES), v.max_len(NONCE_BYTES))
-
-
-def printable(text: str) -> str:
-    """Return a stranger's text with everything replaced that could act on a terminal; line ends and tabs stay."""
-    if text.isprintable():
-        return text
-    unprintable = {ord(char) for char in set(text) if not char.isprintable() and char not in "\n\t"}
-    return text.translate(dict.fromkeys(unprintable, "\N{REPLACEMENT CHARACTER}"))
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +75,7 @@ class Refused:
     """No, and why; ``task`` is empty when the whole connection is refused."""
 
     task: str = attrs.field(validator=_task)
-    reason: str = attrs.field(converter=printable, validator=_reason)
+    reason: str = attrs.field(converter=one_line, validator=_reason)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +119,7 @@ class Failed:
     """There is no result, for a reason of the worker's own: nothing that the job controls is in it."""
 
     task: str = attrs.field(validator=_task)
-    reason: str = attrs.field(converter=printable, validator=_reason)
+    reason: str = attrs.field(converter=one_line, validator=_reason)
 
 
 @attrs.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ec262.domain.errors import OutputFailed
+from ec262.domain.terminal import printable
 from ec262.entrypoints.interruption import exit_status
 
 ESCAPES = "ec262.escapes"
@@ -46,10 +47,11 @@ def tell(text: str) -> None:
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print pieces of text as they are. Raises as ``tell`` does; the pieces' own errors pass through."""
+    """Print pieces of text as they are, on a terminal without what could act on it. Raises as ``tell`` does; the
+    pieces' own errors pass through."""
     if sys.stdout is None:
         raise OutputFailed("cannot write to standard output: it is closed")
-    for piece in pieces:
+    for piece in map(printable, pieces) if sys.stdout.isatty() else pieces:
         try:
             sys.stdout.write(piece)
         except OSError as error:
@@ -68,7 +70,7 @@ def announce(text: str) -> None:
 def complain(text: str) -> None:
     """Print a line on standard error, if that is possible; there is nowhere else to complain."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def _flush() -> None:

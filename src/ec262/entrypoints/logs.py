@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import traceback
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import TracebackType
 
-import msgspec
+from ec262.domain.terminal import indented
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -36,11 +37,12 @@ class TextFormatter(logging.Formatter):
         super().__init__(LOG_FORMAT)
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the base class's name
-        """Write a traceback."""
-        return _written(ei).rstrip()
+        """Write a traceback, indented: an exception's text may hold lines that look like lines of the log."""
+        return indented("\n" + _written(ei).rstrip()).removeprefix("\n")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
         """Put the request's id behind the message, where there is one."""
+        record.message = indented(record.message)
         line, of_request = super().formatMessage(record), request_id.get()
         return f"{line} [{of_request}]" if of_request else line
 
@@ -62,7 +64,8 @@ class JsonFormatter(logging.Formatter):
         line |= {name: getattr(record, name) for name in REQUEST_FIELDS if hasattr(record, name)}
         if record.exc_info:
             line["exception"] = _written(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        # ASCII without controls: a terminal acts on none of it.
+        return json.dumps(line, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:

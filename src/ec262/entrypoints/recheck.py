@@ -18,8 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     from ec262.adapters.receipt_files import read_report, summary_lines
-    from ec262.domain.messages import printable
     from ec262.domain.receipts import recheck
+    from ec262.domain.terminal import one_line
 
     parser = argparse.ArgumentParser(
         prog="python -m ec262.entrypoints.recheck",
@@ -39,10 +39,10 @@ def _main(argv: Sequence[str] | None) -> int:
         complain(f"ec262: {error}")
         return 2
     if arguments.verify is None:
-        tell(f"requested, by the report's own word: {printable(receipt.verify)}; --verify RULE checks against yours")
+        tell(f"requested, by the report's own word: {one_line(receipt.verify)}; --verify RULE checks against yours")
     doubts = recheck(receipt, arguments.verify or receipt.verify)
     for doubt in doubts:
-        tell(printable(doubt))
+        tell(one_line(doubt))
     for name, value in summary_lines(receipt):
         tell(f"{name + ':':24}{value}")
     tell(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")

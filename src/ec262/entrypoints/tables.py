@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from ec262.domain.account_commands import HistoryEntry
-from ec262.domain.messages import printable
+from ec262.domain.terminal import one_line
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write rows below heads, columns aligned: numbers to the right, all else to the left."""
     kept = [list(row) for row in rows]
-    cells = [list(heads), *([printable(str(cell)) for cell in row] for row in kept)]
+    cells = [list(heads), *([one_line(str(cell)) for cell in row] for row in kept)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
     right = [bool(kept) and all(isinstance(row[column], int) for row in kept) for column in range(len(heads))]
     lines = [

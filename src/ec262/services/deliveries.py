@@ -7,10 +7,11 @@ import hmac
 from ec262.domain.digests import adjudicated_digest, ciphertext_digest
 from ec262.domain.errors import BadDelivery, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import Limits, TaskName
-from ec262.domain.messages import Delivered, printable
+from ec262.domain.messages import Delivered
 from ec262.domain.outcome import Failure, Stopped, is_stopped
 from ec262.domain.ports.cipher import Cipher
 from ec262.domain.task_log import read_task_log
+from ec262.domain.terminal import printable
 from ec262.domain.work_hash import WorkBinding
 
 MAX_CIPHER_BYTES = 64

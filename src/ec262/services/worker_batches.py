@@ -14,8 +14,8 @@ from ec262.domain.commands import (
     TaskRefusal,
 )
 from ec262.domain.errors import DiscoveryRefused, refusal
-from ec262.domain.messages import printable
 from ec262.domain.ports.discovery import WorkerDiscovery
+from ec262.domain.terminal import one_line
 from ec262.services.batching import Batcher
 
 PAUSE_S = 0.003
@@ -63,4 +63,4 @@ def _settled(tasks: Sequence[str], done: Sequence[str], refused: Sequence[TaskRe
 
 
 def _errors(refused: Sequence[TaskRefusal]) -> dict[str, DiscoveryRefused]:
-    return {one.task: refusal(one.error, printable(one.message)) for one in refused}
+    return {one.task: refusal(one.error, one_line(one.message)) for one in refused}

@@ -11,8 +11,8 @@ from ec262.domain.messages import (
     Hello,
     Ready,
     Refused,
-    printable,
 )
+from ec262.domain.terminal import printable
 from tests.work_messages import compute_message
 
 

@@ -12,7 +12,7 @@ from ec262.adapters.sandbox.linux import frames
 from ec262.adapters.sandbox.linux.offspring import Child
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded
 from ec262.domain.job import Computed, Limits, Phase, Work
-from ec262.domain.messages import printable
+from ec262.domain.terminal import printable
 
 _LAST_WORDS_S = 0.2
 _EXIT_S = 1.0

@@ -12,7 +12,7 @@ import attrs
 
 from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
 from ec262.domain.errors import SandboxBroken
-from ec262.domain.messages import printable
+from ec262.domain.terminal import printable
 
 
 @attrs.frozen(kw_only=True)

@@ -20,8 +20,8 @@ from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.sandbox.witness import Trial
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.messages import printable
 from ec262.domain.runtime import RuntimeClass
+from ec262.domain.terminal import printable
 
 DEPTH = frozenset({"landlock", "namespaces"})
 """Layers that not every machine has."""

@@ -19,7 +19,7 @@ from ec262.adapters.sandbox.wasm import frames
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.messages import printable
+from ec262.domain.terminal import printable
 
 _BOOT = Path(__file__).parent / "host" / "boot.py"
 _TO_START = ("LD_LIBRARY_PATH", "SYSTEMROOT")
