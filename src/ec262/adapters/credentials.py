@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ec262.adapters.private_paths import open_to_others
 from ec262.domain.accounts import token_digest
 from ec262.domain.errors import ConfigurationError, NotAuthenticated
+
+logger = logging.getLogger(__name__)
 
 TOKEN_BYTES = 32
 CHECK_CHARS = 6
@@ -118,12 +123,27 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _token_in(path: Path) -> str:
+    _warn_unless_private(path)
     token = path.read_text(encoding="ascii").strip()
     token_digest(token)
     body, period, check = token.rpartition(".")
     if period and check != _check(body):
         raise NotAuthenticated("some of its characters are not those it was made of")
     return token
+
+
+def _warn_unless_private(path: Path) -> None:
+    """Warn if others can read or replace the token. It may be meant so: a secret that a container's host provides."""
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        logger.warning("other users can read the account's token in %s: chmod 600 %s", path, path)
+    culprit = open_to_others(path)
+    if culprit is not None:
+        logger.warning(
+            "other users can write to %s, so they can replace the account's token in %s: use another folder "
+            "(--credentials), or chmod 700 it",
+            culprit,
+            path,
+        )
 
 
 def _file_name(discovery_url: str, role: str) -> str:

@@ -156,3 +156,28 @@ def test_a_mistyped_token_is_told_and_opens_no_account(tmp_path: Path) -> None:
     assert token[8:] not in str(told.value)
     file.write_text(token.partition(".")[0])  # as earlier releases made them
     assert load_or_create_token(tmp_path, URL, "foreman") == token.partition(".")[0]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_that_others_can_write_to_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int) -> None:
+    folder = tmp_path / "keys"
+    token = load_or_create_token(folder, URL, "foreman")
+    assert not caplog.messages
+    folder.chmod(mode)
+    assert load_or_create_token(folder, URL, "foreman") == token
+    assert f"other users can write to {folder}" in caplog.text
+    caplog.clear()
+    assert TokenFile(folder, URL, "foreman").load() == token
+    assert f"other users can write to {folder}" in caplog.text
+
+
+def test_a_token_that_others_can_read_or_replace_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_or_create_token(tmp_path, URL, "foreman")
+    (file,) = tmp_path.iterdir()
+    file.chmod(0o644)
+    load_or_create_token(tmp_path, URL, "foreman")
+    assert f"other users can read the account's token in {file}" in caplog.text
+    assert "can write" not in caplog.text
+    file.chmod(0o620)
+    load_or_create_token(tmp_path, URL, "foreman")
+    assert f"other users can write to {file}" in caplog.text

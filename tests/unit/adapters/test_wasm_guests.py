@@ -16,11 +16,12 @@ import attrs
 import platformdirs
 import pytest
 
+from ec262.adapters.private_paths import open_to_others
 from ec262.adapters.sandbox.wasm import guests, image_store
 from ec262.adapters.sandbox.wasm.bundle import build_bundle
 from ec262.adapters.sandbox.wasm.guests import GUESTS, Guest, choose_guest
 from ec262.adapters.sandbox.wasm.host.image import STACK, TABLE, Image, Places, load, save, with_exports
-from ec262.adapters.sandbox.wasm.image_store import Prepared, open_to_others
+from ec262.adapters.sandbox.wasm.image_store import Prepared
 from ec262.adapters.sandbox.wasm.process import GuestRefused
 from ec262.domain.errors import SandboxUnavailable
 from tests.portable import needs_guest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -99,3 +100,15 @@ def test_a_name_of_any_length_can_be_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         WholeFile(tmp_path / "nowhere" / "new")
+
+
+def test_a_link_planted_at_its_temporary_name_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is random; this is for an attacker who guesses it, where files have names from the start."""
+    monkeypatch.setattr(whole_file, "_open_nameless", lambda *_: None)
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / ".ec262-guessed.partial").symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        WholeFile(tmp_path / "report.json")
+    assert victim.read_text() == "precious"

@@ -11,7 +11,6 @@ import logging
 import os
 import platform
 import shutil
-import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 import attrs
 import platformdirs
 
+from ec262.adapters.private_paths import open_to_others
 from ec262.adapters.sandbox.wasm.bundle import build_bundle
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED, Guest
 from ec262.adapters.sandbox.wasm.process import GuestRefused, order_done
@@ -40,7 +40,6 @@ _FORMAT = 1
 """To be raised when what the files hold changes in a way that no digest below tells."""
 
 _UNUSED_S = 14 * 24 * 3600.0
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @attrs.frozen(kw_only=True)
@@ -138,25 +137,6 @@ def _lent_file(content: bytes, folder: Path) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def open_to_others(path: Path) -> Path | None:
-    """Return what of a path another user than this one, and the machine's owner, could change or replace; None if
-    nothing. Raises OSError if there is no such path.
-
-    Where there are no Unix permissions, what is in a user's own profile is taken to be safe.
-    """
-    if os.name != "posix":
-        return None
-    owners = {0, os.geteuid()}
-    for way in (path.absolute(), path.resolve()):
-        for part in (way, *way.parents):
-            status = part.lstat()
-            mode = 0 if stat.S_ISLNK(status.st_mode) else status.st_mode  # a link has none of its own
-            sticky = part != way and mode & stat.S_ISVTX  # what is in there belongs to its owner
-            if status.st_uid not in owners or (mode & _OTHERS_WRITE and not sticky):
-                return part
-    return None
 
 
 def _private_folder() -> tuple[Path, bool]:
