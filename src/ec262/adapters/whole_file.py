@@ -62,7 +62,7 @@ class WholeFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what could not be written was told when it was flushed
+        with suppress(OSError):  # flushing has reported what could not be written
             self.file.close()
         if not self._nameless:
             self._partial.unlink(missing_ok=True)

@@ -79,7 +79,7 @@ CAUSES = (
 UNKNOWN = "a cause that did not show again"
 
 SMALLER_TASKS = 20
-"""Half of the rows are also computed in so many tasks: how they are packed must not matter, either."""
+"""How many tasks half of the rows are computed in as well: packing must not matter, either."""
 
 
 def packing_cause(state: Sequence[str]) -> str:

@@ -92,7 +92,7 @@ class Verdicts:
         self._state.tasks.move(task, "won")
         self._state.ripe.pop(attempt.bought.task, None)
         attempt.verdict = verdict
-        # Only those that this foreman was told of can be asked.
+        # Only workers that this foreman knows of can be asked.
         drawn = {replica.worker for replica in attempt.bought.replicas}
         winners = [winner.worker for winner in verdict.winners if winner.worker in drawn]
         attempt.committed.update(winners)

@@ -62,7 +62,7 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
             complain(with_source_lines(error.report, loaded_files()))
         complain(f"ec262: {error}")
         return 1
-    except OutputFailed:  # is told by whoever runs this command
+    except OutputFailed:  # whoever runs this command reports it
         raise
     except (ConfigurationError, JobDefinitionError, FunctionNotPicklable) as error:
         complain(f"ec262: {error}")

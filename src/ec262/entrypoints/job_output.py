@@ -83,7 +83,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _close(file: BinaryIO) -> None:
-    with suppress(OSError):  # what could not be written was told when it was flushed
+    with suppress(OSError):  # flushing has reported what could not be written
         file.close()
 
 

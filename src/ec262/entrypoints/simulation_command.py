@@ -96,7 +96,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS:,} tasks of every policy (the default)")
     size.add_argument("--full", action="store_true", help=f"{FULL_TASKS:,} tasks of ec262 alone, one seed")
-    size.add_argument("--tasks", type=_positive, metavar="N", help="so many tasks")
+    size.add_argument("--tasks", type=_positive, metavar="N", help="number of tasks")
     parser.add_argument("--policy", action="append", choices=[OWN, *RIVALS], help="this one only; may be repeated")
     parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS], help="likewise")
     parser.add_argument("--rule", type=_rule, default=RULE, help=f"ec262's rule ({RULE}): {USAGE}")

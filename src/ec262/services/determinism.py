@@ -237,7 +237,7 @@ class DeterminismCheck:
 
 
 def _parts(rows: Sequence[Row], tasks: int = 1) -> list[Sequence[Row]]:
-    """Cut rows into so many tasks, into more if they are large, and into fewer if there are not so many rows."""
+    """Cut rows into this many tasks, more if the rows are large, and fewer if there are not enough rows."""
     sizes = [len(row.data) for row in rows]
     parts = split(sizes, min(len(rows), max(tasks, 1 + sum(sizes) // PARTITION_BYTES))) if rows else []
     return [rows[part.start : part.stop] for part in parts]
