@@ -157,6 +157,28 @@ def test_what_is_no_http_ends_and_fills_no_log(port: int, caplog: pytest.LogCapt
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /v1/account HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: x\r\ntransfer-encoding: CHUNKED\r\ncontent-length: 0\r\n\r\n",
+        b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 50\r\n\r\n",
+        b"POST /v1/account HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+def test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_read(head: bytes) -> None:
+    town = build_town()
+    with serving(app=discovery_app(town.service, town.bell)) as port, connected(port) as connection:
+        connection.sendall(head + b"0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        with suppress(ConnectionResetError):
+            while more := connection.recv(65536):
+                received += more
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"where the request ends is ambiguous" in received
+    assert received.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_reply_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_server, "KEEP_ALIVE_S", 0.3)
     connections = Connections()

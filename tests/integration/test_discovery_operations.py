@@ -134,6 +134,19 @@ def test_forged_headers_of_strangers_change_nothing() -> None:
         assert address_told(url, X_Forwarded_For="198.51.100.7, 198.51.100.1") == "127.0.0.1"
 
 
+@pytest.mark.parametrize("api_2012", [False, True])
+def test_who_hides_its_address_behind_a_proxy_does_not_pass_for_the_proxy(*, api_2012: bool, tmp_path: Path) -> None:
+    settings = DiscoverySettings(
+        database=f"sqlite:///{tmp_path / 'd.sqlite'}", trusted_proxy=("127.0.0.1",), api_2012=api_2012
+    )
+    with served(build_discovery_app(settings)) as url:
+        hidden = {"X-Forwarded-For": "198.51.100.7, unknown"}
+        for path in ("/health", "/v1/account", *(["/account"] if api_2012 else [])):
+            reply = ask(url, "GET", path, headers=hidden)
+            assert reply.status_code == 400
+            assert "X-Forwarded-For" in reply.text
+
+
 def test_clients_behind_a_proxy_are_limited_one_by_one() -> None:
     town = build_town()
     app = discovery_app(town.service, town.bell, limits=limited(burst=1), client_address=ClientAddresses(["127.0.0.1"]))

@@ -17,6 +17,7 @@ REPLIES = "src/ec262/services/discovery_replies.py"
 MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
 ADDRESS = "src/ec262/entrypoints/client_address.py"
 RATES = "src/ec262/entrypoints/rates.py"
+GATE = "src/ec262/entrypoints/discovery_gate.py"
 BELL = "src/ec262/entrypoints/discovery_bell.py"
 
 ACCOUNTS = "tests/unit/services/test_discovery_accounts.py"
@@ -29,6 +30,7 @@ OF_TASKS = "tests/unit/domain/test_tasks.py"
 OF_COMMANDS = "tests/unit/domain/test_commands.py"
 OF_ADDRESS = "tests/unit/entrypoints/test_client_address.py"
 OF_RATES = "tests/unit/entrypoints/test_rates.py"
+OF_CONNECTIONS = "tests/integration/test_discovery_connections.py"
 OF_BELL = "tests/unit/entrypoints/test_discovery_bell.py"
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
 
@@ -261,6 +263,20 @@ STRANGERS = (
         old="        while self._is_trusted(address) and forwarded:",
         new="        while forwarded:",
         tests=OF_ADDRESS,
+    ),
+    Mutant(
+        rule="who hides its address behind a proxy does not pass for the proxy",
+        file=ADDRESS,
+        old="                raise InvalidRequest(UNREADABLE)",
+        new="                break",
+        tests=f"{OF_ADDRESS}::test_what_a_proxy_forwards_and_is_no_address_is_refused",
+    ),
+    Mutant(
+        rule="a request whose end is ambiguous is refused",
+        file=GATE,
+        old='    if "transfer-encoding" not in request.headers:\n        return False',
+        new="    return False",
+        tests=f"{OF_CONNECTIONS}::test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_read",
     ),
     Mutant(
         rule="rates are limited per account",

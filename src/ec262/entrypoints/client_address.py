@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from starlette.requests import Request
 
+from ec262.domain.errors import InvalidRequest
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+UNREADABLE = "the trusted proxy's X-Forwarded-For has an entry that is no IP address: have the proxy set it to the client's address"
 
 
 class ClientAddresses:
@@ -15,6 +20,7 @@ class ClientAddresses:
 
     ``X-Forwarded-For`` is believed only as far as it was written by a proxy in one of the ``trusted`` networks: read
     from its end, the first address that is not such a proxy's is the client's. Nothing else that is forwarded is read.
+    An entry that is no address, where the client's should be, is refused: otherwise the client would pass for the proxy.
     """
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
@@ -25,16 +31,18 @@ class ClientAddresses:
         return self._is_trusted(_parsed(host))
 
     def __call__(self, request: Request) -> str:
-        """Return the client's address; empty if the connection has none."""
+        """Return the client's address; empty if the connection has none. Raises InvalidRequest if a trusted proxy
+        forwarded something else than an address."""
         host = request.client.host if request.client is not None else ""
         address = _parsed(host)
         if address is None:
             return host
-        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
+        headers = request.headers.getlist("x-forwarded-for")
+        forwarded = ",".join(headers).split(",") if headers else []
         while self._is_trusted(address) and forwarded:
             further = _parsed(_without_port(forwarded.pop().strip()))
             if further is None:
-                break
+                raise InvalidRequest(UNREADABLE)
             address = further
         return str(address)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ec262.domain.errors import TooManyRequests
+from ec262.domain.errors import InvalidRequest, TooManyRequests
 from ec262.entrypoints.logs import request_id
 from ec262.entrypoints.metrics import Meter
 from ec262.entrypoints.rates import RateLimits
@@ -38,6 +38,17 @@ Refuse = Callable[[int, str, str, Mapping[str, str]], Response]
 def refuse_v1(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
     """Make a refusal as ``/v1`` words it."""
     return JSONResponse({"error": code, "message": message}, status, headers)
+
+
+AMBIGUOUS = "Transfer-Encoding in HTTP/1.0, or together with Content-Length: where the request ends is ambiguous"
+
+
+def _is_ambiguous(request: Request) -> bool:
+    """Tell whether a proxy and this server could disagree on where the request ends, and so on where the next one
+    begins (RFC 9112, 6.1). The connection of such a request must end with it."""
+    if "transfer-encoding" not in request.headers:
+        return False
+    return "content-length" in request.headers or request.scope["http_version"] == "1.0"
 
 
 class Gate:
@@ -69,7 +80,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        client = self._client_address(request)
+        client, refusal = self._admitted(request)
         id_set = request_id.set(secrets.token_hex(8))
         started = time.perf_counter()
         status = 0
@@ -84,7 +95,7 @@ class Gate:
             await send(message)
 
         try:
-            await (self._refusal(request, client) or self._app)(scope, receive, send_with_id)
+            await (refusal or self._app)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             path = self._paths.get(scope.get("endpoint"), NOWHERE)
@@ -100,7 +111,18 @@ class Gate:
             )
             request_id.reset(id_set)
 
+    def _admitted(self, request: Request) -> tuple[str, ASGIApp | None]:
+        """Return the client's address, and the refusal if the request is not let through. Whose address cannot be told
+        could pass for somebody else, and has no address here."""
+        try:
+            client = self._client_address(request)
+        except InvalidRequest as error:
+            return "", self._refuse(400, error.code, str(error), {})
+        return client, self._refusal(request, client)
+
     def _refusal(self, request: Request, client: str) -> ASGIApp | None:
+        if _is_ambiguous(request):
+            return self._refuse(400, InvalidRequest.code, AMBIGUOUS, {"Connection": "close"})
         if "origin" in request.headers:
             return self._refuse(403, "forbidden", "this service is not for web pages", {})
         if self._limits is None:

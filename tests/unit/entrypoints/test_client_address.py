@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, InvalidRequest
 from ec262.entrypoints.client_address import ClientAddresses
 from ec262.entrypoints.settings import DiscoverySettings, load_settings
 
@@ -33,15 +33,12 @@ def request(peer: str | None, *forwarded: str, **headers: str) -> Request:
         (STRANGER, [f"{CLIENT}, {PROXY}"], STRANGER),
         (PROXY, [CLIENT], CLIENT),
         (PROXY, [], PROXY),
-        (PROXY, [""], PROXY),
-        (PROXY, ["unknown"], PROXY),
-        (PROXY, ["<script>"], PROXY),
         (PROXY, [f"127.0.0.1, {CLIENT}"], CLIENT),
         (PROXY, [f"127.0.0.1, {PROXY}, {CLIENT}"], CLIENT),
         (PROXY, ["127.0.0.1", CLIENT], CLIENT),
         (PROXY, [f"{CLIENT}, {INNER_PROXY}"], CLIENT),
         (PROXY, [f"{CLIENT}, {STRANGER}, {INNER_PROXY}"], STRANGER),
-        (PROXY, [f"{CLIENT}, nonsense, {INNER_PROXY}"], INNER_PROXY),
+        (PROXY, [f"nonsense, {CLIENT}"], CLIENT),
         (PROXY, [f"{INNER_PROXY}, {PROXY}"], INNER_PROXY),
         (PROXY, [f"{CLIENT}:4711"], CLIENT),
         (PROXY, ["[2001:db8::7]:4711"], "2001:db8::7"),
@@ -56,6 +53,31 @@ def request(peer: str | None, *forwarded: str, **headers: str) -> Request:
 )
 def test_the_address_that_counts(peer: str | None, forwarded: list[str], address: str) -> None:
     assert BEHIND(request(peer, *forwarded)) == address
+
+
+@pytest.mark.parametrize(
+    "forwarded",
+    [
+        [""],
+        ["unknown"],
+        ["<script>"],
+        ["_hidden"],
+        [f"{CLIENT}, "],
+        [f"{CLIENT}, unknown"],
+        [CLIENT, "unknown"],
+        [f"{CLIENT}, nonsense, {INNER_PROXY}"],
+        ["198.51.100.007"],
+        ["198.51.100.7/32"],
+    ],
+)
+def test_what_a_proxy_forwards_and_is_no_address_is_refused(forwarded: list[str]) -> None:
+    """Otherwise its client would pass for the proxy, which no limit of one address is for."""
+    with pytest.raises(InvalidRequest, match="X-Forwarded-For"):
+        BEHIND(request(PROXY, *forwarded))
+
+
+def test_what_a_stranger_forwards_and_is_no_address_is_not_read() -> None:
+    assert BEHIND(request(STRANGER, "unknown")) == STRANGER
 
 
 @pytest.mark.parametrize("peer", [STRANGER, PROXY, "127.0.0.1"])
