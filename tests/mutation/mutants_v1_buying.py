@@ -35,9 +35,16 @@ PURCHASE = (
     Mutant(
         rule="a purchase id stands for one command (purchase id reused)",
         file=PURCHASES,
-        old=" or self.command_digest != command_digest(command)",
+        old=" or self.command_digest not in _known_digests(command)",
         new="",
         tests=OF_PURCHASES,
+    ),
+    Mutant(
+        rule="a purchase can be repeated after an upgrade",
+        file=PURCHASES,
+        old="DIGEST_VERSION + json.dumps(_values(command), sort_keys=True).encode()",
+        new="repr(command).encode()",
+        tests=f"{OF_PURCHASES}::test_a_digest_is_the_same_in_every_release",
     ),
     Mutant(
         rule="a purchase id belongs to who made it",

@@ -12,7 +12,7 @@ from ec262.domain.errors import InvalidRequest
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-UNREADABLE = "the trusted proxy's X-Forwarded-For has an entry that is no IP address: have the proxy set it to the client's address"
+UNREADABLE = "the proxy's X-Forwarded-For has an entry that is no IP address: have it set to the client's address"
 
 
 class ClientAddresses:
@@ -20,7 +20,7 @@ class ClientAddresses:
 
     ``X-Forwarded-For`` is believed only as far as it was written by a proxy in one of the ``trusted`` networks: read
     from its end, the first address that is not such a proxy's is the client's. Nothing else that is forwarded is read.
-    An entry that is no address, where the client's should be, is refused: otherwise the client would pass for the proxy.
+    An entry that is no address, where the client's should be, is refused: its sender would pass for the proxy.
     """
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
