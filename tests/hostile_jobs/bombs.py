@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from tests.hostile_jobs.reach import Target, libc, module, payload
+from tests.hostile_jobs.reach import Target, call, libc, module, payload, worked
 
 MEMORY, TIME, OUTPUT, DEPTH = "memory bombs", "time", "output bombs", "deep data"
 
@@ -33,6 +33,66 @@ def map_for_ever(_key: str, _target: Target) -> Any:
     for address in mapped:
         module("ctypes").memset(address, 1, size)
     return [("got", len(mapped) * 16)]
+
+
+PAGE, BLOCK = 4096, 16 << 20
+MOST_BYTES = 128 << 20
+"""More than a task of the corpus may have."""
+
+
+@payload(MEMORY)
+def keep_pages_without_address_space(_key: str, _target: Target) -> Any:
+    mmap = module("mmap")
+    kept, held = [], 0
+    while held <= MOST_BYTES:
+        block = mmap.mmap(-1, BLOCK)  # shared
+        for page in range(0, BLOCK, PAGE):
+            block[page] = 1
+        block.resize(PAGE)  # address space is given back; the pages stay, because others could share them
+        kept.append(block)
+        held += BLOCK
+    return worked(success=True)
+
+
+def map_with(flags: int, protection: int = 3) -> bool:
+    address = libc().mmap(None, BLOCK, protection, flags, -1, 0)
+    return address not in (None, (1 << 64) - 1)
+
+
+SHARED_KINDS = (0x21, 0x23, 0x28)  # MAP_SHARED, MAP_SHARED_VALIDATE, MAP_DROPPABLE, each with MAP_ANONYMOUS
+
+
+@payload(MEMORY)
+def map_memory_of_every_kind_but_private(_key: str, _target: Target) -> Any:
+    others = (0x0, 0x4000, 0x8000, 0x20000, 0x4000000)  # none, or beside NORESERVE, POPULATE, STACK, UNINITIALIZED
+    return worked(any(map_with(kind | other) for kind in SHARED_KINDS for other in others))
+
+
+@payload(MEMORY)
+def map_private_memory_with_odd_flags(_key: str, _target: Target) -> Any:
+    odd = (0x100, 0x2000, 0x8000, 0x40000, 0x100000, 0x4000000)  # GROWSDOWN, LOCKED, POPULATE, HUGETLB, ...
+    return worked(any(map_with(0x22 | flag) for flag in odd) or map_with(0x22, 0x8 | 3))  # PROT_SEM
+
+
+@payload(MEMORY)
+def remap_without_unmapping(_key: str, _target: Target) -> Any:
+    address = libc().mmap(None, BLOCK, 3, 0x22, -1, 0)
+    moved = call("mremap", module("ctypes").c_void_p(address), BLOCK, BLOCK, 1 | 4, None)  # MREMAP_DONTUNMAP
+    return worked(moved > 0)
+
+
+@payload(MEMORY)
+def remap_to_a_chosen_place(_key: str, _target: Target) -> Any:
+    pointer = module("ctypes").c_void_p
+    address = libc().mmap(None, 2 * BLOCK, 3, 0x22, -1, 0)
+    return worked(call("mremap", pointer(address), PAGE, PAGE, 1 | 2, pointer(address + BLOCK)) > 0)  # MREMAP_FIXED
+
+
+@payload(MEMORY)
+def advise_the_kernel_to_share_or_swap(_key: str, _target: Target) -> Any:
+    address = libc().mmap(None, BLOCK, 3, 0x22, -1, 0)
+    advice = (12, 20, 21, 22, 23, 25, 102)  # MERGEABLE, COLD, PAGEOUT, POPULATE_*, COLLAPSE, GUARD_INSTALL
+    return worked(0 in [call("madvise", module("ctypes").c_void_p(address), BLOCK, number) for number in advice])
 
 
 @payload(MEMORY)

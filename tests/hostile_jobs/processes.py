@@ -10,11 +10,12 @@ from typing import Any
 
 from tests.hostile_jobs.reach import Target, call, libc, module, payload, worked
 
-FORK, SIGNAL, TRACE, MEMORY, ESCAPE = (
+FORK, SIGNAL, TRACE, MEMORY, TIMES, ESCAPE = (
     "forks and threads",
     "signals",
     "tracing",
     "memory and environment of others",
+    "the time that others use",
     "limits and privileges",
 )
 
@@ -264,6 +265,60 @@ def take_a_descriptor_of_another(_key: str, target: Target) -> Any:
 def advise_on_the_memory_of_another(_key: str, target: Target) -> Any:
     page = vector(target["secret_address"] & -4096, 4096)
     return worked(call("process_madvise", call("pidfd_open", target["zygote"], 0), page, 1, 20, 0) >= 0)
+
+
+# --- the time that others use -----------------------------------------------------------------------------------------
+
+
+def clock_of(process: int, kind: int) -> int:
+    """Return the id of a process's clock: kind 0 to 2 of all its threads, 4 to 6 of one thread."""
+    return (~process << 3) | kind
+
+
+@payload(TIMES, unless="a process of its own namespace may look at no others")
+def read_the_clock_of_another(_key: str, target: Target) -> Any:
+    buffer = module("ctypes").create_string_buffer(16)
+    # In a pid namespace of its own a job sees only its first process, 1.
+    processes = (target["victim"], target["worker"], target["zygote"], 1)
+    return worked(
+        any(
+            call(name, clock_of(process, kind), buffer) == 0
+            for name in ("clock_gettime", "clock_getres")
+            for process in processes
+            for kind in (0, 1, 2, 4, 5, 6)
+        )
+    )
+
+
+@payload(TIMES)
+def read_a_clock_by_python(_key: str, target: Target) -> Any:
+    found = []
+    for process in (target["zygote"], 1):
+        with contextlib.suppress(OSError):
+            found.append(time.clock_gettime(clock_of(process, 2)))
+    return worked(found)
+
+
+@payload(TIMES)
+def sleep_by_the_clock_of_another(_key: str, target: Target) -> Any:
+    none_at_all = bytes(16)
+    results = [call("clock_nanosleep", clock_of(process, 2), 0, none_at_all, None) for process in (target["zygote"], 1)]
+    return worked(0 in results)
+
+
+@payload(TIMES)
+def set_a_timer_on_the_clock_of_another(_key: str, target: Target) -> Any:
+    timer = module("ctypes").create_string_buffer(8)
+    results = [call("timer_create", clock_of(process, 2), None, timer) for process in (target["zygote"], 1)]
+    return worked(0 in results)
+
+
+@payload(TIMES)
+def read_what_was_used(_key: str, target: Target) -> Any:
+    buffer = module("ctypes").create_string_buffer(256)
+    usage = [call("getrusage", who, buffer) for who in (0, -1)]
+    limits = [call("prlimit64", process, 0, None, buffer) for process in (target["zygote"], 1)]
+    return worked(0 in (*usage, *limits) or call("times", buffer) > 0)
 
 
 # --- its own limits and privileges ------------------------------------------------------------------------------------

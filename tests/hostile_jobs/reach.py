@@ -120,6 +120,13 @@ _BOTH = {  # x86-64, arm64
     "prlimit64": (302, 261),
     "seccomp": (317, 277),
     "modify_ldt": (154, _NO_CALL),
+    "mremap": (25, 216),
+    "madvise": (28, 233),
+    "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
+    "clock_nanosleep": (230, 115),
+    "getrusage": (98, 165),
+    "times": (100, 153),
 }
 _YOUNG = {  # the same on both
     "pidfd_send_signal": 424,

@@ -27,6 +27,7 @@ I386, ARM = 0x40000003, 0x40000028
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_PRIVATE, MAP_ANONYMOUS = 2, 0x20
+FUTEX_WAKE = 1
 
 
 NUMBERS: dict[str, tuple[int, int | None]] = {
@@ -57,6 +58,15 @@ NUMBERS: dict[str, tuple[int, int | None]] = {
     "getrandom": (318, 278),
 }
 """On x86-64 and arm64."""
+
+
+ARGUMENTS: dict[str, tuple[int, ...]] = {
+    "mmap": (0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS),
+    "mprotect": (4096, 4096, PROT_READ | PROT_WRITE),
+    "mremap": (4096, 4096, 8192, 1),
+    "madvise": (4096, 4096, 4),
+}
+"""Arguments that satisfy the conditions of a call, for calls that zeros do not satisfy."""
 
 
 class Machine:
@@ -105,9 +115,10 @@ def test_the_numbers_are_right(machine: Machine) -> None:
     """Against numbers from the kernel's own tables (unistd_64.h, asm-generic/unistd.h), not from the library's."""
     column = 0 if machine.audit == ARCHITECTURES["x86_64"] else 1
     expected = {numbers[column] for numbers in NUMBERS.values()} - {None}
-    # Arguments that satisfy every condition: futex waits, mmap and mprotect make memory that can be written.
-    arguments = (0, 0, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
-    assert {number for number in range(1024) if machine.verdict(number, *arguments) == ALLOW} == expected
+    arguments = {NUMBERS[call][column]: words for call, words in ARGUMENTS.items()}
+    assert {
+        number for number in range(1024) if machine.verdict(number, *arguments.get(number, ())) == ALLOW
+    } == expected
     assert set(NUMBERS) == {*ALLOWED, *(call for call, _ in CONDITIONAL)}
 
 
@@ -151,6 +162,64 @@ def test_memory_can_be_had_but_no_code_and_no_file(machine: Machine) -> None:
     assert machine.verdict("mprotect", 4096, 4096, plain) == ALLOW
     assert machine.verdict("mprotect", 4096, 4096, PROT_READ | PROT_EXEC) == EPERM
     assert machine.verdict("pkey_mprotect", 4096, 4096, PROT_READ | PROT_EXEC) == EPERM
+
+
+EACH_BIT = [0, *(1 << bit for bit in range(64))]
+
+
+def bits_allowed(machine: Machine, call: str, index: int) -> set[int]:
+    """Return the bits that can be changed, one at a time, in an argument of a call that is allowed."""
+    words = [*ARGUMENTS.get(call, ()), 0, 0, 0, 0, 0, 0][:6]
+    assert machine.verdict(call, *words) == ALLOW
+    return {
+        bit
+        for bit in EACH_BIT[1:]
+        if machine.verdict(call, *words[:index], words[index] ^ bit, *words[index + 1 :]) == ALLOW
+    }
+
+
+def test_all_bits_of_flags_are_checked(machine: Machine) -> None:
+    map_fixed, map_noreserve, map_stack = 0x10, 0x4000, 0x20000
+    assert bits_allowed(machine, "mmap", 3) == {map_fixed, map_noreserve, map_stack}
+    assert bits_allowed(machine, "mmap", 2) == {PROT_READ, PROT_WRITE}
+    assert bits_allowed(machine, "mprotect", 2) == {PROT_READ, PROT_WRITE}
+    assert bits_allowed(machine, "mremap", 3) == {1}  # MREMAP_MAYMOVE, which may be left out
+    upper_half = {1 << bit for bit in range(32, 64)}  # of an int: the kernel does not look at it
+    assert bits_allowed(machine, "clock_gettime", 0) == {1, 2, 4, 8} | upper_half
+    assert bits_allowed(machine, "futex", 1) == {FUTEX_WAKE, 0x80, 0x100} | upper_half
+
+
+@pytest.mark.parametrize("kind", [0x0, 0x1, 0x3, 0x8])  # none, SHARED, SHARED_VALIDATE, DROPPABLE
+def test_memory_is_never_shared(machine: Machine, kind: int) -> None:
+    for others in (0, *EACH_BIT[5:32], *(MAP_ANONYMOUS | bit for bit in EACH_BIT[5:32])):
+        assert machine.verdict("mmap", 0, 4096, PROT_READ | PROT_WRITE, kind | others) == EPERM
+
+
+def test_memory_allocators_get_what_they_use(machine: Machine) -> None:
+    for extra in (0, 0x4000, 0x20000, 0x4000 | 0x20000, 0x10, 0x10 | 0x4000):
+        for protection in (0, PROT_READ, PROT_READ | PROT_WRITE):
+            assert (
+                machine.verdict("mmap", 0, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS | extra, -1 & 2**64 - 1)
+                == ALLOW
+            )
+    assert {advice for advice in range(1 << 12) if machine.verdict("madvise", 4096, 4096, advice) == ALLOW} == {
+        *(4, 8),  # DONTNEED, FREE
+        *(14, 15),  # HUGEPAGE, NOHUGEPAGE
+    }
+
+
+@pytest.mark.parametrize("call", ["clock_gettime", "clock_getres", "clock_nanosleep"])
+def test_only_static_clocks_are_read(machine: Machine, call: str) -> None:
+    assert {clock for clock in range(1 << 12) if machine.verdict(call, clock) == ALLOW} == set(range(16))
+    for process in (0, 1, 2, 1234, 1 << 22):
+        for kind in range(8):  # clocks of processes, of threads, and of descriptors
+            for word in (-1, (1 << 32) - 1):  # as a long, and with nothing in the upper half
+                assert machine.verdict(call, ((~process << 3) | kind) & (1 << 64) - 1 & word) == EPERM
+
+
+@pytest.mark.parametrize("call", ["timer_create", "getrusage", "times", "prlimit64", "timerfd_create", "memfd_create"])
+def test_other_ways_to_times_and_to_memory_are_refused(machine: Machine, call: str) -> None:
+    assert machine.verdict(call) == EPERM
 
 
 def test_locks_work_and_the_rest_of_futex_does_not(machine: Machine) -> None:

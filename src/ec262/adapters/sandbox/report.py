@@ -16,8 +16,8 @@ MAX_FRAMES = 32
 _MAX_NAME_CHARS = 200
 
 _REFUSED = (
-    "[the sandbox refused this: a job can use no file, no network and no other process, and gets no new code "
-    "from the machine it runs on]\n"
+    "[the sandbox refused this: a job can use no file, no network, no other process and no shared memory, and gets no "
+    "new code from the machine it runs on]\n"
 )
 _SAYS_SO = "the ec262 sandbox"
 

@@ -16,27 +16,35 @@ from collections.abc import Mapping
 from ec262.adapters.sandbox.linux.programs import PROGRAMS
 from ec262.domain.errors import SandboxUnavailable
 
-PROT_EXEC = 0x4
-MAP_ANONYMOUS = 0x20
-FUTEX_COMMANDS = 0x7F
+_WORD, _INT = (1 << 64) - 1, (1 << 32) - 1
+"""All bits of an argument; of one that the kernel takes as an int, whose upper half may be anything."""
+
+PROT_READ, PROT_WRITE = 0x1, 0x2
+MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_STACK = 0x2, 0x10, 0x20, 0x4000, 0x20000
+MREMAP_MAYMOVE = 0x1
+MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 8, 14, 15
 FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 0, 1, 9, 10
+FUTEX_PRIVATE, FUTEX_CLOCK_REALTIME = 0x80, 0x100
+STATIC_CLOCKS = 0xF
+"""Clock ids up to 15. Other processes' clocks, and those of descriptors, have ids with higher bits."""
+
+
+def _only(optional: int, required: int = 0, *, bits: int = _WORD) -> tuple[int, int]:
+    """Return mask and wanted value for an argument with these optional and required bits, and no others."""
+    return bits & ~optional, required
+
 
 ALLOWED: Mapping[str, str] = {
-    # What Python's memory allocator and its garbage collector need. Mappings and protections: see CONDITIONAL.
+    # What Python's memory allocator and its garbage collector need. The rest of it: see CONDITIONAL.
     "munmap": "give memory back",
-    "mremap": "grow a large block",
-    "madvise": "give pages back",
     "brk": "grow the heap",
     # The stream to the worker.
     "read": "the task",
     "write": "the answer",
     "close": "of the few descriptors there are",
-    # Time, which most machines answer without a call at all.
-    "clock_gettime": "time.time, time.monotonic, and so on",
-    "clock_getres": "time.get_clock_info",
+    # Time, which most machines answer without a call at all. The newer ways: see CONDITIONAL.
     "gettimeofday": "an older way",
     "time": "an older way (x86-64 only)",
-    "clock_nanosleep": "time.sleep",
     "nanosleep": "an older way",
     "restart_syscall": "a sleep that was stopped and goes on",
     # The limits on time are told by signals whose handlers are set before the filter is.
@@ -53,13 +61,32 @@ ALLOWED: Mapping[str, str] = {
 
 # (call, argument, mask, wanted): allowed only where all conditions of one tuple hold.
 CONDITIONAL: tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...] = (
-    ("mmap", ((2, PROT_EXEC, 0), (3, MAP_ANONYMOUS, MAP_ANONYMOUS))),  # memory, never a file, never code
-    ("mprotect", ((2, PROT_EXEC, 0),)),  # never code
+    # Memory, never a file, never code, and never shared: pages of a shared mapping outlive its address space, which is
+    # what a task's memory is measured by.
+    (
+        "mmap",
+        (
+            (2, *_only(PROT_READ | PROT_WRITE)),
+            (3, *_only(MAP_FIXED | MAP_NORESERVE | MAP_STACK, MAP_PRIVATE | MAP_ANONYMOUS)),
+        ),
+    ),
+    ("mprotect", ((2, *_only(PROT_READ | PROT_WRITE)),)),  # never code
+    ("mremap", ((3, *_only(MREMAP_MAYMOVE)),)),  # a large block grows
     *(
-        ("futex", ((1, FUTEX_COMMANDS, command),))  # the interpreter's locks; not the rest, which had holes
+        ("madvise", ((2, *_only(0, advice, bits=_INT)),))  # give pages back; nothing that shares, locks or swaps them
+        for advice in (MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE)
+    ),
+    *(
+        (call, ((0, *_only(STATIC_CLOCKS, bits=_INT)),))  # time.time, time.get_clock_info, time.sleep
+        for call in ("clock_gettime", "clock_getres", "clock_nanosleep")
+    ),
+    *(
+        # The interpreter's locks; not the rest, which had holes.
+        ("futex", ((1, *_only(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME, command, bits=_INT)),))
         for command in (FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET)
     ),
 )
+"""Each condition checks all bits of its argument: what is not known to be harmless is refused."""
 
 COUNT = len({*ALLOWED, *(call for call, _ in CONDITIONAL)})
 

@@ -51,5 +51,6 @@ ACTS: dict[str, Callable[[], object]] = {
     "open a socket": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
     "signal another process": lambda: os.kill(os.getppid(), 0),
     "start a program": lambda: os.execv("/bin/true", ["true"]),  # noqa: S606 - likewise
-    "take more memory than its limit": lambda: mmap.mmap(-1, MORE_THAN_ITS_LIMIT_BYTES),
+    "share memory": lambda: mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_SHARED),
+    "take more memory than its limit": lambda: mmap.mmap(-1, MORE_THAN_ITS_LIMIT_BYTES, mmap.MAP_PRIVATE),
 }
