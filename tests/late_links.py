@@ -14,7 +14,7 @@ from ec262.domain.errors import PeerLost
 from ec262.domain.job import Phase
 from ec262.domain.messages import Message
 from ec262.domain.ports.progress import JobStatus
-from ec262.domain.ports.transport import Connection
+from ec262.domain.ports.transport import Admit, Connection
 
 REDUCING, NEARLY_OVER, NEVER = "once reduce tasks run", "once a reduce task is done", "never"
 LOST = "the message is lost, those behind it arrive"
@@ -72,9 +72,11 @@ class Held:
             await self._connection.close()
             raise PeerLost("the peer takes nothing") from None
 
-    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
         while True:
-            message = await self._connection.receive(max_payload_bytes=max_payload_bytes, timeout_s=timeout_s)
+            message = await self._connection.receive(
+                max_payload_bytes=max_payload_bytes, timeout_s=timeout_s, admit=admit
+            )
             if not await self._hold_back(message):
                 return message
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from ec262.domain.errors import ConfigurationError, MessageTooLarge, PeerLost
 from ec262.domain.job import Phase
 from ec262.domain.messages import Committed, Deliver, Delivered, Hello, Message, Ready
 from ec262.domain.ports.transport import Connection, Dialer, Endpoint, Handler, Listener
+from ec262.domain.wire import Announcement
 from tests.work_messages import compute_message
 
 SOON_S = 5.0
@@ -305,6 +307,45 @@ async def test_closing_the_listener_ends_its_handlers(host: Host) -> None:
     await asyncio.sleep(0.05)
     await host.listeners[0].close()
     assert cancelled.is_set()
+    with pytest.raises(PeerLost):
+        await receive(connection)
+    await connection.close()
+
+
+async def test_a_message_is_admitted_once_before_its_payload_is_received(host: Host) -> None:
+    connection = await host.connect(await host.listen(echo))
+    asked: list[Announcement] = []
+    open_door = asyncio.Event()
+
+    async def admit(announced: Announcement) -> None:
+        asked.append(announced)
+        await open_door.wait()
+
+    sent: list[Message] = [compute_message("t" * 8, rows=bytes(3_000_000), packed=True), HELLO]
+    for message in sent:
+        await connection.send(message, timeout_s=SOON_S)
+    first = asyncio.create_task(connection.receive(max_payload_bytes=1 << 23, timeout_s=0.3, admit=admit))
+    await asyncio.sleep(0.6)  # a peer whose message is not let in is not silent
+    assert not first.done()
+    open_door.set()
+    assert await first == sent[0]
+    assert await connection.receive(max_payload_bytes=1 << 23, timeout_s=SOON_S, admit=admit) == sent[1]
+    payload_bytes = len(zlib.compress(bytes(3_000_000)))
+    assert asked == [
+        Announcement(kind="compute", task="t" * 8, payload_bytes=payload_bytes, memory_bytes=payload_bytes + 3_000_000),
+        Announcement(kind="hello", task="", payload_bytes=0, memory_bytes=0),
+    ]
+    await connection.close()
+
+
+async def test_what_is_not_admitted_ends_the_connection(host: Host) -> None:
+    async def admit(_announced: Announcement) -> None:
+        raise MessageTooLarge("not now")
+
+    connection = await host.connect(await host.listen(echo))
+    await connection.send(HELLO, timeout_s=SOON_S)
+    with pytest.raises(MessageTooLarge, match="not now"):
+        await connection.receive(max_payload_bytes=0, timeout_s=SOON_S, admit=admit)
     with pytest.raises(PeerLost):
         await receive(connection)
     await connection.close()

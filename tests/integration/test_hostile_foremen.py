@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
@@ -11,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from itertools import cycle
 from typing import Any
 
@@ -24,7 +25,7 @@ from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.domain.commands import BoughtTask, BuyTasks, Requirement, WorkerAddress
 from ec262.domain.errors import PeerError
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Hello, Message, Ready, Refused, Welcome
-from ec262.domain.wire import encode
+from ec262.domain.wire import Decoder, encode
 from ec262.services.worker_link import LinkPolicy, WorkerLink
 from tests.adversaries import write
 from tests.system import make_job
@@ -287,3 +288,41 @@ async def duration_of_a_job(system: TcpSystem) -> float:
     began = time.monotonic()
     assert await system.run(JOB) == COUNTS
     return time.monotonic() - began
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+UNFINISHED_BYTES = 8 << 20
+
+
+def undecoded_bytes() -> int:
+    """Return what all connections of this process have received of messages that are not whole."""
+    return sum(len(found._buffer) for found in gc.get_objects() if isinstance(found, Decoder))
+
+
+async def send_half(connection: Any, message: Message) -> None:
+    frame = b"".join(encode(message))
+    with suppress(PeerError, OSError):
+        await write(connection, frame[: len(frame) // 2])
+
+
+async def test_one_assignment_on_many_connections_has_one_frame_in_memory() -> None:
+    async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
+        system.service.accounts.open_with_grant(HOSTILE, 3)
+        task = await buy_for(system)
+        replica = task.replicas[0]
+        large = work(task.task, rows=bytes(2 * UNFINISHED_BYTES))
+        async with AsyncExitStack() as stack:
+            connections = [await stack.enter_async_context(greeted(replica.address)) for _ in range(8)]
+            for connection in connections:
+                await connection.send(Assign(task=task.task, secret=replica.secret), timeout_s=5)
+                assert isinstance(await connection.receive(max_payload_bytes=0, timeout_s=5), Ready)
+            sending = [asyncio.create_task(send_half(connection, large)) for connection in connections]
+            while undecoded_bytes() < UNFINISHED_BYTES:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)
+            assert undecoded_bytes() < 1.5 * UNFINISHED_BYTES
+            assert await system.run(JOB) == COUNTS
+            for each in sending:
+                each.cancel()
+            await asyncio.wait(sending)

@@ -202,7 +202,7 @@ async def test_a_slow_drip_is_cut_off(start: StartServer, monkeypatch: pytest.Mo
     _reader, writer = await tls_stream(server)
 
     async def drip() -> None:
-        for byte in struct.pack(">II", 60_000, 0) + bytes(60_000):
+        for byte in struct.pack(">II", 16_000, 0) + bytes(16_000):
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0.01)

@@ -45,8 +45,8 @@ MUTANTS = (
     Mutant(
         rule="a worker serves nobody without an assignment",
         file=SESSION,
-        old="self._book.room_bytes) if may_come else 0",
-        new="self._book.room_bytes)",
+        old="(UNREQUESTED_BYTES if may_come else 0) and not awaited",
+        new="UNREQUESTED_BYTES and not awaited",
         tests=f"{OF_SESSION}::test_a_stranger_may_send_no_payload",
     ),
     Mutant(

@@ -35,7 +35,8 @@ from ec262.domain.messages import (
 )
 from ec262.domain.plain_json import is_unicode
 
-MAX_HEADER_BYTES = 64 << 10
+MAX_HEADER_BYTES = 16 << 10
+"""Enough for the longest reason, with each of its characters escaped."""
 MAX_PAYLOAD_BYTES = (1 << 32) - 1
 """What the frame can express; what is accepted is the receiver's choice."""
 
@@ -74,6 +75,19 @@ def encode(message: Message) -> list[bytes]:
     return [_PREFIX.pack(len(header), payload_bytes) + header, *payload]
 
 
+@attrs.frozen(kw_only=True)
+class Announcement:
+    """What a frame's header says before the payload arrives: nothing in it is checked yet, except the sizes.
+
+    ``memory_bytes`` is what the message will need: its payload, and its rows once they are unpacked.
+    """
+
+    kind: str
+    task: str
+    payload_bytes: int
+    memory_bytes: int
+
+
 class Decoder:
     """Takes the bytes that a peer sends, in whatever portions, and gives its messages."""
 
@@ -90,30 +104,45 @@ class Decoder:
         """Take the next bytes. Ask for a message after each portion, so that no more than agreed is ever kept."""
         self._buffer += data
 
+    def announced(self, max_payload_bytes: int) -> Announcement | None:
+        """Return what the next message says about itself, or None if its header is incomplete.
+
+        Raises MessageTooLarge as soon as the message announces a payload of more than ``max_payload_bytes``, and
+        ProtocolViolation if the header is invalid. Nothing can be decoded after either.
+        """
+        self._end(max_payload_bytes)
+        return None if self._header is None else self._header.announcement
+
     def next_message(self, max_payload_bytes: int) -> Message | None:
         """Return the next message, None if it is not whole yet.
 
-        Raises MessageTooLarge as soon as the message announces a payload of more than ``max_payload_bytes``, and
-        ProtocolViolation for all else that is not a message. Nothing can be decoded after either.
+        Raises the same errors as ``announced``, and ProtocolViolation for a message whose values are not allowed.
         """
-        if len(self._buffer) < _PREFIX.size:
+        end = self._end(max_payload_bytes)
+        if self._header is None or len(self._buffer) < end:
             return None
+        header_end = end - self._header.announcement.payload_bytes
+        with memoryview(self._buffer) as view:
+            message = self._header.message(view, header_end)
+        self._header = None
+        del self._buffer[:end]
+        return message
+
+    def _end(self, max_payload_bytes: int) -> int:
+        """Read as much of the next header as is here; return where its message ends, 0 if that is not known yet."""
+        if len(self._buffer) < _PREFIX.size:
+            return 0
+        header_bytes: int
+        payload_bytes: int
         header_bytes, payload_bytes = _PREFIX.unpack_from(self._buffer)
         if header_bytes > MAX_HEADER_BYTES:
             raise MessageTooLarge(f"a header of {header_bytes} bytes: {MAX_HEADER_BYTES} are allowed")
         if payload_bytes > max_payload_bytes:
             raise MessageTooLarge(f"a payload of {payload_bytes} bytes: {max_payload_bytes} are allowed now")
         header_end = _PREFIX.size + header_bytes
-        end = header_end + payload_bytes
         if self._header is None and len(self._buffer) >= header_end:
             self._header = _read_header(bytes(self._buffer[_PREFIX.size : header_end]), payload_bytes)
-        if self._header is None or len(self._buffer) < end:
-            return None
-        with memoryview(self._buffer) as view:
-            message = self._header.message(view, header_end)
-        self._header = None
-        del self._buffer[:end]
-        return message
+        return header_end + payload_bytes
 
 
 @attrs.frozen(kw_only=True)
@@ -123,6 +152,16 @@ class _Header:
     kind: str
     small: Mapping[str, Any]
     sizes: Mapping[str, int]
+
+    @property
+    def announcement(self) -> Announcement:
+        payload_bytes = sum(self.sizes.values())
+        return Announcement(
+            kind=self.kind,
+            task=self.small.get("task", ""),
+            payload_bytes=payload_bytes,
+            memory_bytes=payload_bytes + max(0, self.small.get("unpacked_bytes", 0)),
+        )
 
     def message(self, frame: memoryview, start: int) -> Message:
         large = {}

@@ -24,6 +24,7 @@ from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
 from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
+from ec262.services.intake import Intake
 from ec262.services.patience import until_answered
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -50,8 +51,8 @@ class TaskBook:
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
         self._abandoned: set[str] = set()
-        self._pending_bytes = 0
         self._leaving = False
+        self.intake = Intake(policy)
         self.delivering = asyncio.Semaphore(policy.max_deliveries)
         """Hold it from asking for a result until it is sent: results fill the memory, too."""
 
@@ -98,10 +99,10 @@ class TaskBook:
             if self._leaving:
                 return Refused(task=task, reason=LEAVING)
             size_bytes = len(message.functions) + len(message.rows) + message.unpacked_bytes
-            if size_bytes > self.room_bytes or message.unpacked_bytes > self._policy.max_payload_bytes:
+            if size_bytes > self.intake.room_bytes_for(task) or message.unpacked_bytes > self._policy.max_payload_bytes:
                 return Refused(task=task, reason=NO_MEMORY)
             logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
-            self._pending_bytes += size_bytes
+            self.intake.hold(size_bytes)
             self._running[task] = asyncio.create_task(self._compute(replica, message, size_bytes))
         return asyncio.shield(self._running[task])
 
@@ -121,7 +122,7 @@ class TaskBook:
     @property
     def room_bytes(self) -> int:
         """How much more work may be taken now."""
-        return self._policy.max_pending_bytes - self._pending_bytes
+        return self.intake.room_bytes
 
     # --- what is not needed -------------------------------------------------------------------------------------------
 
@@ -237,7 +238,7 @@ class TaskBook:
         finally:
             del self._running[replica.task]
             self._open.pop(replica.task, None)
-            self._pending_bytes -= size_bytes
+            self.intake.free(size_bytes)
         self._outcomes[replica.task] = outcome
         return outcome
 

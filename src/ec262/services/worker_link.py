@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import attrs
 
 from ec262.domain.commands import WorkerAddress
-from ec262.domain.errors import PeerError, PeerLost, PeerRefused, ProtocolViolation, VersionMismatch
+from ec262.domain.errors import MessageTooLarge, PeerError, PeerLost, PeerRefused, ProtocolViolation, VersionMismatch
 from ec262.domain.messages import (
     PROTOCOL_VERSIONS,
     Assign,
@@ -27,7 +27,7 @@ from ec262.domain.messages import (
     Welcome,
 )
 from ec262.domain.ports.transport import Connection, Dialer
-from ec262.domain.wire import MAX_PAYLOAD_BYTES
+from ec262.domain.wire import MAX_PAYLOAD_BYTES, Announcement
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ class WorkerLink:
         """Replies that may still come: a worker cannot keep us busy with more."""
         self._lost: PeerError | None = None
         self._fetching = asyncio.Lock()
+        self._requested: str | None = None  # the task whose delivery was asked for and has not begun
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
@@ -131,10 +132,14 @@ class WorkerLink:
         """Have a result delivered. Raises PeerRefused, PeerLost, ProtocolViolation."""
         # One at a time, as the worker delivers them: the clock of each begins with its own turn.
         async with self._fetching, self._replies(deliver.task) as replies:
-            await self._send(deliver)
-            reply = await self._next(replies, self._policy.transfer_s)
-            if isinstance(reply, Committed):  # discovery told of the win before the worker told of its commitment
+            self._requested = deliver.task
+            try:
+                await self._send(deliver)
                 reply = await self._next(replies, self._policy.transfer_s)
+                if isinstance(reply, Committed):  # discovery told of the win before the worker told of its commitment
+                    reply = await self._next(replies, self._policy.transfer_s)
+            finally:
+                self._requested = None
             if not isinstance(reply, Delivered):
                 raise ProtocolViolation(f"expected Delivered, got {type(reply).__name__}")
             return reply
@@ -172,7 +177,9 @@ class WorkerLink:
         try:
             while True:
                 message = await self._connection.receive(
-                    max_payload_bytes=self._policy.max_result_bytes, timeout_s=None
+                    max_payload_bytes=self._policy.max_result_bytes,
+                    timeout_s=None,
+                    admit=self._admit,
                 )
                 self._route(message)
         except PeerError as error:
@@ -181,6 +188,16 @@ class WorkerLink:
             # Nobody awaits this task: whoever waits for a reply must hear that none will come.
             logger.exception("reading from a worker failed")
             await self._drop(PeerLost(f"reading failed: {type(error).__name__}"))
+
+    async def _admit(self, announced: Announcement) -> None:
+        """Let nothing large in but a result that was asked for, once for each time it was asked for."""
+        if not announced.payload_bytes:
+            return
+        if announced.kind != "delivered" or announced.task != self._requested:
+            raise MessageTooLarge(
+                f"a {announced.kind} message of {announced.payload_bytes} bytes that nobody asked for"
+            )
+        self._requested = None
 
     async def _drop(self, error: PeerError) -> None:
         self._lose(error)

@@ -37,7 +37,10 @@ class WorkerPolicy:
     max_payload_bytes: int = 256 << 20
     """The largest work that a foreman may send for one task, once it has proved the assignment."""
     max_pending_bytes: int = 1 << 30
-    """Work that may wait or run at the same time, of all foremen together. No foreman may send more than is left."""
+    """Work that may arrive, wait or run at the same time, of all foremen together. Further work is not received until
+    there is room."""
+    room_s: float = 60.0
+    """How long a foreman's work may wait for that room before its connection ends."""
     max_open_tasks: int = 1024
     """Tasks that may be announced, waiting or running at the same time, of all foremen together."""
     max_requests: int = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ec262.domain.errors import PeerError, ProtocolViolation, VersionMismatch
+from ec262.domain.errors import MessageTooLarge, PeerError, ProtocolViolation, VersionMismatch
 from ec262.domain.messages import (
     Assign,
     Committed,
@@ -19,14 +19,18 @@ from ec262.domain.messages import (
     Refused,
     Welcome,
 )
+from ec262.domain.pool import address_block
 from ec262.domain.ports.transport import Connection
-from ec262.domain.wire import negotiate
+from ec262.domain.wire import Announcement, negotiate
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
 
 UNDER_WAY = "the task is under way on this connection"
+
+UNREQUESTED_BYTES = 1 << 10
+"""Work that comes too early, or a second time, is received and refused if it is no larger than a greeting."""
 
 Outcome = asyncio.Future[Committed | Failed]
 
@@ -44,6 +48,7 @@ class WorkerSession:
         self._policy = policy
         self._proved: set[str] = set()
         self._awaited: set[str] = set()  # tasks whose work may come
+        self._arriving: str | None = None  # the task whose work is coming
         self._computing: set[str] = set()  # tasks whose work is here
         self._checking = 0  # assignments that discovery is asked about
         self._refusals = 0
@@ -68,6 +73,7 @@ class WorkerSession:
         except* PeerError as group:
             logger.debug("%s: %s", self._connection.peer, "; ".join(str(error) for error in group.exceptions))
         finally:
+            self._arrived()
             self._book.abandon(self._awaited)
 
     async def _greet(self) -> None:
@@ -89,8 +95,9 @@ class WorkerSession:
         """
         while True:
             message = await self._connection.receive(
-                max_payload_bytes=self._max_payload_bytes(),
+                max_payload_bytes=self._policy.max_payload_bytes,
                 timeout_s=self._policy.session_s if self._proved else self._policy.stranger_s,
+                admit=self._admit,
             )
             await asyncio.sleep(0)  # a peer that sends without a pause leaves the others their turn
             match message:
@@ -101,6 +108,7 @@ class WorkerSession:
                     await self._check(message)
                 case Compute():
                     begun = self._begin(message)
+                    self._arrived()
                     del message  # work that was not taken must not wait in memory for what comes next
                     if not isinstance(begun, Refused):
                         return begun
@@ -110,11 +118,29 @@ class WorkerSession:
                 case _:
                     raise await self._sent_away(f"a foreman does not send {type(message).__name__} here")
 
-    def _max_payload_bytes(self) -> int:
-        may_come = (
-            self._awaited or self._checking
-        )  # what is checked now may be sent before the next message is waited for
-        return min(self._policy.max_payload_bytes, self._book.room_bytes) if may_come else 0
+    async def _admit(self, announced: Announcement) -> None:
+        """Reserve memory for a message before its payload is received: work of a task that was announced and accepted
+        on this connection, and nothing else that is large."""
+        may_come = self._awaited or self._checking
+        awaited = announced.kind == "compute" and announced.task in self._awaited
+        if announced.payload_bytes <= (UNREQUESTED_BYTES if may_come else 0) and not awaited:
+            return
+        if not awaited:
+            raise MessageTooLarge(
+                f"a {announced.kind} message of {announced.payload_bytes} bytes that nobody asked for"
+            )
+        if announced.memory_bytes > self._policy.max_pending_bytes:
+            raise MessageTooLarge(
+                f"work of {announced.memory_bytes} bytes: {self._policy.max_pending_bytes} are allowed"
+            )
+        host = self._connection.peer.rpartition(":")[0]
+        await self._book.intake.reserve(announced.task, address_block(host, host), announced.memory_bytes)
+        self._arriving = announced.task
+
+    def _arrived(self) -> None:
+        if self._arriving is not None:
+            self._book.intake.release(self._arriving)
+            self._arriving = None
 
     async def _check(self, assign: Assign) -> None:
         reply = await self._book.assign(assign)

@@ -108,7 +108,7 @@ def test_whole_seconds_are_seconds() -> None:
         (frame(b""), "not JSON"),
         (frame(b"\xff"), "not JSON"),
         (frame(b"{}{}"), "not JSON"),
-        (frame(b"[" * 60_000), "not JSON"),
+        (frame(b"[" * 16_000), "not JSON"),
         (frame(b'{"kind":"ready","task":NaN}'), "not JSON"),
         (frame(b'{"kind":"ready","task":"t","task":"t"}'), "not JSON"),
         (frame(b'{"kind":"welcome","release":"","version":' + b"1" * 5000 + b"}"), "not JSON"),

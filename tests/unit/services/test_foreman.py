@@ -38,7 +38,7 @@ from ec262.domain.messages import Committed, Failed, Message
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.result_store import StoredResult
-from ec262.domain.ports.transport import Connection, Dialer
+from ec262.domain.ports.transport import Admit, Connection, Dialer
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.runtime import PythonTag
 from ec262.services.foreman_policy import ForemanPolicy
@@ -390,9 +390,11 @@ class Mute:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
         while True:
-            message = await self._connection.receive(max_payload_bytes=max_payload_bytes, timeout_s=timeout_s)
+            message = await self._connection.receive(
+                max_payload_bytes=max_payload_bytes, timeout_s=timeout_s, admit=admit
+            )
             if not isinstance(message, Committed | Failed):
                 return message
 

@@ -236,3 +236,25 @@ async def test_a_defect_while_reading_is_logged_and_wakes_whoever_waits(caplog: 
 
 def _fail(*_: object) -> None:
     raise MemoryError
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+async def test_a_result_that_was_not_asked_for_is_not_received(size: int) -> None:
+    pushed = Delivered(task=TASK, ciphertext=bytes(size), log=b"")
+    async with linked(answering([pushed])) as link:
+        with pytest.raises(PeerError, match=f"a delivered message of {size} bytes that nobody asked for"):
+            await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
+        assert link.lost
+
+
+async def test_a_result_is_received_once_for_each_request_and_of_the_task_requested() -> None:
+    delivered = Delivered(task=TASK, ciphertext=b"c", log=b"l")
+    async with linked(answering([delivered], [delivered, delivered])) as link:
+        assert await link.fetch(DELIVER) == delivered
+        assert await link.fetch(DELIVER) == delivered
+        with pytest.raises(PeerError, match="nobody asked for"):
+            await link.fetch(DELIVER)
+    other = Delivered(task="task-0002", ciphertext=b"c", log=b"l")
+    async with linked(answering([other])) as link:
+        with pytest.raises(PeerError, match="nobody asked for"):
+            await link.fetch(DELIVER)

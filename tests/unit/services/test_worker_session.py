@@ -23,7 +23,7 @@ from ec262.domain.messages import (
     Refused,
     Welcome,
 )
-from ec262.domain.ports.transport import Connection
+from ec262.domain.ports.transport import Admit, Connection
 from ec262.services.computer import LEAVING
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
@@ -411,8 +411,10 @@ async def test_work_that_is_not_taken_does_not_stay(open_line: Open, monkeypatch
         await gate.wait()
         return Computed(outcome=RESULT, log=b"")
 
-    async def watched(self: MemoryConnection, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
-        message = await receive(self, max_payload_bytes=max_payload_bytes, timeout_s=timeout_s)
+    async def watched(
+        self: MemoryConnection, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None
+    ) -> Message:
+        message = await receive(self, max_payload_bytes=max_payload_bytes, timeout_s=timeout_s, admit=admit)
         if isinstance(message, Compute):
             payloads.append(weakref.ref(message))
         return message

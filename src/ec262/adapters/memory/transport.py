@@ -15,7 +15,7 @@ import attrs
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import ConfigurationError, PeerError, PeerLost
 from ec262.domain.messages import Message
-from ec262.domain.ports.transport import Handler
+from ec262.domain.ports.transport import Admit, Handler
 from ec262.domain.wire import Decoder, encode
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ class MemoryConnection:
         self._incoming = incoming
         self._outgoing = outgoing
         self._decoder = Decoder()
+        self._admitted = False  # the message that is arriving
         self._closed = False
 
     @property
@@ -78,13 +79,22 @@ class MemoryConnection:
             await self.close()
             raise PeerLost("the peer does not read") from None
 
-    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
         """Return the next message. Raises PeerLost, MessageTooLarge, ProtocolViolation."""
         if self._closed:
             raise PeerLost("the connection is closed")
         try:
-            async with asyncio.timeout(timeout_s):
-                while (message := self._decoder.next_message(max_payload_bytes)) is None:
+            async with asyncio.timeout(timeout_s) as deadline:
+                while True:
+                    announced = self._decoder.announced(max_payload_bytes)
+                    if announced is not None and admit is not None and not self._admitted:
+                        deadline.reschedule(None)  # whole messages travel in memory: nothing more is waited for
+                        await admit(announced)
+                        self._admitted = True
+                    message = self._decoder.next_message(max_payload_bytes)
+                    if message is not None:
+                        self._admitted = False
+                        return message
                     self._decoder.feed(await self._incoming.get())
         except TimeoutError:
             await self.close()
@@ -92,7 +102,6 @@ class MemoryConnection:
         except PeerError:
             await self.close()
             raise
-        return message
 
     async def close(self) -> None:
         """Close it; what was sent can still be read by the peer."""

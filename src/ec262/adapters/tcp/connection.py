@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ec262.domain.errors import PeerError, PeerLost
 from ec262.domain.messages import Message
+from ec262.domain.ports.transport import Admit
 from ec262.domain.wire import Decoder, encode
 
 READ_BUFFER_BYTES = 256 << 10
@@ -37,6 +38,7 @@ class TcpConnection:
         self._writer = writer
         self._peer = peer
         self._decoder = Decoder()
+        self._admitted = False  # the message that is arriving
         self._sending = asyncio.Lock()
         self._closed = False
         _set_options(writer.get_extra_info("socket"))
@@ -60,10 +62,10 @@ class TcpConnection:
             self._abort()
             raise PeerLost(f"the connection broke: {error}") from error
 
-    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
         """Return the next message. Raises PeerLost, MessageTooLarge, ProtocolViolation."""
         try:
-            return await self._receive(max_payload_bytes, math.inf if timeout_s is None else timeout_s)
+            return await self._receive(max_payload_bytes, math.inf if timeout_s is None else timeout_s, admit)
         except TimeoutError:
             self._abort()
             raise PeerLost("the peer was silent or too slow") from None
@@ -97,12 +99,24 @@ class TcpConnection:
             self._abort()  # half a message is out: nothing can follow it
             raise
 
-    async def _receive(self, max_payload_bytes: int, timeout_s: float) -> Message:
+    async def _receive(self, max_payload_bytes: int, timeout_s: float, admit: Admit | None) -> Message:
         now = asyncio.get_running_loop().time
         latest, begun_at, received_bytes = now() + timeout_s, now(), 0
         self._check_open()
         async with asyncio.timeout(None) as deadline:
-            while (message := self._decoder.next_message(max_payload_bytes)) is None:
+            while True:
+                announced = self._decoder.announced(max_payload_bytes)
+                if announced is not None and admit is not None and not self._admitted:
+                    deadline.reschedule(None)
+                    asked_at = now()
+                    await admit(announced)
+                    self._admitted = True
+                    latest, begun_at = latest + now() - asked_at, begun_at + now() - asked_at
+                    self._check_open()
+                message = self._decoder.next_message(max_payload_bytes)
+                if message is not None:
+                    self._admitted = False
+                    return message
                 if self._decoder.begun:
                     allowed_s = BEGUN_S + received_bytes / MIN_BYTES_PER_S
                     deadline.reschedule(min(latest, begun_at + allowed_s))
@@ -115,7 +129,6 @@ class TcpConnection:
                     begun_at = now()
                 self._decoder.feed(data)
                 received_bytes += len(data)
-        return message
 
     def _check_open(self) -> None:
         if self._closed:

@@ -7,6 +7,10 @@ from typing import Protocol
 
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.messages import Message
+from ec262.domain.wire import Announcement
+
+Admit = Callable[[Announcement], Awaitable[None]]
+"""Decides on a message when its header has arrived and its payload has not; waits until there is room for it."""
 
 
 class Connection(Protocol):
@@ -21,8 +25,9 @@ class Connection(Protocol):
         """Send one message; several tasks may send at once. Raises PeerLost, also when the peer does not read."""
         ...
 
-    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None) -> Message:
-        """Return the next message.
+    async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
+        """Return the next message. ``admit`` is awaited once for each message, before its payload is received; the
+        peer's time does not run meanwhile, and what ``admit`` raises ends the connection.
 
         Raises PeerLost (closed, or nothing whole within ``timeout_s``; None waits for ever for a message to begin,
         but not for one to end), MessageTooLarge, ProtocolViolation. After any of these the connection is useless.
