@@ -478,3 +478,51 @@ def test_every_certificate_is_another_one() -> None:
 def test_nothing_but_the_pinned_certificate_is_pinned(der: bytes | None) -> None:
     assert not tls.is_pinned(der, tls.fingerprint_of(b"the certificate"))
     assert tls.is_pinned(b"the certificate", tls.fingerprint_of(b"the certificate"))
+
+
+# --- stalls ---------------------------------------------------------------------------------------------------------
+
+LARGE = Delivered(task="t" * 8, ciphertext=bytes(64 << 20), log=b"")
+
+
+async def test_a_reader_that_stalls_is_given_up_whatever_it_read_before() -> None:
+    sent: asyncio.Queue[tuple[float, PeerError]] = asyncio.Queue()
+
+    async def handler(connection: Connection) -> None:
+        try:
+            await connection.send(LARGE, timeout_s=0.5)
+        except PeerError as error:
+            sent.put_nowait((time.monotonic(), error))
+
+    listener = TcpListener("127.0.0.1", 0)
+    endpoint = await listener.start(handler)
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=tls.client_context())
+    await reader.readexactly(32 << 20)
+    stalled_at = time.monotonic()
+    async with asyncio.timeout(20):
+        ended_at, error = await sent.get()
+    assert "stopped taking" in str(error)
+    assert ended_at - stalled_at < 10
+    await shut(writer)
+    await listener.close()
+
+
+async def test_a_message_that_stalls_is_given_up_however_fast_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "BEGUN_S", 0.5)
+    ends: asyncio.Queue[PeerError] = asyncio.Queue()
+
+    async def handler(connection: Connection) -> None:
+        try:
+            await connection.receive(max_payload_bytes=1 << 30, timeout_s=None)
+        except PeerError as error:
+            ends.put_nowait(error)
+
+    listener = TcpListener("127.0.0.1", 0)
+    endpoint = await listener.start(handler)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=tls.client_context())
+    writer.write(b"".join(encode(LARGE))[: 32 << 20])
+    await writer.drain()
+    async with asyncio.timeout(20):
+        assert "too slow" in str(await ends.get())
+    await shut(writer)
+    await listener.close()

@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         rule="a ciphertext is given up for its delivery secret alone",
         file=BOOK,
-        old="        if replica is None or not hmac.compare_digest(digest, replica.assignment.delivery_digest):",
-        new="        if replica is None:",
+        old="replica is not None and hmac.compare_digest(digest, replica.assignment.delivery_digest)",
+        new="replica is not None",
         tests=f"{OF_BOOK}::test_a_result_is_given_up_for_its_delivery_secret_only",
     ),
     Mutant(

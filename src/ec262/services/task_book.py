@@ -24,8 +24,8 @@ from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
 from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
-from ec262.services.intake import Intake
 from ec262.services.patience import until_answered
+from ec262.services.shares import Shares
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -52,9 +52,10 @@ class TaskBook:
         self._outcomes: dict[str, Committed | Failed] = {}
         self._abandoned: set[str] = set()
         self._leaving = False
-        self.intake = Intake(policy)
-        self.delivering = asyncio.Semaphore(policy.max_deliveries)
-        """Hold it from asking for a result until it is sent: results fill the memory, too."""
+        self.intake = Shares(policy.max_pending_bytes, of_block=policy.max_payload_bytes, wait_s=policy.room_s)
+        """Memory for work: reserved before it is received, and held until its task ends."""
+        self.deliveries = Shares(policy.max_deliveries, of_block=max(1, policy.max_deliveries // 2))
+        """Have a place from asking for a result until it is sent: results fill the memory, too."""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
@@ -99,19 +100,23 @@ class TaskBook:
             if self._leaving:
                 return Refused(task=task, reason=LEAVING)
             size_bytes = len(message.functions) + len(message.rows) + message.unpacked_bytes
-            if size_bytes > self.intake.room_bytes_for(task) or message.unpacked_bytes > self._policy.max_payload_bytes:
+            if size_bytes > self.intake.room_for(task) or message.unpacked_bytes > self._policy.max_payload_bytes:
                 return Refused(task=task, reason=NO_MEMORY)
             logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
             self.intake.hold(size_bytes)
             self._running[task] = asyncio.create_task(self._compute(replica, message, size_bytes))
         return asyncio.shield(self._running[task])
 
+    def may_have(self, message: Deliver) -> bool:
+        """Tell whether a foreman shows the delivery secret of its task."""
+        replica = self._replicas.get(message.task)
+        digest = hashlib.sha256(message.secret).digest()
+        return replica is not None and hmac.compare_digest(digest, replica.assignment.delivery_digest)
+
     async def deliver(self, message: Deliver) -> Delivered | Refused:
         """Give up a result to who shows its delivery secret, on whatever connection."""
         task = message.task
-        replica = self._replicas.get(task)
-        digest = hashlib.sha256(message.secret).digest()
-        if replica is None or not hmac.compare_digest(digest, replica.assignment.delivery_digest):
+        if not self.may_have(message):
             return Refused(task=task, reason=NOT_ASSIGNED)
         result = await self._ports.results.get(task)
         if result is None:
@@ -122,7 +127,7 @@ class TaskBook:
     @property
     def room_bytes(self) -> int:
         """How much more work may be taken now."""
-        return self.intake.room_bytes
+        return self.intake.room
 
     # --- what is not needed -------------------------------------------------------------------------------------------
 

@@ -49,8 +49,6 @@ class LinkPolicy:
     connect_s: float = 10.0
     reply_s: float = 30.0
     transfer_s: float = 120.0
-    min_bytes_per_s: int = 64 << 10
-    """A worker that takes its work slower than this is dropped."""
     max_result_bytes: int = MAX_PAYLOAD_BYTES
     """At most: what tasks' limits do not allow is not received either."""
 
@@ -166,9 +164,8 @@ class WorkerLink:
 
     async def _send(self, message: Message) -> None:
         size_bytes = len(message.functions) + len(message.rows) if isinstance(message, Compute) else 0
-        timeout_s = self._policy.transfer_s + size_bytes / self._policy.min_bytes_per_s
         began = asyncio.get_running_loop().time()
-        await self._connection.send(message, timeout_s=timeout_s)
+        await self._connection.send(message, timeout_s=self._policy.transfer_s)
         if size_bytes >= MEASURED_BYTES and not self._local:
             self.is_slow = size_bytes < FAST_BYTES_PER_S * (asyncio.get_running_loop().time() - began)
 

@@ -48,7 +48,8 @@ class WorkerPolicy:
     max_refusals: int = 8
     """A peer with more refusals than this, beside one for each assignment that it has proved, is sent away."""
     max_deliveries: int = 4
-    """Results that may be on their way at the same time, to all foremen together."""
+    """Results that may be on their way at the same time, to all foremen together; half of them to one address block,
+    and one of each task."""
 
     watch_s: float = 10.0
     """Between two looks at whether the machine is to be lent, where that is not always."""
@@ -64,9 +65,7 @@ class WorkerPolicy:
     max_retry_s: float = 15.0
     """The first and the longest pause before discovery is asked again when it did not answer."""
     reply_s: float = 30.0
-    """For a peer to take a reply, beside what the reply's size allows."""
-    min_bytes_per_s: int = 64 << 10
-    """A peer that takes its replies slower than this is dropped."""
+    """A peer that takes nothing of a reply for as long is dropped."""
     last_words_s: float = 30.0
     """On leaving: how long discovery is asked to take a result."""
     farewell_s: float = 5.0

@@ -11,7 +11,6 @@ from ec262.domain.messages import (
     Committed,
     Compute,
     Deliver,
-    Delivered,
     Failed,
     Hello,
     Message,
@@ -46,6 +45,8 @@ class WorkerSession:
         self._connection = connection
         self._book = book
         self._policy = policy
+        host = connection.peer.rpartition(":")[0]
+        self._block = address_block(host, host)
         self._proved: set[str] = set()
         self._awaited: set[str] = set()  # tasks whose work may come
         self._arriving: str | None = None  # the task whose work is coming
@@ -133,8 +134,7 @@ class WorkerSession:
             raise MessageTooLarge(
                 f"work of {announced.memory_bytes} bytes: {self._policy.max_pending_bytes} are allowed"
             )
-        host = self._connection.peer.rpartition(":")[0]
-        await self._book.intake.reserve(announced.task, address_block(host, host), announced.memory_bytes)
+        await self._book.intake.reserve(announced.task, self._block, announced.memory_bytes)
         self._arriving = announced.task
 
     def _arrived(self) -> None:
@@ -172,14 +172,25 @@ class WorkerSession:
                         self._checking -= 1
                 case Deliver():
                     # One at a time: a foreman cannot fill the memory with results that it does not take.
-                    async with self._delivering, self._book.delivering:
-                        await self._reply(await self._book.deliver(request))
+                    async with self._delivering:
+                        await self._deliver(request)
                 case _:
                     outcome = await request
                     self._computing.discard(outcome.task)
                     await self._reply(outcome)
         finally:
             self._room.release()
+
+    async def _deliver(self, request: Deliver) -> None:
+        deliveries = self._book.deliveries
+        if not self._book.may_have(request):  # and takes nobody's place
+            await self._reply(Refused(task=request.task, reason=NOT_ASSIGNED))
+            return
+        await deliveries.reserve(request.task, self._block, 1)
+        try:
+            await self._reply(await self._book.deliver(request))
+        finally:
+            deliveries.release(request.task)
 
     async def _reply(self, reply: Message) -> None:
         if isinstance(reply, Refused):
@@ -196,6 +207,4 @@ class WorkerSession:
         return ProtocolViolation(reason)
 
     async def _send(self, message: Message) -> None:
-        size_bytes = len(message.ciphertext) + len(message.log) if isinstance(message, Delivered) else 0
-        timeout_s = self._policy.reply_s + size_bytes / self._policy.min_bytes_per_s
-        await self._connection.send(message, timeout_s=timeout_s)
+        await self._connection.send(message, timeout_s=self._policy.reply_s)

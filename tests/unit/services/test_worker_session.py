@@ -5,6 +5,7 @@ import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from ec262.adapters.memory.transport import PIPE_MESSAGES, MemoryConnection, MemoryNetwork
@@ -29,6 +30,7 @@ from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
+OTHER_TASK = "task-0002"
 HELLO = Hello(versions=(3,), release="test")
 
 
@@ -461,7 +463,7 @@ async def test_a_few_results_are_on_their_way_at_a_time(open_line: Open, monkeyp
 
 
 async def test_a_foreman_that_does_not_take_its_replies_is_dropped(open_line: Open) -> None:
-    line = await open_line(assigned(reply_s=0.05, min_bytes_per_s=1 << 20))
+    line = await open_line(assigned(reply_s=0.05))
     connection = await line.greeted()
     await ask(connection, assign())
     await ask(connection, compute())
@@ -515,3 +517,28 @@ async def test_nothing_secret_is_logged(open_line: Open, caplog: pytest.LogCaptu
         assert secret.hex() not in caplog.text
         assert repr(secret)[2:-1] not in caplog.text
     assert f"task {TASK}: committed" in caplog.text
+
+
+async def test_a_foreman_that_does_not_take_its_result_holds_one_place_whatever_connections_it_has(
+    open_line: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = assigned(max_deliveries=4)
+    rig.discovery.assign(OTHER_TASK)
+    line = await open_line(rig)
+    connections = [await line.greeted() for _ in range(6)]
+    for task in (TASK, OTHER_TASK):
+        await ask(connections[0], assign(task))
+        await ask(connections[0], compute(task))
+    send = MemoryConnection.send
+
+    async def stuck(self: MemoryConnection, message: Message, *, timeout_s: float) -> None:
+        if isinstance(message, Delivered) and message.task == TASK:
+            await asyncio.Event().wait()
+        await send(self, message, timeout_s=timeout_s)
+
+    monkeypatch.setattr(MemoryConnection, "send", stuck)
+    for connection in connections[1:]:
+        await say(connection, deliver())
+    guess = attrs.evolve(deliver(OTHER_TASK), secret=b"a wrong secret!!")
+    assert await ask(connections[0], guess) == Refused(task=OTHER_TASK, reason=NOT_ASSIGNED)
+    assert isinstance(await ask(connections[0], deliver(OTHER_TASK)), Delivered)

@@ -21,13 +21,26 @@ CHUNK_BYTES = 256 << 10
 
 BEGUN_S = 10.0
 MIN_BYTES_PER_S = 64 << 10
-"""A message that has begun must end within ``BEGUN_S`` and what its size takes at this rate: no slow drip."""
+"""A message that has begun must arrive at this rate, and may fall ``BEGUN_S`` behind at any time: no slow drip, and no
+stall behind a fast start. Messages that are sent must be taken at the same rate."""
 
 GOODBYE_S = 2.0
 """For the peer to take what is still to be sent, when the connection is closed."""
 
 KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A silent peer that is gone (no power, no network) is noticed after two minutes."""
+
+
+class _Pace:
+    """Until when a peer may stall: at most ``most_s`` from now, and less when it was slower than the rate before."""
+
+    def __init__(self, now: float, most_s: float) -> None:
+        self._most_s = most_s
+        self.until = now + most_s
+
+    def moved(self, now: float, size_bytes: int) -> None:
+        """Count bytes that were sent or received."""
+        self.until = min(now + self._most_s, self.until + size_bytes / MIN_BYTES_PER_S)
 
 
 class TcpConnection:
@@ -53,11 +66,11 @@ class TcpConnection:
         pieces = encode(message)
         try:
             # The clock begins with the message's own turn: those before it have clocks of their own.
-            async with self._sending, asyncio.timeout(timeout_s):
-                await self._write(pieces)
+            async with self._sending, asyncio.timeout(None) as deadline:
+                await self._write(pieces, timeout_s, deadline)
         except TimeoutError:
             self._abort()
-            raise PeerLost(f"the peer did not take a message within {timeout_s:.0f} s") from None
+            raise PeerLost(f"the peer stopped taking a message, or was {timeout_s:.0f} s too slow") from None
         except OSError as error:
             self._abort()
             raise PeerLost(f"the connection broke: {error}") from error
@@ -86,12 +99,16 @@ class TcpConnection:
                 await self._writer.wait_closed()
         self._abort()
 
-    async def _write(self, pieces: Sequence[bytes]) -> None:
+    async def _write(self, pieces: Sequence[bytes], timeout_s: float, deadline: asyncio.Timeout) -> None:
+        now = asyncio.get_running_loop().time
+        pace = _Pace(now(), timeout_s)
         try:
             for chunk in _chunks(pieces):
                 self._check_open()
+                deadline.reschedule(pace.until)
                 self._writer.write(chunk)
                 await self._writer.drain()
+                pace.moved(now(), len(chunk))
                 # A transport that broke takes what is written and drops it, without a word until the loop had its
                 # turn; and while it takes all, drain() gives the loop none.
                 await asyncio.sleep(0)
@@ -101,7 +118,7 @@ class TcpConnection:
 
     async def _receive(self, max_payload_bytes: int, timeout_s: float, admit: Admit | None) -> Message:
         now = asyncio.get_running_loop().time
-        latest, begun_at, received_bytes = now() + timeout_s, now(), 0
+        latest, pace = now() + timeout_s, _Pace(now(), BEGUN_S)
         self._check_open()
         async with asyncio.timeout(None) as deadline:
             while True:
@@ -111,24 +128,24 @@ class TcpConnection:
                     asked_at = now()
                     await admit(announced)
                     self._admitted = True
-                    latest, begun_at = latest + now() - asked_at, begun_at + now() - asked_at
+                    latest, pace = latest + now() - asked_at, _Pace(now(), BEGUN_S)
                     self._check_open()
                 message = self._decoder.next_message(max_payload_bytes)
                 if message is not None:
                     self._admitted = False
                     return message
                 if self._decoder.begun:
-                    allowed_s = BEGUN_S + received_bytes / MIN_BYTES_PER_S
-                    deadline.reschedule(min(latest, begun_at + allowed_s))
+                    deadline.reschedule(min(latest, pace.until))
                 elif latest < math.inf:
                     deadline.reschedule(latest)
                 data = await self._reader.read(CHUNK_BYTES)
                 if not data:
                     raise PeerLost("the peer closed the connection")
-                if not self._decoder.begun:
-                    begun_at = now()
+                if self._decoder.begun:
+                    pace.moved(now(), len(data))
+                else:
+                    pace = _Pace(now(), BEGUN_S)
                 self._decoder.feed(data)
-                received_bytes += len(data)
 
     def _check_open(self) -> None:
         if self._closed:

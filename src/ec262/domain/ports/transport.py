@@ -22,7 +22,8 @@ class Connection(Protocol):
         ...
 
     async def send(self, message: Message, *, timeout_s: float) -> None:
-        """Send one message; several tasks may send at once. Raises PeerLost, also when the peer does not read."""
+        """Send one message; several tasks may send at once. Raises PeerLost, also when the peer takes nothing for
+        ``timeout_s``, or is as much behind the slowest rate that the transport allows."""
         ...
 
     async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:

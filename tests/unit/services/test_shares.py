@@ -1,4 +1,4 @@
-"""Who may send work to a worker at the same time."""
+"""Who gets a part of what many have to share."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import asyncio
 import pytest
 
 from ec262.domain.errors import MessageTooLarge
-from ec262.services.intake import Intake
-from tests.unit.services.worker_doubles import Rig
+from ec262.services.shares import Shares
 
 
-def intake(*, room_s: float = 60.0) -> Intake:
-    return Intake(Rig(max_pending_bytes=100, max_payload_bytes=60, room_s=room_s).policy)
+def shares(*, wait_s: float = 60.0) -> Shares:
+    return Shares(100, of_block=60, wait_s=wait_s)
 
 
-async def asked(memory: Intake, task: str, block: str, size_bytes: int) -> asyncio.Task[None]:
+async def asked(memory: Shares, task: str, block: str, size_bytes: int) -> asyncio.Task[None]:
     reserving = asyncio.create_task(memory.reserve(task, block, size_bytes))
     for _ in range(3):
         await asyncio.sleep(0)
@@ -23,19 +22,19 @@ async def asked(memory: Intake, task: str, block: str, size_bytes: int) -> async
 
 
 async def test_one_copy_of_a_tasks_work_arrives_at_a_time() -> None:
-    memory = intake()
+    memory = shares()
     first = await asked(memory, "a", "here", 10)
     second = await asked(memory, "a", "there", 10)
     other = await asked(memory, "b", "there", 10)
     assert (first.done(), second.done(), other.done()) == (True, False, True)
-    assert memory.room_bytes == 80
+    assert memory.room == 80
     memory.release("a")
     await second
-    assert memory.room_bytes == 80
+    assert memory.room == 80
 
 
 async def test_work_waits_for_memory_and_is_not_overtaken() -> None:
-    memory = intake()
+    memory = shares()
     memory.hold(70)
     large = await asked(memory, "a", "here", 40)
     small = await asked(memory, "b", "there", 10)
@@ -43,11 +42,11 @@ async def test_work_waits_for_memory_and_is_not_overtaken() -> None:
     assert not small.done()
     memory.free(70)
     await asyncio.gather(large, small)
-    assert memory.room_bytes == 50
+    assert memory.room == 50
 
 
 async def test_the_peers_of_a_block_share_what_one_message_may_take() -> None:
-    memory = intake()
+    memory = shares()
     first = await asked(memory, "a", "here", 50)
     second = await asked(memory, "b", "here", 20)
     stranger = await asked(memory, "c", "there", 50)
@@ -57,7 +56,7 @@ async def test_the_peers_of_a_block_share_what_one_message_may_take() -> None:
 
 
 async def test_memory_is_not_waited_for_without_end() -> None:
-    memory = intake(room_s=0.05)
+    memory = shares(wait_s=0.05)
     memory.hold(95)
     with pytest.raises(MessageTooLarge, match="no memory for 10 bytes"):
         await memory.reserve("a", "here", 10)
@@ -65,7 +64,7 @@ async def test_memory_is_not_waited_for_without_end() -> None:
 
 
 async def test_who_leaves_while_it_waits_or_was_just_let_in_keeps_nothing() -> None:
-    memory = intake()
+    memory = shares()
     await memory.reserve("a", "here", 10)
     waiting = await asked(memory, "a", "here", 10)
     behind = await asked(memory, "a", "there", 10)
@@ -74,4 +73,4 @@ async def test_who_leaves_while_it_waits_or_was_just_let_in_keeps_nothing() -> N
     memory.release("a")
     behind.cancel()  # its turn has come, but it has not noticed
     await asyncio.wait([behind])
-    assert memory.room_bytes == 100
+    assert memory.room == 100
