@@ -152,6 +152,27 @@ MUTANTS = (
         tests=f"{OF_SELECTION}::test_a_flood_of_accounts_in_one_block_gets_one_place_of_a_team",
     ),
     Mutant(
+        rule="with anchors, all trust descends from them",
+        file=STANDING,
+        old="for each in won if not anchored or trusts[each.worker].agreed >= ESTABLISHED]",
+        new="for each in won]",
+        tests=f"{OF_STANDING}::test_where_there_are_anchors_an_agreement_shows_something_only_beside_the_established",
+    ),
+    Mutant(
+        rule="with anchors, only the established begin",
+        file=SELECTION,
+        old="few = not company.anchored and ",
+        new="few = ",
+        tests=f"{OF_SELECTION}::test_where_there_are_anchors_only_the_established_begin",
+    ),
+    Mutant(
+        rule="a team of strangers is drawn from blocks, not from accounts",
+        file=SELECTION,
+        old="    if Tie.BLOCK not in lot.apart:",
+        new="    if True:",
+        tests=f"{OF_SELECTION}::test_a_flood_of_accounts_in_few_blocks_is_drawn_as_few",
+    ),
+    Mutant(
         rule="credibility decays",
         file=STANDING,
         old="        return math.exp2(-age_s / HALF_LIFE_S) if age_s > 0 else 1.0",

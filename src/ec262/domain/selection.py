@@ -107,13 +107,31 @@ def select(
         apart = attrs.evolve(
             _apart(company.pool, others, rest), tasks=min(others.tasks, max(1, len(rest) // others.replicas))
         )
-        more = draw(_only(company.pool, rest), _payable(apart, credits), entropy)
+        more = draw(_one_a_block(company.pool, apart, rest, entropy), _payable(apart, credits), entropy)
         more = fair(company.pool, others, rest, more)
         teams += more
         audited += [False] * len(more)
         steering += steered(company.pool, lot, rest, more)
     wanted = attrs.evolve(single if known else others, tasks=lot.tasks)
     return Selection(teams=tuple(teams), audited=tuple(audited), steered=steering, lot=wanted)
+
+
+def _one_a_block(pool: Pool, lot: Lot, members: Sequence[Member], entropy: Entropy) -> Pool:
+    """Return a pool of these members; if a team must not have two of one block, of one from each block, chosen by lot,
+    with one slot: or a draw would be likely to find those who have many accounts, or many slots, in a block."""
+    if Tie.BLOCK not in lot.apart:
+        return _only(pool, list(members))
+    blocks: dict[str, list[Member]] = {}
+    for member in members:
+        if pool.free_slots(member):
+            blocks.setdefault(member.block, []).append(member)
+    chosen = [group[_below(len(group), entropy)] if len(group) > 1 else group[0] for group in blocks.values()]
+    company = pool.company(lot)
+    return Pool(members=(*[attrs.evolve(member, slots=1) for member in chosen], *company), busy={})
+
+
+def _below(count: int, entropy: Entropy) -> int:
+    return int.from_bytes(entropy.token(_LOT_BYTES), "big") * count >> 8 * _LOT_BYTES
 
 
 def _apart(pool: Pool, lot: Lot, members: Sequence[Member]) -> Lot:
@@ -150,7 +168,11 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     others = company.pool.without(company.probation - lot.company)
     candidates = others.candidates(lot)
     lot = _apart(others, lot, candidates)
-    for team in draw(others, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
+    fitting = [member for member in candidates if member.worker not in avoid and others.free_slots(member)]
+    source = others
+    if training or len(fitting) < lot.replicas:
+        source = _one_a_block(others, lot, fitting if len(fitting) >= lot.replicas else candidates, entropy)
+    for team in draw(source, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
         strangers = [member for member in candidates if not company.is_established(member)]
         by_chance = checks or all(map(company.is_established, team)) or fair(others, lot, strangers, [team])
         return team if by_chance else None

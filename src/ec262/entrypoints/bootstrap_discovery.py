@@ -228,12 +228,13 @@ def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: 
     from ec262.domain.simulation.population import Population
     from ec262.services.discovery import DiscoveryService
     from ec262.services.discovery_policy import Policy
+    from ec262.services.simulated_accomplices import Accomplices
     from ec262.services.simulated_workers import SimulatedWorkers
     from ec262.services.simulation import SimulatedForeman
 
-    clock, entropy = ManualClock(), SeededEntropy(seed)
+    clock, entropy, store = ManualClock(), SeededEntropy(seed), MemoryStore()
     discovery = DiscoveryService(
-        unit_of_work=MemoryStore().unit_of_work,
+        unit_of_work=store.unit_of_work,
         clock=clock,
         entropy=entropy,
         prober=MemoryProber(),
@@ -247,7 +248,16 @@ def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: 
         dice=dice,
         population=Population(scenario, dice, salt=seed),
     )
-    return SimulatedForeman(discovery=discovery, workers=workers, entropy=entropy, rule=rule)
+    return SimulatedForeman(
+        discovery=discovery,
+        workers=workers,
+        accomplices=Accomplices(discovery=discovery, workers=workers, entropy=entropy),
+        operator=build_discovery_admin(
+            unit_of_work=store.unit_of_work, snapshot=store.unit_of_work, clock=clock, entropy=entropy
+        ),
+        entropy=entropy,
+        rule=rule,
+    )
 
 
 def _ping(database: SqlDatabase) -> None:

@@ -248,6 +248,7 @@ def _text(cells: Sequence[Cell]) -> str:
 
 def _row(cell: Cell) -> tuple[str, ...]:
     error, price, runs = cell.error, cell.cost, len(cell.tallies)
+    renames = cell.scenario.renames or cell.scenario.flood > 0
     return (
         cell.scenario.title,
         cell.label,
@@ -256,7 +257,7 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"{price.value:.3f}",
         f"{price.low:.3f} to {price.high:.3f}",
         f"{sum(tally.woken for tally in cell.tallies) / runs:.0f}" if cell.scenario.sleep else "",
-        f"{sum(tally.names for tally in cell.tallies) / runs:.0f}" if cell.scenario.renames else "",
+        f"{sum(tally.names for tally in cell.tallies) / runs:.0f}" if renames else "",
     )
 
 

@@ -25,6 +25,12 @@ LOST_S = 60.0
 
 LEASE_S = 24 * 3600.0
 
+FLOOD_S, FLOOD_SLOTS = 600.0, 16
+"""How often a flood comes, and how many slots each of its accounts offers."""
+
+FARM = "farm"
+"""A package that only saboteurs have who buy tasks of each other."""
+
 
 class VirtualClock(Protocol):
     """A clock that goes when it is told to."""
@@ -65,28 +71,59 @@ class SimulatedWorkers:
         self._dice = dice
         self._tokens: dict[int, str] = {}
         self._actors: dict[str, Actor] = {}
+        self._accounts: dict[int, str] = {}
+        self._crowd: list[Actor] = []
+        self._flood_at = clock()
         self._ends: list[tuple[float, int, _End]] = []
         self._begun = 0
         self._said: dict[str, list[tuple[Actor, int]]] = {}
         self._renew_at = clock()
 
     def keep_leases(self) -> None:
-        """Renew every lease, if the time has come."""
+        """Renew every lease, if the time has come; let a flood come."""
         if self.clock() >= self._renew_at:
             self._renew_at = self.clock() + LEASE_S / 4
             for actor in self.population.actors:
                 self._register(actor)
+        if self.population.scenario.flood and self.clock() >= self._flood_at:
+            self._flood_at = self.clock() + FLOOD_S
+            for actor in self._crowd:
+                self._discovery.workers.leave(self._tokens[actor.name])
+            self._crowd = self.population.newcomers()
+            for actor in self._crowd:
+                self._register(actor, slots=FLOOD_SLOTS)
 
-    def _register(self, actor: Actor) -> None:
+    def account_of(self, actor: Actor) -> str:
+        """Return the account of somebody who has registered."""
+        return self._accounts[actor.name]
+
+    def token_of(self, actor: Actor) -> str:
+        """Return what opens that account."""
+        return self._tokens[actor.name]
+
+    def actor_of(self, worker: str) -> Actor:
+        """Return whose account it is."""
+        return self._actors[worker]
+
+    def _register(self, actor: Actor, *, slots: int = 1) -> None:
         if actor.name not in self._tokens:
             self._tokens[actor.name] = self._entropy.token(32).hex()
             self._discovery.accounts.open(self._tokens[actor.name])
         # A block of addresses each: who lives next to whom is not what is simulated.
         place = actor.place
         host = f"{10 + (place >> 16)}.{place >> 8 & 255}.{place & 255}.1"
-        command = RegisterWorker(port=4000, fingerprint="00" * 32, runtime=RUNTIME, ttl_s=LEASE_S)
+        farms = actor.saboteur and self.population.scenario.has_plots
+        command = RegisterWorker(
+            port=4000,
+            fingerprint="00" * 32,
+            runtime=RUNTIME,
+            packages=(FARM,) if farms else (),
+            slots=slots,
+            ttl_s=LEASE_S,
+        )
         lease = self._discovery.workers.register(self._tokens[actor.name], command, source=host)
         self._actors[lease.worker] = actor
+        self._accounts[actor.name] = lease.worker
 
     # --- computing --------------------------------------------------------------------------------------------------
 

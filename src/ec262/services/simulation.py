@@ -48,6 +48,8 @@ from ec262.domain.ports.clock import Entropy
 from ec262.domain.simulation.population import TRUTH
 from ec262.domain.simulation.statistics import Tally
 from ec262.services.discovery import DiscoveryService
+from ec262.services.discovery_admin import DiscoveryAdmin
+from ec262.services.simulated_accomplices import Accomplices
 from ec262.services.simulated_workers import PYTHON, SimulatedWorkers
 
 DEADLINE_S = 1800.0
@@ -65,10 +67,21 @@ OnProgress = Callable[[int], None]
 class SimulatedForeman:
     """One foreman and its workers. Use it once."""
 
-    def __init__(self, *, discovery: DiscoveryService, workers: SimulatedWorkers, entropy: Entropy, rule: str) -> None:
+    def __init__(
+        self,
+        *,
+        discovery: DiscoveryService,
+        workers: SimulatedWorkers,
+        accomplices: Accomplices,
+        operator: DiscoveryAdmin,
+        entropy: Entropy,
+        rule: str,
+    ) -> None:
         self._discovery = discovery.foremen
         self._service = discovery
         self._workers = workers
+        self._accomplices = accomplices
+        self._operator = operator
         self._clock = workers.clock
         self._policy = RunPolicy(rule=rule, one_word=True, attempts=ATTEMPTS, patience_s=2 * DEADLINE_S)
         self._token = entropy.token(32).hex()
@@ -84,6 +97,9 @@ class SimulatedForeman:
     def run(self, tasks: int, *, job: int, on_progress: OnProgress = lambda _done: None) -> Tally:
         """Run jobs of ``job`` tasks, one after another, until all tasks are done; audit the books at the end."""
         errors = swept = 0
+        self._workers.keep_leases()
+        for anchor in self._workers.population.anchors():
+            self._operator.add_anchor(self._workers.account_of(anchor))
         for first in range(0, tasks, job):
             count = min(job, tasks - first)
             errors += self._job(first, count)
@@ -107,6 +123,7 @@ class SimulatedForeman:
         self._run, self._first, self._over = JobRun(self._policy), first, False
         self._kept, self._wake_at, self._watch = {}, None, None
         self._workers.keep_leases()
+        self._accomplices.plot()
         names = tuple(TaskName(phase=Phase.MAP, index=index) for index in range(count))
         self._handle(PhasePlanned(now=self._clock(), tasks=names))
         while not self._over:

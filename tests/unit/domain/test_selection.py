@@ -106,6 +106,20 @@ def test_a_flood_of_accounts_in_one_block_gets_one_place_of_a_team() -> None:
         assert [each.block for each in team].count("flood") <= 1
 
 
+def test_a_flood_of_accounts_in_few_blocks_is_drawn_as_few() -> None:
+    """Their share of the places is that of their blocks: 4 of 24."""
+    flooded = housed(many("n", 20, 0.0), 20)
+    crowd = tuple(member(f"x{number}", slots=16, owner=f"x{number}", block=f"f{number % 4}") for number in range(200))
+    flooded = attrs.evolve(flooded, pool=Pool(members=(*flooded.pool.members, *crowd), busy={}))
+    places = Counter(
+        each.worker[0]
+        for seed in range(60)
+        for team in select(flooded, lot(), RULE, SeededEntropy(seed), audit_rate=0.08, credits=PLENTY).teams
+        for each in team
+    )
+    assert places["x"] / places.total() == pytest.approx(4 / 24, abs=0.06)
+
+
 def test_a_flood_of_accounts_does_not_make_the_established_few() -> None:
     given = housed(many("k", 6, FULLY), 6)
     crowd = tuple(member(f"x{number}", slots=64, owner=f"x{number}", block=f"f{number % 3}") for number in range(200))

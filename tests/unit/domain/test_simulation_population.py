@@ -19,6 +19,15 @@ def test_shares_are_kept_and_kinds_do_not_overlap() -> None:
     assert not any(actor.saboteur and actor.lazy for actor in people)
 
 
+def test_a_flood_lives_where_its_saboteurs_do_and_anchors_are_honest() -> None:
+    people = population(saboteurs=0.2, flood=3, anchors=0.1)
+    crowd = people.newcomers()
+    assert len(crowd) == 30
+    assert {actor.place for actor in crowd} == {actor.place for actor in people.actors if actor.saboteur}
+    assert len({actor.name for actor in (*crowd, *people.newcomers())}) == 60
+    assert [actor.saboteur for actor in people.anchors()] == [False] * 5
+
+
 def test_colluders_lie_in_the_same_tasks_and_alike() -> None:
     people = population(saboteurs=0.2, lie_rate=0.3)
     liars = [actor for actor in people.actors if actor.saboteur]
@@ -84,4 +93,4 @@ def test_drawing_leaves_out_who_was_drawn() -> None:
 
 def test_scenarios_have_names_of_their_own() -> None:
     assert len({scenario.name for scenario in SCENARIOS}) == len({scenario.title for scenario in SCENARIOS})
-    assert len(SCENARIOS) == 11
+    assert len(SCENARIOS) == 17

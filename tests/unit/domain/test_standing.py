@@ -182,6 +182,17 @@ def test_a_win_shows_who_agreed_and_who_did_not() -> None:
     }
 
 
+def test_where_there_are_anchors_an_agreement_shows_something_only_beside_the_established() -> None:
+    before = after(open_task(), ("w0", "a"))
+    won = after(before, ("w1", "a"))
+    known = {"w0": Trust(agreed=60.0, recent=60.0), "w1": NOTHING_KNOWN, "w2": NOTHING_KNOWN}
+    assert lessons(before, won, known, anchored=True) == [("w1", Lesson.AGREED)]
+    assert len(lessons(before, won, known)) == 2
+    strangers = dict.fromkeys(known, Trust(agreed=9.0, recent=9.0))
+    assert lessons(before, won, strangers, anchored=True) == []
+    assert len(lessons(before, won, strangers)) == 2
+
+
 def test_what_comes_after_the_win_is_shown_once() -> None:
     won = after(open_task(), ("w0", "a"), ("w1", "a"))
     late = after(won, ("w2", "b"))

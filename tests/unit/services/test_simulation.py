@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ec262.domain.errors import Ec262Error
@@ -39,6 +41,20 @@ def test_a_majority_of_liars_wins_votes() -> None:
 def test_liars_come_back_under_new_names() -> None:
     assert simulate(saboteurs=0.2, renames=True).names > 4
     assert simulate(saboteurs=0.2).names == 0
+
+
+@pytest.mark.parametrize(
+    "plot", [{"farmers": True}, {"slanderers": True}, {"flood": 3}, {"farmers": True, "slanderers": True, "flood": 3}]
+)
+def test_plots_of_accomplices_make_nothing_wrong(plot: dict[str, Any]) -> None:
+    tally = simulate(saboteurs=0.2, tasks=200, job=100, rule="error:1e-3", **plot)
+    assert (tally.errors, tally.woken) == (0, 4)
+    assert (tally.names > 0) == ("flood" in plot)
+
+
+def test_with_anchors_more_than_one_in_five_may_lie() -> None:
+    tally = simulate(saboteurs=0.4, anchors=0.1, farmers=True, tasks=200, job=100, rule="error:1e-3")
+    assert (tally.errors, tally.woken) == (0, 8)
 
 
 def test_what_a_sleeper_won_alone_is_opened_again() -> None:

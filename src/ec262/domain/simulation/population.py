@@ -44,6 +44,11 @@ class Scenario:
     ``common_coin``. ``colluding`` ones say all the same then, others each something else. In its first ``sleep`` tasks
     a saboteur is honest. With ``renames`` it takes a new name when a lie of its is found. ``lazies`` never compute and
     commit something old instead; ``slow`` and ``vanishing`` are shares, too.
+
+    Saboteurs that are ``farmers`` buy tasks of each other, so that everybody knows them; ``slanderers`` buy tasks in
+    which they outvote one honest worker after another, or send it other work. In a ``flood`` each opens so many new
+    accounts in its block every ten minutes, which always lie. Of the honest, the share ``anchors`` of all workers are
+    anchors.
     """
 
     name: str
@@ -58,6 +63,15 @@ class Scenario:
     lazies: float = attrs.field(default=0.0, validator=_share)
     slow: float = attrs.field(default=0.0, validator=_share)
     vanishing: float = attrs.field(default=0.0, validator=_share)
+    farmers: bool = False
+    slanderers: bool = False
+    flood: int = attrs.field(default=0, validator=v.ge(0))
+    anchors: float = attrs.field(default=0.0, validator=_share)
+
+    @property
+    def has_plots(self) -> bool:
+        """Whether saboteurs do more than compute."""
+        return self.farmers or self.slanderers or self.flood > 0
 
 
 SCENARIOS = (
@@ -85,6 +99,33 @@ SCENARIOS = (
         saboteurs=0.2,
         slow=0.2,
         vanishing=0.2,
+    ),
+    Scenario(name="farmers", title="f = 0.20, buy each other a good name", saboteurs=0.2, farmers=True),
+    Scenario(
+        name="farmers-asleep",
+        title="f = 0.20, buy each other a good name, honest for 100 tasks each",
+        saboteurs=0.2,
+        farmers=True,
+        sleep=100,
+    ),
+    Scenario(name="slanderers", title="f = 0.20, give others a bad name", saboteurs=0.2, slanderers=True),
+    Scenario(name="flood", title="f = 0.20, five new accounts each every ten minutes", saboteurs=0.2, flood=5),
+    Scenario(
+        name="everything",
+        title="f = 0.20, farm, slander and flood",
+        saboteurs=0.2,
+        farmers=True,
+        slanderers=True,
+        flood=5,
+    ),
+    Scenario(
+        name="anchored",
+        title="f = 0.40, farm, slander and flood; one worker in twenty is an anchor",
+        saboteurs=0.4,
+        farmers=True,
+        slanderers=True,
+        flood=5,
+        anchors=0.05,
     ),
 )
 
@@ -132,6 +173,20 @@ class Population:
             for place, rank in enumerate(places)
         ]
         self.names = count
+
+    def anchors(self) -> list[Actor]:
+        """Return those whom the operator vouches for."""
+        honest = [actor for actor in self.actors if not (actor.saboteur or actor.lazy or actor.vanishes)]
+        return honest[: round(self.scenario.anchors * len(self.actors))]
+
+    def newcomers(self) -> list[Actor]:
+        """Return the accounts that a flood brings now, under names that nobody had."""
+        crowd = []
+        for actor in self.actors:
+            for _ in range(self.scenario.flood if actor.saboteur else 0):
+                crowd.append(attrs.evolve(actor, name=self.names, done=self.scenario.sleep))
+                self.names += 1
+        return crowd
 
     @property
     def woken(self) -> int:
