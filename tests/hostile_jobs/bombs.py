@@ -91,7 +91,16 @@ def remap_to_a_chosen_place(_key: str, _target: Target) -> Any:
 @payload(MEMORY)
 def advise_the_kernel_to_share_or_swap(_key: str, _target: Target) -> Any:
     address = libc().mmap(None, BLOCK, 3, 0x22, -1, 0)
-    advice = (12, 20, 21, 22, 23, 25, 102)  # MERGEABLE, COLD, PAGEOUT, POPULATE_*, COLLAPSE, GUARD_INSTALL
+    advice = (
+        12,
+        14,
+        20,
+        21,
+        22,
+        23,
+        25,
+        102,
+    )  # MERGEABLE, HUGEPAGE, COLD, PAGEOUT, POPULATE_*, COLLAPSE, GUARD_INSTALL
     return worked(0 in [call("madvise", module("ctypes").c_void_p(address), BLOCK, number) for number in advice])
 
 

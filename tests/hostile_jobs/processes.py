@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import sys
 import time
 from typing import Any
 
@@ -241,6 +242,30 @@ def look_at_its_environment(_key: str, _target: Target) -> Any:
             break
         found.append(environ[index].decode(errors="replace"))
     return [("got", found)]
+
+
+@payload(MEMORY, never="there a job is in the worker itself")
+def look_for_its_worker(_key: str, target: Target) -> Any:
+    """Look for the worker's process id, in all that the interpreter and the frames below hold."""
+    frame: Any = sys._getframe()
+    number, found = target["worker"], []
+    seen = [*sys.orig_argv, *sys.argv, *sys.path, *sys.warnoptions, repr(sys._xoptions), repr(dict(os.environ))]
+    found += [text for text in seen if str(number) in text]
+    while frame := frame.f_back:
+        for held in (frame.f_locals, *([frame.f_globals] if frame.f_back is None else [])):
+            found += [name for name, value in held.items() if holds(value, number, target)]
+    libraries = [item for item in gc.get_objects() if type(item).__module__.startswith("ec262.")]
+    found += [type(item).__name__ for item in libraries if holds(getattr(item, "__dict__", None), number, target)]
+    return [*worked(found), ("got", found)]
+
+
+def holds(value: Any, number: int, target: Target) -> bool:
+    """Whether a value is, or holds, a number which is not in what the job was given."""
+    if value is target:
+        return False
+    if isinstance(value, dict):
+        return any(holds(item, number, target) for item in value.values())
+    return bool(type(value) is int and value == number) or (type(value) is tuple and number in value)
 
 
 @payload(MEMORY)

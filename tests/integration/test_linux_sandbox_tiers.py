@@ -76,6 +76,33 @@ async def test_what_is_left_out_is_told() -> None:
         await assert_serves(box)
 
 
+def proc(pid: int, name: str) -> str:
+    return (Path("/proc") / str(pid) / name).read_text()
+
+
+async def test_tasks_have_no_huge_pages() -> None:
+    """The kernel would keep them whole when a task gives back all of their address space but a page."""
+    async with started() as box:
+        assert "THP_enabled:\t0\n" in proc(zygote_of(box), "status")
+
+
+def look_at_the_interpreter(_key: str, _value: object) -> list[tuple[str, object]]:
+    places = "executable", "_base_executable", "prefix", "base_prefix", "exec_prefix", "base_exec_prefix", "_stdlib_dir"
+    state = [sys.argv, sys.orig_argv, sys.path, sys.warnoptions, *(getattr(sys, name, "") for name in places)]
+    return [("state", repr(state)), ("environment", dict(os.environ))]
+
+
+async def test_the_interpreter_tells_nothing_of_the_machine() -> None:
+    async with started() as box:
+        told = dict(pairs_of(await box.run(map_work(look_at_the_interpreter), LIMITS)))
+        assert "/" not in told["state"]
+        assert str(os.getpid()) not in told["state"]
+        assert told["environment"] == zygote.ENVIRONMENT
+        arguments = proc(zygote_of(box), "cmdline")  # a job may find them in its memory
+        assert "packages" not in arguments
+        assert "worker" not in arguments
+
+
 @pytest.mark.parametrize("layer", ["seccomp", "rlimits", "landlok"])
 def test_other_layers_cannot_be_left_out(layer: str) -> None:
     with pytest.raises(ValueError, match=f"can be left out are landlock, namespaces, not {layer}"):

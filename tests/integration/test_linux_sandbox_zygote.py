@@ -35,7 +35,7 @@ def test_a_child_that_cannot_be_told_of_is_ended(monkeypatch: pytest.MonkeyPatch
         return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208 - both the same way, and names are enough
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    zygote = zygote_module.Zygote(control=theirs.detach(), worker=os.getpid())
+    zygote = zygote_module.Zygote(control=theirs.detach())
     children: list[int] = []
     fork = os.fork
 

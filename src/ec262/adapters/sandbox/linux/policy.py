@@ -22,7 +22,7 @@ _WORD, _INT = (1 << 64) - 1, (1 << 32) - 1
 PROT_READ, PROT_WRITE = 0x1, 0x2
 MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE, MAP_STACK = 0x2, 0x10, 0x20, 0x4000, 0x20000
 MREMAP_MAYMOVE = 0x1
-MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE = 4, 8, 14, 15
+MADV_DONTNEED, MADV_FREE, MADV_NOHUGEPAGE = 4, 8, 15
 FUTEX_WAIT, FUTEX_WAKE, FUTEX_WAIT_BITSET, FUTEX_WAKE_BITSET = 0, 1, 9, 10
 FUTEX_PRIVATE, FUTEX_CLOCK_REALTIME = 0x80, 0x100
 STATIC_CLOCKS = 0xF
@@ -74,7 +74,7 @@ CONDITIONAL: tuple[tuple[str, tuple[tuple[int, int, int], ...]], ...] = (
     ("mremap", ((3, *_only(MREMAP_MAYMOVE)),)),  # a large block grows
     *(
         ("madvise", ((2, *_only(0, advice, bits=_INT)),))  # give pages back; nothing that shares, locks or swaps them
-        for advice in (MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NOHUGEPAGE)
+        for advice in (MADV_DONTNEED, MADV_FREE, MADV_NOHUGEPAGE)
     ),
     *(
         (call, ((0, *_only(STATIC_CLOCKS, bits=_INT)),))  # time.time, time.get_clock_info, time.sleep

@@ -84,7 +84,6 @@ class Zygote:
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)  # noqa: FBT003 - the standard library's way
         order = {
-            "control": theirs.fileno(),
             "worker": os.getpid(),
             "packages": packages,
             "paths": paths,
@@ -92,7 +91,8 @@ class Zygote:
         }
         try:
             with theirs:
-                process = _spawn(json.dumps(order), theirs.fileno(), hash_seed)
+                control.send(json.dumps(order).encode())
+                process = _spawn(theirs.fileno(), hash_seed)
         except OSError as error:
             control.close()
             raise SandboxUnavailable(f"the sandbox's process cannot be started: {error}") from error
@@ -210,12 +210,12 @@ def _number(fields: bytes) -> int:
     return number
 
 
-def _spawn(order: str, control: int, hash_seed: int) -> subprocess.Popen[bytes]:
+def _spawn(control: int, hash_seed: int) -> subprocess.Popen[bytes]:
     """Start the process. It takes a millisecond, and dies with the thread that this runs in. Raises OSError."""
     # It may keep compiled modules where the worker itself may: that saves a fifth of the start.
     flags = ["-s", "-S", "-P", *(["-B"] if sys.dont_write_bytecode else [])]
     return subprocess.Popen(  # noqa: S603 - this very interpreter, and arguments of our own
-        [sys.executable, *flags, str(_BOOT), order],
+        [sys.executable, *flags, str(_BOOT), str(control)],
         env=ENVIRONMENT
         | {"PYTHONHASHSEED": str(hash_seed)}
         | {name: os.environ[name] for name in _TO_START if name in os.environ},

@@ -47,6 +47,12 @@ STANDARD = tuple(_STANDARD.split())
 much harmless code imports them, and what a job does with them is refused. The sandbox does not depend on this list, a
 clear error does."""
 
+_PLACES = {
+    *("executable", "_base_executable", "_home", "_stdlib_dir"),
+    *("prefix", "base_prefix", "exec_prefix", "base_exec_prefix"),
+}
+"""Where Python is installed, as ``sys`` says it: no job can use it."""
+
 _NOT_FOR_JOBS = {"f2py", "test", "testing", "tests"}
 
 
@@ -121,4 +127,6 @@ def _close_roads(library: Library) -> None:
     # A job's own __main__ travels by value; what is named so here is none of its business.
     sys.modules["__main__"] = ModuleType("__main__")
     sys.argv[:] = [""]
+    sys.orig_argv[:] = [""]
+    vars(sys).update(dict.fromkeys(_PLACES & vars(sys).keys(), ""))
     os.environ.pop("LD_LIBRARY_PATH", None)  # was there for the interpreter's start

@@ -15,7 +15,7 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ec262.adapters.sandbox.linux import frames, policy
 from ec262.adapters.sandbox.linux.child import kernel, lockdown
@@ -38,11 +38,10 @@ class _Init(NamedTuple):
 class Zygote:
     """Lives as long as its worker."""
 
-    def __init__(self, *, control: int, worker: int) -> None:
-        """``control`` is the descriptor of the socket to the worker, ``worker`` its process id."""
+    def __init__(self, *, control: int) -> None:
+        """``control`` is the descriptor of the socket to the worker."""
         self._control = socket.socket(fileno=os.dup(control))  # a low number, which the child's closing gets to
         os.close(control)
-        self._worker = worker
         self._mould = Confinement(
             stream=-1, log=-1, parent=os.getpid(), address_space=0, cpu_s=0, landlock=0, program=b""
         )
@@ -50,11 +49,12 @@ class Zygote:
         self._init: _Init | None = None
         self._children: dict[int, tuple[int, int]] = {}  # pidfd -> number, process id
 
-    def live(self, packages: Sequence[str], without: Sequence[str]) -> None:
-        """Get ready, then fork children as told until the worker is gone."""
+    def live(self, order: dict[str, Any]) -> None:
+        """Get ready, then fork children as told until the worker is gone. The order is used up: jobs could find it."""
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            self._control.send(frames.READY + json.dumps(self._get_ready(packages, without)).encode())
+            layers = self._get_ready(order.pop("packages"), order.pop("without"), worker=order.pop("worker"))
+            self._control.send(frames.READY + json.dumps(layers).encode())
             self._serve()
         except (BrokenPipeError, ConnectionResetError):  # the worker is gone
             pass
@@ -63,12 +63,14 @@ class Zygote:
         finally:
             self._end_children()
 
-    def _get_ready(self, packages: Sequence[str], without: Sequence[str]) -> list[tuple[str, bool, str]]:
+    def _get_ready(
+        self, packages: Sequence[str], without: Sequence[str], *, worker: int
+    ) -> list[tuple[str, bool, str]]:
         """Return the layers: name, whether it is in force, detail."""
         preload(packages)
         space = lockdown.address_space()  # no file can be read any more once this process has settled
         null = os.open(os.devnull, os.O_RDWR)
-        depth = lockdown.settle(self._worker, without=without)
+        depth = lockdown.settle(worker, without=without)
         program = self._control.recv(frames.MAX_MESSAGE_BYTES)
         if not kernel.can_filter():
             raise OSError(policy.NO_SECCOMP)
@@ -141,6 +143,7 @@ class Zygote:
         confinement = self._mould._replace(stream=stream, log=log, address_space=space, cpu_s=cpu_s)
         pid = os.fork()
         if pid == 0:
+            self._children.clear()  # other tasks are none of its business
             try:
                 self._child.serve(confinement)
             finally:  # whatever happened, a child never goes on as a zygote
