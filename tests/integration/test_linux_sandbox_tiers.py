@@ -86,6 +86,12 @@ async def test_tasks_have_no_huge_pages() -> None:
         assert "THP_enabled:\t0\n" in proc(zygote_of(box), "status")
 
 
+async def test_where_memory_runs_out_tasks_end_first() -> None:
+    async with started() as box:
+        assert proc(zygote_of(box), "oom_score_adj") == "1000\n"
+        assert proc(os.getpid(), "oom_score_adj") != "1000\n"
+
+
 def look_at_the_interpreter(_key: str, _value: object) -> list[tuple[str, object]]:
     places = "executable", "_base_executable", "prefix", "base_prefix", "exec_prefix", "base_exec_prefix", "_stdlib_dir"
     state = [sys.argv, sys.orig_argv, sys.path, sys.warnoptions, *(getattr(sys, name, "") for name in places)]

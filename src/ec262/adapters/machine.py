@@ -12,6 +12,9 @@ import attrs
 
 NO_LIMIT = float("inf")
 
+_HARD_LIMITS = "memory.max", "memory.limit_in_bytes"
+"""On memory, in version 2 and version 1."""
+
 
 @attrs.frozen(kw_only=True)
 class Machine:
@@ -26,12 +29,30 @@ class Machine:
         return max(1, int(self.processors))
 
 
+@attrs.frozen(kw_only=True)
+class GroupLimits:
+    """What control groups leave to this process together with all that it starts; infinite where there is no limit."""
+
+    memory_bytes: float
+    processes: float
+
+
+def group_limits(proc: Path = Path("/proc")) -> GroupLimits:
+    """Return the hard limits of the control groups around this process. What cannot be read limits nothing."""
+    folders = list(_groups(proc))
+    memory = min((limit for folder in folders for limit in _numbers(folder, *_HARD_LIMITS)), default=NO_LIMIT)
+    return GroupLimits(
+        memory_bytes=memory if memory < _physical_bytes() else NO_LIMIT,  # version 1 has a huge number for none
+        processes=min((limit for folder in folders for limit in _numbers(folder, "pids.max")), default=NO_LIMIT),
+    )
+
+
 def local_machine(proc: Path = Path("/proc")) -> Machine:
     """Return what this process may use now. What cannot be read limits nothing."""
     quotas, limits = [float(_processors())], [_physical_bytes()]
     for folder in _groups(proc):
         quotas += _quotas(folder)
-        limits += _limits(folder)
+        limits += _numbers(folder, *_HARD_LIMITS, "memory.high")
     return Machine(processors=min(quotas), memory_bytes=min(limits))
 
 
@@ -82,8 +103,8 @@ def _quotas(folder: Path) -> Iterator[float]:
             yield float(quota) / float(period)
 
 
-def _limits(folder: Path) -> Iterator[float]:
-    """Yield how many bytes of memory a group may use, if that is limited."""
-    for name in ("memory.max", "memory.high", "memory.limit_in_bytes"):  # two of version 2, one of version 1
+def _numbers(folder: Path, *names: str) -> Iterator[float]:
+    """Yield the limits that files of a group contain, without those that are "max", for none."""
+    for name in names:
         with suppress(OSError, ValueError):
             yield float((folder / name).read_text())

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from ec262 import __version__
-from ec262.adapters.machine import NO_LIMIT, Machine, local_machine
+from ec262.adapters.machine import NO_LIMIT, Machine, group_limits, local_machine
 from ec262.adapters.pickling import pickle_by_value
 from ec262.adapters.runtime import local_python
 from ec262.adapters.sandbox.tier import Finding, Layer
@@ -75,6 +75,7 @@ def _limits(settings: WorkerSettings) -> Iterator[tuple[str, str]]:
     limits, machine = settings.limits, local_machine()
     yield "slots", f"{settings.slots} tasks at a time, on {machine.processors:g} processors"
     yield "memory", f"{settings.memory_limit_mib} MiB a task{_of_all_memory(settings, machine)}"
+    yield "control group", _group()
     yield "processor time", f"{limits.cpu_s:g} s a task"
     yield "wall time", f"{limits.wall_s:g} s a task"
     yield "output", f"{settings.output_limit_mib} MiB a task, and {limits.log_bytes >> 10} KiB of log"
@@ -89,6 +90,15 @@ def _of_all_memory(settings: WorkerSettings, machine: Machine) -> str:
     most, there = settings.slots * settings.memory_limit_mib, int(machine.memory_bytes) >> 20
     too_much = ", WHICH IS MORE THAN THERE IS: lower --slots or --memory-limit" if most > there else ""
     return f", at most {most} of the {there} MiB that may be used here{too_much}"
+
+
+def _group() -> str:
+    group = group_limits()
+    if group.memory_bytes == NO_LIMIT:
+        memory = "none limits the memory of the worker with all its tasks (docs/sandbox.md says how to set one)"
+    else:
+        memory = f"the worker with all its tasks gets at most {int(group.memory_bytes) >> 20} MiB"
+    return memory + ("" if group.processes == NO_LIMIT else f", and {group.processes:.0f} processes and threads")
 
 
 async def _check_room(settings: WorkerSettings) -> None:

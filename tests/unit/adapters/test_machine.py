@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ec262.adapters import machine
-from ec262.adapters.machine import Machine, local_machine
+from ec262.adapters.machine import NO_LIMIT, GroupLimits, Machine, group_limits, local_machine
 
 GIB = 1 << 30
 
@@ -78,6 +78,23 @@ def test_a_container_sees_its_own_group_as_the_root_of_the_mount(tree: Tree) -> 
     assert local_machine(tree.proc) == Machine(processors=2.0, memory_bytes=float(GIB))
     tree.member("0::/../../elsewhere", "30 23 0:26 / GROUPS ro - cgroup2 cgroup rw")
     assert local_machine(tree.proc).processors == 2.0
+
+
+def test_hard_limits_of_groups_are_those_of_memory_and_processes(tree: Tree) -> None:
+    tree.group("user.slice", memory__max=str(2 * GIB), pids__max="100")
+    tree.group("user.slice/ec262.service", memory__max="max", memory__high=str(GIB), pids__max="max")
+    tree.member("0::/user.slice/ec262.service", V2)
+    assert group_limits(tree.proc) == GroupLimits(memory_bytes=2.0 * GIB, processes=100.0)
+    tree.group("memory/box", memory__limit_in_bytes=str(GIB))
+    tree.group("memory", memory__limit_in_bytes="9223372036854771712")
+    tree.group("pids/box", pids__max="50")
+    mounts = [
+        f"3{n} 31 0:3{n} / GROUPS/{name} rw - cgroup cgroup rw,{name}" for n, name in enumerate(["memory", "pids"])
+    ]
+    tree.member("4:memory:/box\n8:pids:/box", *mounts)
+    assert group_limits(tree.proc) == GroupLimits(memory_bytes=float(GIB), processes=50.0)
+    tree.member("4:memory:/\n8:pids:/", *mounts)
+    assert group_limits(tree.proc) == GroupLimits(memory_bytes=NO_LIMIT, processes=NO_LIMIT)
 
 
 def test_what_cannot_be_read_limits_nothing(tree: Tree) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.machine import Machine
+from ec262.adapters.machine import NO_LIMIT, GroupLimits, Machine
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.tier import Finding, Layer
 from ec262.adapters.surroundings import LocalSurroundings
@@ -152,3 +152,28 @@ async def test_more_memory_than_there_is_is_told(
     told = capsys.readouterr().out
     assert "2 tasks at a time, on 0.25 processors\n" in told
     assert "1024 MiB a task, at most 2048 of the 400 MiB that may be used here, WHICH IS MORE THAN THERE IS:" in told
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        (
+            GroupLimits(memory_bytes=NO_LIMIT, processes=NO_LIMIT),
+            "none limits the memory of the worker with all its tasks (",
+        ),
+        (
+            GroupLimits(memory_bytes=float(1 << 30), processes=NO_LIMIT),
+            "the worker with all its tasks gets at most 1024 MiB\n",
+        ),
+        (
+            GroupLimits(memory_bytes=float(1 << 30), processes=50),
+            "gets at most 1024 MiB, and 50 processes and threads\n",
+        ),
+    ],
+)
+async def test_the_limit_on_all_tasks_together_is_told(
+    box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: GroupLimits, told: str
+) -> None:
+    monkeypatch.setattr(worker_check, "group_limits", lambda: group)
+    assert await check_worker(WorkerSettings()) == 0
+    assert told in capsys.readouterr().out

@@ -6,6 +6,7 @@ the system call filter last, because it refuses the calls that the others make.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pwd
@@ -70,6 +71,13 @@ def settle(worker: int, *, without: Collection[str] = ()) -> Depth:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     _die_with(worker)
     return Depth(namespaces, *_landlock(denied="landlock" in without))
+
+
+def volunteer_for_oom() -> None:
+    """Have this process, and its children, be the first to end where memory runs out: neither the worker nor what else
+    runs on the machine. Children cannot take it back."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123 - likewise
+        file.write(b"1000")
 
 
 def address_space() -> int:

@@ -70,6 +70,7 @@ class Zygote:
         preload(packages)
         space = lockdown.address_space()  # no file can be read any more once this process has settled
         null = os.open(os.devnull, os.O_RDWR)
+        lockdown.volunteer_for_oom()
         depth = lockdown.settle(worker, without=without)
         program = self._control.recv(frames.MAX_MESSAGE_BYTES)
         if not kernel.can_filter():
