@@ -150,6 +150,7 @@ class _Tampered:
         self._connection = connection
         self._send = send
         self.peer = connection.peer
+        self.proven = False
         self.receive = connection.receive
         self.close = connection.close
 

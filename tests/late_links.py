@@ -61,6 +61,7 @@ class Held:
         self._seen: Counter[type[Message]] = Counter()
         self._sending = asyncio.Lock()
         self.peer = connection.peer
+        self.proven = False
         self.close = connection.close
 
     async def send(self, message: Message, *, timeout_s: float) -> None:

@@ -326,3 +326,30 @@ async def test_one_assignment_on_many_connections_has_one_frame_in_memory() -> N
             for each in sending:
                 each.cancel()
             await asyncio.wait(sending)
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+async def test_strangers_that_hold_all_connections_make_way() -> None:
+    async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(2 * BOUND_S):
+        with ExitStack() as connections:
+            for staff in system.staff:
+                for number in range(256):
+                    source = (f"127.0.0.{2 + number // 64}", 0)
+                    address = (staff.lease.address.host, staff.lease.address.port)
+                    connections.enter_context(await asyncio.to_thread(socket.create_connection, address, 5, source))
+            assert await system.run(JOB) == COUNTS
+
+
+async def test_one_assignment_does_not_keep_all_connections() -> None:
+    async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(2 * BOUND_S):
+        system.service.accounts.open_with_grant(HOSTILE, 3)
+        task = await buy_for(system)
+        async with AsyncExitStack() as stack:
+            for replica in task.replicas:
+                for _ in range(64):  # as many as one address may have
+                    connection = await stack.enter_async_context(greeted(replica.address))
+                    await connection.send(Assign(task=task.task, secret=replica.secret), timeout_s=5)
+                    assert isinstance(await connection.receive(max_payload_bytes=0, timeout_s=5), Ready)
+            assert await system.run(JOB) == COUNTS

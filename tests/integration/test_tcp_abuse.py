@@ -39,6 +39,7 @@ class Server:
     def __init__(self, listener: TcpListener, *, timeout_s: float | None) -> None:
         self.listener = listener
         self.ends: asyncio.Queue[PeerError] = asyncio.Queue()
+        self.proves = False
         self._timeout_s = timeout_s
         self.address = WorkerAddress(host="127.0.0.1", port=1, fingerprint="0" * 64)
 
@@ -61,6 +62,7 @@ class Server:
     async def _handle(self, connection: Connection) -> None:
         try:
             while True:
+                connection.proven = self.proves
                 message: Message = await connection.receive(max_payload_bytes=1000, timeout_s=self._timeout_s)
                 await connection.send(message, timeout_s=5)
         except PeerError as error:
@@ -267,14 +269,35 @@ async def test_old_tls_is_refused(start: StartServer) -> None:
 @pytest.mark.parametrize("caps", [{"max_connections": 3}, {"max_per_host": 3}])
 async def test_connections_are_capped_handshakes_included(start: StartServer, caps: dict[str, float]) -> None:
     server = await start(**caps)
-    idle = [await asyncio.open_connection("127.0.0.1", server.address.port) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    server.proves = True
+    proven = [await tls_stream(server) for _ in range(2)]
+    for reader, writer in proven:
+        writer.write(b"".join(encode(HELLO)))
+        await reader.readexactly(1)
+    idle = [await asyncio.open_connection("127.0.0.1", server.address.port) for _ in range(9)]
+    for reader, _writer in idle[:-1]:
+        assert await asyncio.wait_for(reader.read(), 5) == b""  # made way for the next
+    proven.append(await tls_stream(server))  # the last one made way for it
+    proven[-1][1].write(b"".join(encode(HELLO)))
+    await proven[-1][0].readexactly(1)
     with pytest.raises(PeerLost):
         await TcpDialer().connect(server.address, timeout_s=5)
-    for _reader, writer in idle:
+    for _reader, writer in [*idle, *proven]:
         await shut(writer)
-    await asyncio.sleep(0.05)
+    for _ in proven:
+        await server.end()
     assert await server.works()
+
+
+async def test_who_floods_makes_way_before_others(start: StartServer) -> None:
+    server = await start(max_connections=6)
+    other, others_writer = await asyncio.open_connection("127.0.0.1", server.address.port, local_addr=("127.7.7.7", 0))
+    flood = [await asyncio.open_connection("127.0.0.1", server.address.port) for _ in range(20)]
+    for reader, _writer in flood[:15]:
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert not other.at_eof()
+    for _reader, writer in [(other, others_writer), *flood]:
+        await shut(writer)
 
 
 async def test_many_connections_at_once(start: StartServer) -> None:

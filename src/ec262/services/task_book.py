@@ -25,6 +25,7 @@ from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
 from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
 from ec262.services.patience import until_answered
+from ec262.services.proofs import Proofs
 from ec262.services.shares import Shares
 from ec262.services.worker_batches import WorkerBatches
 from ec262.services.worker_policy import WorkerPolicy
@@ -54,6 +55,7 @@ class TaskBook:
         self._leaving = False
         self.intake = Shares(policy.max_pending_bytes, of_block=policy.max_payload_bytes, wait_s=policy.room_s)
         """Memory for work: reserved before it is received, and held until its task ends."""
+        self.proofs = Proofs(policy.max_proofs)
         self.deliveries = Shares(policy.max_deliveries, of_block=max(1, policy.max_deliveries // 2))
         """Have a place from asking for a result until it is sent: results fill the memory, too."""
 

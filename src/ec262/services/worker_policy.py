@@ -47,6 +47,8 @@ class WorkerPolicy:
     """Requests of one foreman that may be under way; then nothing more is read from it until one is done."""
     max_refusals: int = 8
     """A peer with more refusals than this, beside one for each assignment that it has proved, is sent away."""
+    max_proofs: int = 4
+    """Connections that one task may keep from being closed when others want to connect."""
     max_deliveries: int = 4
     """Results that may be on their way at the same time, to all foremen together; half of them to one address block,
     and one of each task."""

@@ -75,6 +75,7 @@ class WorkerSession:
             logger.debug("%s: %s", self._connection.peer, "; ".join(str(error) for error in group.exceptions))
         finally:
             self._arrived()
+            self._book.proofs.drop(self._connection)
             self._book.abandon(self._awaited)
 
     async def _greet(self) -> None:
@@ -146,6 +147,7 @@ class WorkerSession:
         reply = await self._book.assign(assign)
         if isinstance(reply, Ready):
             self._proved.add(assign.task)
+            self._book.proofs.add(assign.task, self._connection)
             if assign.task in self._computing:
                 reply = Refused(task=assign.task, reason=UNDER_WAY)
             else:
@@ -186,6 +188,7 @@ class WorkerSession:
         if not self._book.may_have(request):  # and takes nobody's place
             await self._reply(Refused(task=request.task, reason=NOT_ASSIGNED))
             return
+        self._book.proofs.add(request.task, self._connection)
         await deliveries.reserve(request.task, self._block, 1)
         try:
             await self._reply(await self._book.deliver(request))

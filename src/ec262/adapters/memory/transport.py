@@ -58,6 +58,7 @@ class MemoryConnection:
     """One end of a connection."""
 
     def __init__(self, peer: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self.proven = False
         self._peer = peer
         self._incoming = incoming
         self._outgoing = outgoing

@@ -47,6 +47,7 @@ class TcpConnection:
     """A Connection over a TLS stream."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+        self.proven = False
         self._reader = reader
         self._writer = writer
         self._peer = peer
@@ -69,10 +70,10 @@ class TcpConnection:
             async with self._sending, asyncio.timeout(None) as deadline:
                 await self._write(pieces, timeout_s, deadline)
         except TimeoutError:
-            self._abort()
+            self.abort()
             raise PeerLost(f"the peer stopped taking a message, or was {timeout_s:.0f} s too slow") from None
         except OSError as error:
-            self._abort()
+            self.abort()
             raise PeerLost(f"the connection broke: {error}") from error
 
     async def receive(self, *, max_payload_bytes: int, timeout_s: float | None, admit: Admit | None = None) -> Message:
@@ -80,13 +81,13 @@ class TcpConnection:
         try:
             return await self._receive(max_payload_bytes, math.inf if timeout_s is None else timeout_s, admit)
         except TimeoutError:
-            self._abort()
+            self.abort()
             raise PeerLost("the peer was silent or too slow") from None
         except OSError as error:
-            self._abort()
+            self.abort()
             raise PeerLost(f"the connection broke: {error}") from error
         except PeerError:
-            self._abort()
+            self.abort()
             raise
 
     async def close(self) -> None:
@@ -97,7 +98,7 @@ class TcpConnection:
         with contextlib.suppress(OSError):  # of which TimeoutError is a kind
             async with asyncio.timeout(GOODBYE_S):
                 await self._writer.wait_closed()
-        self._abort()
+        self.abort()
 
     async def _write(self, pieces: Sequence[bytes], timeout_s: float, deadline: asyncio.Timeout) -> None:
         now = asyncio.get_running_loop().time
@@ -113,7 +114,7 @@ class TcpConnection:
                 # turn; and while it takes all, drain() gives the loop none.
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._abort()  # half a message is out: nothing can follow it
+            self.abort()  # half a message is out: nothing can follow it
             raise
 
     async def _receive(self, max_payload_bytes: int, timeout_s: float, admit: Admit | None) -> Message:
@@ -151,7 +152,8 @@ class TcpConnection:
         if self._closed:
             raise PeerLost("the connection is closed")
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close it at once, whatever is still to be sent."""
         self._closed = True
         self._writer.transport.abort()
 

@@ -9,12 +9,14 @@ import logging
 import os
 import socket
 from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 
 from ec262.adapters.tcp.certificate import Identity, make_identity
 from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
 from ec262.domain.errors import ConfigurationError, PeerError
+from ec262.domain.pool import address_block
 from ec262.domain.ports.transport import Handler
 
 logger = logging.getLogger(__name__)
@@ -35,12 +37,28 @@ class TcpEndpoint:
     fingerprint: str
 
 
+@attrs.define(eq=False)
+class _Guest:
+    """A connection that was accepted; ``connection`` is None until the handshake is done."""
+
+    host: str
+    block: str
+    socket: socket.socket
+    connection: TcpConnection | None = None
+
+    @property
+    def proven(self) -> bool:
+        return self.connection is not None and self.connection.proven
+
+
 class TcpListener:
     """Listens on ``host`` and ``port`` (0: any free one) with a certificate that it makes itself. ``host`` None means
     all addresses of this machine, of IPv6 and IPv4 as far as it has them.
 
-    At most ``max_connections`` are open at a time, ``max_per_host`` of them from one address, handshakes included:
-    further ones are closed at once. A handshake takes at most ``handshake_s``.
+    At most ``max_connections`` are open at a time, handshakes included, ``max_per_host`` of them from one address, or one
+    /48 of IPv6. To make room for a further one, the oldest is closed of the connections that have proved nothing, in
+    the address block that has most of those. If all are proven, the new one is closed. A handshake takes at most
+    ``handshake_s``.
     """
 
     def __init__(
@@ -57,8 +75,8 @@ class TcpListener:
         self._max_connections = max_connections
         self._max_per_host = max_per_host
         self._handshake_s = handshake_s
-        self._per_host: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._guests: dict[asyncio.Task[None], _Guest] = {}  # the oldest first
+        self._tasks: set[asyncio.Task[None]] = set()  # also of those that were sent away and have not ended
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
 
@@ -89,25 +107,44 @@ class TcpListener:
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
             host = address[0].removeprefix(IPV4_MAPPED)
-            if len(self._tasks) >= self._max_connections or self._per_host[host] >= self._max_per_host:
+            guest = _Guest(host=host, block=address_block(host, host), socket=accepted)
+            if not self._make_room(guest):
                 logger.debug("too many connections: %s is sent away", host)
                 accepted.close()
                 continue
-            self._per_host[host] += 1
-            task = asyncio.create_task(self._serve(accepted, f"{host}:{address[1]}", identity, handler))
+            task = asyncio.create_task(self._serve(guest, f"{host}:{address[1]}", identity, handler))
             self._tasks.add(task)
-            task.add_done_callback(functools.partial(self._forget, accepted, host))
+            self._guests[task] = guest
+            task.add_done_callback(functools.partial(self._forget, accepted))
 
-    def _forget(self, accepted: socket.socket, host: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         accepted.close()  # for a task that was cancelled before it began; else it is closed already
         self._tasks.discard(task)
-        self._per_host[host] -= 1
-        if not self._per_host[host]:
-            del self._per_host[host]
+        self._guests.pop(task, None)
 
-    async def _serve(self, accepted: socket.socket, peer: str, identity: Identity, handler: Handler) -> None:
+    def _make_room(self, newcomer: _Guest) -> bool:
+        """Send a connection away if there is no room for another one; tell whether there is room now."""
+        neighbours = [task for task, guest in self._guests.items() if _place(guest) == _place(newcomer)]
+        if len(neighbours) >= self._max_per_host:
+            return self._send_oldest_away(neighbours)
+        return len(self._guests) < self._max_connections or self._send_oldest_away(list(self._guests))
+
+    def _send_oldest_away(self, tasks: Sequence[asyncio.Task[None]]) -> bool:
+        strangers = [task for task in tasks if not self._guests[task].proven]
+        if not strangers:
+            return False
+        [(fullest, _)] = Counter(self._guests[task].block for task in strangers).most_common(1)
+        oldest = next(task for task in strangers if self._guests[task].block == fullest)
+        guest = self._guests.pop(oldest)
+        logger.debug("too many connections: %s, which has proved nothing, is sent away", guest.host)
+        if guest.connection is not None:
+            guest.connection.abort()
+        oldest.cancel()
+        return True
+
+    async def _serve(self, guest: _Guest, peer: str, identity: Identity, handler: Handler) -> None:
         try:
-            connection = await self._shake_hands(accepted, peer, identity)
+            connection = guest.connection = await self._shake_hands(guest.socket, peer, identity)
         except OSError as error:  # of which ssl.SSLError and TimeoutError are kinds
             logger.debug("%s: no handshake: %s", peer, error)
             return
@@ -131,6 +168,11 @@ class TcpListener:
             ssl_handshake_timeout=self._handshake_s,
         )
         return TcpConnection(reader, asyncio.StreamWriter(transport, protocol, reader, loop), peer)
+
+
+def _place(guest: _Guest) -> str:
+    """Return what connections are counted by: whoever has an address of IPv6 has very many."""
+    return guest.block if ":" in guest.host else guest.host
 
 
 def _bind(host: str | None, port: int) -> socket.socket:

@@ -16,6 +16,9 @@ Admit = Callable[[Announcement], Awaitable[None]]
 class Connection(Protocol):
     """An ordered, private stream of messages to one peer."""
 
+    proven: bool
+    """Set by the handler: whether the peer has proved what it is. A full listener closes others to make room."""
+
     @property
     def peer(self) -> str:
         """The peer's address, for people."""
