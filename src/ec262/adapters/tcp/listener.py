@@ -55,10 +55,10 @@ class TcpListener:
     """Listens on ``host`` and ``port`` (0: any free one) with a certificate that it makes itself. ``host`` None means
     all addresses of this machine, of IPv6 and IPv4 as far as it has them.
 
-    At most ``max_connections`` are open at a time, handshakes included, ``max_per_host`` of them from one address, or one
-    /48 of IPv6. To make room for a further one, the oldest is closed of the connections that have proved nothing, in
-    the address block that has most of those. If all are proven, the new one is closed. A handshake takes at most
-    ``handshake_s``.
+    At most ``max_connections`` are open at a time, handshakes included, ``max_per_host`` of them from one address, or
+    from one /48 of IPv6. To make room for a further one, the oldest is closed of the connections that have proved
+    nothing, in the address block that has most of those. If all are proven, the new one is closed. A handshake takes at
+    most ``handshake_s``.
     """
 
     def __init__(
