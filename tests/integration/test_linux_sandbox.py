@@ -99,6 +99,29 @@ async def test_memory_that_the_work_itself_takes_counts(sandbox: LinuxSandbox) -
     assert caught.value.limit == "memory"
 
 
+def use_memory_in_every_honest_way(_key: Any, _value: Any) -> list[tuple[str, Any]]:
+    import array
+
+    grown = bytearray(1 << 20)
+    while len(grown) < 64 << 20:  # the kernel moves large blocks
+        grown += bytes(len(grown))
+    small = [str(number) for number in range(300_000)]  # pages come, and go again
+    small.clear()
+    numbers = array.array("d", range(1_000_000))
+    numbers.extend(numbers)
+    mmap: Any = next(module.mmap for module in sys.modules.values() if hasattr(module, "mmap"))
+    mapped = mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE)
+    mapped[-1] = 1
+    mapped.resize(1 << 22)
+    return [("sizes", [len(grown), len(numbers), len(mapped)])]
+
+
+async def test_honest_memory_can_be_had(sandbox: LinuxSandbox) -> None:
+    assert pairs_of(await sandbox.run(map_work(use_memory_in_every_honest_way), LIMITS)) == [
+        ("sizes", [64 << 20, 2_000_000, 1 << 22])
+    ]
+
+
 async def test_one_that_handles_the_lack_of_memory_goes_on(sandbox: LinuxSandbox) -> None:
     def mapper(key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
         try:
