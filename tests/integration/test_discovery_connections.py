@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ec262.entrypoints import discovery_server
+from ec262.entrypoints import discovery_server, discovery_writing
 from ec262.entrypoints.discovery_api import discovery_app
 from ec262.entrypoints.discovery_server import Connections, Loop, Server, server_config
 from tests.discovery_process import RunningDiscovery, running_discovery
@@ -181,12 +181,69 @@ def test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_rea
 
 def test_a_reply_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_server, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.3)
     connections = Connections()
     with serving(connections) as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_until(lambda: connections._open.total() == 1)
         wait_until(lambda: connections._open.total() == 0)
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/", b"/none"])
+def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a connection may be idle, and whatever more is asked on it."""
+    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    connections = Connections()
+    with serving(connections) as port, connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+        def ask_for_ever() -> None:
+            with suppress(OSError):
+                while True:
+                    connection.sendall(b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 500)
+
+        asking = threading.Thread(target=ask_for_ever)
+        asking.start()
+        try:
+            wait_until(lambda: connections._open.total() == 1)
+            wait_until(lambda: connections._open.total() == 0)
+        finally:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            asking.join()
+
+
+def test_a_reply_that_is_read_slowly_is_sent_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a connection may be idle, and than any one look at the progress."""
+    monkeypatch.setattr(discovery_server, "KEEP_ALIVE_S", 0.3)
+    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    received = 0
+    with serving() as port, connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        started = time.monotonic()
+        while received < 5_000_000 and (more := connection.recv(20_000)):
+            received += len(more)
+            if time.monotonic() - started < 3:
+                time.sleep(0.02)
+    assert received >= 5_000_000
+
+
+def test_who_reads_a_byte_now_and_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    connections = Connections()
+    with serving(connections) as port, connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        wait_until(lambda: connections._open.total() == 1)
+
+        def is_given_up() -> bool:
+            with suppress(ConnectionError):
+                connection.recv(50)
+            return connections._open.total() == 0
+
+        wait_until(is_given_up)
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = 10) -> None:
@@ -225,6 +282,38 @@ def test_one_address_has_half_of_them() -> None:
     connections.release("a")
     assert connections.admit("c")
     assert not connections.admit("d")
+
+
+def test_one_ipv6_network_has_half_of_them() -> None:
+    connections = Connections(4)
+    assert [connections.admit(f"2001:db8::{number}") for number in range(3)] == [True, True, False]
+    assert [connections.admit(f"::ffff:192.0.2.{number}") for number in (1, 2)] == [True, True]
+    connections.release("2001:db8::7")
+    assert connections.admit("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HT", REQUEST, b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_two_addresses_that_hold_all_connections_make_room_for_a_third(said: bytes) -> None:
+    connections = Connections(8)
+    with serving(connections) as port, ExitStack() as held:
+        for host in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(4):
+                crowd = held.enter_context(socket.create_connection(("127.0.0.1", port), 10, (host, 0)))
+                crowd.sendall(said)
+        wait_until(lambda: connections._open.total() == 8)
+        thirds = []
+        for _ in range(2):
+            third = held.enter_context(connected(port))
+            third.sendall(REQUEST)
+            assert reply_on(third).endswith(b"here")
+            thirds.append(third)
+        assert connections._open == {"127.0.0.2": 3, "127.0.0.3": 3, "127.0.0.1": 2}
+        for third in thirds:
+            third.sendall(REQUEST)
+            assert reply_on(third).endswith(b"here")
+    assert connections._given == {}
 
 
 def test_one_connection_is_always_possible() -> None:

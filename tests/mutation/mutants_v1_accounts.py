@@ -279,6 +279,20 @@ STRANGERS = (
         tests=f"{OF_CONNECTIONS}::test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_read",
     ),
     Mutant(
+        rule="who does not read replies holds no connection",
+        file="src/ec262/entrypoints/discovery_writing.py",
+        old="        if self._taken_so_far() - self._taken < LEAST_WRITTEN:",
+        new="        if False:",
+        tests=f"{OF_CONNECTIONS}::test_a_reply_that_nobody_reads_is_given_up",
+    ),
+    Mutant(
+        rule="two addresses do not hold all connections",
+        file="src/ec262/entrypoints/discovery_server.py",
+        old="        self.guarded.make_room(host)\n",
+        new="",
+        tests=f"{OF_CONNECTIONS}::test_two_addresses_that_hold_all_connections_make_room_for_a_third",
+    ),
+    Mutant(
         rule="rates are limited per account",
         file=RATES,
         old="        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s",

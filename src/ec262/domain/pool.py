@@ -6,13 +6,13 @@ import enum
 import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
 import attrs
 
 from ec262.domain.commands import Requirement, WorkerAddress
+from ec262.domain.networks import ip_address
 from ec262.domain.runtime import PythonTag, RuntimeClass
 
 MAX_NAMED = 5
@@ -63,17 +63,11 @@ def address_block(host: str, source: str) -> str:
     That of ``host``, or of the address that the request came from where the host is a name: whoever has a domain makes
     names as many as they like. A source that is no address is a block itself.
     """
-    for candidate in (host, source):
-        with suppress(ValueError):
-            return _block(candidate)
-    return source.lower()
-
-
-def _block(host: str) -> str:
-    address = ipaddress.ip_address(host)
-    address = getattr(address, "ipv4_mapped", None) or address
+    address = ip_address(host) or ip_address(source)
+    if address is None:
+        return source.lower()
     bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
-    return str(ipaddress.ip_network(f"{address}/{bits}", strict=False))
+    return str(ipaddress.ip_network((int(address), bits), strict=False))
 
 
 @attrs.frozen(kw_only=True)

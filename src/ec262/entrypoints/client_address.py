@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from starlette.requests import Request
 
 from ec262.domain.errors import InvalidRequest
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
+from ec262.domain.networks import IpAddress, ip_address
 
 UNREADABLE = "the proxy's X-Forwarded-For has an entry that is no IP address: have it set to the client's address"
 
@@ -28,36 +26,26 @@ class ClientAddresses:
 
     def is_proxy(self, host: str) -> bool:
         """Tell whether a connection's address is that of a trusted proxy."""
-        return self._is_trusted(_parsed(host))
+        return self._is_trusted(ip_address(host))
 
     def __call__(self, request: Request) -> str:
         """Return the client's address; empty if the connection has none. Raises InvalidRequest if a trusted proxy
         forwarded something else than an address."""
         host = request.client.host if request.client is not None else ""
-        address = _parsed(host)
+        address = ip_address(host)
         if address is None:
             return host
         headers = request.headers.getlist("x-forwarded-for")
         forwarded = ",".join(headers).split(",") if headers else []
         while self._is_trusted(address) and forwarded:
-            further = _parsed(_without_port(forwarded.pop().strip()))
+            further = ip_address(_without_port(forwarded.pop().strip()))
             if further is None:
                 raise InvalidRequest(UNREADABLE)
             address = further
         return str(address)
 
-    def _is_trusted(self, address: Address | None) -> bool:
+    def _is_trusted(self, address: IpAddress | None) -> bool:
         return address is not None and any(address in network for network in self._trusted)
-
-
-def _parsed(host: str) -> Address | None:
-    """Read an address; an IPv4 address that an IPv6 socket tells of is spelt as such."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
 
 
 def _without_port(text: str) -> str:

@@ -9,11 +9,11 @@ import signal
 import socket
 import ssl
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ec262.domain.errors import ConfigurationError
+from ec262.domain.networks import customer
+from ec262.entrypoints.discovery_writing import WriteWatch
 
 KEEP_ALIVE_S = 75
 """Longer than the pauses of a foreman or worker between its calls, so that these keep their connections."""
@@ -45,9 +47,19 @@ BUSY = (
 _log = logging.getLogger(__name__)
 
 
+class Guest(Protocol):
+    """A connection that was counted in."""
+
+    def leave(self) -> None:
+        """End, and be counted out at once."""
+
+
 class Connections:
     """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``. ``waiting``
-    are those that may wait to be accepted, or refused."""
+    are those that may wait to be accepted, or refused. An IPv6 address counts as its /64.
+
+    When all places are taken, whoever has few gets one from whoever has most.
+    """
 
     def __init__(
         self,
@@ -60,37 +72,68 @@ class Connections:
         self._most = most
         self._is_proxy = is_proxy
         self._open: Counter[str] = Counter()
+        self._given: defaultdict[str, dict[Guest, None]] = defaultdict(dict)
+        """The places of each customer; first is the one that has not answered a request for longest."""
 
     def admit(self, host: str) -> bool:
         """Count a connection in, if there is room for it."""
+        name = customer(host)
         full = self._open.total() >= self._most
-        if full or (self._open[host] >= max(1, self._most // 2) and not self._is_proxy(host)):
+        if full or (self._open[name] >= max(1, self._most // 2) and not self._is_proxy(host)):
             return False
-        self._open[host] += 1
+        self._open[name] += 1
         return True
 
     def release(self, host: str) -> None:
         """Count a connection out."""
-        self._open[host] -= 1
-        if not self._open[host]:
-            del self._open[host]
+        name = customer(host)
+        self._open[name] -= 1
+        if not self._open[name]:
+            del self._open[name]
+
+    def keep(self, host: str, guest: Guest) -> None:
+        """Note that a connection that was counted in has just come, or has answered a request."""
+        given = self._given[customer(host)]
+        given.pop(guest, None)
+        given[guest] = None
+
+    def forget(self, host: str, guest: Guest) -> None:
+        """Forget a connection, which was counted out."""
+        name = customer(host)
+        self._given[name].pop(guest, None)
+        if not self._given[name]:
+            del self._given[name]
+
+    def make_room(self, host: str) -> None:
+        """If all places are taken, end a connection of the customer that has most of them, unless this one would then
+        have as many: every call may be repeated, and is, when its connection ends."""
+        if self._open.total() < self._most:
+            return
+        crowd, size = self._open.most_common(1)[0]
+        if size >= self._open[customer(host)] + 2 and self._given[crowd]:
+            next(iter(self._given[crowd])).leave()
 
 
 class GuardedProtocol(H11Protocol):
     """One connection. It ends if there are too many, and if a request's head does not come in time, however steadily
-    its bytes drip."""
+    its bytes drip, and if a reply is not read."""
 
     guarded: ClassVar[Connections]
 
     _admitted: str | None = None
     _head_timer: asyncio.TimerHandle | None = None
+    _writing: WriteWatch
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class has it
         """Take the connection, or refuse it."""
         super().connection_made(transport)
+        self._writing = WriteWatch(transport, self.loop)
+        transport.set_write_buffer_limits(high=0)  # so that ``pause_writing`` tells when anything waits
         host = self.client[0] if self.client is not None else ""
+        self.guarded.make_room(host)
         if self.guarded.admit(host):
             self._admitted = host
+            self.guarded.keep(host, self)
             self._watch()
         else:
             transport.write(BUSY)
@@ -106,14 +149,42 @@ class GuardedProtocol(H11Protocol):
         """Count it out."""
         super().connection_lost(exc)
         self._stop_watching()
+        self._writing.end()
+        self._count_out()
+
+    def leave(self) -> None:
+        """End, and be counted out at once: another connection takes the place."""
+        self._count_out()
+        self.transport.abort()
+
+    def _count_out(self) -> None:
         if self._admitted is not None:
             self.guarded.release(self._admitted)
+            self.guarded.forget(self._admitted, self)
             self._admitted = None
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if it is there."""
+        if self._admitted is not None:
+            self.guarded.keep(self._admitted, self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Something waits to be sent: watch whether it is taken."""
+        super().pause_writing()
+        self._writing.begin()
+
+    def resume_writing(self) -> None:
+        """All is sent."""
+        super().resume_writing()
+        self._writing.end()
+
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection; one whose other end does not read its reply would never close."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+        """End an idle connection; one whose reply is still being taken is not idle."""
+        if self._writing.is_waiting:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
         else:
             super().timeout_keep_alive_handler()
 

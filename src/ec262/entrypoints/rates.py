@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
 import attrs
 
 from ec262.domain.errors import TooManyRequests
+from ec262.domain.networks import customer
 from ec262.entrypoints.settings import DiscoverySettings
 
 MAX_BUCKETS = 20_000
@@ -20,9 +20,6 @@ ADDRESS_FACTOR = 10
 
 OPENINGS_PER_S, OPENINGS_AT_ONCE = 1.0, 300
 """Accounts that an address may open, or find again: what it does for each process that it starts."""
-
-IPV6_BITS = 64
-"""Of an IPv6 address count the bits that its owner cannot choose."""
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +71,7 @@ class RateLimits:
         The bearer token stands for the account, which nobody has looked up yet; who makes tokens up is counted by
         address all the same.
         """
-        place = _place(address)
+        place = customer(address)
         _take(self._addresses, place, "this address asks")
         if opens_account:
             _take(self._openings, place, "this address opens accounts")
@@ -93,13 +90,3 @@ def _take(buckets: Buckets, name: str, who: str) -> None:
     wait_s = buckets.take(name)
     if wait_s:
         raise TooManyRequests(f"{who} too often: wait {wait_s:.1f} s", retry_after_s=wait_s)
-
-
-def _place(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:  # noqa: PLR2004 - the two versions of IP
-        return address
-    return str(ipaddress.ip_network((int(parsed), IPV6_BITS), strict=False))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 import attrs
 
 from ec262.domain.api2012.constants import MAX_PORT
 from ec262.domain.api2012.numbers import plain_decimal
 from ec262.domain.errors import InvalidRequest
+from ec262.domain.networks import ip_address
 
 MAX_ADDR_CHARS = 64
 """Enough for IPv6 with the name of an interface."""
@@ -57,9 +56,5 @@ def addr_in(text: str) -> str | None:
 def _parsed(host: str) -> str | None:
     if len(host) > MAX_ADDR_CHARS:
         return None
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(mapped or address)
+    address = ip_address(host)
+    return None if address is None else str(address)

@@ -1,0 +1,30 @@
+"""Who an IP address stands for: of IPv6, one customer has a whole network."""
+
+from __future__ import annotations
+
+import ipaddress
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+IPV6_BITS = 64
+"""Of an IPv6 address count the bits that its owner cannot choose."""
+
+
+def ip_address(text: str) -> IpAddress | None:
+    """Read an IP address, None if it is none; an IPv4 address that is mapped into IPv6 is that IPv4 address."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def customer(host: str) -> str:
+    """Return what is counted as one: an IPv4 address, the /64 of an IPv6 address, or whatever else it is."""
+    address = ip_address(host)
+    if address is None:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.ip_network((int(address), IPV6_BITS), strict=False))
