@@ -24,9 +24,9 @@ from tests.mutation.paths_2012 import (
 GENERAL = (
     Mutant(
         rule="identity is the source address; ::ffff:127.0.0.2 is 127.0.0.2",
-        file=ADDRESSES,
-        old="    return str(mapped or address)",
-        new="    return str(address)",
+        file="src/ec262/domain/networks.py",
+        old="    return mapped or address",
+        new="    return address",
         tests=f"{API}::test_a_mapped_address_is_the_address {OF_ADDRESSES}::test_an_address_has_one_spelling",
     ),
     Mutant(

@@ -30,6 +30,7 @@ OF_TASKS = "tests/unit/domain/test_tasks.py"
 OF_COMMANDS = "tests/unit/domain/test_commands.py"
 OF_ADDRESS = "tests/unit/entrypoints/test_client_address.py"
 OF_RATES = "tests/unit/entrypoints/test_rates.py"
+OF_PROBER = "tests/integration/test_prober.py"
 OF_CONNECTIONS = "tests/integration/test_discovery_connections.py"
 OF_BELL = "tests/unit/entrypoints/test_discovery_bell.py"
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
@@ -291,6 +292,34 @@ STRANGERS = (
         old="        self.guarded.make_room(host)\n",
         new="",
         tests=f"{OF_CONNECTIONS}::test_two_addresses_that_hold_all_connections_make_room_for_a_third",
+    ),
+    Mutant(
+        rule="silent machines of few addresses do not block registration",
+        file="src/ec262/adapters/knocks.py",
+        old="MAX_DOUBTED, MAX_DOUBTED_PER_SOURCE, DOUBT_S = 8, 2, 300.0",
+        new="MAX_DOUBTED, MAX_DOUBTED_PER_SOURCE, DOUBT_S = 16, 8, 300.0",
+        tests=f"{OF_PROBER}::test_sources_where_a_check_failed_share_few_places_for_a_while",
+    ),
+    Mutant(
+        rule="an account waits after a failed check",
+        file="src/ec262/adapters/knocks.py",
+        old="        if now < wait_until:",
+        new="        if False:",
+        tests=f"{OF_PROBER}::test_an_account_waits_longer_after_each_failure_and_not_after_an_answer",
+    ),
+    Mutant(
+        rule="discovery knocks at no private addresses for strangers",
+        file="src/ec262/adapters/prober.py",
+        old="        return _is_global(ip) or any(ip in network for network in self._networks)",
+        new="        return True",
+        tests=f"{OF_PROBER}::test_strangers_cannot_have_the_services_own_machine_knocked_at",
+    ),
+    Mutant(
+        rule="an IPv6 address counts as its /64",
+        file="src/ec262/domain/networks.py",
+        old="IPV6_BITS = 64",
+        new="IPV6_BITS = 128",
+        tests=f"{OF_RATES}::test_who_has_one_ipv6_network_has_one_address",
     ),
     Mutant(
         rule="rates are limited per account",

@@ -7,69 +7,74 @@ import queue
 import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 
+from ec262.adapters.knocks import Knocks
 from ec262.adapters.tcp.tls import client_context, is_pinned
 from ec262.domain.commands import WorkerAddress
-from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable
+from ec262.domain.errors import AddressUnreachable
+from ec262.domain.networks import IpAddress, ip_address
 
 TIMEOUT_S = 3.0
 """For name resolution, connection and handshake together."""
 
-MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE = 16, 8
-"""Knocks under way at once: a stranger whose machine does not answer holds a thread for ``TIMEOUT_S``."""
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is assigned to global unicast: what is outside of it is local, or stands for an IPv4 address."""
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+TRANSLATED = (ipaddress.IPv6Network("2001::/32"), ipaddress.IPv6Network("2002::/16"))
+"""Teredo and 6to4 within it: these addresses stand for IPv4 addresses, which may be private."""
 
 
 class TlsProber:
-    """Connects, takes the certificate, and hangs up without a word. May be used by several threads."""
+    """Connects, takes the certificate, and hangs up without a word. May be used by several threads.
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S) -> None:
+    It connects to global addresses, and to those in ``networks``, which the operator allows: otherwise strangers could
+    have it knock at the machines of the operator's own network.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        networks: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._timeout_s = timeout_s
         self._context = client_context()
-        self._lock = threading.Lock()
-        self._under_way: Counter[tuple[str, str]] = Counter()
+        self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
+        self._knocks = Knocks(clock)
 
     def probe(self, address: WorkerAddress, *, account: str, source: str) -> None:
         """Return if someone with the address's certificate answers. Raises AddressUnreachable, DiscoveryUnavailable.
 
         The text of AddressUnreachable is one for all reasons. The time that it takes is not: it tells a port that is
-        closed from one that is silent. So nobody has discovery knock at its own machine or link, but who is there.
+        closed from one that is silent. So nobody has discovery knock at its own machine or network, but who is there.
         """
-        with self._place(account, source):
+        with self._knocks.place(account, source):
             try:
                 certificate = self._certificate(address, source)
             except (OSError, ValueError) as error:
                 raise _unreachable(address) from error
-        if not is_pinned(certificate, address.fingerprint):
-            raise _unreachable(address)
-
-    @contextmanager
-    def _place(self, account: str, source: str) -> Iterator[None]:
-        """Hold one of the places for knocks. Who finds none is to come again: it does not wait in the way of others."""
-        limits = {("all", ""): MAX_KNOCKS, ("source", source): MAX_KNOCKS_PER_SOURCE, ("account", account): 1}
-        with self._lock:
-            if any(self._under_way[name] >= limit for name, limit in limits.items()):
-                raise DiscoveryUnavailable("too many registrations are being checked: try again in a few seconds")
-            self._under_way.update(limits.keys())
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._under_way.subtract(limits.keys())
-                self._under_way = +self._under_way
+            if not is_pinned(certificate, address.fingerprint):
+                raise _unreachable(address)
 
     def _certificate(self, address: WorkerAddress, source: str) -> bytes | None:
         deadline = time.monotonic() + self._timeout_s
-        targets = [host for host in _resolved(address, self._timeout_s) if _may_knock(host, source)]
+        targets = [host for host in _resolved(address, self._timeout_s) if self._may_knock(host, source)]
         with (
             _connected(targets, address.port, deadline) as connection,
             self._context.wrap_socket(connection) as encrypted,
         ):
             return encrypted.getpeercert(binary_form=True)
+
+    def _may_knock(self, target: str, source: str) -> bool:
+        """Tell whether a request from ``source`` may have discovery connect to the IP address ``target``."""
+        ip, asking = ip_address(target), ip_address(source)
+        if ip is None:
+            return False
+        if ip == asking or (asking is not None and asking.is_loopback):
+            return True
+        return _is_global(ip) or any(ip in network for network in self._networks)
 
 
 def _resolved(address: WorkerAddress, timeout_s: float) -> list[str]:
@@ -93,21 +98,11 @@ def _resolved(address: WorkerAddress, timeout_s: float) -> list[str]:
     return answer
 
 
-def _may_knock(target: str, source: str) -> bool:
-    """Tell whether a request from ``source`` may have discovery connect to the IP address ``target``."""
-    ip, asking = _ip(target), _ip(source)
-    if ip is None:
+def _is_global(ip: IpAddress) -> bool:
+    """Tell whether an address is anybody's: not private, shared or reserved, and not translated into another."""
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
         return False
-    if ip == asking or (asking is not None and asking.is_loopback):
-        return True
-    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified)
-
-
-def _ip(text: str) -> IpAddress | None:
-    with suppress(ValueError):
-        ip = ipaddress.ip_address(text)
-        return getattr(ip, "ipv4_mapped", None) or ip
-    return None
+    return ip.version == 4 or (ip in UNICAST and not any(ip in network for network in TRANSLATED))  # noqa: PLR2004 - the two versions of IP
 
 
 def _connected(targets: list[str], port: int, deadline: float) -> socket.socket:
@@ -131,7 +126,7 @@ LISTENS_ELSEWHERE = {
 
 
 def _unreachable(address: WorkerAddress) -> AddressUnreachable:
-    ip = _ip(address.host)
+    ip = ip_address(address.host)
     return AddressUnreachable(
         f"nobody with the registered certificate answers at {address.host} port {address.port}: "
         "is it reachable from the discovery service, and is that the address to advertise?"

@@ -149,6 +149,7 @@ def build_discovery_app(
     """
     import time
 
+    from ec262.adapters.prober import TlsProber
     from ec262.entrypoints.client_address import ClientAddresses
     from ec262.entrypoints.discovery_api import discovery_app
     from ec262.entrypoints.discovery_bell import Bell
@@ -161,7 +162,7 @@ def build_discovery_app(
     service = build_discovery_service(
         unit_of_work=meter.metered(database.unit_of_work, partial(_sound_snapshot, database)),
         policy=discovery_policy(settings),
-        prober=prober,
+        prober=prober or TlsProber(networks=settings.worker_network),
         on_decided=bell.ring,
     )
     service_2012 = build_discovery_2012(settings, database) if settings.api_2012 else None

@@ -157,6 +157,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NETWORK",
         help="address or network of a reverse proxy whose X-Forwarded-For is believed; may be repeated",
     )
+    add(
+        "--worker-network",
+        action="append",
+        metavar="NETWORK",
+        help="private address or network in which workers may be, beside global addresses; may be repeated",
+    )
     add("--rate", type=float, metavar="N", help="requests a second of an account (default: 100; 0: any number)")
     add("--burst", type=int, metavar="N", help="requests of an account at once (default: 1000)")
     add("--max-connections", type=int, metavar="N", help="open at the same time (default: 2000)")

@@ -128,7 +128,8 @@ class GuardedProtocol(H11Protocol):
         """Take the connection, or refuse it."""
         super().connection_made(transport)
         self._writing = WriteWatch(transport, self.loop)
-        transport.set_write_buffer_limits(high=0)  # so that ``pause_writing`` tells when anything waits
+        # So that ``pause_writing`` tells when anything waits. At 0, asyncio's TLS pauses when nothing does.
+        transport.set_write_buffer_limits(high=1, low=0)
         host = self.client[0] if self.client is not None else ""
         self.guarded.make_room(host)
         if self.guarded.admit(host):

@@ -46,7 +46,7 @@ SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
 LIKENESS = 0.7
 """How alike two names must be, by difflib's ratio, for one to be a misspelling of the other."""
 
-LISTS = ("allow", "hours", "trusted_proxy", "separate")
+LISTS = ("allow", "hours", "trusted_proxy", "worker_network", "separate")
 """Settings of several values; in the environment they are separated by commas or spaces."""
 
 
@@ -102,12 +102,12 @@ def _role(_instance: object, _attribute: object, value: str) -> None:
         raise ValueError(f"'role' must be foreman or worker-PORT, not {value}")
 
 
-def _networks(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+def _networks(_instance: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
     for text in value:
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError as error:
-            raise ValueError(f"'trusted_proxy' has {text!r}, which is no address or network: {error}") from error
+            raise ValueError(f"{attribute.name!r} has {text!r}, which is no address or network: {error}") from error
 
 
 def _memory(_instance: object, _attribute: object, value: str | int) -> None:
@@ -265,6 +265,8 @@ class DiscoverySettings:
     """PEM files: the certificate with its chain, and its key; without them, plain HTTP."""
     trusted_proxy: tuple[str, ...] = attrs.field(default=(), validator=_networks)
     """Addresses or networks of proxies whose ``X-Forwarded-For`` is believed."""
+    worker_network: tuple[str, ...] = attrs.field(default=(), validator=_networks)
+    """Addresses or networks beside the global ones in which workers may be."""
     max_connections: int = attrs.field(default=2000, validator=v.ge(1))
     """Open at the same time; half of them from one address."""
     rate: float = attrs.field(default=100.0, validator=v.ge(0))
