@@ -32,14 +32,19 @@ TOKEN = "somebody-" + "s" * 40
 
 
 async def answer(_request: Request) -> Response:
-    return PlainTextResponse("x" * 5_000_000 if _request.url.path == "/large" else "here")
+    return PlainTextResponse({"/large": "x" * 5_000_000, "/medium": "x" * 50_000}.get(_request.url.path, "here"))
 
 
 async def read_nothing(_request: Request) -> Response:
     return PlainTextResponse("not read")
 
 
-APP = Starlette(routes=[Route("/", answer), Route("/large", answer), Route("/upload", read_nothing, methods=["POST"])])
+APP = Starlette(
+    routes=[
+        *(Route(path, answer) for path in ("/", "/medium", "/large")),
+        Route("/upload", read_nothing, methods=["POST"]),
+    ]
+)
 
 
 APP.state.on_stopping = lambda: None
@@ -190,7 +195,7 @@ def test_a_reply_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) 
         wait_until(lambda: connections._open.total() == 0)
 
 
-@pytest.mark.parametrize("path", [b"/large", b"/", b"/none"])
+@pytest.mark.parametrize("path", [b"/large", b"/medium"])
 def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a connection may be idle, and whatever more is asked on it."""
     monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
@@ -207,7 +212,7 @@ def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypat
         asking.start()
         try:
             wait_until(lambda: connections._open.total() == 1)
-            wait_until(lambda: connections._open.total() == 0)
+            wait_until(lambda: connections._open.total() == 0, within_s=30)
         finally:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)

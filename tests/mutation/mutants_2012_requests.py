@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 from tests.mutation.paths_2012 import (
-    ADDRESSES,
     API,
     CIPHER,
     CONSTANTS,
