@@ -235,3 +235,29 @@ async def test_a_put_that_is_cancelled_leaves_nothing_behind_after_closing(
     await asyncio.wait([putting])
     await files.close()
     assert open_files(tmp_path) == 0
+
+
+async def test_a_full_store_drops_what_can_be_spared_and_nothing_else(store: ResultStore) -> None:
+    first, second, third = "task-0011", "task-0012", "task-0013"
+    for task in (first, second, third):
+        await store.put(task, result(300), forgotten_at=10.0)
+    await store.spare(second)
+    await store.spare(first)
+    await store.spare("task-0099")
+    assert await store.get(second) == result(300)
+    with pytest.raises(ResultNotStored, match="full"):
+        await store.put(TASK, result(701), forgotten_at=10.0)  # nothing is dropped in vain
+    assert await store.get(second) == result(300)
+    await store.put(TASK, result(400), forgotten_at=10.0)
+    assert [await store.get(task) is None for task in (first, second, third)] == [False, True, False]
+    await store.put(OTHER, result(300), forgotten_at=10.0)
+    assert [await store.get(task) is None for task in (first, third, TASK)] == [True, False, False]
+
+
+async def test_what_was_put_anew_is_not_spared(store: ResultStore) -> None:
+    await store.put(TASK, result(600), forgotten_at=10.0)
+    await store.spare(TASK)
+    await store.put(TASK, result(600), forgotten_at=10.0)
+    with pytest.raises(ResultNotStored, match="full"):
+        await store.put(OTHER, result(500), forgotten_at=10.0)
+    assert await store.get(TASK) == result(600)

@@ -103,6 +103,7 @@ class FileResultStore:
         self._capacity_bytes = capacity_bytes
         self._parent = parent
         self._entries: dict[str, _Entry] = {}
+        self._spared: dict[str, None] = {}  # results that may be dropped, the first spared first
         self._filling: _File | None = None
         # Everything below runs in this one thread, in order: also when a caller is cancelled while it waits, no result
         # appears behind the back of a later purge or close.
@@ -117,6 +118,10 @@ class FileResultStore:
     async def get(self, task: str) -> StoredResult | None:
         """Return a task's result, or None."""
         return await self._in_thread(lambda: self._get(task))
+
+    async def spare(self, task: str) -> None:
+        """Let a result be dropped when room is needed."""
+        await self._in_thread(lambda: self._spare(task))
 
     async def purge(self, now: float) -> None:
         """Drop the results whose time is over."""
@@ -134,6 +139,7 @@ class FileResultStore:
         folder = self._parent
         try:
             folder = folder or place_for_large_files()  # which may find none
+            self._drop_spared(task, size_bytes)
             while self._taken(besides=task) + size_bytes > self._capacity_bytes:
                 if not self._empty_a_file(folder):
                     raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
@@ -151,6 +157,22 @@ class FileResultStore:
             forgotten_at=forgotten_at,
         )
 
+    def _spare(self, task: str) -> None:
+        if task in self._entries:
+            self._spared[task] = None
+
+    def _drop_spared(self, task: str, size_bytes: int) -> None:
+        """Drop as many results as make room for another one, if there are enough that can be spared."""
+        others = {name: entry.size_bytes for name, entry in self._entries.items() if name != task}
+        excess = sum(others.values()) + size_bytes - self._capacity_bytes
+        if excess > sum(others[name] for name in self._spared if name in others):
+            return
+        for name in [name for name in self._spared if name in others]:
+            if excess <= 0:
+                return
+            excess -= others[name]
+            self._forget(name)
+
     def _taken(self, *, besides: str) -> int:
         files = {entry.file for name, entry in self._entries.items() if name != besides}
         return sum(file.size_bytes for file in files)
@@ -167,8 +189,11 @@ class FileResultStore:
             if entry.file is file:
                 target = self._file_with_room(folder)
                 start = target.append(file.read(entry.start, entry.size_bytes))
+                spared = task in self._spared
                 self._forget(task)
                 self._entries[task] = attrs.evolve(entry, file=target, start=start)
+                if spared:
+                    self._spared[task] = None
         return True
 
     def _file_with_room(self, folder: Path) -> _File:
@@ -191,6 +216,7 @@ class FileResultStore:
             self._forget(task)
 
     def _forget(self, task: str) -> None:
+        self._spared.pop(task, None)
         entry = self._entries.pop(task, None)
         if entry is None:
             return

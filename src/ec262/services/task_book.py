@@ -61,13 +61,13 @@ class TaskBook:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def assign(self, message: Assign) -> Ready | Refused:
-        """Check with discovery that the foreman may send this task's work."""
+    async def assign(self, message: Assign, *, stranger: bool = False) -> Ready | Refused:
+        """Check with discovery that the foreman may send this task's work. A ``stranger`` has proved nothing so far."""
         task = message.task
         replica = self._replicas.get(task)
         if replica is None:
             try:
-                replica = await self._look_up(task)
+                replica = await self._look_up(task, stranger=stranger)
             except DiscoveryUnavailable as error:
                 return Refused(task=task, reason=str(error))
             except DiscoveryRefused as error:
@@ -125,6 +125,10 @@ class TaskBook:
             return Refused(task=task, reason="this worker has no result of the task")
         logger.info("task %s: delivering", task)
         return Delivered(task=task, ciphertext=result.ciphertext, log=result.log)
+
+    async def delivered(self, task: str) -> None:
+        """Note that a foreman has a task's result: it is kept only while no other needs the room."""
+        await self._ports.results.spare(task)
 
     @property
     def room_bytes(self) -> int:
@@ -194,6 +198,8 @@ class TaskBook:
         for task, replica in list(self._replicas.items()):
             if replica.deadline <= now:
                 self._open.pop(task, None)
+            if replica.deadline + self._policy.fetch_s <= now:
+                await self._ports.results.spare(task)
             if replica.forgotten_at <= now:
                 del self._replicas[task]
                 self._outcomes.pop(task, None)
@@ -208,11 +214,12 @@ class TaskBook:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _look_up(self, task: str) -> Replica | None:
+    async def _look_up(self, task: str, *, stranger: bool) -> Replica | None:
         if not re.fullmatch(ID_PATTERN, task):
             return None
+        ask = self._batches.claim if stranger else self._batches.assignment
         assignment = await until_answered(
-            lambda: self._batches.assignment(task),
+            lambda: ask(task),
             growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy),
             within_s=self._policy.assign_s,
         )

@@ -21,6 +21,9 @@ from ec262.services.batching import Batcher
 PAUSE_S = 0.003
 """Between two calls that tell of the end of tasks: in that time a worker with many slots has more to tell."""
 
+STRANGERS_PAUSE_S = 0.2
+"""Between two calls about what strangers claim: they must not use up what discovery allows this worker."""
+
 NO_ANSWER = "discovery's reply says nothing about this task"
 
 
@@ -30,6 +33,10 @@ class WorkerBatches:
     def __init__(self, discovery: WorkerDiscovery) -> None:
         self._discovery = discovery
         self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH)
+        self.claim: Batcher[str, Assignment] = Batcher(
+            self._assignments, most=MAX_BATCH, pause_s=lambda: STRANGERS_PAUSE_S
+        )
+        """Asks for an assignment that a peer claims which has proved none so far."""
         self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH, pause_s=_pause_s)
         self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH, pause_s=_pause_s)
 

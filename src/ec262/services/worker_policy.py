@@ -68,6 +68,8 @@ class WorkerPolicy:
     """The first and the longest pause before discovery is asked again when it did not answer."""
     reply_s: float = 30.0
     """A peer that takes nothing of a reply for as long is dropped."""
+    fetch_s: float = 600.0
+    """How long after its task's deadline a result that nobody fetched is kept even if others need the room."""
     last_words_s: float = 30.0
     """On leaving: how long discovery is asked to take a result."""
     farewell_s: float = 5.0

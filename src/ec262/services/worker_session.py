@@ -11,6 +11,7 @@ from ec262.domain.messages import (
     Committed,
     Compute,
     Deliver,
+    Delivered,
     Failed,
     Hello,
     Message,
@@ -144,7 +145,7 @@ class WorkerSession:
             self._arriving = None
 
     async def _check(self, assign: Assign) -> None:
-        reply = await self._book.assign(assign)
+        reply = await self._book.assign(assign, stranger=not self._proved)
         if isinstance(reply, Ready):
             self._proved.add(assign.task)
             self._book.proofs.add(assign.task, self._connection)
@@ -191,7 +192,10 @@ class WorkerSession:
         self._book.proofs.add(request.task, self._connection)
         await deliveries.reserve(request.task, self._block, 1)
         try:
-            await self._reply(await self._book.deliver(request))
+            reply = await self._book.deliver(request)
+            await self._reply(reply)
+            if isinstance(reply, Delivered):
+                await self._book.delivered(request.task)
         finally:
             deliveries.release(request.task)
 

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.domain.errors import AccountFrozen, DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed, Limits, Phase
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
@@ -448,3 +449,20 @@ async def test_a_task_that_is_computed_is_not_abandoned() -> None:
     await book.give_up_unneeded()
     gate.opened.set()
     assert await asking == COMMITTED
+
+
+async def test_a_result_that_nobody_fetched_can_be_spared_some_time_after_its_deadline() -> None:
+    rig = Rig(results=MemoryResultStore(capacity_bytes=60), fetch_s=100.0)  # room for one result
+    rig.discovery.assign(deadline_in_s=10.0)
+    rig.discovery.assign(OTHER, deadline_in_s=1000.0)
+    book = book_of(rig)
+    await book.assign(assign())
+    assert await computed(book) == COMMITTED
+    await book.assign(assign(OTHER))
+    rig.clock.now += 109
+    await book.purge()
+    assert isinstance(await book.deliver(deliver()), Delivered)
+    rig.clock.now += 2
+    await book.purge()
+    assert await computed(book, compute(OTHER)) == Committed(task=OTHER)
+    assert isinstance(await book.deliver(deliver()), Refused)

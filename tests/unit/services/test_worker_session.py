@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.transport import PIPE_MESSAGES, MemoryConnection, MemoryNetwork
 from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerLost
@@ -27,6 +28,7 @@ from ec262.domain.messages import (
 from ec262.domain.ports.transport import Admit, Connection
 from ec262.services.computer import LEAVING
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
+from ec262.services.worker_batches import STRANGERS_PAUSE_S
 from ec262.services.worker_session import UNDER_WAY, WorkerSession
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
@@ -542,3 +544,32 @@ async def test_a_foreman_that_does_not_take_its_result_holds_one_place_whatever_
     guess = attrs.evolve(deliver(OTHER_TASK), secret=b"a wrong secret!!")
     assert await ask(connections[0], guess) == Refused(task=OTHER_TASK, reason=NOT_ASSIGNED)
     assert isinstance(await ask(connections[0], deliver(OTHER_TASK)), Delivered)
+
+
+async def test_strangers_do_not_use_up_the_workers_calls(open_line: Open) -> None:
+    line = await open_line(assigned(max_refusals=10_000))
+    stranger, foreman = await line.greeted(), await line.greeted()
+    now = asyncio.get_running_loop().time
+    began = now()
+
+    async def guess() -> None:
+        while True:
+            assert await ask(stranger, assign("guess-0001")) == Refused(task="guess-0001", reason=NOT_ASSIGNED)
+
+    guessing = asyncio.create_task(guess())
+    await asyncio.sleep(0.5)
+    assert await ask(foreman, assign()) == Ready(task=TASK)
+    await asyncio.sleep(0.5)
+    guessing.cancel()
+    await asyncio.wait([guessing])
+    assert line.rig.discovery.calls.count("assignment") <= 2 + (now() - began) / STRANGERS_PAUSE_S
+
+
+async def test_a_result_that_was_delivered_can_be_spared(open_line: Open) -> None:
+    rig = assigned(results=MemoryResultStore(capacity_bytes=60))  # for one result
+    rig.discovery.assign(OTHER_TASK)
+    connection = await (await open_line(rig)).greeted()
+    for task in (TASK, OTHER_TASK):
+        assert await ask(connection, assign(task)) == Ready(task=task)
+        assert await ask(connection, compute(task)) == Committed(task=task)
+        assert isinstance(await ask(connection, deliver(task)), Delivered)

@@ -19,7 +19,8 @@ class ResultStore(Protocol):
     """Results by task."""
 
     async def put(self, task: str, result: StoredResult, *, forgotten_at: float) -> None:
-        """Keep a result until ``forgotten_at``, in place of an earlier one of the task. All or nothing.
+        """Keep a result until ``forgotten_at``, in place of an earlier one of the task. All or nothing. To make room,
+        results that can be spared are dropped, the first spared first.
 
         Raises ResultNotStored if the store is full or broken, ValueError if ``task`` is no task id.
         """
@@ -27,6 +28,10 @@ class ResultStore(Protocol):
 
     async def get(self, task: str) -> StoredResult | None:
         """Return a task's result, or None if there is none (any more)."""
+        ...
+
+    async def spare(self, task: str) -> None:
+        """Let a task's result be dropped when room is needed for another one."""
         ...
 
     async def purge(self, now: float) -> None:
