@@ -222,7 +222,7 @@ def test_prints_come_back_with_the_result(shell: Shell, network: Network) -> Non
     done = shell.run("foreman", "job.py", "--quiet", "-v", "--discovery", network.url)
     assert done.status == 0
     assert pairs(done.stdout)["Humpty"] == 2
-    assert re.search(r"map task \d printed:\nread Humpty\n", done.stderr)
+    assert re.search(r"map task \d printed:\n +read Humpty\n", done.stderr)
 
 
 # --- folders --------------------------------------------------------------------------------------------------------
