@@ -359,6 +359,18 @@ def test_what_others_did_after_a_commit_is_not_overlooked(database: SqlDatabase,
     other.close()
 
 
+def test_offers_that_all_differ_are_read_once_and_not_in_every_purchase(database: SqlDatabase) -> None:
+    names = [f"w{number:04}" for number in range(1400)]
+    with database.unit_of_work() as uow:
+        for name in names:
+            uow.accounts.add(account(name), token(name))
+            uow.pool.put(attrs.evolve(member(name), packages=frozenset({f"only-{name}"})))
+        uow.commit()
+        offers = [{each.worker: each.packages for each in uow.pool.alive(0)} for _ in range(2)]
+    assert offers[0]["w0007"] == {"only-w0007"}
+    assert all(offers[1][name] is offers[0][name] for name in names)
+
+
 # --- upkeep ---------------------------------------------------------------------------------------------------------
 
 

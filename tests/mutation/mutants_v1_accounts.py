@@ -322,6 +322,13 @@ STRANGERS = (
         tests=f"{OF_RATES}::test_who_has_one_ipv6_network_has_one_address",
     ),
     Mutant(
+        rule="an offer of packages has few characters",
+        file="src/ec262/domain/shapes.py",
+        old="    if size > MAX_PACKAGES_CHARS:",
+        new="    if False:",
+        tests=f"{OF_COMMANDS}::test_names_of_packages_have_few_characters_in_all",
+    ),
+    Mutant(
         rule="rates are limited per account",
         file=RATES,
         old="        wait_s = 0.0 if tokens >= 1 else (1 - tokens) / self._rate.per_s",

@@ -16,6 +16,9 @@ DIGEST_BYTES = 32
 ID_PATTERN = r"[A-Za-z0-9_-]{8,64}"
 """What the ids of tasks, purchases and workers look like: a regular expression for the whole string."""
 
+MAX_PACKAGES_CHARS = 4096
+"""Of all names of packages that a worker offers, or a task requires, together."""
+
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
 
 an_id = v.matches_re(ID_PATTERN)
@@ -24,7 +27,19 @@ a_port = v.and_(v.ge(1), v.le(65535))
 a_fingerprint = v.matches_re(r"[0-9a-f]{64}")
 a_digest: Validator = v.and_(v.min_len(DIGEST_BYTES), v.max_len(DIGEST_BYTES))
 a_package = v.matches_re(r"[A-Za-z0-9_.-]{1,100}")
-package_list: Validator = v.and_(v.max_len(1000), v.deep_iterable(a_package))
+
+
+def _few_characters(_instance: object, _attribute: object, names: tuple[str, ...]) -> None:
+    """Raise ValueError if a list of packages is too long: discovery keeps it for each worker and task, and reads it in
+    every purchase."""
+    size = sum(map(len, names))
+    if size > MAX_PACKAGES_CHARS:
+        raise ValueError(
+            f"the names of packages have {size} characters in all: at most {MAX_PACKAGES_CHARS} are allowed"
+        )
+
+
+package_list: Validator = v.and_(v.max_len(1000), v.deep_iterable(a_package), _few_characters)
 
 
 def a_rule(_instance: object, _attribute: object, value: str) -> None:

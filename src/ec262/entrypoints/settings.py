@@ -32,6 +32,7 @@ from ec262.domain.job import Limits
 from ec262.domain.ledger import MAX_GRANT
 from ec262.domain.memory import LEAST_BYTES, MemoryBudget, parse_bytes
 from ec262.domain.rounding import MAX_DIGITS
+from ec262.domain.shapes import MAX_PACKAGES_CHARS
 from ec262.domain.verification import parse_rule
 
 PREFIX = "EC262_"
@@ -115,6 +116,14 @@ def _memory(_instance: object, _attribute: object, value: str | int) -> None:
         raise ValueError(f"'memory' must be at least {LEAST_BYTES >> 20}MiB: {value}")
 
 
+def _allow(_instance: object, _attribute: object, value: tuple[str, ...]) -> None:
+    size = sum(map(len, value))
+    if size > MAX_PACKAGES_CHARS:
+        raise ValueError(
+            f"the names in 'allow' have {size} characters in all: at most {MAX_PACKAGES_CHARS} are allowed"
+        )
+
+
 def _grant(_instance: object, _attribute: object, value: int | str) -> None:
     if isinstance(value, int) and not 0 <= value <= MAX_GRANT:
         raise ValueError(f"'grant' must be 0 to {MAX_GRANT}, or invitation, or none: {value}")
@@ -148,7 +157,7 @@ class PeerSettings(ClientSettings):
     """Code from discovery's operator that brings an account its credits."""
     slots: int = attrs.field(factory=default_slots, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that a worker computes at the same time."""
-    allow: tuple[str, ...] = ()
+    allow: tuple[str, ...] = attrs.field(default=(), validator=_allow)
     """Packages that jobs may import, beside the harmless part of the standard library."""
     sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))
     nice: int = attrs.field(default=0, validator=[v.ge(0), v.le(19)])

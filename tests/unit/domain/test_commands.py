@@ -142,3 +142,11 @@ def test_there_is_news_when_a_task_is_decided_or_unknown(verdicts: tuple[Verdict
 
 def test_who_asks_after_nothing_waits_for_nothing() -> None:
     assert VerdictQuery(tasks=(), wait_s=60).has_news(Verdicts(verdicts=()))
+
+
+@pytest.mark.parametrize("value", [REGISTER, Requirement(python=TAG)])
+def test_names_of_packages_have_few_characters_in_all(value: Any) -> None:
+    full = tuple(f"{number:064}" for number in range(64))
+    assert attrs.evolve(value, packages=full).packages == full
+    with pytest.raises(ValueError, match="have 4097 characters in all: at most 4096 are allowed"):
+        attrs.evolve(value, packages=(*full, "a"))

@@ -256,3 +256,9 @@ def test_slots_and_their_memory_go_by_what_this_process_may_use(
     monkeypatch.setattr(settings_module, "local_machine", lambda: machine)
     settings = WorkerSettings()
     assert (settings.slots, settings.memory_limit_mib) == (slots, task_mib)
+
+
+def test_too_many_packages_are_told_before_discovery_refuses_them() -> None:
+    names = [f"{number:064}" for number in range(65)]
+    with pytest.raises(ConfigurationError, match="'allow' have 4160 characters in all: at most 4096"):
+        load_settings(WorkerSettings, {"allow": names}, {})

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, text, update
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import one_of, upsert
 from ec262.adapters.sql.statements import Statements
-from ec262.adapters.sql.values import address_of, names_of, names_text, runtime_of, runtime_text
+from ec262.adapters.sql.values import address_of, names_text, packages_of, runtime_of, runtime_text
 from ec262.domain.accounts import Account, Invitation
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
@@ -280,7 +280,7 @@ def _member(row: Sequence[Any]) -> Member:
         worker=worker,
         address=address_of(host, port, fingerprint),
         runtime=runtime_of(runtime),
-        packages=frozenset(names_of(packages)),
+        packages=packages_of(packages),
         slots=slots,
         expires_at=expires_at,
         owner=owner,

@@ -43,6 +43,13 @@ def names_of(text: str) -> tuple[str, ...]:
     return msgspec.json.decode(text, type=tuple[str, ...])
 
 
+@lru_cache(maxsize=2048)
+def packages_of(text: str) -> frozenset[str]:
+    """Read what a worker offers. Every purchase looks at the whole pool, in which each worker may offer something else;
+    an offer is at most 4 KiB of names."""
+    return frozenset(msgspec.json.decode(text, type=tuple[str, ...]))
+
+
 @lru_cache(maxsize=4096)
 def address_of(host: str, port: int, fingerprint: str) -> WorkerAddress:
     """Read a worker's address."""
