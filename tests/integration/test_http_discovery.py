@@ -107,6 +107,15 @@ async def test_failures_of_the_service_and_broken_replies_are_tried_again() -> N
     assert len(script.requests) == 4
 
 
+async def test_whoever_waits_long_for_the_service_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(http_discovery, "SILENT_S", 0.0)
+    with client_of(b"", b"", reply(STATUS), patience_s=10) as (client, _script):
+        assert (await client.open_account()).credits == 12
+    assert len(re.findall(r"no connection to discovery at \S+; trying again for \d+ s", caplog.text)) == 1
+
+
 async def test_clients_that_lose_the_service_at_the_same_moment_do_not_try_again_at_the_same_moments(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

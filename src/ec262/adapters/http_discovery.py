@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -53,7 +54,12 @@ READ_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 30.0
 """For a whole reply, however slowly its bytes drip."""
 
+logger = logging.getLogger(__name__)
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+SILENT_S = 5.0
+"""How long a call is tried again before the log says so."""
 MAX_RETRY_AFTER_S = 60.0
 MAX_MESSAGE_CHARS = 1000
 
@@ -199,13 +205,17 @@ class HttpDiscovery:
     ) -> T | None:
         deadline = time.monotonic() + self._patience_s + wait_s
         pauses = growing(FIRST_PAUSE_S, LONGEST_PAUSE_S, self._entropy)
+        told = False
         while True:
             try:
                 content = await self._in_thread(method, path, body, wait_s)
             except _TryAgain as error:
-                pause_s = error.pause_s + next(pauses)
-                if time.monotonic() + pause_s > deadline:
+                pause_s, left_s = error.pause_s + next(pauses), deadline - time.monotonic()
+                if pause_s > left_s:
                     raise errors.DiscoveryUnavailable(str(error)) from error
+                if not told and self._patience_s - left_s > SILENT_S:
+                    logger.warning("%s; trying again for %.0f s", error, left_s)
+                    told = True
             else:
                 return None if reply is None else self._decoded(content, reply)
             await asyncio.sleep(pause_s)

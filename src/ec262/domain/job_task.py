@@ -142,7 +142,10 @@ class Attempt:
         return self.ended.get(worker) or ("committed a result" if worker in self.committed else "gave no result")
 
     def history(self, number: int) -> list[str]:
-        """Return a line for people about each replica of the ``number``-th purchase, which was lost."""
+        """Return a line for people about each replica of the ``number``-th purchase, which was lost; where its workers
+        agreed that it came to nothing, one line about all of them."""
+        if self.verdict is not None and self.verdict.winners and not self.ended:
+            return [f"purchase {number}, {len(self.verdict.winners)} workers agree: {self.why_lost}"]
         lines = []
         for replica in self.bought.replicas:
             where = f"{replica.address.host}:{replica.address.port}"

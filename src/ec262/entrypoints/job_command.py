@@ -32,8 +32,8 @@ ADVICE = {
     "wall": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
     "memory": "Smaller rows or a combiner take less; --task-memory MIB asks for more, as far as the workers allow it.",
     "output": (
-        "Cut the work into more tasks (--map-tasks N, --reduce-tasks N), or yield less: fewer or smaller pairs, or a "
-        "combiner (@ec262.combiner)."
+        "If its tasks have several rows, cut them into more (--map-tasks N, --reduce-tasks N). Else yield less for a "
+        "row: fewer or smaller pairs, or a combiner (@ec262.combiner)."
     ),
 }
 """What to do about a limit that a task exceeded."""

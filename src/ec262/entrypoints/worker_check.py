@@ -24,6 +24,7 @@ from ec262.domain.job import Phase, Work
 from ec262.domain.outcome import Pairs, decode_outcome
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.entrypoints.bootstrap import build_sandbox, room_for_results
+from ec262.entrypoints.command import complain, tell
 from ec262.entrypoints.settings import UNSAFE_SANDBOX, WorkerSettings
 from ec262.entrypoints.worker import NO_SANDBOX
 
@@ -48,7 +49,7 @@ class Inspectable(Protocol):
 
 async def check_worker(settings: WorkerSettings) -> int:
     """Print the check; return 0 if a worker with these settings could serve, else 2, having said what is missing."""
-    print(f"ec262 {__version__} worker: {sys.implementation.name} {platform.python_version()}, {platform.platform()}")
+    tell(f"ec262 {__version__} worker: {sys.implementation.name} {platform.python_version()}, {platform.platform()}")
     _section("limits", _limits(settings))
     missing = [name for name in settings.allow if _find(name) is None]
     problems = [f"the package {name} is not installed: pip install it here, or do not --allow it" for name in missing]
@@ -59,12 +60,12 @@ async def check_worker(settings: WorkerSettings) -> int:
         except Ec262Error as error:
             problems.append(str(error))
     if settings.sandbox == UNSAFE_SANDBOX:
-        print(NO_SANDBOX, file=sys.stderr)
+        complain(NO_SANDBOX)
     if problems:
-        print("\nwhat is in the way")
+        tell("\nwhat is in the way")
     for problem in problems:
-        print(f"  {problem}")
-    print("this machine could not serve" if problems else "this machine could serve")
+        tell(f"  {problem}")
+    tell("this machine could not serve" if problems else "this machine could serve")
     return 2 if problems else 0
 
 
@@ -223,6 +224,6 @@ def _find(name: str) -> object | None:
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> None:
     table = list(lines)
     width = max((len(name) for name, _ in table), default=0)
-    print(f"\n{title}")
+    tell(f"\n{title}")
     for name, told in table:
-        print(f"  {name:{width}}  {told}")
+        tell(f"  {name:{width}}  {told}")

@@ -52,7 +52,8 @@ class Worker:
             await lease.leave()
             if self._book.computing:
                 logger.info(
-                    "finishing %d tasks, within %.0f s; a result that discovery does not take within %g s is lost",
+                    "finishing %d tasks, which takes %.0f s at most; results that discovery does not take within %g s "
+                    "after that are lost",
                     self._book.computing,
                     self._book.ends_in_s,
                     self._policy.last_words_s,
