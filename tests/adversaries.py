@@ -161,6 +161,11 @@ class _Tampered:
 SOON_S = 10.0
 
 
+def altered(data: bytes) -> bytes:
+    """Other bytes than these, by one bit."""
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 async def write(connection: Any, data: bytes) -> None:
     """Send bytes that need not be a message; the connection may break meanwhile."""
     writer: asyncio.StreamWriter = connection._writer
@@ -230,5 +235,5 @@ async def greet_again(connection: Any, _message: Any) -> None:
 
 
 async def deliver_something_else(connection: Any, message: Any) -> None:
-    other = Delivered(task=message.task, ciphertext=message.ciphertext[:-1] + b"?", log=message.log)
+    other = Delivered(task=message.task, ciphertext=altered(message.ciphertext), log=message.log)
     await connection.send(other, timeout_s=SOON_S)

@@ -42,7 +42,7 @@ from ec262.domain.ports.transport import Admit, Connection, Dialer
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.runtime import PythonTag
 from ec262.services.foreman_policy import ForemanPolicy
-from tests.adversaries import Crasher, Exhausted, Liar, Sleeper
+from tests.adversaries import Crasher, Exhausted, Liar, Sleeper, altered
 from tests.system import FOREMAN, FOREMAN_POLICY, WORD_COUNT, add_up, make_job, memory_system, worker_token
 
 TEXT = dict.fromkeys(range(10), "the quick fox and the lazy dog and the end")
@@ -239,7 +239,7 @@ class Corrupt(MemoryResultStore):
 
     async def get(self, task: str) -> StoredResult | None:
         stored = await super().get(task)
-        return stored and attrs.evolve(stored, ciphertext=stored.ciphertext[:-1] + b"?")
+        return stored and attrs.evolve(stored, ciphertext=altered(stored.ciphertext))
 
 
 async def test_a_delivery_that_was_not_committed_is_refused() -> None:
