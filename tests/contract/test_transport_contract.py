@@ -349,3 +349,12 @@ async def test_what_is_not_admitted_ends_the_connection(host: Host) -> None:
     with pytest.raises(PeerLost):
         await receive(connection)
     await connection.close()
+
+
+async def test_closing_goes_on_when_somebody_else_who_closes_is_cancelled(host: Host) -> None:
+    connection = await host.connect(await host.listen(silent))
+    first = asyncio.create_task(connection.close())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await connection.close()

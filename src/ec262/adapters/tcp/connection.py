@@ -97,8 +97,17 @@ class TcpConnection:
             self._writer.close()
         with contextlib.suppress(OSError):  # of which TimeoutError is a kind
             async with asyncio.timeout(GOODBYE_S):
-                await self._writer.wait_closed()
+                await self._wait_closed()
         self.abort()
+
+    async def _wait_closed(self) -> None:
+        try:
+            await self._writer.wait_closed()
+        except asyncio.CancelledError:
+            # All who wait share one future: whoever is cancelled meanwhile cancels it for the others, too.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
     async def _write(self, pieces: Sequence[bytes], timeout_s: float, deadline: asyncio.Timeout) -> None:
         now = asyncio.get_running_loop().time
