@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,7 +99,7 @@ class System:
             "discovery": self.foreman_discovery,
             "dialer": self.network.dialer(),
             "cipher": AesSivCipher(),
-            "clock": time.time,
+            "clock": asyncio.get_running_loop().time,
             "entropy": SeededEntropy(7),
             "progress": self.progress,
         }
@@ -125,7 +124,7 @@ async def memory_system(
     Workers look for tasks that are not needed every ``look_s``."""
     service = DiscoveryService(
         unit_of_work=MemoryStore().unit_of_work,
-        clock=time.time,
+        clock=asyncio.get_running_loop().time,
         entropy=SeededEntropy(1),
         prober=MemoryProber(),
         policy=policy,
@@ -141,7 +140,7 @@ async def memory_system(
                     cipher=AesSivCipher(),
                     results=(results or {}).get(number) or MemoryResultStore(capacity_bytes=1 << 24),
                     surroundings=MemorySurroundings(),
-                    clock=time.time,
+                    clock=asyncio.get_running_loop().time,
                     entropy=SeededEntropy(number),
                 ),
                 network.listener(),

@@ -23,6 +23,7 @@ from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.job_history import TaskHistory
 from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Message, Ready, Welcome
 from ec262.domain.verification import parse_rule
+from tests import virtual_time
 from tests.late_links import MOMENTS, Hold, HoldingDialer, Stage
 from tests.system import FOREMAN_POLICY, System, make_job, memory_system
 
@@ -99,6 +100,6 @@ holds = st.builds(Hold, st.sampled_from(KINDS), st.integers(0, 5), st.sampled_fr
 )
 @settings(max_examples=20, deadline=None)
 def test_no_order_of_messages_does(held: list[Hold], rule: str, map_tasks: int, reduce_tasks: int) -> None:
-    result, history = asyncio.run(run_late(held, rule=rule, map_tasks=map_tasks, reduce_tasks=reduce_tasks))
+    result, history = virtual_time.run(run_late(held, rule=rule, map_tasks=map_tasks, reduce_tasks=reduce_tasks))
     assert result == COUNTS
     assert honest(history)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Iterable
 
@@ -60,7 +59,7 @@ async def replicas_left(system: System, count: int) -> None:
     """Return when so many replicas are neither committed nor given up."""
     while True:
         with system.service._unit_of_work() as uow:
-            taken = Counter(uow.tasks.busy(time.time())) + Counter(uow.tasks.late())
+            taken = Counter(uow.tasks.busy(asyncio.get_running_loop().time())) + Counter(uow.tasks.late())
         if taken.total() == count:
             return
         await asyncio.sleep(0.01)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 import pytest
 
-from ec262.domain.job import Phase
+from ec262.adapters.sandbox.in_process import UnconfinedSandbox
+from ec262.domain import canonical
+from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import Committed
 from ec262.services.foreman import Foreman
 from ec262.services.worker_link import WorkerLink
@@ -18,9 +20,16 @@ from tests.system import FOREMAN_POLICY, make_job, memory_system
 ROWS = 600
 
 
-def row_by_tens(number: int, pause_s: float) -> Iterator[tuple[int, int]]:
-    if pause_s:
-        time.sleep(pause_s)
+class Paced(UnconfinedSandbox):
+    """Takes as long over a row as its value says, in seconds."""
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        if work.phase is Phase.MAP:
+            await asyncio.sleep(sum(pause_s for _, pause_s in canonical.decode(work.rows)))
+        return await super().run(work, limits)
+
+
+def row_by_tens(number: int, _pause_s: float) -> Iterator[tuple[int, int]]:
     yield number % 10, number
 
 
@@ -55,9 +64,10 @@ async def test_the_result_is_the_same_however_tasks_are_sized(slots: int | None)
 
 async def test_rows_that_take_long_make_small_tasks_and_the_purse_limits_them() -> None:
     job = make_job(rows(n7=0.1, n57=0.1), FUNCTIONS)
+    paced = {number: Paced() for number in range(3)}
     counts = []
     for purse in (1000, 30):
-        async with memory_system(workers=3, slots=1, credits=purse) as system:
+        async with memory_system(workers=3, slots=1, credits=purse, sandboxes=paced) as system:
             foreman = system.foreman()
             assert await foreman.run(job) == EXPECTED
             counts.append(await map_tasks(foreman))
