@@ -19,7 +19,7 @@ from ec262.domain.credibility import ESTABLISHED, NOTHING_KNOWN, Trust
 from ec262.domain.draw import Team, draw
 from ec262.domain.pool import HOUSES, Lot, Member, Pool, Tie
 from ec262.domain.ports.clock import Entropy
-from ec262.domain.steering import fair, shares_of_pool, steered
+from ec262.domain.steering import are_few, fair, steered
 from ec262.domain.tasks import Task
 from ec262.domain.verification import VerificationRule, parse_rule
 
@@ -208,9 +208,7 @@ def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule
     candidates = [member for member in everybody if member.worker not in company.probation]
     established = [member for member in candidates if company.is_established(member)]
     # Who is established may speak for the others only if there are enough of them, or all trust descends from anchors.
-    few = not company.anchored and 2 * shares_of_pool(company.pool, established) < shares_of_pool(
-        company.pool, candidates
-    )
+    few = not company.anchored and are_few(company.pool, established, candidates)
     for speakers in ([] if few else established, candidates):
         known, rest = _parted(company, speakers, rule)
         if known or len(rest) >= _team_size(company, rest, rule):

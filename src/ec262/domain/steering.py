@@ -9,6 +9,7 @@ cost nothing, and many of them in one block count as much as one.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
@@ -96,13 +97,19 @@ def fair(pool: Pool, lot: Lot, drawable: Sequence[Member], teams: Sequence[Team]
     return [team for team in teams if openness.take(team)]
 
 
-def shares_of_pool(pool: Pool, members: Collection[Member]) -> float:
-    """Return which share of the pool these members are, counted by address block, and within a block by owner."""
+def are_few(pool: Pool, some: Collection[Member], others: Collection[Member]) -> bool:
+    """Tell whether some members of a pool are less than half as many as others, counted by address block, and within a
+    block by owner."""
     owners: defaultdict[str, set[str]] = defaultdict(set)
     for member in pool.members:
         owners[member.block].add(member.owner)
-    present = {(member.block, member.owner) for member in members}
-    return sum(1 / (len(owners) * len(owners[block])) for block, owner in present if owner in owners[block])
+    sizes = {block: len(names) for block, names in owners.items()}
+    return 2 * _blocks(some, sizes) < _blocks(others, sizes)
+
+
+def _blocks(members: Collection[Member], sizes: Mapping[str, int]) -> float:
+    """Return how many address blocks these are; of a block with so many owners, each is a part of it."""
+    return math.fsum(1 / sizes[block] for block, _ in {(member.block, member.owner) for member in members})
 
 
 def independence(worker: House, others: Mapping[str, House], foreman: House, partners: Sequence[str]) -> float:

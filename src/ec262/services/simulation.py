@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import assert_never
 
 from ec262.domain.commands import (
     AcceptResults,
     AddReplicas,
+    BuyDisputes,
     BuyTasks,
     Requirement,
     TaskState,
@@ -27,7 +29,9 @@ from ec262.domain.job_events import (
     Bought,
     Buy,
     Delivered,
+    Diagnosed,
     Dispatch,
+    Dispute,
     Event,
     Extend,
     Fail,
@@ -165,7 +169,7 @@ class SimulatedForeman:
     def _carry_out(self, instruction: Instruction, now: float) -> Event | None:
         """Do what an instruction says; return what the job hears of it at once."""
         match instruction:
-            case Buy() | Extend() | Accept() | AskVerdicts(heard=(*_,)):
+            case Buy() | Extend() | Accept() | Dispute() | AskVerdicts(heard=(*_,)):
                 return self._ask(instruction, now)
             case Fetch():
                 self._kept[instruction.name] = instruction.verdict.digest or b""
@@ -183,9 +187,11 @@ class SimulatedForeman:
                 self._over = True
             case Fail():
                 raise instruction.error
+            case _:
+                assert_never(instruction)
         return None
 
-    def _ask(self, instruction: Buy | Extend | Accept | AskVerdicts, now: float) -> Event:
+    def _ask(self, instruction: Buy | Extend | Accept | Dispute | AskVerdicts, now: float) -> Event:
         match instruction:
             case Buy():
                 return self._buy(instruction, now)
@@ -193,6 +199,8 @@ class SimulatedForeman:
                 return self._extend(instruction, now)
             case Accept():
                 return self._accepted(instruction, now)
+            case Dispute():
+                return self._disputed(instruction, now)
             case AskVerdicts():
                 return self._judged(instruction, now)
 
@@ -229,6 +237,11 @@ class SimulatedForeman:
         self._reopened += sum(verdict.state is TaskState.OPEN for verdict in reply.verdicts)
         self._learn(reply.verdicts)
         return Accepted(now=now, asked=accept.tasks, verdicts=reply.verdicts)
+
+    def _disputed(self, dispute: Dispute, now: float) -> Event:
+        """Buy a dispute. Answers have no content here that would show why they differ."""
+        reply = self._discovery.dispute(self._token, BuyDisputes(tasks=(dispute.task,)))
+        return Diagnosed(now=now, task=dispute.task, verdict=next(iter(reply.verdicts), None), diagnosis=None)
 
     def _learn(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:

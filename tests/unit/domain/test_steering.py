@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import attrs
-import pytest
 
 from ec262.domain.pool import Lot, Pool
-from ec262.domain.steering import House, fair, independence, shares_of_pool, steered
+from ec262.domain.steering import House, are_few, fair, independence, steered
 from tests.discovery_town import REQUIREMENT
 from tests.unit.domain.test_pool import member
 
@@ -40,7 +39,10 @@ def test_teams_of_a_batch_take_slots_from_those_after_them() -> None:
 def test_many_accounts_of_one_block_count_as_one() -> None:
     crowd = [member(f"x{number}", owner=f"x{number}", block="one") for number in range(100)]
     pool = Pool(members=(*crowd, *EIGHT[:4]), busy={})
-    assert shares_of_pool(pool, crowd) == pytest.approx(0.2)
+    assert are_few(pool, crowd, EIGHT[:3])
+    assert not are_few(pool, crowd, EIGHT[:2])
+    assert are_few(pool, crowd[:50], EIGHT[:2]), "half the owners of a block are half of it"
+    assert not are_few(pool, crowd[:50], EIGHT[:1])
     assert is_steered(pool, 100)
     assert not is_steered(Pool(members=(*EIGHT[:4], *crowd), busy={}), 4), "nor can a crowd keep others from learning"
 

@@ -69,6 +69,12 @@ def test_slow_and_vanishing_machines_cost_executions_and_no_errors() -> None:
     assert 120 < tally.executions < 160
 
 
+def test_a_job_goes_on_after_a_dispute() -> None:
+    tally = simulate(saboteurs=0.6, colluding=False, rule="majority:3:2")
+    assert (tally.tasks, tally.errors) == (60, 0)
+    assert tally.executions > 180, "who all differed was asked in vain"
+
+
 def test_leases_are_renewed_and_progress_is_told() -> None:
     done: list[int] = []
     foreman = build_simulation(Scenario(name="test", workers=3), rule="none", audit_rate=0.08, seed=1)

@@ -21,6 +21,9 @@ from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.runtime import RuntimeClass
 from ec262.domain.standing import EVERYBODY, Standing
 
+_Known = Mapping[str, Mapping[RuntimeClass, Standing]]
+"""What is known of a worker: by which foreman, or by everybody, and as which runtime class."""
+
 
 class MemoryAccounts:
     """Accounts, and which of them each token opens; an empty name stands for none any more."""
@@ -106,22 +109,19 @@ class MemoryReports:
 
 
 class MemoryStandings:
-    """Standings by worker, and of each by foreman and runtime."""
+    """Standings by worker, and of each by foreman and runtime: many foremen may know a worker, and a purchase or a
+    commitment asks for the standings of a few."""
 
     def __init__(self, journal: Journal) -> None:
-        self._table: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
-        self._caught: Table[Mapping[tuple[str, RuntimeClass], Standing]] = Table(journal)
+        self._table: Table[_Known] = Table(journal)
+        self._caught: Table[_Known] = Table(journal)
         self._alarms: Table[float] = Table(journal)
 
     def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
         """Return the general standings of these workers and the foremen's own."""
-        asked = {EVERYBODY, *foremen}
-        return [
-            standing
-            for worker in set(workers)
-            for (known_by, _), standing in self._table.rows.get(worker, {}).items()
-            if known_by in asked
-        ]
+        rows = self._table.rows
+        known = [rows[worker] for worker in set(workers) if worker in rows]
+        return _known_by(known, foremen)
 
     def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
         """Return the same of workers in a runtime each."""
@@ -131,17 +131,15 @@ class MemoryStandings:
     def save(self, standings: Collection[Standing]) -> None:
         """Store standings as they are now."""
         for standing in standings:
-            place = standing.foreman, standing.runtime
-            self._table.put(standing.worker, {**self._table.rows.get(standing.worker, {}), place: standing})
+            _put(self._table, standing)
             if standing.caught_at is not None:
-                self._caught.put(standing.worker, {**self._caught.rows.get(standing.worker, {}), place: standing})
+                _put(self._caught, standing)
             if standing.alarmed_at is not None and standing.alarmed_at > self._alarms.rows.get(standing.foreman, 0.0):
                 self._alarms.put(standing.foreman, standing.alarmed_at)
 
     def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
         """Return the general standings and the foremen's own of those who were caught lying at that time or later."""
-        asked = {EVERYBODY, *foremen}
-        lies = [each for known in self._caught.rows.values() for each in known.values() if each.foreman in asked]
+        lies = _known_by(self._caught.rows.values(), foremen)
         return [each for each in lies if each.caught_at is not None and each.caught_at >= at]
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
@@ -151,12 +149,32 @@ class MemoryStandings:
 
     def forget(self, before: float) -> None:
         """Drop old standings."""
-        for worker, known in list(self._table.rows.items()):
-            kept = {place: each for place, each in known.items() if each.as_of > before}
-            if len(kept) < len(known):
-                self._table.put(worker, kept)
-                lies = self._caught.rows.get(worker, {})
-                self._caught.put(worker, {place: each for place, each in lies.items() if place in kept})
+        for table in (self._table, self._caught):
+            for worker, known in list(table.rows.items()):
+                kept = {
+                    foreman: {runtime: each for runtime, each in kinds.items() if each.as_of > before}
+                    for foreman, kinds in known.items()
+                }
+                if kept != known:
+                    table.put(worker, {foreman: kinds for foreman, kinds in kept.items() if kinds})
+
+
+def _known_by(known: Iterable[_Known], foremen: Collection[str]) -> list[Standing]:
+    """Pick the general standings and these foremen's own."""
+    asked = dict.fromkeys((EVERYBODY, *foremen))
+    return [
+        standing
+        for by_foreman in known
+        for foreman in asked
+        if foreman in by_foreman
+        for standing in by_foreman[foreman].values()
+    ]
+
+
+def _put(table: Table[_Known], standing: Standing) -> None:
+    known = table.rows.get(standing.worker, {})
+    kinds = {**known.get(standing.foreman, {}), standing.runtime: standing}
+    table.put(standing.worker, {**known, standing.foreman: kinds})
 
 
 class MemoryAnchors:
