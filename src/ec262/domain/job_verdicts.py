@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import attrs
 
-from ec262.domain.commands import TaskState, Verdict
+from ec262.domain.commands import MAX_BATCH, TaskState, Verdict
 from ec262.domain.job_disputes import Disputes
 from ec262.domain.job_events import AskVerdicts, Fetch, Instruction, Judged
 from ec262.domain.job_purchases import NO_QUORUM, Purchases
@@ -42,16 +44,20 @@ class Verdicts:
         if now < state.ask_from and len(state.ripe) < state.count(Step.RUNNING):
             return state.wake(now)
         state.ask_from = now + state.pace.pause_s
-        ripe, state.ripe = state.ripe, {}
-        return [AskVerdicts(tasks=tuple(ripe), heard=tuple(attempt.heard for attempt in ripe.values()))]
+        ripe, state.ripe = iter(state.ripe.items()), {}
+        questions: list[Instruction] = []
+        while batch := dict(islice(ripe, MAX_BATCH)):
+            heard = tuple(attempt.heard for attempt in batch.values())
+            questions.append(AskVerdicts(tasks=tuple(batch), heard=heard))
+        return questions
 
     def watch_if_due(self, now: float) -> list[Instruction]:
-        """Watch what runs, if the time has come."""
+        """Watch what runs, if the time has come: what has run longest, if it is very much. The others' turn comes."""
         state = self._state
         if state.poll_at is None or now < state.poll_at:
             return []
         state.poll_at = None
-        running = [task.current.bought.task for task in state.tasks.at(Step.RUNNING)]
+        running = [task.current.bought.task for task in islice(state.tasks.at(Step.RUNNING), MAX_BATCH)]
         return [AskVerdicts(tasks=tuple(running))] if running else []
 
     # --- answers ----------------------------------------------------------------------------------------------------

@@ -165,6 +165,26 @@ def test_more_tasks_than_a_call_may_buy_are_bought_in_several() -> None:
     assert only(ev.Buy, run.handle(ev.Bought(now=1, asked=buy.tasks, tasks=tasks, shortfall=""))).tasks == names[-1:]
 
 
+def test_more_tasks_than_a_call_may_ask_after_are_asked_after_in_several() -> None:
+    run = JobRun(POLICY)
+    names = tuple(name(index) for index in range(MAX_BATCH + 2))
+    run.handle(ev.PhasePlanned(now=0, tasks=names))
+    ids = [f"task-{index:04}" for index in range(MAX_BATCH + 2)]
+    for start in (0, MAX_BATCH):
+        asked, ids_asked = names[start : start + MAX_BATCH], ids[start : start + MAX_BATCH]
+        run.handle(ev.Bought(now=0, asked=asked, tasks=tuple(map(bought, ids_asked)), shortfall=""))
+    watch = only(ev.AskVerdicts, run.handle(ev.TimerRang(now=9)))
+    assert watch.tasks == tuple(ids[:MAX_BATCH]), "the others' turn comes"
+    run.handle(ev.ReplicaCommitted(now=10, task=ids[0], worker="worker-a"))
+    run.handle(ev.ReplicaCommitted(now=10, task=ids[0], worker="worker-b"))
+    for task in ids[1:]:
+        run.handle(ev.ReplicaCommitted(now=10, task=task, worker="worker-a"))
+        run.handle(ev.ReplicaCommitted(now=10, task=task, worker="worker-b"))
+    questions = [each for each in run.handle(ev.TimerRang(now=20)) if isinstance(each, ev.AskVerdicts)]
+    assert [len(question.tasks) for question in questions] == [MAX_BATCH, 1]
+    assert [question.heard for question in questions] == [(2,) * MAX_BATCH, (2,)]
+
+
 def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows() -> None:
     run = started(2)
     instructions = run.handle(
