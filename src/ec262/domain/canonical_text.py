@@ -10,7 +10,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from ec262.domain.errors import ValueNotEncodable
+from ec262.domain.errors import ValueNotEncodable, key_text
 from ec262.domain.hash_tables import check_dict, check_set
 from ec262.domain.plain_json import MAX_NUMBER, is_unicode, plain_text, quoted
 
@@ -150,7 +150,7 @@ def _items(items: Iterable[Any], names: Sequence[Any], depth: int) -> list[str]:
         for item in items:
             texts.append(_text(item, depth))  # noqa: PERF401 - the length tells which item was refused
     except _Refused as refused:
-        refused.steps.append(f"[{_cut(repr(names[len(texts)]), _MAX_STEP_CHARS)}]")
+        refused.steps.append(f"[{_cut(key_text(names[len(texts)]), _MAX_STEP_CHARS)}]")
         raise
     return texts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -12,6 +13,7 @@ import attrs
 from ec262.domain import canonical
 from ec262.domain.errors import key_text
 from ec262.domain.outcome import CRASH, Outcome, Pair, Pairs, Stopped
+from ec262.domain.value_names import Names
 
 REORDERED = "the same items in another order: sort them"
 LAST_DIGITS = "they differ in their last digits only: --round-floats 12 makes them one"
@@ -46,7 +48,7 @@ def first_difference(first: Outcome, second: Outcome) -> Difference | None:
         difference = _in_values(key_text(key), values, theirs[name][1])
         if difference is not None:
             return difference
-    return _of_sets("a key that was yielded", _keys(ours), _keys(theirs))
+    return _Descent().of_sets("a key that was yielded", _keys(ours), _keys(theirs))
 
 
 def _ending(outcome: Outcome) -> str:
@@ -79,92 +81,101 @@ def _keys(groups: _Groups) -> dict[bytes, Any]:
 def _in_values(key: str, first: Sequence[Any], second: Sequence[Any]) -> Difference | None:
     if len(first) != len(second):
         return Difference(where=f"how many values the key {key} has", first=str(len(first)), second=str(len(second)))
-    number = _first_unlike(first, second)
+    descent = _Descent()
+    number = descent.first_unlike(first, second)
     if number is None:
         return None
     if len(first) == 1:
-        return _in_value(f"the value of the key {key}", "", first[0], second[0])
+        return descent.in_value(f"the value of the key {key}", first[0], second[0])
     place = f"value {number + 1} of {len(first)} of the key {key}"
-    if _are_reordered(first, second):
+    if descent.are_reordered(first, second):
         return _leaf(place, first[number], second[number], hint=REORDERED)
-    return _in_value(place, "", first[number], second[number])
+    return descent.in_value(place, first[number], second[number])
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _in_value(place: str, path: str, first: Any, second: Any) -> Difference:
-    """Go down into two values that differ, as far as they are alike."""
-    here = f"{place}, at {path}" if path else place
-    match first:
-        case _ if type(first) is not type(second):
-            pass
-        case list() | tuple():
-            return _in_lists(place, path, first, second)
-        case dict():
-            return _in_dicts(place, path, first, second)
-        case set() | frozenset():
-            return _of_sets(f"{here}: an element", _named(first), _named(second)) or _leaf(here, first, second)
-        case str() | bytes() | bytearray():
-            return _in_texts(here, first, second)
-        case float() if first != second and math.isclose(first, second, rel_tol=_NEARLY):
-            return _leaf(here, first, second, hint=LAST_DIGITS)
-    return _leaf(here, first, second)
+class _Descent:
+    """Goes down into two values that differ, as far as they are alike. What is asked again at each level is asked of
+    the names of items, which are made once."""
 
+    def __init__(self) -> None:
+        self._names = Names()
+        self._path: list[str] = []
 
-def _in_lists(place: str, path: str, first: Sequence[Any], second: Sequence[Any]) -> Difference:
-    here = f"{place}, at {path}" if path else place
-    if len(first) != len(second):
-        return _leaf(f"{here}: how many items", len(first), len(second))
-    if _are_reordered(first, second):
-        return _leaf(here, first, second, hint=REORDERED)
-    number = _first_unlike(first, second) or 0
-    return _in_value(place, f"{path}[{number}]", first[number], second[number])
+    def in_value(self, place: str, first: Any, second: Any) -> Difference:
+        """Return where two values part that differ, and are at this place."""
+        match first:
+            case _ if type(first) is not type(second):
+                pass
+            case list() | tuple():
+                return self._in_lists(place, first, second)
+            case dict():
+                return self._in_dicts(place, first, second)
+            case set() | frozenset():
+                here = self._here(place)
+                ours, theirs = self._names.items(first), self._names.items(second)
+                return self.of_sets(f"{here}: an element", ours, theirs) or _leaf(here, first, second)
+            case str() | bytes() | bytearray():
+                return _in_texts(self._here(place), first, second)
+            case float() if first != second and math.isclose(first, second, rel_tol=_NEARLY):
+                return _leaf(self._here(place), first, second, hint=LAST_DIGITS)
+        return _leaf(self._here(place), first, second)
 
+    def of_sets(self, what: str, first: Mapping[bytes, Any], second: Mapping[bytes, Any]) -> Difference | None:
+        """Show the first item, by name, that each has and the other has not."""
+        ours, theirs = first.keys() - second.keys(), second.keys() - first.keys()
+        if ours and theirs:
+            self._path.clear()  # what is said of the place tells it
+            return self.in_value(what, first[min(ours)], second[min(theirs)])
+        if not ours and not theirs:
+            return None
+        return Difference(
+            where=what,
+            first=_text(first[min(ours)]) if ours else _NOTHING,
+            second=_text(second[min(theirs)]) if theirs else _NOTHING,
+        )
 
-def _in_dicts(place: str, path: str, first: dict[Any, Any], second: dict[Any, Any]) -> Difference:
-    ours, theirs = ({canonical.encode(key): (key, value) for key, value in side.items()} for side in (first, second))
-    for name in sorted(ours.keys() & theirs.keys()):
-        (key, value), (_, other) = ours[name], theirs[name]
-        if canonical.encode(value) != canonical.encode(other):
-            return _in_value(place, f"{path}[{key_text(key)}]", value, other)
-    here = f"{place}, at {path}" if path else place
-    return _of_sets(f"{here}: a key", _named(first), _named(second)) or _leaf(here, first, second)
+    def first_unlike(self, first: Sequence[Any], second: Sequence[Any]) -> int | None:
+        """Return where items of the same number differ."""
+        pairs = zip(self._names.of_each(first), self._names.of_each(second), strict=True)
+        return next((number for number, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
+
+    def are_reordered(self, first: Sequence[Any], second: Sequence[Any]) -> bool:
+        """Tell whether these are the same items."""
+        return sorted(self._names.of_each(first)) == sorted(self._names.of_each(second))
+
+    def _here(self, place: str) -> str:
+        return f"{place}, at {''.join(self._path)}" if self._path else place
+
+    def _in_lists(self, place: str, first: Sequence[Any], second: Sequence[Any]) -> Difference:
+        here = self._here(place)
+        if len(first) != len(second):
+            return _leaf(f"{here}: how many items", len(first), len(second))
+        if self.are_reordered(first, second):
+            return _leaf(here, first, second, hint=REORDERED)
+        number = self.first_unlike(first, second) or 0
+        self._path.append(f"[{number}]")
+        return self.in_value(place, first[number], second[number])
+
+    def _in_dicts(self, place: str, first: dict[Any, Any], second: dict[Any, Any]) -> Difference:
+        ours, theirs = self._names.items(first), self._names.items(second)
+        for name in sorted(ours.keys() & theirs.keys()):
+            value, other = first[ours[name]], second[theirs[name]]
+            if self._names.of(value) != self._names.of(other):
+                self._path.append(f"[{key_text(ours[name])}]")
+                return self.in_value(place, value, other)
+        here = self._here(place)
+        return self.of_sets(f"{here}: a key", ours, theirs) or _leaf(here, first, second)
 
 
 def _in_texts(here: str, first: Any, second: Any) -> Difference:
     """Show two texts, or bytes, from shortly before they part."""
     parting = next(number for number, (ours, theirs) in enumerate(zip_longest(first, second)) if ours != theirs)
     start = parting - _SHOWN_BEFORE if parting > 2 * _SHOWN_BEFORE else 0
-    hint = REORDERED if sorted(first) == sorted(second) else ""
+    hint = REORDERED if Counter(first) == Counter(second) else ""
     return _leaf(f"{here}, from [{start}] on" if start else here, first[start:], second[start:], hint=hint)
-
-
-def _of_sets(what: str, first: Mapping[bytes, Any], second: Mapping[bytes, Any]) -> Difference | None:
-    """Show the first that each has and the other has not, by canonical bytes."""
-    ours, theirs = sorted(first.keys() - second.keys()), sorted(second.keys() - first.keys())
-    if ours and theirs:
-        return _in_value(what, "", first[ours[0]], second[theirs[0]])
-    if not ours and not theirs:
-        return None
-    return Difference(
-        where=what,
-        first=_text(first[ours[0]]) if ours else _NOTHING,
-        second=_text(second[theirs[0]]) if theirs else _NOTHING,
-    )
-
-
-def _named(items: Iterable[Any]) -> dict[bytes, Any]:
-    return {canonical.encode(item): item for item in items}
-
-
-def _first_unlike(first: Sequence[Any], second: Sequence[Any]) -> int | None:
-    pairs = zip(canonical.encode_each(first), canonical.encode_each(second), strict=True)
-    return next((number for number, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
-
-
-def _are_reordered(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    return sorted(canonical.encode_each(first)) == sorted(canonical.encode_each(second))
 
 
 def _leaf(where: str, first: Any, second: Any, *, hint: str = "") -> Difference:

@@ -49,6 +49,8 @@ branches: only the latter are answered by trying another peer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import ClassVar
 
 from ec262.domain.terminal import printable
@@ -58,13 +60,50 @@ MAX_KEY_CHARS = 200
 UNCONFIRMED = " (according to one worker, and no other was available to confirm it)"
 
 
+MAX_INT_BITS = 14_000
+"""The largest int that is written in digits, 4214 of them: to write them takes time that grows with their square."""
+
+
 def key_text(key: object) -> str:
-    """Return a key as an error's text names it: its repr, cut to ``MAX_KEY_CHARS``."""
+    """Return a key as an error's text names it: its repr, cut to ``MAX_KEY_CHARS``. No more is looked at of a
+    container than that shows."""
+    text = ""
     try:
-        text = repr(key)
-    except (ValueError, RecursionError):  # an int of thousands of digits, the depths of a list
-        text = f"<{type(key).__name__}>"
-    return text if len(text) <= MAX_KEY_CHARS else f"{text[:MAX_KEY_CHARS]}..."
+        for piece in _pieces(key):
+            text += piece
+            if len(text) > MAX_KEY_CHARS:
+                return f"{text[:MAX_KEY_CHARS]}..."
+    except (ValueError, RecursionError):  # what a container of somebody's own may raise
+        return f"<{type(key).__name__}>"
+    return text
+
+
+def _pieces(value: object) -> Iterator[str]:
+    """Yield the repr of a value in pieces, none of which is empty."""
+    match value:
+        case int() if type(value) is int and value.bit_length() > MAX_INT_BITS:
+            yield "<int>"
+        case list() if type(value) is list:
+            yield from _joined("[", map(_pieces, value), "]")
+        case tuple() if type(value) is tuple:
+            yield from _joined("(", map(_pieces, value), ",)" if len(value) == 1 else ")")
+        case set() if value and type(value) is set:
+            yield from _joined("{", map(_pieces, value), "}")
+        case frozenset() if value and type(value) is frozenset:
+            yield from _joined("frozenset({", map(_pieces, value), "})")
+        case dict() if type(value) is dict:
+            yield from _joined("{", (chain(_pieces(each), [": "], _pieces(value[each])) for each in value), "}")
+        case _:
+            yield repr(value)
+
+
+def _joined(start: str, items: Iterable[Iterable[str]], end: str) -> Iterator[str]:
+    yield start
+    for number, item in enumerate(items):
+        if number:
+            yield ", "
+        yield from item
+    yield end
 
 
 class Ec262Error(Exception):

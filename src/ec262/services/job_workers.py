@@ -48,7 +48,11 @@ class JobWorkers:
         most_bytes = min(policy.link.max_result_bytes, largest_delivery(policy.limits))
         self._links = WorkerLinks(ports.dialer, attrs.evolve(policy.link, max_result_bytes=most_bytes))
         self._disputes = DisputeDesk(
-            ports.discovery, ports.cipher, self._links.to, output_bytes=policy.limits.output_bytes
+            ports.discovery,
+            ports.cipher,
+            self._links.to,
+            output_bytes=policy.limits.output_bytes,
+            compared_bytes=policy.memory.load_bytes,
         )
         self._dispatches: dict[tuple[str, str], asyncio.Task[Any] | None] = {}
         self._report: Batcher[DeliveryReport, None] = Batcher(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ec262.domain import canonical
-from ec262.domain.errors import ValueNotEncodable
+from ec262.domain.errors import NotCanonical, ValueNotEncodable
 
 
 class Color(enum.Enum):
@@ -138,3 +138,9 @@ def test_lists_that_are_there_many_times_are_encoded_each_time() -> None:
     inner = [1, "a"]
     row = {"b": [inner] * 3}
     assert canonical.encode([row] * 10) == b"[" + b",".join([b'{"b":[[1,"a"],[1,"a"],[1,"a"]]}'] * 10) + b"]"
+
+
+def test_what_is_refused_beneath_a_key_of_thousands_of_digits_is_refused_as_such() -> None:
+    pair = b'[{"$int":"0x' + b"1" * 5000 + b'"},' + b"[" * 101 + b"]" * 101 + b"]"
+    with pytest.raises(NotCanonical, match=r"nested more than 100 deep.*at \[<int>\]"):
+        canonical.decode(b'{"$dict":[' + pair + b"]}")

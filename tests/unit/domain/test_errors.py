@@ -91,9 +91,22 @@ def test_keys_are_named_in_any_case() -> None:
     assert key_text("a") == "'a'"
     assert key_text("x" * 500) == "'" + "x" * 199 + "..."
     assert key_text(10**5000) == "<int>"
+    assert key_text([1, 10**5000]) == "[1, <int>]"
     deep: list[object] = []
     for _ in range(100_000):
         deep = [deep]
-    assert key_text(deep) == "<list>"
+    assert key_text(deep) == "[" * 200 + "..."
     while deep:  # a list so deep is taken apart by hand, not by a destructor that recurses
         deep = deep.pop()  # type: ignore[assignment]  # every level is a list
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(1, "it's", b"x", None, 1.5, 1j, (), (1,), (1, "a"), [], [1, [2]], set(), {1}, frozenset(), frozenset({(1,)})),
+        *({}, {1: [2], "a": {"b": ()}}, bytearray(b"x"), 10**4000, ["a'"] * 300, [10**150, 10**150]),
+    ],
+)
+def test_a_key_is_named_as_its_repr_begins(key: object) -> None:
+    text = repr(key)
+    assert key_text(key) == (text if len(text) <= 200 else f"{text[:200]}...")
