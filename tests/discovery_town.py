@@ -210,8 +210,9 @@ def build_town(
     grant: int = 12,
     policy: Policy | None = None,
     unit_of_work: UnitOfWorkFactory | None = None,
+    beginner_lease_s: float = DAY_S,
 ) -> Town:
-    """A town with a foreman who has 12 credits, and workers who have none."""
+    """A town with a foreman who has 12 credits, and workers who have none, but leases as long as they ask for."""
     clock, prober, bell = ManualClock(), MemoryProber(), Bell()
     unit_of_work = unit_of_work or MemoryStore().unit_of_work
     decided: list[str] = []
@@ -225,7 +226,7 @@ def build_town(
         clock=clock,
         entropy=SeededEntropy(262),
         prober=prober,
-        policy=policy or Policy(grant=0),
+        policy=attrs.evolve(policy or Policy(grant=0), beginner_lease_s=beginner_lease_s),
         on_decided=on_decided,
     )
     town = Town(service=service, bell=bell, clock=clock, prober=prober, unit_of_work=unit_of_work, decided=decided)

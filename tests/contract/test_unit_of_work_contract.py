@@ -379,6 +379,17 @@ def test_leases_end(unit_of_work: UnitOfWorkFactory) -> None:
         assert uow.pool.alive(0) == []
 
 
+def test_beginners_are_those_alive_that_have_earned_nothing(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        with_accounts(uow)
+        known = attrs.evolve(member("work1"), earned=True)
+        uow.pool.put(known)
+        uow.pool.put(member("work2"))
+        assert uow.pool.get("work1") == known
+        assert uow.pool.beginners(99.5) == [member("work2")]
+        assert uow.pool.beginners(100) == []
+
+
 # --- purchases ------------------------------------------------------------------------------------------------------
 
 

@@ -322,6 +322,20 @@ STRANGERS = (
         tests=f"{OF_RATES}::test_who_has_one_ipv6_network_has_one_address",
     ),
     Mutant(
+        rule="a beginner gets no long lease",
+        file="src/ec262/services/discovery_workers.py",
+        old="min(command.ttl_s, self._policy.beginner_lease_s)",
+        new="command.ttl_s",
+        tests=f"{WORKING}::test_a_long_lease_is_for_those_who_have_earned",
+    ),
+    Mutant(
+        rule="beginners have a limited number of places",
+        file="src/ec262/domain/beginners.py",
+        old="    if len(others) < places:",
+        new="    if True:",
+        tests="tests/unit/domain/test_beginners.py",
+    ),
+    Mutant(
         rule="an offer of packages has few characters",
         file="src/ec262/domain/shapes.py",
         old="    if size > MAX_PACKAGES_CHARS:",

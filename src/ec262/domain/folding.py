@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from ec262.domain.ledger import ESCROW, Transfer, change
+from ec262.domain.ledger import ESCROW, FOR_WORK, Transfer, change
 
 NO_MONTH = 0
 """In the place of an escrow's month."""
@@ -38,6 +38,11 @@ class Fold:
     def change(self) -> int:
         """What all of them come to."""
         return self.purchase + self.win + self.dispute + self.unpaid + self.refund
+
+    @property
+    def earned(self) -> bool:
+        """Whether the account was paid for work."""
+        return any(getattr(self, reason.value) > 0 for reason in FOR_WORK)
 
     def with_more(self, other: Fold) -> Fold:
         """Return both as one."""

@@ -50,6 +50,10 @@ class Reason(enum.Enum):
     __hash__ = object.__hash__  # as for TaskState
 
 
+FOR_WORK = frozenset({Reason.WIN, Reason.DISPUTE})
+"""Why credits come to those who computed."""
+
+
 @attrs.frozen(kw_only=True, slots=False)
 class Transfer:
     """``amount`` credits go from ``debit`` to ``credit``. ``at`` (Unix seconds) is for statements only: a repeated

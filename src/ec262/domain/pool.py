@@ -23,7 +23,8 @@ MAX_NAMED = 5
 class Member:
     """A worker with a lease, alive until ``expires_at`` (Unix seconds). An account is one worker.
 
-    ``owner`` is whose it is, as far as discovery knows; ``block`` the block of network addresses that it lives in.
+    ``owner`` is whose it is, as far as discovery knows; ``block`` the block of network addresses that it lives in;
+    ``earned`` whether it was ever paid for work. Who was not is a beginner.
     """
 
     worker: str
@@ -34,6 +35,7 @@ class Member:
     expires_at: float
     owner: str
     block: str
+    earned: bool = False
 
 
 class Tie(enum.Enum):

@@ -68,6 +68,7 @@ def discovery_policy(settings: DiscoverySettings) -> Policy:
         max_open_tasks=settings.max_open_tasks,
         max_escrow=settings.max_escrow,
         audit_rate=settings.audit_rate,
+        max_beginners=settings.max_beginners,
         apart=frozenset(map(Tie, settings.separate)),
     )
 
@@ -226,6 +227,7 @@ def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: 
     from ec262.adapters.memory.entropy import SeededEntropy
     from ec262.adapters.memory.prober import MemoryProber
     from ec262.adapters.memory.unit_of_work import MemoryStore
+    from ec262.domain.commands import MAX_TTL_S
     from ec262.domain.simulation.population import Population
     from ec262.services.discovery import DiscoveryService
     from ec262.services.discovery_policy import Policy
@@ -239,7 +241,8 @@ def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: 
         clock=clock,
         entropy=entropy,
         prober=MemoryProber(),
-        policy=Policy(retention_s=0.0, audit_rate=audit_rate),
+        # Who is in a scenario is in the pool: what the places for beginners keep out is not what is simulated.
+        policy=Policy(retention_s=0.0, audit_rate=audit_rate, max_beginners=1 << 30, beginner_lease_s=MAX_TTL_S),
     )
     dice = Random(seed)  # noqa: S311 - repeatable is the point
     workers = SimulatedWorkers(

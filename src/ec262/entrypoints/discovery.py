@@ -141,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")
     add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
     add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are checked (default: 0.08)")
+    add(
+        "--max-beginners", type=int, metavar="N", help="workers in the pool that have earned nothing yet (default: 256)"
+    )
     add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
     add(
         "--history",

@@ -264,6 +264,8 @@ class DiscoverySettings:
     max_escrow: int = attrs.field(default=100_000, validator=v.ge(1))
     """Tasks that an account may have under way, and credits in their escrow."""
     audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
+    max_beginners: int = attrs.field(default=256, validator=v.ge(1))
+    """Workers in the pool at the same time that have earned nothing yet."""
     retention: float = attrs.field(default=24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     history: float = attrs.field(default=30 * 24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     """Seconds for which a task is remembered after its deadline."""

@@ -37,7 +37,7 @@ class DiscoveryService:
         self._transactions = Transactions(unit_of_work, clock, on_decided)
         self._folding = Folding(unit_of_work, clock, policy.history_s)
         self.accounts = AccountDesk(self._transactions, entropy, policy)
-        self.workers = WorkerDesk(self._transactions, prober)
+        self.workers = WorkerDesk(self._transactions, prober, policy)
         self.foremen = ForemanDesk(self._transactions, entropy, policy)
 
     def sweep(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ec262.domain import tasks
+from ec262.domain.beginners import who_makes_way
 from ec262.domain.commands import (
     AssignmentQuery,
     Assignments,
@@ -19,27 +20,30 @@ from ec262.domain.commands import (
 from ec262.domain.credibility import NOTHING_KNOWN
 from ec262.domain.digests import adjudicated_digest
 from ec262.domain.errors import InvalidRequest
+from ec262.domain.ledger import user_account
 from ec262.domain.pool import Member, address_block
 from ec262.domain.ports.prober import Prober
 from ec262.domain.tasks import Task
 from ec262.domain.verification import parse_rule
+from ec262.services.discovery_policy import Policy
 from ec262.services.discovery_replies import worker_assignment
 from ec262.services.discovery_standings import caught_since_drawn, trust_in
-from ec262.services.discovery_transactions import Batch, Transactions
+from ec262.services.discovery_transactions import Batch, Transaction, Transactions
 
 
 class WorkerDesk:
     """Leases, assignments and commitments."""
 
-    def __init__(self, transactions: Transactions, prober: Prober) -> None:
+    def __init__(self, transactions: Transactions, prober: Prober, policy: Policy) -> None:
         self._transactions = transactions
         self._prober = prober
+        self._policy = policy
 
     def register(self, token: str, command: RegisterWorker, *, source: str) -> Lease:
         """Join the pool or renew the lease. ``source`` is the address that the request came from.
 
         A new address is knocked at before it is believed, outside any transaction. Raises AddressUnreachable, and
-        DiscoveryUnavailable while too many others are being knocked at.
+        DiscoveryUnavailable while too many others are being knocked at, or all places for beginners are taken.
         """
         address = _address(command, source)
         with self._transactions.begin() as transaction:
@@ -50,23 +54,36 @@ class WorkerDesk:
         with self._transactions.begin() as transaction:
             account = transaction.active(token)
             before = transaction.uow.pool.get(account.id)
+            alive = before is not None and before.expires_at > transaction.now
+            earned = (before is not None and before.earned) or transaction.uow.ledger.has_earned(
+                user_account(account.id)
+            )
+            lease_s = command.ttl_s if earned else min(command.ttl_s, self._policy.beginner_lease_s)
             member = Member(
                 worker=account.id,
                 address=address,
                 runtime=command.runtime,
                 packages=frozenset(command.packages),
                 slots=command.slots,
-                expires_at=transaction.now + command.ttl_s,
+                expires_at=transaction.now + lease_s,
                 owner=account.owner,
                 block=address_block(address.host, source),
+                earned=earned,
             )
+            if not (earned or alive):
+                self._make_room(transaction, member)
             transaction.uow.pool.put(member)
             transaction.commit()
-        alive = before is not None and before.expires_at > transaction.now
         replaced = before.address if before is not None and alive else None
         if replaced is not None and replaced.fingerprint == address.fingerprint:
             replaced = None  # it was this worker's own
-        return Lease(worker=worker, address=address, expires_in_s=command.ttl_s, replaced=replaced)
+        return Lease(worker=worker, address=address, expires_in_s=lease_s, replaced=replaced)
+
+    def _make_room(self, transaction: Transaction, beginner: Member) -> None:
+        others = transaction.uow.pool.beginners(transaction.now)
+        leaver = who_makes_way(beginner, others, places=self._policy.max_beginners)
+        if leaver is not None:
+            transaction.uow.pool.remove(leaver.worker)
 
     def leave(self, token: str) -> None:
         """Leave the pool; fine also for who is not in it, and for frozen accounts."""

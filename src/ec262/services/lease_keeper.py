@@ -39,6 +39,7 @@ class LeaseKeeper:
         self._entropy = entropy
         self._registration = registration
         self._policy = policy
+        self._lease_s = registration.ttl_s
         self._has_account = False
         self._may_have_lease = False
         self._was_in = False
@@ -98,18 +99,22 @@ class LeaseKeeper:
                 raise
             self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
             return next(self._pauses)
+        self._lease_s = min(lease.expires_in_s, self._registration.ttl_s)
         self._note(*self._told_of(lease))
         if not self._is_in:
             self._was_in = self._is_in = True
             on_joined(lease)
         self._pauses = self._new_pauses()
         # Scattered, or workers that came back at the same moment would renew at the same moments ever after.
-        renew_s = scattered(min(lease.expires_in_s, self._registration.ttl_s) / RENEWALS_PER_LEASE, self._entropy)
+        renew_s = scattered(self._lease_s / RENEWALS_PER_LEASE, self._entropy)
         return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
 
     def _told_of(self, lease: Lease) -> tuple[int, str]:
         """Return what a lease is worth telling, and how urgent that is."""
         there = f"in the pool as {lease.worker}, reached at {_place(lease.address)}"
+        if lease.expires_in_s < self._registration.ttl_s:
+            wanted, granted = self._registration.ttl_s, lease.expires_in_s
+            there = f"{there}, with a lease of {granted:g} s, not {wanted:g} s: discovery grants no longer one yet"
         other = lease.replaced
         if other is None or not (self._is_in or (other.host, other.port) != (lease.address.host, lease.address.port)):
             return logging.INFO, there  # what it took the place of, at this very address, was a process before this one
@@ -131,7 +136,7 @@ class LeaseKeeper:
             raise
 
     def _new_pauses(self) -> Iterator[float]:
-        longest_s = min(self._policy.max_retry_s, self._registration.ttl_s / RENEWALS_PER_LEASE)
+        longest_s = min(self._policy.max_retry_s, self._lease_s / RENEWALS_PER_LEASE)
         return growing(self._policy.retry_s, longest_s, self._entropy)
 
     def _note(self, level: int, standing: str) -> None:

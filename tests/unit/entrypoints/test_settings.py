@@ -179,7 +179,13 @@ def test_newcomers_get_nothing_else(given: str) -> None:
 )
 def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) -> None:
     settings = DiscoverySettings(
-        grant=grant, separate=("owner", "block"), max_open_tasks=7, max_escrow=8, retention=9.0, history=10.0
+        grant=grant,
+        separate=("owner", "block"),
+        max_open_tasks=7,
+        max_escrow=8,
+        retention=9.0,
+        history=10.0,
+        max_beginners=11,
     )
     assert discovery_policy(settings) == Policy(
         grant=credits,
@@ -188,6 +194,7 @@ def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) ->
         history_s=10.0,
         max_open_tasks=7,
         max_escrow=8,
+        max_beginners=11,
         apart=frozenset({Tie.OWNER, Tie.BLOCK}),
     )
     assert discovery_policy(DiscoverySettings()) == Policy()

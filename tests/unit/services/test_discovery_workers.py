@@ -14,8 +14,16 @@ from ec262.domain.commands import (
     TaskRefusal,
     TaskState,
 )
-from ec262.domain.errors import AddressUnreachable, CommitmentConflict, InvalidRequest, TaskClosed, UnknownTask
+from ec262.domain.errors import (
+    AddressUnreachable,
+    CommitmentConflict,
+    DiscoveryUnavailable,
+    InvalidRequest,
+    TaskClosed,
+    UnknownTask,
+)
 from ec262.domain.tasks import CLAIM_S
+from ec262.services.discovery_policy import Policy
 from tests.discovery_town import (
     DAY_S,
     FOREMAN,
@@ -104,6 +112,48 @@ def test_a_lease_that_ran_out_is_knocked_at_anew() -> None:
     town.add_worker(0, registration(ttl_s=30))
     assert len(town.prober.probed) == 2
     assert town.pool().workers == 1
+
+
+def test_a_long_lease_is_for_those_who_have_earned() -> None:
+    town = build_town(beginner_lease_s=60)
+
+    def lease_s(number: int, ttl_s: float) -> float:
+        command = registration(4000 + number, ttl_s=ttl_s)
+        return town.service.workers.register(worker_token(number), command, source="127.0.0.1").expires_in_s
+
+    for number in range(3):
+        town.add_worker(number)
+    assert [lease_s(0, ttl_s) for ttl_s in (30, 60, 3600)] == [30, 60, 60]
+    task = town.buy_one()
+    for position in range(2):
+        town.commit(task, position, "right")
+    earned = {replica.worker for replica in task.replicas[:2]}
+    leases = {number: lease_s(number, 3600) for number in range(3)}
+    assert leases == {
+        number: 3600 if town.service.accounts.status(worker_token(number)).account in earned else 60
+        for number in range(3)
+    }
+    town.clock.advance(60)
+    assert town.pool().workers == 2
+
+
+def test_a_flood_of_beginners_makes_way_for_one_from_elsewhere_and_for_all_who_have_earned() -> None:
+    town = build_town(workers=3, policy=Policy(grant=0, max_beginners=4))
+    task = town.buy_one()
+    for position in range(3):
+        town.commit(task, position, "right")
+    for number in range(3):
+        town.add_worker(number)  # has earned, and so leaves its place to others
+    flood = [town.add_worker(10 + number, registration(5000, host="198.51.100.1")) for number in range(4)]
+    with pytest.raises(DiscoveryUnavailable, match="all 4 places for workers that have earned nothing yet are taken"):
+        town.add_worker(14, registration(5000, host="198.51.100.2"))
+    town.add_worker(10, registration(5000, host="198.51.100.1"))  # a renewal needs no further place
+    other = town.add_worker(20, registration(5000, host="203.0.113.1"))
+    with town.unit_of_work() as uow:
+        beginners = {member.worker for member in uow.pool.beginners(town.clock())}
+    assert other in beginners
+    assert len(beginners & set(flood)) == 3
+    assert town.pool().workers == 7
 
 
 def test_leaving_is_fine_for_everybody() -> None:

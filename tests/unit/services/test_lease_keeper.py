@@ -62,6 +62,27 @@ async def test_renews_three_times_a_lease() -> None:
     assert len(keeping.joined) == 1
 
 
+class Stingy(ScriptedDiscovery):
+    """Grants leases of a second until it was asked three times."""
+
+    async def register(self, command: RegisterWorker) -> Lease:
+        lease = await super().register(command)
+        return attrs.evolve(lease, expires_in_s=1.0) if self.calls.count("register") < 4 else lease
+
+
+async def test_follows_the_lease_that_discovery_grants_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "ec262")
+    discovery = Stingy()
+    keeping = Keeping(discovery, lease_s=3600.0)
+    await discovery.called("register", 4)  # which an hour's lease would not want for twenty minutes
+    await keeping.end()
+    there = "in the pool as worker-account, reached at worker.example:1"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{there}, with a lease of 1 s, not 3600 s: discovery grants no longer one yet",
+        there,
+    ]
+
+
 async def test_workers_that_joined_at_the_same_moment_renew_at_different_ones() -> None:
     pauses = []
     for seed in range(20):

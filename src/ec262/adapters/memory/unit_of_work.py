@@ -15,7 +15,7 @@ from ec262.adapters.memory.tasks import MemoryTasks
 from ec262.domain.accounts import Account, Invitation
 from ec262.domain.errors import LedgerError
 from ec262.domain.folding import Fold, Posting, fold, is_over
-from ec262.domain.ledger import Reason, Transfer, change, moved
+from ec262.domain.ledger import FOR_WORK, Reason, Transfer, change, moved
 from ec262.domain.pool import Member
 from ec262.domain.purchases import PurchaseRecord
 from ec262.domain.runtime import RuntimeClass
@@ -234,6 +234,11 @@ class MemoryLedger:
         """Return every balance that is not zero."""
         return dict(self._balances.rows)
 
+    def has_earned(self, account: str) -> bool:
+        """Tell whether a ledger account was ever paid for work."""
+        paid = any(each.credit == account and each.reason in FOR_WORK for _, each in self._transfers.rows.values())
+        return paid or any(each.account == account and each.earned for each in self._folds.rows.values())
+
     def together(self, prefix: str) -> tuple[int, int]:
         """Return how many accounts whose names begin so have credits, and how many credits these are."""
         found = [balance for account, balance in self._balances.rows.items() if account.startswith(prefix)]
@@ -312,6 +317,10 @@ class MemoryPool:
         """Return the leases that end after ``now``."""
         rows = self._table.rows
         return [member for member in map(rows.__getitem__, sorted(rows)) if member.expires_at > now]
+
+    def beginners(self, now: float) -> Sequence[Member]:
+        """Return those whose workers have earned nothing yet."""
+        return [member for member in self.alive(now) if not member.earned]
 
     def purge(self, now: float) -> None:
         """Drop the leases that end at ``now`` or before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import bindparam, delete, func, insert, select, text
+from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, select, text, union_all
 
 from ec262.adapters.sql import schema
 from ec262.adapters.sql.dialects import RowChange, one_of
@@ -13,9 +13,12 @@ from ec262.adapters.sql.statements import Statements
 from ec262.adapters.sql.transfers import POSTED, TRANSFER_COLUMNS, posted_row, statement_of, transfer_of
 from ec262.domain.errors import LedgerError
 from ec262.domain.folding import Fold, Posting
-from ec262.domain.ledger import Transfer, change, moved
+from ec262.domain.ledger import FOR_WORK, Transfer, change, moved
 
-_balances, _transfers = schema.balances, schema.transfers
+_balances, _transfers, _folds = schema.balances, schema.transfers, schema.folds
+
+LOOKED_AT = 1000
+"""Of what came to an account, to see whether it has earned: a foreman can have a great many refunds."""
 
 _BALANCE = select(_balances.c.balance).where(_balances.c.account == bindparam("account"))
 _LOCKED_BALANCE = _BALANCE.with_for_update()
@@ -43,6 +46,23 @@ _POSTED = select(*TRANSFER_COLUMNS).where(one_of(_transfers.c.id, "ids"))
 _ALL_POSTED = select(*TRANSFER_COLUMNS).order_by(_transfers.c.position)
 _OLDEST = _ALL_POSTED.where(_transfers.c.position > bindparam("after")).limit(bindparam("most"))
 _POST = insert(_transfers)
+
+_FOR_WORK = sorted(FOR_WORK, key=lambda reason: reason.value)
+_FIRST_CREDITS = (
+    select(_transfers.c.reason)
+    .where(_transfers.c.credit == bindparam("account"), schema.CREDIT_IN_STATEMENTS)
+    .order_by(_transfers.c.position)
+    .limit(LOOKED_AT)
+    .subquery()
+)
+_EARNED = union_all(
+    select(literal(1)).where(exists().where(or_(*(_FIRST_CREDITS.c.reason == reason.value for reason in _FOR_WORK)))),
+    select(literal(1)).where(
+        exists().where(
+            _folds.c.account == bindparam("account"), or_(*(_folds.c[reason.value] > 0 for reason in _FOR_WORK))
+        )
+    ),
+)
 
 
 class SqlLedger:
@@ -77,6 +97,11 @@ class SqlLedger:
         """Return every balance that is not zero."""
         self.flush()
         return dict(self._statements.fetch(_ALL_BALANCES))
+
+    def has_earned(self, account: str) -> bool:
+        """Tell whether a ledger account was ever paid for work."""
+        self.flush()
+        return bool(self._statements.fetch(_EARNED, {"account": account}))
 
     def together(self, prefix: str) -> tuple[int, int]:
         """Return how many accounts whose names begin so have credits, and how many credits these are."""

@@ -170,6 +170,7 @@ class SqlPool:
     _PUT = upsert(_members)
     _REMOVE = delete(_members).where(_members.c.worker == bindparam("worker"))
     _ALIVE = select(_members).where(_members.c.expires_at > bindparam("now")).order_by(_members.c.worker)
+    _BEGINNERS = select(_members).where(_members.c.expires_at > bindparam("now"), schema.BEGINNER)
     _ENDED = (
         select(_members.c.worker)
         .where(_members.c.expires_at <= bindparam("now"))
@@ -200,6 +201,7 @@ class SqlPool:
             "expires_at": member.expires_at,
             "owner": member.owner,
             "block": member.block,
+            "earned": member.earned,
         }
         self._statements.change(self._PUT, values)
 
@@ -214,6 +216,10 @@ class SqlPool:
     def alive(self, now: float) -> Sequence[Member]:
         """Return the leases that end after ``now``."""
         return [_member(row) for row in self._statements.fetch(self._ALIVE, {"now": now})]
+
+    def beginners(self, now: float) -> Sequence[Member]:
+        """Return those whose workers have earned nothing yet."""
+        return [_member(row) for row in self._statements.fetch(self._BEGINNERS, {"now": now})]
 
     def purge(self, now: float) -> None:
         """Drop the leases that end at ``now`` or before; one that is just being renewed is left alone."""
@@ -275,7 +281,7 @@ def _invitation(row: Sequence[Any]) -> Invitation:
 
 
 def _member(row: Sequence[Any]) -> Member:
-    worker, host, port, fingerprint, runtime, packages, slots, expires_at, owner, block = row
+    worker, host, port, fingerprint, runtime, packages, slots, expires_at, owner, block, earned = row
     return Member(
         worker=worker,
         address=address_of(host, port, fingerprint),
@@ -285,6 +291,7 @@ def _member(row: Sequence[Any]) -> Member:
         expires_at=expires_at,
         owner=owner,
         block=block,
+        earned=bool(earned),
     )
 
 

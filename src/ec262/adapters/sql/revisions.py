@@ -12,7 +12,7 @@ from ec262.adapters.sql.engines import speakable
 from ec262.adapters.sql.schema_2012 import clients
 from ec262.domain.errors import ConfigurationError
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 """Those in ``migrations``, oldest first. The embedded system makes a new database for each job, so that what is known
 here spares it Alembic: that is imported to upgrade a database, and only then."""
 

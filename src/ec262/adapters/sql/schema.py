@@ -155,7 +155,10 @@ members = Table(
     Column("expires_at", Double, nullable=False, index=True),
     Column("owner", String(200), nullable=False),
     Column("block", String(253), nullable=False),
+    Column("earned", Boolean, nullable=False, server_default=false()),
 )
+BEGINNER = text("NOT earned")
+Index("members_beginners", members.c.expires_at, sqlite_where=BEGINNER, postgresql_where=BEGINNER)
 
 purchases = Table(
     "purchases",

@@ -172,6 +172,11 @@ class Ledger(Protocol):
         """Return every balance that is not zero."""
         ...
 
+    def has_earned(self, account: str) -> bool:
+        """Tell whether a ledger account was ever paid for work. Who bought much, and came to work later, may not be
+        found out: how far it looks is limited."""
+        ...
+
     def together(self, prefix: str) -> tuple[int, int]:
         """Return how many accounts whose names begin so have credits, and how many credits these are. It takes time in
         proportion to those accounts, not to all."""
@@ -226,6 +231,10 @@ class PoolRepository(Protocol):
 
     def alive(self, now: float) -> Sequence[Member]:
         """Return the leases that end after ``now``, in the order of their workers' ids."""
+        ...
+
+    def beginners(self, now: float) -> Sequence[Member]:
+        """Return those of the leases that end after ``now`` whose workers have earned nothing yet."""
         ...
 
     def purge(self, now: float) -> None:
