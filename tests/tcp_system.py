@@ -111,10 +111,14 @@ class TcpSystem:
 
 @asynccontextmanager
 async def tcp_system(
-    *makers: Callable[[], Mapping[str, Any]], credits: int = 15, slots: int = 8, sandbox: str = UnconfinedSandbox.name
+    *makers: Callable[[], Mapping[str, Any]],
+    credits: int = 15,
+    slots: int = 8,
+    sandbox: str = UnconfinedSandbox.name,
+    **policy: float,
 ) -> AsyncIterator[TcpSystem]:
     """Run a system with a worker for each of ``makers``, which make what is not honest about it: ports by name, and for
-    ``discovery`` the class of the client. All say that their sandbox is ``sandbox``.
+    ``discovery`` the class of the client. All say that their sandbox is ``sandbox``, and have the same ``policy``.
 
     Discovery draws by a seed: the same workers, the same teams.
     """
@@ -132,13 +136,13 @@ async def tcp_system(
         staff: list[Staff] = []
         try:
             for number, make in enumerate(makers):
-                staff.append(await _employ(url, worker_token(number), make(), slots=slots, sandbox=sandbox))
+                staff.append(await _employ(url, worker_token(number), make(), sandbox=sandbox, slots=slots, **policy))
             yield TcpSystem(url=url, service=service, granted=credits, staff=staff)
         finally:
             await _dismiss(staff)
 
 
-async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int, sandbox: str) -> Staff:
+async def _employ(url: str, token: str, given: Mapping[str, Any], *, sandbox: str, **owners: Any) -> Staff:
     """Start a worker and wait until it is in the pool."""
     parts: dict[str, Any] = {
         "sandbox": UnconfinedSandbox(),
@@ -151,7 +155,7 @@ async def _employ(url: str, token: str, given: Mapping[str, Any], *, slots: int,
         **given,
         "discovery": given.get("discovery", HttpDiscovery)(url, token=token, patience_s=0),
     }
-    policy = WorkerPolicy(release="test", runtime=runtime_class(sandbox), slots=slots, farewell_s=0.01)
+    policy = WorkerPolicy(release="test", runtime=runtime_class(sandbox), farewell_s=0.01, **owners)
     ports = {name: part for name, part in parts.items() if name != "listener"}
     joined: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
     worker = Worker(WorkerPorts(**ports), parts["listener"], policy)

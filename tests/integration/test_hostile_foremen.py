@@ -187,7 +187,7 @@ async def test_good_jobs_go_on_amid_every_attack(caplog: pytest.LogCaptureFixtur
 # --- those who pay --------------------------------------------------------------------------------------------------
 
 
-async def buy_for(system: TcpSystem) -> BoughtTask:
+async def buy_for(system: TcpSystem, *, deadline_s: float = 30) -> BoughtTask:
     """Buy a task as a hostile foreman, who is as good as anybody until it speaks."""
     discovery = HttpDiscovery(system.url, token=HOSTILE, patience_s=5)
     order = BuyTasks(
@@ -195,7 +195,7 @@ async def buy_for(system: TcpSystem) -> BoughtTask:
         tasks=1,
         rule="majority:3",
         requirement=Requirement(python=local_python()),
-        deadline_s=30,
+        deadline_s=deadline_s,
     )
     [task] = (await discovery.buy(order)).tasks
     await discovery.close()
@@ -353,3 +353,40 @@ async def test_one_assignment_does_not_keep_all_connections() -> None:
                     await connection.send(Assign(task=task.task, secret=replica.secret), timeout_s=5)
                     assert isinstance(await connection.receive(max_payload_bytes=0, timeout_s=5), Ready)
             assert await system.run(JOB) == COUNTS
+
+
+# --- slots ----------------------------------------------------------------------------------------------------------
+
+
+async def trickle(connection: Any, message: Message) -> None:
+    """Send a message as slowly as a worker allows."""
+    frame = b"".join(encode(message))
+    with suppress(PeerError, OSError):
+        for start in range(0, len(frame), 16 << 10):
+            await write(connection, frame[start : start + (16 << 10)])
+            await asyncio.sleep(0.25)
+
+
+@pytest.mark.parametrize("trickling", [False, True])
+async def test_a_foreman_that_stays_and_sends_nothing_keeps_no_slot(*, trickling: bool) -> None:
+    async with (
+        tcp_system(HONEST, HONEST, HONEST, credits=300, slots=2, begin_s=1, transfers_s=1, look_s=0.1) as system,
+        asyncio.timeout(BOUND_S),
+        AsyncExitStack() as stack,
+    ):
+        system.service.accounts.open_with_grant(HOSTILE, 6)
+        tasks = [await buy_for(system, deadline_s=24 * 3600) for _ in range(2)]
+        sending = []
+        for staff in system.staff:
+            connection = await stack.enter_async_context(greeted(staff.lease.address))
+            for task in tasks:
+                secret = next(one.secret for one in task.replicas if one.worker == staff.lease.worker)
+                await connection.send(Assign(task=task.task, secret=secret), timeout_s=5)
+                assert isinstance(await connection.receive(max_payload_bytes=0, timeout_s=5), Ready)
+            if trickling:  # the other task waits for its turn
+                large = work(tasks[0].task, rows=bytes(UNFINISHED_BYTES))
+                sending.append(asyncio.create_task(trickle(connection, large)))
+        assert await system.run(JOB) == COUNTS
+        for each in sending:
+            each.cancel()
+        await asyncio.gather(*sending, return_exceptions=True)

@@ -23,6 +23,7 @@ from ec262.domain.packing import unpack
 from ec262.domain.pauses import growing
 from ec262.domain.shapes import ID_PATTERN
 from ec262.domain.work_hash import work_hash
+from ec262.services.announcements import Announcements, Line
 from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
 from ec262.services.patience import until_answered
 from ec262.services.proofs import Proofs
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
 HUNG_UP = "the foreman hung up before it sent the task"
+TOO_LATE = "the foreman announced the task and did not send it"
 NO_MEMORY = "this worker has no memory left for more work"
 OTHER_WORK = "the work that arrived is not the work that the foreman's work hash stands for"
 
@@ -52,6 +54,7 @@ class TaskBook:
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
         self._abandoned: set[str] = set()
+        self._announcements = Announcements(patience_s=policy.begin_s, transfers_s=policy.transfers_s)
         self._leaving = False
         self.intake = Shares(policy.max_pending_bytes, of_block=policy.max_payload_bytes, wait_s=policy.room_s)
         """Memory for work: reserved before it is received, and held until its task ends."""
@@ -61,8 +64,9 @@ class TaskBook:
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
-    async def assign(self, message: Assign, *, stranger: bool = False) -> Ready | Refused:
-        """Check with discovery that the foreman may send this task's work. A ``stranger`` has proved nothing so far."""
+    async def assign(self, message: Assign, line: Line | None = None, *, stranger: bool = False) -> Ready | Refused:
+        """Check with discovery that the foreman may send this task's work, by this ``line``. A ``stranger`` has proved
+        nothing so far."""
         task = message.task
         replica = self._replicas.get(task)
         if replica is None:
@@ -72,15 +76,22 @@ class TaskBook:
                 return Refused(task=task, reason=str(error))
             except DiscoveryRefused as error:
                 logger.debug("task %s: %s", task, error)
-        if replica is None or not hmac.compare_digest(message.secret, replica.assignment.secret):
+        if replica is None:
             return Refused(task=task, reason=NOT_ASSIGNED)
-        if task not in self._outcomes and task not in self._running:
+        # Once it was looked up it takes a slot at discovery, whoever it was that asked.
+        self._replicas[task] = replica
+        is_new = task not in self._outcomes and task not in self._running
+        if is_new:
+            self._announcements.expect(task)
+        if not hmac.compare_digest(message.secret, replica.assignment.secret):
+            return Refused(task=task, reason=NOT_ASSIGNED)
+        if is_new:
             obstacle = self._obstacle(replica)
             if obstacle:
                 return Refused(task=task, reason=obstacle)
+            self._announcements.expect(task, line)
             self._open[task] = replica
             self._abandoned.discard(task)
-        self._replicas[task] = replica
         return Ready(task=task)
 
     def begin(self, message: Compute) -> asyncio.Future[Committed | Failed] | Refused:
@@ -106,6 +117,7 @@ class TaskBook:
                 return Refused(task=task, reason=NO_MEMORY)
             logger.info("task %s: accepted (%s, %d bytes)", task, message.phase.value, size_bytes)
             self.intake.hold(size_bytes)
+            self._announcements.drop(task)
             self._running[task] = asyncio.create_task(self._compute(replica, message, size_bytes))
         return asyncio.shield(self._running[task])
 
@@ -137,16 +149,18 @@ class TaskBook:
 
     # --- what is not needed -------------------------------------------------------------------------------------------
 
-    def abandon(self, tasks: Iterable[str]) -> None:
-        """Note that whoever announced these tasks hung up. Those whose work did not come are given up soon, unless
-        they are announced again."""
-        self._abandoned.update(task for task in tasks if task in self._open and task not in self._running)
+    def abandon(self, tasks: Iterable[str], line: Line) -> None:
+        """Note that whoever announced these tasks on this line hung up. Those whose work did not come are given up
+        soon, unless they are announced on another line."""
+        self._abandoned.update(task for task in tasks if self._announcements.comes_by(task, line))
 
     async def give_up_unneeded(self) -> None:
-        """Give up the tasks that have not begun and that nobody needs: those that were abandoned, and those that
-        discovery says were won, or have ended. They take slots at discovery, and their work takes memory here."""
+        """Give up the tasks that have not begun and that nobody needs: those that were abandoned, those whose work does
+        not come, and those that discovery says were won, or have ended. They take slots at discovery, and their work
+        takes memory here."""
         abandoned, self._abandoned = self._abandoned, set()
         await asyncio.gather(*(self._drop(task, HUNG_UP) for task in abandoned))
+        await asyncio.gather(*(self._drop(task, TOO_LATE) for task in self._announcements.overdue()))
         waiting = [task for task in self._open if task not in self._running or self._computer.waits(task)]
         await asyncio.gather(*map(self._drop_if_decided, waiting))
 
@@ -164,7 +178,9 @@ class TaskBook:
     async def _drop(self, task: str, reason: str) -> None:
         if task in self._running:
             self._computer.drop(task, reason)
-        elif self._open.pop(task, None) is not None:
+        elif task not in self._outcomes:
+            self._open.pop(task, None)
+            self._announcements.drop(task)
             self._outcomes[task] = Failed(task=task, reason=reason)
             await self._computer.give_up(task, reason)
 
@@ -198,6 +214,7 @@ class TaskBook:
         for task, replica in list(self._replicas.items()):
             if replica.deadline <= now:
                 self._open.pop(task, None)
+                self._announcements.drop(task)
             if replica.deadline + self._policy.fetch_s <= now:
                 await self._ports.results.spare(task)
             if replica.forgotten_at <= now:

@@ -108,17 +108,17 @@ class WorkerLink:
     async def compute(
         self, assign: Assign, work: AbstractAsyncContextManager[Compute], *, deadline_s: float
     ) -> Committed | Failed:
-        """Have a task computed; return when its result is committed or cannot be. ``work`` is entered when the worker
-        is ready for it, and left when it has it.
+        """Have a task computed; return when its result is committed or cannot be. ``work`` is entered before the task
+        is announced, since a worker does not wait long for what was announced, and left when the worker has it.
 
         Raises PeerRefused, PeerLost (also when nothing was heard for ``deadline_s``), ProtocolViolation.
         """
         async with self._replies(assign.task) as replies:
-            await self._send(assign)
-            reply = await self._next(replies, self._policy.reply_s)
-            if not isinstance(reply, Ready):
-                raise ProtocolViolation(f"expected Ready, got {type(reply).__name__}")
             async with work as message:
+                await self._send(assign)
+                reply = await self._next(replies, self._policy.reply_s)
+                if not isinstance(reply, Ready):
+                    raise ProtocolViolation(f"expected Ready, got {type(reply).__name__}")
                 await self._send(message)
             del message
             reply = await self._next(replies, deadline_s)

@@ -61,6 +61,10 @@ class WorkerPolicy:
     """A peer that has proved no assignment may be silent for as long."""
     session_s: float = 6 * 3600.0
     """A peer that has proved one may be silent for as long."""
+    begin_s: float = 60.0
+    """How long the work of a task may fail to come, once discovery has told of the task. Then it is given up."""
+    transfers_s: float = 600.0
+    """How much longer it may take because the foreman's link is busy with other work for this worker."""
     assign_s: float = 20.0
     """How long an assignment is asked for while discovery does not answer; foremen wait 30 s for the reply."""
     retry_s: float = 0.25

@@ -22,6 +22,7 @@ from ec262.domain.messages import (
 from ec262.domain.pool import address_block
 from ec262.domain.ports.transport import Connection
 from ec262.domain.wire import Announcement, negotiate
+from ec262.services.announcements import Line
 from ec262.services.task_book import NOT_ASSIGNED, TaskBook
 from ec262.services.worker_policy import WorkerPolicy
 
@@ -50,7 +51,7 @@ class WorkerSession:
         self._block = address_block(host, host)
         self._proved: set[str] = set()
         self._awaited: set[str] = set()  # tasks whose work may come
-        self._arriving: str | None = None  # the task whose work is coming
+        self._line = Line()
         self._computing: set[str] = set()  # tasks whose work is here
         self._checking = 0  # assignments that discovery is asked about
         self._refusals = 0
@@ -69,15 +70,24 @@ class WorkerSession:
             async with asyncio.TaskGroup() as requests:
                 await self._greet()
                 while True:
-                    # No more is read than can be answered.
-                    await self._room.acquire()
+                    await self._room_for_another()
                     requests.create_task(self._answer(await self._next_request()))
         except* PeerError as group:
             logger.debug("%s: %s", self._connection.peer, "; ".join(str(error) for error in group.exceptions))
         finally:
             self._arrived()
+            self._line.free()
             self._book.proofs.drop(self._connection)
-            self._book.abandon(self._awaited)
+            self._book.abandon(self._awaited, self._line)
+
+    async def _room_for_another(self) -> None:
+        """No more is read than can be answered."""
+        if not self._room.locked():
+            await self._room.acquire()
+            return
+        # It is mostly work that takes the room, or what foremen can make last: deliveries that they do not take.
+        with self._line.taken(computing=2 * len(self._computing) >= self._policy.max_requests):
+            await self._room.acquire()
 
     async def _greet(self) -> None:
         hello = await self._connection.receive(max_payload_bytes=0, timeout_s=self._policy.greeting_s)
@@ -136,16 +146,18 @@ class WorkerSession:
             raise MessageTooLarge(
                 f"work of {announced.memory_bytes} bytes: {self._policy.max_pending_bytes} are allowed"
             )
+        self._line.take()
         await self._book.intake.reserve(announced.task, self._block, announced.memory_bytes)
-        self._arriving = announced.task
+        self._line.arriving = announced.task
 
     def _arrived(self) -> None:
-        if self._arriving is not None:
-            self._book.intake.release(self._arriving)
-            self._arriving = None
+        if self._line.arriving is not None:
+            self._book.intake.release(self._line.arriving)
+            self._line.arriving = None
+            self._line.free()
 
     async def _check(self, assign: Assign) -> None:
-        reply = await self._book.assign(assign, stranger=not self._proved)
+        reply = await self._book.assign(assign, self._line, stranger=not self._proved)
         if isinstance(reply, Ready):
             self._proved.add(assign.task)
             self._book.proofs.add(assign.task, self._connection)

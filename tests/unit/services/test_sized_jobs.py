@@ -63,7 +63,7 @@ async def test_the_result_is_the_same_however_tasks_are_sized(slots: int | None)
 
 
 async def test_rows_that_take_long_make_small_tasks_and_the_purse_limits_them() -> None:
-    job = make_job(rows(n7=0.1, n57=0.1), FUNCTIONS)
+    job = make_job(rows(n7=0.2, n57=0.2), FUNCTIONS)
     paced = {number: Paced() for number in range(3)}
     counts = []
     for purse in (1000, 30):

@@ -12,6 +12,7 @@ from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.domain.errors import AccountFrozen, DiscoveryUnavailable, TaskClosed
 from ec262.domain.job import Computed, Limits, Phase
 from ec262.domain.messages import Committed, Compute, Delivered, Failed, Ready, Refused
+from ec262.services.announcements import Line
 from ec262.services.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT
 from ec262.services.task_book import HUNG_UP, NO_MEMORY, NOT_ASSIGNED, OTHER_WORK, TaskBook
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
@@ -432,10 +433,13 @@ async def test_a_task_whose_foreman_hung_up_is_given_up_unless_it_is_announced_a
     for task in (TASK, OTHER):
         rig.discovery.assign(task)
     book = book_of(rig)
-    for task in (TASK, OTHER):
-        await book.assign(assign(task))
-    book.abandon([TASK, OTHER, "unknown"])
-    await book.assign(assign(OTHER))
+    line, announced_again = Line(), "task-0003"
+    rig.discovery.assign(announced_again)
+    for task in (TASK, OTHER, announced_again):
+        await book.assign(assign(task), line)
+    await book.assign(assign(announced_again), Line())
+    book.abandon([TASK, OTHER, announced_again, "unknown"], line)
+    await book.assign(assign(OTHER), Line())
     await book.give_up_unneeded()
     assert rig.discovery.given_up == [TASK]
     assert await computed(book) == Failed(task=TASK, reason=HUNG_UP)
@@ -443,9 +447,10 @@ async def test_a_task_whose_foreman_hung_up_is_given_up_unless_it_is_announced_a
 
 
 async def test_a_task_that_is_computed_is_not_abandoned() -> None:
-    rig = Rig()
+    rig, line = Rig(), Line()
     book, gate, asking = await computing(rig)
-    book.abandon([TASK])
+    assert await book.assign(assign(), line) == READY
+    book.abandon([TASK], line)
     await book.give_up_unneeded()
     gate.opened.set()
     assert await asking == COMMITTED

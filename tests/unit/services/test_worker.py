@@ -20,9 +20,10 @@ from ec262.domain.errors import (
     SandboxUnavailable,
 )
 from ec262.domain.job import Computed
-from ec262.domain.messages import Committed, Delivered, Hello, Message, Ready, Refused, Welcome
+from ec262.domain.messages import Committed, Delivered, Failed, Hello, Message, Ready, Refused, Welcome
 from ec262.domain.ports.transport import Connection
 from ec262.services.computer import LEAVING
+from ec262.services.task_book import TOO_LATE
 from ec262.services.worker import Worker
 from tests.unit.services.worker_doubles import RESULT, TASK, Rig, assign, compute, deliver
 
@@ -257,6 +258,51 @@ async def test_a_task_whose_foreman_hangs_up_before_it_sends_the_work_takes_no_s
     assert await foreman.ask(assign()) == Ready(task=TASK)
     await foreman.connection.close()
     await running.rig.discovery.called("give_up", 1)
+    assert running.rig.discovery.given_up == [TASK]
+
+
+async def test_a_foreman_that_stays_and_sends_no_work_keeps_no_slot(run: Callable[..., Running]) -> None:
+    tasks = [f"task-{number:04}" for number in range(20)]
+    running = run(slots=4, ahead=4)
+    foreman = await running.foreman()
+    for task in tasks:
+        running.rig.discovery.assign(task, deadline_in_s=24 * 3600)
+        assert await foreman.ask(assign(task)) == Ready(task=task)
+    await asyncio.sleep(58)
+    assert running.rig.discovery.given_up == []
+    await asyncio.sleep(5)
+    assert sorted(running.rig.discovery.given_up) == tasks
+    assert await foreman.ask(assign(tasks[0])) == Ready(task=tasks[0])
+    assert await foreman.ask(compute(tasks[0])) == Failed(task=tasks[0], reason=TOO_LATE)
+
+
+async def test_a_foreman_that_announces_a_task_again_and_again_keeps_no_slot(run: Callable[..., Running]) -> None:
+    running = run()
+    running.rig.discovery.assign(deadline_in_s=24 * 3600)
+
+    async def announce_again(times: int, before: Foreman) -> Foreman:
+        for _ in range(times):
+            foreman = await running.foreman()
+            assert await foreman.ask(assign()) == Ready(task=TASK)
+            await before.connection.close()
+            before = foreman
+            await asyncio.sleep(1)
+        return before
+
+    foreman = await announce_again(58, await running.foreman())
+    assert running.rig.discovery.given_up == []
+    await announce_again(7, foreman)
+    assert running.rig.discovery.given_up == [TASK]
+
+
+@pytest.mark.parametrize("obstacle", ["wrong secret", "no room"])
+async def test_a_task_that_was_looked_up_and_refused_keeps_no_slot(run: Callable[..., Running], obstacle: str) -> None:
+    running = run(max_open_tasks=int(obstacle != "no room"))
+    running.rig.discovery.assign(deadline_in_s=24 * 3600)
+    foreman = await running.foreman()
+    asked = assign() if obstacle == "no room" else assign(secret=b"another secret!!")
+    assert isinstance(await foreman.ask(asked), Refused)
+    await asyncio.sleep(65)
     assert running.rig.discovery.given_up == [TASK]
 
 

@@ -407,6 +407,63 @@ async def test_no_more_work_is_received_than_there_is_room_for(open_line: Open) 
     assert await hear(first) == Committed(task=TASK)
 
 
+async def test_work_behind_work_that_there_is_no_room_for_yet_is_waited_for(open_line: Open) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    tasks = ["task-0002", "task-0003"]
+    rig = Rig(max_pending_bytes=1000, room_s=500)
+    for task in (TASK, *tasks):
+        rig.discovery.assign(task, deadline_in_s=24 * 3600)
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    first, second = await line.greeted(), await line.greeted()
+    await ask(first, assign())
+    await say(first, compute(rows=bytes(600)))
+    for task in tasks:
+        assert await ask(second, assign(task)) == Ready(task=task)
+    await say(second, compute(tasks[0], rows=bytes(600)))
+    await asyncio.sleep(400)
+    await line.book.give_up_unneeded()
+    assert rig.discovery.given_up == []
+    gate.set()
+    assert await hear(first) == Committed(task=TASK)
+    assert await hear(second) == Committed(task=tasks[0])
+    await asyncio.sleep(61)
+    await line.book.give_up_unneeded()
+    assert rig.discovery.given_up == tasks[1:]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_work_behind_all_that_the_worker_computes_of_a_foreman_is_waited_for(
+    open_line: Open, *, silent: bool
+) -> None:
+    gate = asyncio.Event()
+
+    async def act() -> Computed:
+        await gate.wait()
+        return Computed(outcome=RESULT, log=b"")
+
+    rig = Rig(max_requests=2, slots=2)
+    rig.sandbox.act = act
+    line = await open_line(rig)
+    connection = await line.greeted()
+    tasks = [f"task-{number:04}" for number in range(3)]
+    for task in tasks:
+        rig.discovery.assign(task, deadline_in_s=24 * 3600)
+        assert await ask(connection, assign(task)) == Ready(task=task)
+    await say(connection, *map(compute, tasks[:1] if silent else tasks))
+    await asyncio.sleep(3600)
+    await line.book.give_up_unneeded()
+    assert rig.discovery.given_up == (tasks[1:] if silent else [])
+    gate.set()
+    for _ in tasks[:1] if silent else tasks:
+        assert isinstance(await hear(connection), Committed)
+
+
 async def test_work_that_is_not_taken_does_not_stay(open_line: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, payloads = asyncio.Event(), []
     receive = MemoryConnection.receive
