@@ -419,7 +419,7 @@ async def test_as_an_ordinary_user() -> None:
         f"""
         import sys
         assert sys.version_info[1] == {sys.version_info.minor}
-        import attrs, cloudpickle, seccompy, pytest, pytest_asyncio, pytest_timeout
+        import attrs, cloudpickle, seccompy, pytest, pytest_asyncio, pytest_timeout, xdist
         import ec262.adapters.sandbox.linux.sandbox
         """
     )
@@ -439,7 +439,17 @@ async def test_as_an_ordinary_user() -> None:
     else:
         pytest.skip(f"no {name} that an ordinary user could run with this project")
     chosen = "on_any_tier or hostile_pickles or names_its_figure or nobody or killed"
-    options = ["-q", "-k", chosen, "-p", "no:cacheprovider", "-p", "no:hypothesispytest", f"--rootdir={REPOSITORY}"]
+    options = [
+        "-q",
+        "-n0",
+        "-k",
+        chosen,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:hypothesispytest",
+        f"--rootdir={REPOSITORY}",
+    ]
     names = ("test_linux_sandbox.py", "test_linux_sandbox_processes.py", "test_hostile_jobs.py")
     files = [str(Path(__file__).with_name(name)) for name in names]
     done = as_nobody(python, "-m", "pytest", *options, "-c", str(REPOSITORY / "pyproject.toml"), *files)

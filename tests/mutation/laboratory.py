@@ -131,7 +131,7 @@ def _mutated(mutant: Mutant, cage: Path) -> Iterator[None]:
 def _pytest() -> list[str]:
     # Plugins that take longer to import than most of these tests to run.
     without = [f"-pno:{plugin}" for plugin in ("cacheprovider", "cov", "schemathesis")]
-    return ["-m", "pytest", "-q", "-rfE", "--tb=line", "--timeout=60", *without]
+    return ["-m", "pytest", "-q", "-n0", "-rfE", "--tb=line", "--timeout=60", *without]
 
 
 def _run(cage: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
