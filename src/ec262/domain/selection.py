@@ -169,6 +169,8 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     candidates = others.candidates(lot)
     lot = _apart(others, lot, candidates)
     fitting = [member for member in candidates if member.worker not in avoid and others.free_slots(member)]
+    if not training and len(fitting) < lot.replicas and _await_established(company, others, lot, entropy):
+        return None
     source = others
     if training or len(fitting) < lot.replicas:
         source = _one_a_block(others, lot, fitting if len(fitting) >= lot.replicas else candidates, entropy)
@@ -181,6 +183,18 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
         return team
     return None
+
+
+def _await_established(company: Company, pool: Pool, lot: Lot, entropy: Entropy) -> bool:
+    """Tell whether those who are established are not few, and could fill the order if all of them were free. Once most
+    honest workers are known, most strangers are liars, and many together outweigh anybody (docs/adr/0097)."""
+    candidates = pool.candidates(lot)
+    established = [member for member in candidates if company.is_established(member)]
+    if not company.anchored and are_few(pool, established, candidates):
+        return False
+    wanted = [member for member in established if member.worker not in lot.avoid]
+    free = Pool(members=(*wanted, *pool.company(lot)), busy={})
+    return bool(draw(free, attrs.evolve(lot, tasks=1), entropy))
 
 
 def steered_addition(company: Company, lot: Lot, team: Team) -> bool:

@@ -47,8 +47,8 @@ ACCUSERS = 5
 """Foremen of different owners who have to accuse a worker before everybody goes by it, at least."""
 
 WORTH_AN_ACCUSER = 10.0
-"""An accuser more is needed for each so many tasks in which the worker was right: to undo what is known of a worker
-must take more foremen than to make it."""
+"""For each so many tasks in which the worker was right, one more accuser is needed: it must take more foremen to undo a
+worker's record than to make it."""
 
 SURE = 0.9
 """The confidence in a verdict from which it says something about those who took part."""

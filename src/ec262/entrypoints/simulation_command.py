@@ -33,8 +33,8 @@ QUICK_TASKS, FULL_TASKS = 60_000, 1_000_000
 JOBS = (10_000, 100)
 
 NEW_OBJECTS = 50_000
-"""So many objects more, and the collector looks at the new ones; rarely at all, of which there are millions. Hardly any
-are in cycles, and looking alone took a tenth of the time."""
+"""After so many new objects the collector looks at them; it rarely looks at all objects, of which there are millions.
+Hardly any are in cycles, and looking at them took a tenth of the time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -206,8 +206,8 @@ def _results(trials: Sequence[Trial], processes: int) -> Generator[tuple[Trial, 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait: in the middle of a process's start it leaves one that is told nothing, for which the pool waits
-    for ever. Windows knows no such mask; there it can come between."""
+    """Hold Ctrl-C back while processes start: a process that is interrupted before it is told what to run never ends,
+    and the pool waits for it. Windows has no such mask, so there this can still happen."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -242,7 +242,7 @@ def _cells(trials: Sequence[Trial], tallies: dict[Trial, Tally]) -> list[Cell]:
 
 
 def _text(cells: Sequence[Cell]) -> str:
-    heads = ("adversary", "policy", "error", "95 %", "executions a task", "95 %", "woken", "new names")
+    heads = ("adversary", "policy", "error", "95 %", "executions a task", "95 %", "2nd half", "woken", "new names")
     return table(heads, [_row(cell) for cell in cells])
 
 
@@ -256,9 +256,15 @@ def _row(cell: Cell) -> tuple[str, ...]:
         f"{error.low:.1e} to {error.high:.1e}",
         f"{price.value:.3f}",
         f"{price.low:.3f} to {price.high:.3f}",
+        _second_half(cell.tallies),
         f"{sum(tally.woken for tally in cell.tallies) / runs:.0f}" if cell.scenario.sleep else "",
         f"{sum(tally.names for tally in cell.tallies) / runs:.0f}" if renames else "",
     )
+
+
+def _second_half(tallies: Sequence[Tally]) -> str:
+    costs = [tally.second_half for tally in tallies if tally.second_half is not None]
+    return f"{sum(costs) / len(costs):.3f}" if costs else ""
 
 
 def _plain(cell: Cell, options: argparse.Namespace) -> dict[str, object]:

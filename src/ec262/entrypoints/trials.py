@@ -38,17 +38,19 @@ def run_trial(trial: Trial) -> Tally:
     dice = Random(trial.seed)  # noqa: S311 - repeatable is the point
     population = Population(trial.scenario, dice, salt=trial.seed)
     rival = make_rival(trial.policy, dice)
-    errors = executions = 0
+    errors = executions = later = 0
     for task in range(trial.tasks):
         settled = rival.settle(population, task)
         errors += settled.answer != TRUTH
         executions += settled.executions
+        later += settled.executions if 2 * task >= trial.tasks else 0
     return Tally(
         tasks=trial.tasks,
         errors=errors,
         executions=executions,
         names=population.names - trial.scenario.workers,
         woken=population.woken,
+        second_half=later / (trial.tasks // 2) if trial.tasks > 1 else None,
     )
 
 

