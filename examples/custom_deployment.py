@@ -2,9 +2,9 @@
 
     python examples/custom_deployment.py
 
-Messages pass through memory instead of TLS over TCP. Tasks are computed by ``ApprovedJobs`` below instead of the Linux
-sandbox: a site whose machines compute none but the jobs that their owner has approved. Both are objects passed to the
-composition root; nothing in the domain or the services knows. See docs/custom-deployment.md.
+Messages pass through memory instead of TLS over TCP. Instead of the Linux sandbox, ``ApprovedJobs`` below computes the
+tasks: it stands for a site whose machines run only jobs that their owner has approved. Both are objects passed to the
+composition root, and nothing changes in the domain or the services. See docs/custom-deployment.md.
 """
 
 import asyncio
@@ -52,12 +52,12 @@ def add_up(word: str, counts: Iterable[int]) -> Iterator[tuple[str, int]]:
 class ApprovedJobs:
     """A Sandbox that computes jobs whose functions have an approved SHA-256, each task in a plain process.
 
-    FOR CODE THAT YOU TRUST: a plain process may do whatever its user may do. Of the limits those on wall time, output
-    and log hold.
+    USE IT ONLY FOR CODE THAT YOU TRUST: a plain process may do whatever its user may do. Only the limits on wall time,
+    output and log apply.
     """
 
     runtime = runtime_class("approved-jobs")
-    """With a name of its own: results are never compared with those of another sandbox."""
+    """It has its own name, so results are never compared with those of another sandbox."""
 
     def __init__(self, approved: Collection[bytes]) -> None:
         self._approved = frozenset(approved)

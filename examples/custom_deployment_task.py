@@ -1,8 +1,8 @@
-"""One task in a plain process, started by custom_deployment.py; not to be run by hand.
+"""One task in a plain process, started by custom_deployment.py; do not run it by hand.
 
     custom_deployment_task.py PHASE SEED ROUND_FLOATS LOG_BYTES FUNCTIONS_BYTES
 
-Functions and rows come in by standard input; the outcome's size, the outcome and the log go out by standard output.
+Standard input has the functions and the rows; standard output gets the size of the outcome, the outcome and the log.
 """
 
 import sys

@@ -1,9 +1,9 @@
-"""Pi by Monte Carlo: random numbers that come out the same on every honest machine.
+"""Pi by Monte Carlo: random numbers that are the same on every honest machine.
 
     python -m ec262.entrypoints.foreman examples/pi.py --seed 7
 
 Each row's randomness is seeded from the job's seed, the phase and the row's key, so the same seed gives the same pi,
-however the rows are packed into tasks and whoever computes them.
+however rows are grouped into tasks, and whichever workers compute them.
 """
 
 import random
