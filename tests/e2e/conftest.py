@@ -35,11 +35,11 @@ def _spotless(folder: Path) -> Iterator[Shell]:
 
 @contextmanager
 def _network(
-    shell: Shell, *, grant: int, end_with: signal.Signals, database: str = "", **environment: str
+    shell: Shell, *, grant: int, end_with: signal.Signals, workers: int = 4, database: str = "", **environment: str
 ) -> Iterator[Network]:
-    """Lend a network of four workers; all must end in good order."""
+    """Lend a network with some workers; all must end in good order."""
     network = Network(shell, grant=grant, database=database, **environment)
-    network.start_workers(4)
+    network.start_workers(workers)
     yield network
     statuses = network.end(end_with)
     log = (shell.folder / "workers.log").read_text() + (shell.folder / "discovery.log").read_text()
@@ -68,8 +68,7 @@ def found_town(shell: Shell) -> Callable[[str], AbstractContextManager[Network]]
     """Found a network of the test's own, over a database of its choice."""
 
     def found(database: str) -> AbstractContextManager[Network]:
-        lease_and_slots = {"EC262_LEASE": "3", "EC262_SLOTS": "4"}
-        return _network(shell, grant=1000, end_with=signal.SIGTERM, database=database, **lease_and_slots)
+        return _network(shell, grant=1000, end_with=signal.SIGTERM, database=database, EC262_LEASE="3", EC262_SLOTS="4")
 
     return found
 
@@ -103,3 +102,11 @@ def town(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[
         _network(shell, grant=1000, end_with=signal.SIGINT, EC262_LEASE="3", EC262_SLOTS="32") as town,
     ):
         yield town
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, subreaper: None) -> Iterator[Network]:
+    """A network of two workers, to which a test adds a third for its own time."""
+    folder = tmp_path_factory.mktemp("pair")
+    with _spotless(folder) as shell, _network(shell, grant=100, end_with=signal.SIGTERM, workers=2) as pair:
+        yield pair

@@ -40,7 +40,7 @@ SLEEPY = """
 
 
 def test_a_word_count_is_what_a_plain_loop_gives(shell: Shell) -> None:
-    files = library_text(2 << 20)
+    files = library_text(1 << 19)
     flags = ("--quiet", "--format", "file", "--output", "counts.jsonl")
     assert succeeded(shell.run("foreman", EXAMPLES / "wordcount.py", *flags, "--input", *files)) == ""
     assert pairs((shell.folder / "counts.jsonl").read_text(encoding="utf-8")) == plain_word_count(files)
@@ -149,41 +149,6 @@ def test_a_dry_run_of_a_job_without_rows_starts_nothing_and_has_no_price(shell: 
     shell.file("job.py", WORD_COUNT + "\n    data = {}\n")
     done = shell.run("foreman", "job.py", "--dry-run")
     assert succeeded(done) == "the job has no rows: there is nothing to run\n"
-
-
-WITH_ARGUMENTS = (
-    WORD_COUNT
-    + """
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    data = {1: "a " * arguments.seed}
-"""
-)
-
-
-@pytest.mark.parametrize(("flags", "count"), [([], 1), (["--", "--seed", "5"], 5)])
-def test_a_job_parses_its_own_arguments(shell: Shell, flags: list[str], count: int) -> None:
-    shell.file("job.py", WITH_ARGUMENTS)
-    done = shell.run("foreman", "job.py", "--seed", "7", "--quiet", *flags)
-    assert pairs(succeeded(done)) == {"a": count}
-
-
-def test_arguments_that_the_command_does_not_know_are_an_error_with_a_hint(shell: Shell) -> None:
-    shell.file("job.py", WITH_ARGUMENTS)
-    done = shell.run("foreman", "job.py", "--n", "5")
-    assert (done.status, done.stdout) == (2, "")
-    assert "unrecognized arguments: --n 5; arguments of the job itself go after --" in done.stderr
-
-
-def test_a_mapper_that_raises(shell: Shell) -> None:
-    shell.file("job.py", WORD_COUNT.replace("text.split()", "text.no_such_method()") + "\n    data = {1: 'a b'}\n")
-    done = shell.run("foreman", "job.py", "--quiet")
-    assert (done.status, done.stdout) == (1, "")
-    assert "'str' object has no attribute 'no_such_method'" in done.stderr
-    assert "the mapper raised AttributeError at the row with key 1" in done.stderr
 
 
 @pytest.mark.parametrize("data", ["rows", "rows()", "Rows()", "map(int, 'x')"])

@@ -7,6 +7,8 @@ import json
 import re
 from collections import Counter
 
+import pytest
+
 from tests.shell import (
     COUNTS,
     EXAMPLES,
@@ -149,6 +151,33 @@ def test_a_script_runs_two_jobs_one_on_the_others_result(shell: Shell, network: 
     done = shell.run(script, EC262_DISCOVERY=network.url)
     assert done.status == 0
     assert ast.literal_eval(done.stdout) == {count: sorted(words) for count, words in expected.items()}
+
+
+WITH_ARGUMENTS = (
+    WORD_COUNT
+    + """
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    data = {1: "a " * arguments.seed}
+"""
+)
+
+
+@pytest.mark.parametrize(("flags", "count"), [([], 1), (["--", "--seed", "5"], 5)])
+def test_a_job_parses_its_own_arguments(shell: Shell, foreman: Foreman, flags: list[str], count: int) -> None:
+    shell.file("job.py", WITH_ARGUMENTS)
+    done = foreman("job.py", "--seed", "7", *flags)
+    assert pairs(succeeded(done)) == {"a": count}
+
+
+def test_arguments_that_the_command_does_not_know_are_an_error_with_a_hint(shell: Shell, foreman: Foreman) -> None:
+    shell.file("job.py", WITH_ARGUMENTS)
+    done = foreman("job.py", "--n", "5")
+    assert (done.status, done.stdout) == (2, "")
+    assert "unrecognized arguments: --n 5; arguments of the job itself go after --" in done.stderr
 
 
 def test_a_dry_run_without_rows_has_no_price(shell: Shell, foreman: Foreman) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ec262.adapters.receipt_files import read_report
-from tests.shell import Done, Network, Shell, line_of, read_until
+from tests.shell import COMMAND_S, Done, Network, Shell, line_of, read_until
 from tests.slow_proxy import free_port, slow_proxy
 
 FAR = "127.0.0.3"
@@ -54,13 +56,16 @@ SEVERAL_JOB = """
 """
 
 
-@pytest.fixture
-def trio(shell: Shell) -> Iterator[Network]:
-    """Discovery and two prompt workers; the test adds the third."""
-    network = Network(shell, grant=100)
-    network.start_workers(2)
-    yield network
-    network.end(signal.SIGTERM)
+@contextmanager
+def joined(pair: Network, *flags: object) -> Iterator[subprocess.Popen[str]]:
+    """A third worker beside two prompt ones; it leaves in good order."""
+    worker = pair.start_worker(*flags)
+    try:
+        yield worker
+    finally:
+        pair.workers.remove(worker)
+        worker.terminate()
+        assert worker.wait(COMMAND_S) == 0
 
 
 def nobody_differs(done: Done, report: Path) -> None:
@@ -71,15 +76,17 @@ def nobody_differs(done: Done, report: Path) -> None:
     assert [task for task in tasks if {vote.digest for vote in task.votes} != {task.digest}] == []
 
 
-def test_a_worker_behind_a_slow_link_does_no_harm(shell: Shell, trio: Network) -> None:
+def test_a_worker_behind_a_slow_link_does_no_harm(shell: Shell, pair: Network) -> None:
     port = free_port("127.0.0.1", FAR)
-    with slow_proxy(host=FAR, port=port, bytes_per_s=BYTES_PER_S) as link:
-        worker = trio.start_worker("-P", port, "--advertise", FAR)
+    with (
+        slow_proxy(host=FAR, port=port, bytes_per_s=BYTES_PER_S) as link,
+        joined(pair, "-P", port, "--advertise", FAR) as worker,
+    ):
         assert f"serves at {FAR}:{port}" in line_of(worker)
         before = link.relayed_bytes
         report = shell.folder / "report.json"
         job = shell.file("large.py", LARGE_JOB)
-        flags = ("--discovery", trio.url, "--report", report, "--verify", "majority:3")
+        flags = ("--discovery", pair.url, "--report", report, "--verify", "majority:3")
         done = shell.run("foreman", job, *flags)
         assert done.stdout == f'["size",{ROW_BYTES}]\n'
         nobody_differs(done, report)
@@ -90,19 +97,19 @@ def test_a_worker_behind_a_slow_link_does_no_harm(shell: Shell, trio: Network) -
     "tasks", [(), ("--map-tasks", 4, "--reduce-tasks", 4), ("--map-tasks", 4, "--reduce-tasks", 2)]
 )
 def test_a_worker_that_is_stopped_at_the_phase_change_does_no_harm(
-    shell: Shell, trio: Network, tasks: tuple[object, ...]
+    shell: Shell, pair: Network, tasks: tuple[object, ...]
 ) -> None:
-    worker = trio.start_worker()
-    line_of(worker)
     report = shell.folder / "report.json"
     job = shell.file("several.py", SEVERAL_JOB)
-    worker.send_signal(signal.SIGSTOP)
-    flags = ("--discovery", trio.url, "--report", report, "--verify", "majority:3", "-v")
-    foreman = shell.start("foreman", job, *flags, *tasks)
-    try:
-        read_until(foreman.stderr, "reduce phase")
-    finally:
-        worker.send_signal(signal.SIGCONT)
-    done = shell.wait(foreman)
+    with joined(pair) as worker:
+        line_of(worker)
+        worker.send_signal(signal.SIGSTOP)
+        flags = ("--discovery", pair.url, "--report", report, "--verify", "majority:3", "-v")
+        foreman = shell.start("foreman", job, *flags, *tasks)
+        try:
+            read_until(foreman.stderr, "reduce phase")
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        done = shell.wait(foreman)
     assert sorted(map(json.loads, done.stdout.splitlines())) == [[key, 6] for key in range(4)]
     nobody_differs(done, report)

@@ -1,4 +1,5 @@
-"""``run_job`` as its callers meet it: in scripts, consoles, threads and pytest, on the embedded system."""
+"""``run_job`` as its callers meet it: in scripts, consoles, threads and pytest. Where the embedded system does not
+matter, jobs run in a network that stands already."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ import re
 
 import pytest
 
-from tests.shell import Shell, succeeded
+from tests.shell import Network, Shell, succeeded
 
 
-def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
+def test_decorated_functions_belong_to_one_job(shell: Shell, network: Network) -> None:
     script = shell.file(
         "script.py",
         """
@@ -36,10 +37,10 @@ def test_decorated_functions_belong_to_one_job(shell: Shell) -> None:
         def highest(key, values):
             yield key, max(values)
 
-        print(ec262.run_job(rows, map_tasks=1))
+        print(ec262.run_job(rows, map_tasks=1, credentials="second"))
         """,
     )
-    done = shell.run(script)
+    done = shell.run(script, EC262_DISCOVERY=network.url)
     assert (done.status, done.stdout) == (0, "{'a': 10}\n{'a': 4}\n")
 
 
@@ -65,23 +66,23 @@ FORGOTTEN = """
         ("kept", "forgotten", "the reducer forgotten returned no pairs for any key: is a yield missing?"),
     ],
 )
-def test_a_forgotten_yield_is_told(shell: Shell, mapper: str, reducer: str, told: str) -> None:
+def test_a_forgotten_yield_is_told(shell: Shell, network: Network, mapper: str, reducer: str, told: str) -> None:
     call = f"ec262.run_job({{1: 1, 2: 2}}, mapper={mapper}, reducer={reducer}, quiet=True)"
     script = shell.file("script.py", FORGOTTEN + f"\n    print({call})\n")
-    done = shell.run(script)
+    done = shell.run(script, EC262_DISCOVERY=network.url)
     assert (done.status, done.stdout) == (0, "{}\n")
     assert f"{script}:13: UserWarning: the result is empty: {told}" in done.stderr
 
     job = FORGOTTEN + f"\n    ec262.mapper({mapper})\n    ec262.reducer({reducer})\n    data = {{1: 1, 2: 2}}\n"
     shell.file("job.py", job)
-    done = shell.run("foreman", "job.py")
+    done = shell.run("foreman", "job.py", "--discovery", network.url, "--credentials", "second")
     assert (done.status, done.stdout) == (0, "")
     assert done.stderr.endswith(f"ec262: the result is empty: {told}\n")
 
 
-def test_a_mapper_that_finds_nothing_is_no_mistake(shell: Shell) -> None:
+def test_a_mapper_that_finds_nothing_is_no_mistake(shell: Shell, network: Network) -> None:
     call = "ec262.run_job({1: 1}, mapper=none_found, reducer=kept, quiet=True)"
-    done = shell.run(shell.file("script.py", FORGOTTEN + f"\n    print({call})\n"))
+    done = shell.run(shell.file("script.py", FORGOTTEN + f"\n    print({call})\n"), EC262_DISCOVERY=network.url)
     assert succeeded(done) == "{}\n"
 
 
@@ -93,6 +94,10 @@ def test_a_loop_of_short_jobs_shows_the_first_one_only(shell: Shell) -> None:
     assert lines[0].startswith("map: 0/1 tasks")
     assert len(lines) <= 8, lines  # four of the first job; a busy machine may take longer than short for another
 
+
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+PLAIN = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Plugins take longer to import than these tests to run."""
 
 RAISING = """
     import ec262
@@ -131,7 +136,7 @@ def test_a_script_whose_mapper_raises_shows_where(shell: Shell) -> None:
     assert done.stderr.endswith(": integer division or modulo by zero\n")
 
 
-def test_a_console_shows_where_a_mapper_raises(shell: Shell) -> None:
+def test_a_console_shows_where_a_mapper_raises(shell: Shell, network: Network) -> None:
     shell.file("job.py", RAISING)
     script = shell.file(
         "console.py",
@@ -145,20 +150,20 @@ def test_a_console_shows_where_a_mapper_raises(shell: Shell) -> None:
         console.push("run()")
         """,
     )
-    done = shell.run(script)
+    done = shell.run(script, EC262_DISCOVERY=network.url)
     assert (done.status, done.stdout) == (0, "")
     check_that_the_mappers_traceback_is_shown(done.stderr)
 
 
-def test_pytest_shows_where_a_mapper_raises(shell: Shell) -> None:
+def test_pytest_shows_where_a_mapper_raises(shell: Shell, network: Network) -> None:
     shell.file("test_job.py", RAISING + "\n    def test_it():\n        run()\n")
-    done = shell.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    done = shell.run(*PYTEST, **PLAIN, EC262_DISCOVERY=network.url)
     assert done.status == 1
     check_that_the_mappers_traceback_is_shown(done.stdout)
     assert "entrypoints/api.py" not in done.stdout
 
 
-def test_two_test_files_with_decorators_run_their_own_jobs(shell: Shell) -> None:
+def test_two_test_files_with_decorators_run_their_own_jobs(shell: Shell, network: Network) -> None:
     for name in ("first", "second"):
         shell.file(
             f"test_{name}.py",
@@ -174,10 +179,10 @@ def test_two_test_files_with_decorators_run_their_own_jobs(shell: Shell) -> None
                 yield "{name}", values[0]
 
             def test_job():
-                assert ec262.run_job({{1: 1}}) == {{"{name}": "{name}"}}
+                assert ec262.run_job({{1: 1}}, credentials="{name}") == {{"{name}": "{name}"}}
             """,
         )
-    done = shell.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    done = shell.run(*PYTEST, **PLAIN, EC262_DISCOVERY=network.url)
     assert done.status == 0, done.stdout
 
 
