@@ -21,7 +21,8 @@ from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.runtime import runtime_class
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Computed, Job, Limits, Work
+from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.job_definition import Job
 from ec262.entrypoints.bootstrap import build_foreman, build_worker
 from ec262.entrypoints.bootstrap_discovery import build_discovery_service
 from ec262.entrypoints.session import build_job

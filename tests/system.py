@@ -22,7 +22,8 @@ from ec262.adapters.progress import Silent
 from ec262.adapters.runtime import local_python, runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.domain.commands import Requirement
-from ec262.domain.job import Job, Limits
+from ec262.domain.job import Limits
+from ec262.domain.job_definition import Job
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.partition import encode_row

@@ -25,7 +25,8 @@ from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import Lease
-from ec262.domain.job import Job, Limits
+from ec262.domain.job import Limits
+from ec262.domain.job_definition import Job
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.ledger import Transfer, user_account
 from ec262.domain.verification import Majority

@@ -19,7 +19,7 @@ from benchmarks.peers.contenders import one_row_a_task
 from ec262.adapters.pickling import pickle_functions
 from ec262.adapters.runtime import local_python
 from ec262.domain.commands import Requirement
-from ec262.domain.job import Job
+from ec262.domain.job_definition import Job
 from ec262.domain.partition import encode_row, rows_payload
 from ec262.domain.ports.progress import JobStatus
 from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery

@@ -17,7 +17,7 @@ import attrs
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.workloads import Function, Pair, Workload
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.job import Job
+from ec262.domain.job_definition import Job
 from ec262.domain.plan import Plan
 from ec262.entrypoints.session import Session
 from ec262.entrypoints.settings import ForemanSettings, load_settings

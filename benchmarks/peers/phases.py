@@ -31,7 +31,8 @@ from ec262.adapters.sandbox.linux.child.zygote import GARBAGE_THRESHOLD
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.domain import portions as domain_portions
 from ec262.domain import wire
-from ec262.domain.job import Job, Limits
+from ec262.domain.job import Limits
+from ec262.domain.job_definition import Job
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
 from ec262.domain.row_spool import RowSpool

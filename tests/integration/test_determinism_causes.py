@@ -24,7 +24,8 @@ from ec262.adapters.variation import vary
 from ec262.adapters.watching import watch
 from ec262.domain.commands import Requirement
 from ec262.domain.determinism import ADDRESSES, CAUSES, CLOCK_SHIFT_S, Circumstances, PhaseCheck, packing_cause
-from ec262.domain.job import Job, Limits
+from ec262.domain.job import Limits
+from ec262.domain.job_definition import Job
 from ec262.domain.partition import encode_row
 from ec262.domain.row_spool import held
 from ec262.services.determinism import DeterminismCheck

@@ -1,4 +1,4 @@
-"""Jobs, phases and the work that one task carries."""
+"""Phases, tasks and rows, and the work that one task carries."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import enum
 
 import attrs
 
-from ec262.domain.commands import Requirement
 from ec262.domain.errors import JobDefinitionError
-from ec262.domain.ports.rows import Rows
 from ec262.domain.rounding import MAX_DIGITS
 
 MAX_ROW_BYTES = 128 << 20
@@ -122,21 +120,3 @@ class Computed:
     outcome: bytes = attrs.field(repr=False)
     log: bytes = attrs.field(repr=False)
     stopped: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Job:
-    """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
-    have, which modules of the foreman's own packages the functions import, the seed of its randomness, to how many
-    digits its floats are rounded (see ``Work``), whether its functions have a partitioner, and how many map and reduce
-    tasks its author wants (None: what the plan makes of it)."""
-
-    functions: bytes = attrs.field(repr=False)
-    rows: Rows = attrs.field(repr=False)
-    requirement: Requirement
-    modules: tuple[str, ...] = ()
-    seed: int = 0
-    round_floats: int = 0
-    partitioned: bool = False
-    map_tasks: int | None = None
-    reduce_tasks: int | None = None

@@ -13,7 +13,8 @@ from ec262.adapters.variation import vary
 from ec262.adapters.watching import watch
 from ec262.domain import canonical
 from ec262.domain.determinism import ELSEWHERE, HERE, Finding, PhaseCheck
-from ec262.domain.job import Job, Limits, Phase, Row
+from ec262.domain.job import Limits, Phase, Row
+from ec262.domain.job_definition import Job
 from ec262.domain.partition import encode_row
 from ec262.domain.ports.rows import Rows
 from ec262.services.determinism import DeterminismCheck

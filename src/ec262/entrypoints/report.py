@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from ec262.adapters.receipt_files import check_report_path, write_report
 from ec262.domain.errors import Ec262Error
-from ec262.domain.job import Job
+from ec262.domain.job_definition import Job
 from ec262.domain.receipts import job_receipt
 from ec262.services.foreman import Foreman
 

@@ -26,7 +26,7 @@ from ec262.adapters.runtime import local_python
 from ec262.domain.commands import Requirement
 from ec262.domain.determinism import PhaseCheck
 from ec262.domain.errors import JobDefinitionError
-from ec262.domain.job import Job
+from ec262.domain.job_definition import Job
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.partition import encode_row
 from ec262.domain.plan import Plan

@@ -26,7 +26,8 @@ from ec262.domain.determinism import (
 )
 from ec262.domain.difference import first_difference
 from ec262.domain.errors import JobError, SandboxError, SandboxLimitExceeded, TaskLimitExceeded, key_text
-from ec262.domain.job import Computed, Job, Limits, Phase, Row, Work
+from ec262.domain.job import Computed, Limits, Phase, Row, Work
+from ec262.domain.job_definition import Job
 from ec262.domain.outcome import Failure, Pairs, decode_outcome
 from ec262.domain.partition import rows_payload, split
 from ec262.domain.plan import PARTITION_BYTES

@@ -10,7 +10,8 @@ from typing import Any
 
 from ec262.domain.commands import PoolQuery, PoolStatus
 from ec262.domain.errors import NoEligibleWorkers
-from ec262.domain.job import Job, Phase, TaskName
+from ec262.domain.job import Phase, TaskName
+from ec262.domain.job_definition import Job
 from ec262.domain.job_history import TaskHistory
 from ec262.domain.job_run import JobRun
 from ec262.domain.pauses import growing

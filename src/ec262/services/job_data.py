@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from ec262.domain.errors import PhaseOver
-from ec262.domain.job import Job, Limits, Phase, TaskName
+from ec262.domain.job import Limits, Phase, TaskName
+from ec262.domain.job_definition import Job
 from ec262.domain.key_check import KeyCheck
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair, Stopped

@@ -9,7 +9,8 @@ from functools import partial
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import AcceptResults, AddReplicas, BuyTasks, Purchase, VerdictQuery, Verdicts
-from ec262.domain.job import Job, Phase, TaskName
+from ec262.domain.job import Phase, TaskName
+from ec262.domain.job_definition import Job
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import DELIVERED, UNDER_WAY
 from ec262.domain.plan import Plan, plan_reduce

@@ -13,7 +13,8 @@ import attrs
 from ec262.domain import job_events as ev
 from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
 from ec262.domain.errors import BadDelivery, DiscoveryError, KeyNotHashable, NotCanonical, PeerError, PhaseOver
-from ec262.domain.job import Job, TaskName
+from ec262.domain.job import TaskName
+from ec262.domain.job_definition import Job
 from ec262.domain.messages import Assign, Compute, Deliver, Delivered, Failed
 from ec262.domain.outcome import CRASH, Failure, Stopped
 from ec262.domain.work_hash import WorkBinding

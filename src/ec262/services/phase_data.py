@@ -10,7 +10,8 @@ from typing import Any
 import attrs
 
 from ec262.domain.errors import PhaseOver, SpillFailed
-from ec262.domain.job import Job, Limits, Phase, TaskName, Work
+from ec262.domain.job import Limits, Phase, TaskName, Work
+from ec262.domain.job_definition import Job
 from ec262.domain.packing import pack
 from ec262.domain.ports.clock import Entropy
 from ec262.domain.ports.rows import Rows

@@ -4,7 +4,8 @@ import pytest
 
 from ec262.domain.commands import Requirement
 from ec262.domain.errors import JobDefinitionError
-from ec262.domain.job import Computed, Job, Limits, Phase, Row, TaskName, Work
+from ec262.domain.job import Computed, Limits, Phase, Row, TaskName, Work
+from ec262.domain.job_definition import Job
 from ec262.domain.row_spool import held
 from ec262.domain.runtime import PythonTag
 

@@ -23,7 +23,8 @@ from ec262.domain.determinism import (
     packing_cause,
 )
 from ec262.domain.errors import KeyNotHashable, SandboxCrashed, SandboxLimitExceeded, TaskLimitExceeded, UserCodeFailed
-from ec262.domain.job import Computed, Job, Limits, Phase, Work
+from ec262.domain.job import Computed, Limits, Phase, Work
+from ec262.domain.job_definition import Job
 from ec262.domain.outcome import Failure, Outcome, Pairs, encode_outcome
 from ec262.domain.partition import encode_row
 from ec262.domain.row_spool import held

@@ -17,7 +17,8 @@ from ec262.domain.errors import (
     PurchaseTooExpensive,
     TaskAbandoned,
 )
-from ec262.domain.job import Job, Phase, TaskName
+from ec262.domain.job import Phase, TaskName
+from ec262.domain.job_definition import Job
 from ec262.services.foreman_policy import ForemanPolicy
 from tests.adversaries import Crasher, Liar
 from tests.system import FOREMAN, FOREMAN_POLICY, make_job, memory_system, worker_token

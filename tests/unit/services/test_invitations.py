@@ -16,7 +16,7 @@ from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.adapters.progress import Silent
 from ec262.domain.accounts import Invitation, token_digest
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
-from ec262.domain.job import Job
+from ec262.domain.job_definition import Job
 from ec262.entrypoints.bootstrap import build_foreman
 from ec262.entrypoints.session import Order, Session
 from ec262.entrypoints.settings import ForemanSettings, load_settings
