@@ -6,7 +6,7 @@ from ec262.domain.commands import TaskState, Verdict
 from ec262.domain.diagnosis import Suspect
 from ec262.domain.job_events import Diagnosed, Dispute, Instruction
 from ec262.domain.job_purchases import NO_QUORUM, Purchases
-from ec262.domain.job_state import JobState
+from ec262.domain.job_state import JobTasks
 from ec262.domain.job_task import RunningTask, Step
 
 CERTAIN = frozenset({Suspect.FLOATS, Suspect.ORDER, Suspect.TIME})
@@ -19,11 +19,12 @@ class Disputes:
     """Buys one dispute a job: what differs in one task differs in the others. It is not the first that could be bought,
     as long as there is to be a second: liars come together by chance, and a dispute pays them."""
 
-    def __init__(self, state: JobState, purchases: Purchases) -> None:
-        self._state = state
+    def __init__(self, tasks: JobTasks, purchases: Purchases, *, attempts: int) -> None:
+        """``attempts`` is how often a task may be bought."""
+        self._tasks = tasks
         self._purchases = purchases
         self._bought = False
-        self._passed_over = state.policy.attempts == 1
+        self._passed_over = attempts == 1
 
     def is_worthwhile(self, verdict: Verdict) -> bool:
         """Tell whether there is something to compare, it was not done before, and this is not the first chance."""
@@ -36,17 +37,17 @@ class Disputes:
     def buy(self, task: RunningTask) -> list[Instruction]:
         """Pay all who committed, to see what they committed, before the task is given up."""
         self._bought = True
-        self._state.tasks.move(task, "dispute")
+        self._tasks.move(task, "dispute")
         bought = task.current.bought
         return [Dispute(name=task.name, task=bought.task, replicas=bought.replicas)]
 
     def on_diagnosed(self, event: Diagnosed) -> list[Instruction]:
         """Give the job up if it cannot succeed; else only this purchase of the task."""
-        current = self._state.current(event.task, Step.DISPUTING)
+        current = self._tasks.current(event.task, Step.DISPUTING)
         if current is None:
             return []
         task, attempt = current
         attempt.verdict = event.verdict
-        self._state.diagnosis = event.diagnosis
+        self._purchases.diagnosed(event.diagnosis)
         again = event.diagnosis is None or event.diagnosis.suspect not in CERTAIN
         return self._purchases.lose(task, attempt, NO_QUORUM, event.now, again=again)

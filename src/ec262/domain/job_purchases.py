@@ -7,10 +7,15 @@ from collections.abc import Collection, Iterable
 from itertools import islice
 
 from ec262.domain.commands import MAX_BATCH, MAX_ORDERS, BoughtReplica, BoughtTask, ReplicaOrder
+from ec262.domain.diagnosis import Diagnosis
 from ec262.domain.errors import Ec262Error, InsufficientCredits, LimitReached, NoEligibleWorkers, TaskAbandoned
 from ec262.domain.job_events import Added, Bought, Buy, Dispatch, Extend, Fail, Instruction, LimitHit, TooPoor
-from ec262.domain.job_state import JobState, Retry, Wait
+from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_questions import Questions
+from ec262.domain.job_retry import Retry, Wait
+from ec262.domain.job_state import JobTasks
 from ec262.domain.job_task import Attempt, RunningTask, Step
+from ec262.domain.job_timer import JobTimer
 from ec262.domain.verification import VerificationRule
 
 NO_QUORUM = "no quorum of equal results"
@@ -28,72 +33,110 @@ LEAST_ASKED = 20
 class Purchases:
     """Buys what is wanted, one purchase at a time; workers for tasks that lack them go before new tasks."""
 
-    def __init__(self, state: JobState) -> None:
-        self._state = state
+    def __init__(self, policy: RunPolicy, tasks: JobTasks, timer: JobTimer, questions: Questions) -> None:
+        self._policy = policy
+        self._tasks = tasks
+        self._timer = timer
+        self._questions = questions
+        self._tasks_retry = Retry(policy.retry_s, reach=MAX_BATCH)
+        self._replicas_retry = Retry(policy.retry_s, reach=MAX_ORDERS)
+        self._avoided: dict[str, None] = {}
+        self._found: Diagnosis | None = None
         self._refunds: list[float] = []
         self._last_deadline = -math.inf
         self._limited_since: float | None = None
         self._idle_since: float | None = None
-        self.buy_from = -math.inf
+        self._buy_from = -math.inf
         """What becomes wanted before is bought then, together."""
+        timer.wakes(self._due)
+
+    # --- whom and what for ------------------------------------------------------------------------------------------
+
+    def avoid(self, workers: Iterable[str]) -> None:
+        """Draw these workers only if there are not enough others."""
+        self._avoided |= dict.fromkeys(workers)
+
+    def is_avoided(self, worker: str) -> bool:
+        """Tell whether a worker is to be avoided."""
+        return worker in self._avoided
+
+    @property
+    def waiting(self) -> Wait | None:
+        """What purchases that discovery refused wait for. That an account has as much under way as it may have says
+        nothing while tasks run: they make room."""
+        count = self._tasks.count
+        lacking = self._replicas_retry.wait if count(Step.LACKING, Step.EXTENDING) else None
+        wait = lacking or (self._tasks_retry.wait if count(Step.WANTED, Step.BUYING) else None)
+        return None if wait is not None and wait.for_limit and count(Step.RUNNING, Step.FETCHING) else wait
+
+    @property
+    def stuck_at_limit(self) -> bool:
+        """Whether the account's limits keep the job from going on, and nothing runs that would make room."""
+        waiting = self.waiting
+        return waiting is not None and waiting.for_limit
+
+    def _due(self) -> float | None:
+        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+            return None
+        return min((retry.at for retry, _ in self._retries() if retry.at is not None), default=None)
 
     # --- when -------------------------------------------------------------------------------------------------------
 
     def buy_soon(self, now: float) -> list[Instruction]:
         """Buy what is wanted, with what else will be by then: slots become free one by one."""
-        count = self._state.count
+        count = self._tasks.count
         may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(Step.BUYING, Step.EXTENDING)
-        if now >= self.buy_from or not may_wait:
+        if now >= self._buy_from or not may_wait:
             return self.buy_wanted(now, slots_may_be_free=True)
         for retry, step in self._retries():
             if count(step):
-                retry.no_later_than(self.buy_from)
-        return self._state.wake(now)
+                retry.no_later_than(self._buy_from)
+        return self._timer.set(now)
 
     def buy_wanted(self, now: float, *, slots_may_be_free: bool = False) -> list[Instruction]:
         """Buy what is wanted, unless a purchase is under way. What nobody was to be had for waits for its next try."""
-        if self._state.count(Step.BUYING, Step.EXTENDING):
-            return self._state.wake(now)
+        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+            return self._timer.set(now)
         due = [(retry, step) for retry, step in self._retries() if slots_may_be_free or retry.is_due(now)]
         for retry, _ in due:
             retry.at = None
-        wanted = next((step for _, step in due if self._state.count(step)), None)
+        wanted = next((step for _, step in due if self._tasks.count(step)), None)
         if wanted is None:
-            return self._state.wake(now)
-        self.buy_from = now + self._state.pace.pause_s
-        return [self._extend() if wanted is Step.LACKING else self._buy(), *self._state.wake(now)]
+            return self._timer.set(now)
+        self._buy_from = now + self._tasks.pause_s
+        return [self._extend() if wanted is Step.LACKING else self._buy(), *self._timer.set(now)]
 
     def _retries(self) -> Iterable[tuple[Retry, Step]]:
-        return (self._state.replicas_retry, Step.LACKING), (self._state.tasks_retry, Step.WANTED)
+        return (self._replicas_retry, Step.LACKING), (self._tasks_retry, Step.WANTED)
 
     # --- what -------------------------------------------------------------------------------------------------------
 
     def _buy(self) -> Instruction:
         """Buy the tasks that have waited longest, as many as have the same rule; but not many more than there will be
         workers for, going by the last time: discovery and this class work for every task that is asked for."""
-        tasks = self._state.tasks
+        tasks = self._tasks
         rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
         alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
-        batch = list(islice(alike, self._state.tasks_retry.reach))
+        batch = list(islice(alike, self._tasks_retry.reach))
         for task in batch:
             tasks.move(task, "buy")
         return Buy(tasks=tuple(task.name for task in batch), rule=rule.spec, avoid=self._avoid())
 
     def _rule_of(self, task: RunningTask) -> VerificationRule:
         if task.rule is None:
-            task.rule = self._state.policy.rule_of(task.name, task.purchases)
+            task.rule = self._policy.rule_of(task.name, task.purchases)
         return task.rule
 
     def _extend(self) -> Instruction:
-        batch = list(islice(self._state.tasks.at(Step.LACKING), self._state.replicas_retry.reach))
+        batch = list(islice(self._tasks.at(Step.LACKING), self._replicas_retry.reach))
         for task in batch:
-            self._state.tasks.move(task, "order")
+            self._tasks.move(task, "order")
         attempts = [task.current for task in batch]
         orders = tuple(ReplicaOrder(task=attempt.bought.task, replicas=attempt.lacking) for attempt in attempts)
         return Extend(tasks=tuple(task.name for task in batch), orders=orders, avoid=self._avoid())
 
     def _avoid(self) -> tuple[str, ...]:
-        return tuple(self._state.avoid)[:MAX_BATCH]
+        return tuple(self._avoided)[:MAX_BATCH]
 
     # --- answers ----------------------------------------------------------------------------------------------------
 
@@ -111,53 +154,50 @@ class Purchases:
         """Send out the work; try again for what was not assigned."""
         dispatches: list[Instruction] = []
         for name, bought in zip(event.asked, event.tasks, strict=False):
-            dispatches += self._assigned(self._state.tasks[name], bought, event.now)
+            dispatches += self._assigned(self._tasks[name], bought, event.now)
         short = event.asked[len(event.tasks) :]
         for name in short:
-            self._state.tasks.move(self._state.tasks[name], "unassigned")
-        retry = self._state.tasks_retry
+            self._tasks.move(self._tasks[name], "unassigned")
+        retry = self._tasks_retry
         least = LEAST_ASKED if retry.reach >= LEAST_ASKED else 1  # fewer, once discovery has refused as many
         retry.reach = min(MAX_BATCH, max(least, 2 * len(event.tasks if short else event.asked)))
-        self._try_again(self._state.tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
+        self._try_again(self._tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(event.tasks)):
-            waited = f"no worker could be had for {self._state.policy.patience_s:g} s"
+            waited = f"no worker could be had for {self._policy.patience_s:g} s"
             return [Fail(error=NoEligibleWorkers(f"{waited}: {event.shortfall}"))]
         return [*dispatches, *self.buy_wanted(event.now)]
 
     def _assigned(self, task: RunningTask, bought: BoughtTask, now: float) -> Iterable[Instruction]:
-        self._state.tasks.move(task, "assigned")
-        task.purchases += 1
-        task.attempt = Attempt(rule=self._rule_of(task), bought=bought, deadline=now + bought.deadline_s)
-        self._last_deadline = max(self._last_deadline, task.attempt.deadline)
-        self._state.by_id[bought.task] = task
+        attempt = self._tasks.assign(task, bought, now)
+        self._last_deadline = max(self._last_deadline, attempt.deadline)
         return self._dispatched(task, bought.task, bought.replicas, now)
 
     def _dispatched(
         self, task: RunningTask, task_id: str, replicas: Iterable[BoughtReplica], now: float
     ) -> Iterable[Instruction]:
-        self._state.watch_soon(now)
+        self._questions.watch_soon(now)
         return [Dispatch(name=task.name, task=task_id, replica=replica) for replica in replicas]
 
     def _on_added(self, event: Added) -> list[Instruction]:
         """Send the work to the workers that were added. What none were added to may have been decided meanwhile: it is
         asked after, and else tried again until its deadline, or until nothing runs and patience is at its end."""
-        state = self._state
         added = {bought.task: bought for bought in event.tasks}
         instructions: list[Instruction] = []
         short: list[tuple[RunningTask, Attempt]] = []
         for name in event.asked:
-            task, attempt = state.tasks[name], state.tasks[name].current
+            task, attempt = self._tasks[name], self._tasks[name].current
             more = added.get(attempt.bought.task)
-            state.tasks.move(task, "not added" if more is None else "added")
+            self._tasks.move(task, "not added" if more is None else "added")
             if more is None:
                 short.append((task, attempt))
-                state.ripe[attempt.bought.task] = attempt
+                self._questions.ask_later(attempt)
             else:
                 attempt.extend(more, event.now)
                 self._last_deadline = max(self._last_deadline, attempt.deadline)
                 instructions += self._dispatched(task, more.task, more.replicas, event.now)
-        state.replicas_retry.reach = min(MAX_ORDERS, max(state.replicas_retry.reach, 2 * len(event.asked)))
-        self._try_again(state.replicas_retry, event.now, got_some=bool(added), short=bool(short))
+        retry = self._replicas_retry
+        retry.reach = min(MAX_ORDERS, max(retry.reach, 2 * len(event.asked)))
+        self._try_again(retry, event.now, got_some=bool(added), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(added)):
             self._idle_since = None
             instructions += [each for task, attempt in short for each in self._lost(task, attempt, NOBODY_TO_ADD)]
@@ -165,15 +205,14 @@ class Purchases:
 
     def _on_refused(self, event: TooPoor | LimitHit) -> list[Instruction]:
         """Ask for fewer, as long as waiting can help at all; if even one is refused, wait; else give up."""
-        state = self._state
-        extending = any(state.tasks[name].step is Step.EXTENDING for name in event.asked)
+        extending = any(self._tasks[name].step is Step.EXTENDING for name in event.asked)
         for name in event.asked:
-            state.tasks.move(state.tasks[name], "not added" if extending else "unassigned")
+            self._tasks.move(self._tasks[name], "not added" if extending else "unassigned")
         wait = self._refund_due(event) if isinstance(event, TooPoor) else self._room_due(event)
         if wait is None:
-            claims = (state.tasks[name].current.claim for name in event.asked if extending)
+            claims = (self._tasks[name].current.claim for name in event.asked if extending)
             return [Fail(error=next(filter(None, claims), None) or self._refusal(event, extending=extending))]
-        retry = state.replicas_retry if extending else state.tasks_retry
+        retry = self._replicas_retry if extending else self._tasks_retry
         if len(event.asked) > 1:
             retry.reach = len(event.asked) // 2
             return self.buy_wanted(event.now)
@@ -182,7 +221,7 @@ class Purchases:
             retry.later(event.now)
         else:
             retry.at = wait.until
-        return state.wake(event.now)
+        return self._timer.set(event.now)
 
     def _refund_due(self, event: TooPoor) -> Wait | None:
         """Return the refund of a lost task that comes next, if one is to come."""
@@ -195,7 +234,7 @@ class Purchases:
     def _room_due(self, event: LimitHit) -> Wait | None:
         """Return the wait for the account's tasks to be settled: for this job's as long as that can take, for those of
         the account's other jobs as long as patience lasts."""
-        policy = self._state.policy
+        policy = self._policy
         if self._limited_since is None:
             self._limited_since = event.now
         until = max(self._last_deadline + policy.grace_s, self._limited_since + policy.patience_s)
@@ -207,7 +246,7 @@ class Purchases:
         if isinstance(event, LimitHit):
             since = event.now if self._limited_since is None else self._limited_since
             return LimitReached(f"{event.error}; that did not change for {event.now - since:.0f} s")
-        again = any(self._state.tasks[name].purchases for name in event.asked)
+        again = any(self._tasks[name].purchases for name in event.asked)
         why = "for a task that has to be bought again" if again else "to go on"
         if extending:
             why = "for more workers, where those asked differ or gave no result"
@@ -220,20 +259,24 @@ class Purchases:
             retry.pause_s = retry.first_s
         if short:
             # While tasks run, the slots that they free are heard of: only what others free has to be asked for.
-            hears = self._state.count(Step.RUNNING) > 0
-            retry.later(now, least_s=self._state.seldom_s if hears else 0.0)
+            hears = self._tasks.count(Step.RUNNING) > 0
+            retry.later(now, least_s=self._tasks.seldom_s if hears else 0.0)
 
     def _out_of_luck(self, now: float, *, got_some: bool) -> bool:
         """Tell whether nobody could be had for too long while nothing ran."""
-        if got_some or self._state.count(Step.RUNNING, Step.FETCHING):
+        if got_some or self._tasks.count(Step.RUNNING, Step.FETCHING):
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
         else:
-            return now - self._idle_since >= self._state.policy.patience_s
+            return now - self._idle_since >= self._policy.patience_s
         return False
 
     # --- what was lost ----------------------------------------------------------------------------------------------
+
+    def diagnosed(self, found: Diagnosis | None) -> None:
+        """Take in what workers who could not agree differ in."""
+        self._found = found
 
     def lose(
         self, task: RunningTask, attempt: Attempt, why: str, now: float, *, again: bool = True
@@ -246,26 +289,26 @@ class Purchases:
         workers = [replica.worker for replica in attempt.bought.replicas]
         silent = [worker for worker in workers if worker in attempt.ended or worker not in attempt.committed]
         # Where all committed and still none won, who lied is not known: others are to try.
-        self._state.avoid |= dict.fromkeys(silent or workers)
+        self.avoid(silent or workers)
         if attempt.verdict is None:
-            self._refunds.append(attempt.deadline + self._state.policy.grace_s)
+            self._refunds.append(attempt.deadline + self._policy.grace_s)
         task.give_up(why)
-        self._state.ripe.pop(attempt.bought.task, None)
+        self._questions.forget(attempt)
         if attempt.claim is not None and why == NOBODY_TO_ADD:
             again = False
-        if task.purchases >= self._state.policy.attempts or not again:
+        if task.purchases >= self._policy.attempts or not again:
             hint = self._hint(task.attempts) if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
             error: Ec262Error = attempt.claim or TaskAbandoned(
                 task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
             )
             return [Fail(error=error)]
-        self._state.tasks.move(task, "lost")
+        self._tasks.move(task, "lost")
         return []
 
     def _hint(self, attempts: Collection[Attempt]) -> str:
         """Say why workers may differ; what was found in one task goes for the others. Where no two of them gave a
         result, nothing says that they do."""
-        found = self._state.diagnosis
+        found = self._found
         if found is not None:
             return f"workers differ in {found}"
         return DIFFERENT if any(max(len(each.committed), each.counted) > 1 for each in attempts) else ""

@@ -18,9 +18,16 @@ from ec262.domain.job_events import (
     StartReduce,
     Undelivered,
 )
-from ec262.domain.job_state import JobState, accept_by
-from ec262.domain.job_task import DELIVERED, RunningTask, Step
+from ec262.domain.job_purchases import Purchases
+from ec262.domain.job_questions import Questions
+from ec262.domain.job_state import JobTasks
+from ec262.domain.job_task import DELIVERED, Attempt, RunningTask, Step
+from ec262.domain.job_timer import JobTimer
 from ec262.domain.job_verdicts import Verdicts
+
+ACCEPT_AHEAD_S = 30.0
+"""A provisional win is accepted so long before its deadline at the latest, or a quarter of the time that it had:
+at the deadline it would be without a look at whether its worker was caught."""
 
 MANY_PROVISIONAL = 5000
 """More are not left provisional: discovery lets an account have only so many tasks under way."""
@@ -29,9 +36,27 @@ MANY_PROVISIONAL = 5000
 class Results:
     """Holds results of provisional wins until the end of their phase: whoever lies may be caught until then."""
 
-    def __init__(self, state: JobState, verdicts: Verdicts) -> None:
-        self._state = state
+    def __init__(
+        self, tasks: JobTasks, timer: JobTimer, questions: Questions, purchases: Purchases, verdicts: Verdicts
+    ) -> None:
+        self._tasks = tasks
+        self._timer = timer
+        self._questions = questions
+        self._purchases = purchases
         self._verdicts = verdicts
+        self._phase_over = False
+        timer.wakes(self._due)
+
+    def _due(self) -> float | None:
+        return None if self._tasks.count(Step.ACCEPTING) else self._accept_at()
+
+    def _accept_at(self) -> float | None:
+        """Return when the provisional win that has waited longest has to be accepted."""
+        return next((accept_by(task.current) for task in self._tasks.at(Step.PROVISIONAL)), None)
+
+    def begin_phase(self) -> None:
+        """There are tasks again whose results are to come."""
+        self._phase_over = False
 
     def handle(self, event: Accepted | CodeFailed | Crashed | Delivered | Undelivered) -> list[Instruction]:
         """Take in what became of a win."""
@@ -48,38 +73,38 @@ class Results:
                 return self._on_accepted(event)
 
     def _on_delivered(self, event: Delivered) -> list[Instruction]:
-        current = self._state.current(event.task, Step.FETCHING)
+        current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
         self._verdicts.keep(*current)
         # The first that waits is the first to be accepted in time.
-        return self._state.wake(event.now) if self._state.count(Step.PROVISIONAL) == 1 else []
+        return self._timer.set(event.now) if self._tasks.count(Step.PROVISIONAL) == 1 else []
 
     def _on_undelivered(self, event: Undelivered) -> list[Instruction]:
         """Ask another winner."""
-        current = self._state.current(event.task, Step.FETCHING)
+        current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
         task, attempt = current
         attempt.ended[event.worker] = f"won, but did not deliver: {event.reason}"
-        self._state.avoid[event.worker] = None
+        self._purchases.avoid([event.worker])
         return self._verdicts.fetch(task, attempt, event.now)
 
     def _on_code_failed(self, event: CodeFailed) -> list[Instruction]:
         """End the job; where one worker alone says so, another has to say so, too: an end is never opened again."""
-        current = self._state.current(event.task, Step.FETCHING)
+        current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
         task, attempt = current
         if attempt.verdict is None or len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust:
             return [Fail(error=event.error)]
         attempt.claim = event.error.unconfirmed()
-        self._state.tasks.move(task, "claimed")
+        self._tasks.move(task, "claimed")
         return self._verdicts.check_claim(task, attempt, attempt.verdict, event.now)
 
     def _on_crashed(self, event: Crashed) -> list[Instruction]:
         """Have others try: machines crash for reasons of their own, so that several agree may be chance."""
-        current = self._state.current(event.task, Step.FETCHING)
+        current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
         task, attempt = current
@@ -90,42 +115,49 @@ class Results:
         verdicts = {verdict.task: verdict for verdict in event.verdicts}
         instructions: list[Instruction] = []
         for task_id in event.asked:
-            current = self._state.current(task_id, Step.ACCEPTING)
+            current = self._tasks.current(task_id, Step.ACCEPTING)
             if current is None:
                 continue
             task, attempt = current
             verdict = verdicts.get(task_id)
             won = verdict is not None and verdict.state in {TaskState.WON, TaskState.SETTLED}
             if verdict is not None and won and verdict.digest == task.kept:
-                self._state.tasks.move(task, "accepted")
+                self._tasks.move(task, "accepted")
                 attempt.verdict = verdict
             else:
-                self._state.tasks.move(task, "reopened")
-                self._state.watch_soon(event.now)
+                self._tasks.move(task, "reopened")
+                self._questions.watch_soon(event.now)
                 instructions += self._verdicts.judge(task, attempt, verdict, event.now, up_to_date=True)
-        return [*instructions, *self._state.wake(event.now)]
+        return [*instructions, *self._timer.set(event.now)]
 
     def go_on(self, now: float) -> list[Instruction]:
         """Have provisional wins accepted if it is time, one batch after the other; end the phase when all is done."""
-        state = self._state
-        if state.phase_over or not state.tasks:
+        tasks = self._tasks
+        if self._phase_over or not tasks:
             return []
-        if state.count(Step.DONE) == len(state.tasks):
-            state.phase_over = True
-            return [StartReduce()] if state.phase is Phase.MAP else [Finish()]
-        batch = [] if state.count(Step.ACCEPTING) else self._due(now)
+        if tasks.count(Step.DONE) == len(tasks):
+            self._phase_over = True
+            return [StartReduce()] if tasks.phase is Phase.MAP else [Finish()]
+        batch = [] if tasks.count(Step.ACCEPTING) else self._to_accept(now)
         if not batch:
             return []
         for task in batch:
-            state.tasks.move(task, "accept")
+            tasks.move(task, "accept")
         return [Accept(tasks=tuple(task.current.bought.task for task in batch))]
 
-    def _due(self, now: float) -> list[RunningTask]:
-        state = self._state
-        waiting = state.tasks.at(Step.PROVISIONAL)
-        if state.count(*DELIVERED) == len(state.tasks) or len(waiting) > MANY_PROVISIONAL or state.stuck_at_limit:
+    def _to_accept(self, now: float) -> list[RunningTask]:
+        tasks = self._tasks
+        waiting = tasks.at(Step.PROVISIONAL)
+        everything = tasks.count(*DELIVERED) == len(tasks)
+        if everything or len(waiting) > MANY_PROVISIONAL or self._purchases.stuck_at_limit:
             return list(islice(waiting, MAX_BATCH))
         # The first has waited longest: what has not is left to be caught.
-        if state.accept_at is None or now < state.accept_at:
+        accept_at = self._accept_at()
+        if accept_at is None or now < accept_at:
             return []
         return [task for task in islice(waiting, MAX_BATCH) if now >= accept_by(task.current)]
+
+
+def accept_by(attempt: Attempt) -> float:
+    """Return when a provisional win has to be accepted at the latest."""
+    return attempt.deadline - min(ACCEPT_AHEAD_S, attempt.bought.deadline_s / 4)

@@ -1,8 +1,8 @@
 """The heart of the foreman: one job as a pure state machine, events in, instructions out.
 
-It holds no data, no socket and no clock. Each task goes through the states of ``job_task``; ``job_purchases``,
-``job_verdicts``, ``job_disputes`` and ``job_results`` are its parts. The foreman's service is the shell that carries
-the instructions out and reports what came of them.
+It holds no data, no socket and no clock. Each task goes through the states of ``job_task``. ``job_questions``,
+``job_purchases``, ``job_verdicts``, ``job_disputes`` and ``job_results`` are its parts, each with a state of its own.
+``services/job_driver.py`` has its instructions carried out, and tells it what came of them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ from ec262.domain.job_events import (
 from ec262.domain.job_history import TaskHistory, task_history
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_purchases import Purchases
+from ec262.domain.job_questions import Questions
 from ec262.domain.job_results import Results
-from ec262.domain.job_state import JobState, Wait
+from ec262.domain.job_retry import Wait
+from ec262.domain.job_state import JobTasks
 from ec262.domain.job_task import UNDER_WAY, Step
+from ec262.domain.job_timer import JobTimer
 from ec262.domain.job_verdicts import Verdicts
 
 
@@ -44,11 +47,13 @@ class JobRun:
     """One job from its first purchase to its last delivery."""
 
     def __init__(self, policy: RunPolicy) -> None:
-        self._state = JobState(policy)
-        self._purchases = Purchases(self._state)
-        self._disputes = Disputes(self._state, self._purchases)
-        self._verdicts = Verdicts(self._state, self._purchases, self._disputes)
-        self._results = Results(self._state, self._verdicts)
+        self._tasks = tasks = JobTasks()
+        timer = JobTimer()
+        self._questions = asking = Questions(policy, tasks, timer)
+        self._purchases = buying = Purchases(policy, tasks, timer, asking)
+        self._disputes = Disputes(tasks, buying, attempts=policy.attempts)
+        self._verdicts = Verdicts(policy, tasks, asking, buying, self._disputes)
+        self._results = Results(tasks, timer, asking, buying, self._verdicts)
         self._over = False
 
     # --- what the shell may look at ---------------------------------------------------------------------------------
@@ -56,26 +61,25 @@ class JobRun:
     @property
     def phase(self) -> Phase:
         """The phase under way."""
-        return self._state.phase
+        return self._tasks.phase
 
     @property
     def total(self) -> int:
         """How many tasks this phase has."""
-        return len(self._state.tasks)
+        return len(self._tasks)
 
     def count(self, *steps: Step) -> int:
         """Return how many tasks of this phase are in one of these states."""
-        return self._state.count(*steps)
+        return self._tasks.count(*steps)
 
     @property
     def waiting(self) -> Wait | None:
         """What the job waits for because discovery refused a purchase, if it does."""
-        return self._state.waiting
+        return self._purchases.waiting
 
     def history(self) -> tuple[TaskHistory, ...]:
         """Return what became of every task so far, of both phases: each purchase, with its workers and its verdict."""
-        boards = (*self._state.past, self._state.tasks)
-        return tuple(task_history(task) for board in boards for task in board)
+        return tuple(map(task_history, self._tasks.all()))
 
     # --- the machine ------------------------------------------------------------------------------------------------
 
@@ -87,7 +91,7 @@ class JobRun:
             case PhasePlanned():
                 return self._closed(self._on_planned(event))
             case PhaseGrew():
-                self._state.tasks.add(event.tasks)
+                self._tasks.grow(event.tasks)
                 instructions = self._purchases.buy_wanted(event.now)
             case Bought() | Added() | TooPoor() | LimitHit():
                 instructions = self._purchases.handle(event)
@@ -114,27 +118,28 @@ class JobRun:
         return instructions
 
     def _on_planned(self, event: PhasePlanned) -> list[Instruction]:
-        self._state.plan(event.tasks)
+        self._tasks.plan(event.tasks)
+        self._results.begin_phase()
         return self._purchases.buy_wanted(event.now) if event.tasks else [Finish()]
 
     # --- replicas ---------------------------------------------------------------------------------------------------
 
     def _on_committed(self, event: ReplicaCommitted) -> list[Instruction]:
-        current = self._state.current(event.task, *UNDER_WAY)
+        current = self._tasks.current(event.task, *UNDER_WAY)
         if current is None:
             return []
         task, attempt = current
         attempt.committed.add(event.worker)
         if task.step not in {Step.RUNNING, Step.LACKING}:
             return []
-        self._state.pace.took(event.now - attempt.began)
+        self._tasks.took(event.now - attempt.began)
         # Ask as soon as the rule could be satisfied, should all commitments be equal.
         if not attempt.rule.enough(len(attempt.committed)) and attempt.outstanding:
             return []
-        return self._verdicts.ask(attempt, event.now)
+        return self._questions.ask(attempt, event.now)
 
     def _on_ended(self, event: ReplicaEnded) -> list[Instruction]:
-        current = self._state.current(event.task, *UNDER_WAY)
+        current = self._tasks.current(event.task, *UNDER_WAY)
         if current is None or event.worker in current[1].committed:
             return []  # what it committed counts, whatever became of it since
         task, attempt = current
@@ -142,10 +147,10 @@ class JobRun:
         if task.step is Step.FETCHING:
             return []
         may_win = attempt.rule.enough(len(attempt.committed) + attempt.outstanding) and attempt.outstanding
-        return [] if may_win or task.step is not Step.RUNNING else self._verdicts.ask(attempt, event.now)
+        return [] if may_win or task.step is not Step.RUNNING else self._questions.ask(attempt, event.now)
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _on_timer(self, now: float) -> list[Instruction]:
-        instructions = [*self._verdicts.watch_if_due(now), *self._verdicts.ask_if_due(now)]
+        instructions = [*self._questions.watch_if_due(now), *self._questions.ask_if_due(now)]
         return [*instructions, *self._purchases.buy_wanted(now)]

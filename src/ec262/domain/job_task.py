@@ -182,6 +182,14 @@ class RunningTask:
         """All its purchases, the first in front."""
         return [*self.past, self.attempt] if self.attempt else self.past
 
+    def assign(self, bought: BoughtTask, now: float) -> Attempt:
+        """Begin a purchase, under the rule that was chosen."""
+        if self.rule is None:
+            raise AssertionError(f"{self.name} was bought, but under no rule")
+        self.purchases += 1
+        self.attempt = Attempt(rule=self.rule, bought=bought, deadline=now + bought.deadline_s)
+        return self.attempt
+
     def give_up(self, why: str) -> None:
         """Be done with the current purchase."""
         self.current.why_lost = why

@@ -1,16 +1,16 @@
-"""The part of a job's state machine that asks discovery for verdicts, and does what they call for."""
+"""The part of a job's state machine that does what discovery's verdicts call for."""
 
 from __future__ import annotations
 
-from itertools import islice
-
 import attrs
 
-from ec262.domain.commands import MAX_BATCH, TaskState, Verdict
+from ec262.domain.commands import TaskState, Verdict
 from ec262.domain.job_disputes import Disputes
-from ec262.domain.job_events import AskVerdicts, Fetch, Instruction, Judged
+from ec262.domain.job_events import Fetch, Instruction, Judged
+from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_purchases import NO_QUORUM, Purchases
-from ec262.domain.job_state import JobState
+from ec262.domain.job_questions import Questions
+from ec262.domain.job_state import JobTasks
 from ec262.domain.job_task import Attempt, RunningTask, Step
 from ec262.domain.verification import MAX_REPLICAS
 from ec262.domain.verification_plan import adds_workers, replicas_to_add
@@ -20,47 +20,21 @@ WINS = frozenset({TaskState.WON, TaskState.SETTLED, TaskState.PROVISIONAL})
 
 
 class Verdicts:
-    """Asks together after what is ripe; fetches what won, extends what lacks workers, gives up what cannot win."""
+    """Fetches what won, extends what lacks workers, gives up what cannot win."""
 
-    def __init__(self, state: JobState, purchases: Purchases, disputes: Disputes) -> None:
-        self._state = state
+    def __init__(
+        self,
+        policy: RunPolicy,
+        tasks: JobTasks,
+        questions: Questions,
+        purchases: Purchases,
+        disputes: Disputes,
+    ) -> None:
+        self._policy = policy
+        self._tasks = tasks
+        self._questions = questions
         self._purchases = purchases
         self._disputes = disputes
-
-    # --- asking -----------------------------------------------------------------------------------------------------
-
-    def ask(self, attempt: Attempt, now: float) -> list[Instruction]:
-        """Ask after a task, at once or with others."""
-        self._state.ripe[attempt.bought.task] = attempt
-        return self._ask_soon(now)
-
-    def ask_if_due(self, now: float) -> list[Instruction]:
-        """Ask after what is ripe, if it has waited long enough."""
-        return self._ask_soon(now) if self._state.ripe and now >= self._state.ask_from else []
-
-    def _ask_soon(self, now: float) -> list[Instruction]:
-        """Ask after the ripe tasks, with those that are ripe by then; at once if there is no other to wait for."""
-        state = self._state
-        if now < state.ask_from and len(state.ripe) < state.count(Step.RUNNING):
-            return state.wake(now)
-        state.ask_from = now + state.pace.pause_s
-        ripe, state.ripe = iter(state.ripe.items()), {}
-        questions: list[Instruction] = []
-        while batch := dict(islice(ripe, MAX_BATCH)):
-            heard = tuple(attempt.heard for attempt in batch.values())
-            questions.append(AskVerdicts(tasks=tuple(batch), heard=heard))
-        return questions
-
-    def watch_if_due(self, now: float) -> list[Instruction]:
-        """Watch what runs, if the time has come: what has run longest, if it is very much. The others' turn comes."""
-        state = self._state
-        if state.poll_at is None or now < state.poll_at:
-            return []
-        state.poll_at = None
-        running = [task.current.bought.task for task in islice(state.tasks.at(Step.RUNNING), MAX_BATCH)]
-        return [AskVerdicts(tasks=tuple(running))] if running else []
-
-    # --- answers ----------------------------------------------------------------------------------------------------
 
     def on_judged(self, event: Judged) -> list[Instruction]:
         """Take in discovery's answer."""
@@ -68,14 +42,13 @@ class Verdicts:
         heard = dict(zip(event.asked, event.heard or (), strict=False))
         instructions: list[Instruction] = []
         for task_id in event.asked:
-            current = self._state.current(task_id, Step.RUNNING, Step.LACKING)
+            current = self._tasks.current(task_id, Step.RUNNING, Step.LACKING)
             if current is not None:
                 task, attempt = current
                 up_to_date = heard.get(task_id) == attempt.heard
                 instructions += self.judge(task, attempt, verdicts.get(task_id), event.now, up_to_date=up_to_date)
         if event.heard is None:
-            self._state.watch_soon(event.now)
-            instructions += self._state.wake(event.now)
+            instructions += self._questions.watch_again(event.now)
         return instructions
 
     def judge(
@@ -95,8 +68,8 @@ class Verdicts:
         return self._unstick(task, attempt, verdict, why, now) if why else []
 
     def _win(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
-        self._state.tasks.move(task, "won")
-        self._state.ripe.pop(attempt.bought.task, None)
+        self._tasks.move(task, "won")
+        self._questions.forget(attempt)
         attempt.verdict = verdict
         # Only workers that this foreman knows of can be asked.
         drawn = {replica.worker for replica in attempt.bought.replicas}
@@ -106,7 +79,7 @@ class Verdicts:
             self.keep(task, attempt)
             return self._purchases.buy_soon(now)
         # Last whoever failed us before: it may take its time to fail us again.
-        attempt.untried = sorted(winners, key=self._state.avoid.__contains__)
+        attempt.untried = sorted(winners, key=self._purchases.is_avoided)
         # The committed replicas have freed their slots: what is still wanted may fit now.
         return [*self.fetch(task, attempt, now), *self._purchases.buy_soon(now)]
 
@@ -117,7 +90,7 @@ class Verdicts:
         if attempt.outstanding or task.step is Step.LACKING:
             return []
         attempt.lacking = 1
-        self._state.tasks.move(task, "lack")
+        self._tasks.move(task, "lack")
         return self._purchases.buy_soon(now)
 
     def fetch(self, task: RunningTask, attempt: Attempt, now: float) -> list[Instruction]:
@@ -133,7 +106,7 @@ class Verdicts:
 
     def keep(self, task: RunningTask, attempt: Attempt) -> None:
         """The result that won is there."""
-        self._state.tasks.move(task, "delivered alone" if attempt.lone else "delivered")
+        self._tasks.move(task, "delivered alone" if attempt.lone else "delivered")
         task.kept = attempt.verdict.digest if attempt.verdict else None
 
     def _why_stuck(self, attempt: Attempt, verdict: Verdict, *, up_to_date: bool) -> str:
@@ -159,7 +132,7 @@ class Verdicts:
             verdict = attrs.evolve(verdict, wanted=verdict.wanted + verdict.outstanding - coming)
             if coming and not verdict.wanted:
                 return []  # what they commit decides how many more there must be
-        lacking = replicas_to_add(self._state.policy.rule, task.name, verdict)
+        lacking = replicas_to_add(self._policy.rule, task.name, verdict)
         if verdict.state is not TaskState.OPEN or not 0 < lacking <= MAX_REPLICAS - len(attempt.bought.replicas):
             if why == NO_QUORUM and self._disputes.is_worthwhile(verdict):
                 return self._disputes.buy(task)
@@ -167,6 +140,6 @@ class Verdicts:
         attempt.lacking = lacking
         if task.step is Step.LACKING:
             return []  # it is ordered when there is a chance to get them
-        self._state.tasks.move(task, "lack")
-        self._state.avoid |= dict.fromkeys(worker for worker in attempt.ended if worker not in attempt.committed)
+        self._tasks.move(task, "lack")
+        self._purchases.avoid(worker for worker in attempt.ended if worker not in attempt.committed)
         return self._purchases.buy_soon(now)

@@ -22,8 +22,9 @@ from ec262.domain.errors import (
 )
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_retry import MAX_RETRY_S
 from ec262.domain.job_run import JobRun
-from ec262.domain.job_state import MAX_RETRY_S, SELDOM
+from ec262.domain.job_state import SELDOM
 from ec262.domain.job_task import Step, TaskBoard
 from ec262.domain.pace import SHARE
 from ec262.domain.verification import Majority
@@ -104,7 +105,7 @@ def end(run: JobRun, *workers: str, task: str = "task-0001") -> list[ev.Instruct
 
 def judge(run: JobRun, *verdicts: Verdict, task: str = "task-0001", now: float = 2) -> list[ev.Instruction]:
     """Answer a question that was asked with all that the run has heard."""
-    attempt = run._state.by_id[task].attempt if task in run._state.by_id else None
+    attempt = run._tasks._by_id[task].attempt if task in run._tasks._by_id else None
     heard = attempt.heard if attempt else 0
     return run.handle(ev.Judged(now=now, asked=(task,), heard=(heard,), verdicts=verdicts))
 
@@ -197,7 +198,7 @@ def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows(
         now += MAX_RETRY_S
         assert only(ev.Buy, run.handle(ev.TimerRang(now=now))).tasks == (name(1),)
         run.handle(ev.Bought(now=now, asked=(name(1),), tasks=(), shortfall="too few"))
-        pauses.append(run._state.tasks_retry.pause_s)
+        pauses.append(run._purchases._tasks_retry.pause_s)
     assert pauses == sorted(pauses)
     assert pauses[-1] == MAX_RETRY_S
 
@@ -270,11 +271,11 @@ def test_slots_that_become_free_soon_after_each_other_are_bought_together() -> N
 
     run = pair_running()
     commit(run, "worker-a", "worker-b")
-    run._state.tasks.move(run._state.tasks[name(2)], "buy")
-    run._purchases.buy_from = 1.1
+    run._tasks.move(run._tasks[name(2)], "buy")
+    run._purchases._buy_from = 1.1
     run.handle(ev.Bought(now=1, asked=(name(2),), tasks=(), shortfall="too few"))
     assert kinds(judge(run, verdict("task-0001"), now=1.01)) == [ev.Fetch, ev.Wake]
-    assert run._state.tasks_retry.at == 1.1
+    assert run._purchases._tasks_retry.at == 1.1
     assert only(ev.Buy, run.handle(ev.TimerRang(now=1.1))).tasks == (name(2),)
 
 
@@ -282,9 +283,9 @@ def test_while_tasks_run_slots_of_others_are_looked_for_seldom() -> None:
     run = pair_running()
     for worker in WORKERS:
         run.handle(ev.ReplicaCommitted(now=100, task="task-0001", worker=worker))
-    run._state.tasks.move(run._state.tasks[name(2)], "buy")
+    run._tasks.move(run._tasks[name(2)], "buy")
     run.handle(ev.Bought(now=100, asked=(name(2),), tasks=(), shortfall="too few"))
-    assert run._state.tasks_retry.at == 100 + SELDOM * SHARE * 100
+    assert run._purchases._tasks_retry.at == 100 + SELDOM * SHARE * 100
 
 
 def test_a_watch_follows_another_after_a_pause() -> None:

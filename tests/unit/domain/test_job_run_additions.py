@@ -198,7 +198,7 @@ def test_orders_go_together_as_many_as_a_call_may_have_and_before_new_tasks() ->
 
 def test_a_timer_that_rings_while_a_purchase_is_under_way_is_not_set_for_now() -> None:
     run = lacking()
-    run._state.tasks_retry.at = 1.0
+    run._purchases._tasks_retry.at = 1.0
     assert ev.Wake not in kinds(run.handle(ev.TimerRang(now=2)))  # the answer to the purchase wakes
 
 
@@ -234,4 +234,4 @@ def test_a_plan_chooses_the_rules_and_how_many_are_added() -> None:
 def test_what_the_state_does_not_have_is_a_defect() -> None:
     run = started()
     with pytest.raises(AssertionError, match="is buying and not bought"):
-        _ = run._state.tasks[name(0)].current
+        _ = run._tasks[name(0)].current

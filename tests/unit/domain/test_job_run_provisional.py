@@ -10,8 +10,8 @@ from ec262.domain import job_results
 from ec262.domain.commands import MAX_BATCH, TaskState, Verdict
 from ec262.domain.job import Phase
 from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_results import ACCEPT_AHEAD_S
 from ec262.domain.job_run import JobRun
-from ec262.domain.job_state import ACCEPT_AHEAD_S
 from ec262.domain.job_task import Step
 from tests.unit.domain.test_job_run import bought, commit, judge, kinds, name, only, started, verdict
 

@@ -9,8 +9,8 @@ from ec262.domain.commands import TaskState, Verdict
 from ec262.domain.errors import InsufficientCredits, LimitReached
 from ec262.domain.job import TaskName
 from ec262.domain.job_policy import RunPolicy
+from ec262.domain.job_retry import MAX_RETRY_S, Wait
 from ec262.domain.job_run import JobRun
-from ec262.domain.job_state import MAX_RETRY_S, Wait
 from tests.unit.domain.test_job_run import (
     POLICY,
     WORKERS,
