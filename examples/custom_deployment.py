@@ -25,7 +25,7 @@ from ec262.domain.job import Computed, Limits, Work
 from ec262.domain.job_definition import Job
 from ec262.entrypoints.bootstrap import build_foreman, build_worker
 from ec262.entrypoints.bootstrap_discovery import build_discovery_service
-from ec262.entrypoints.session import build_job
+from ec262.entrypoints.job_reading import build_job
 from ec262.entrypoints.settings import ForemanSettings, WorkerSettings
 from ec262.services.discovery_policy import Policy
 

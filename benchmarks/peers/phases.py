@@ -38,7 +38,7 @@ from ec262.domain.job_run import JobRun
 from ec262.domain.row_spool import RowSpool
 from ec262.domain.shuffle import Shuffle
 from ec262.domain.verification import Majority
-from ec262.entrypoints import session
+from ec262.entrypoints import job_reading
 from ec262.entrypoints.settings import ForemanSettings
 from ec262.services import discovery_foremen, discovery_workers, job_data, job_workers
 from ec262.services.foreman_policy import ForemanPolicy
@@ -48,7 +48,7 @@ from tests.tcp_system import tcp_system
 WORKERS = 4
 
 TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
-    ("encode rows", session, ["encode_row"]),
+    ("encode rows", job_reading, ["encode_row"]),
     ("encode rows", RowSpool, ["payload"]),
     ("read rows", runner, ["_read_rows"]),
     ("compute", runner.Run, ["_call"]),
@@ -125,7 +125,7 @@ def profile(workload: Workload) -> Profile:
     """Run a job twice: once all in this process, and once with sandboxes."""
     clock = _Clock()
     with _patched(clock):
-        job = session.build_job(workload.rows, workload.functions, ForemanSettings())
+        job = job_reading.build_job(workload.rows, workload.functions, ForemanSettings())
         usual = gc.get_threshold()
         gc.set_threshold(GARBAGE_THRESHOLD, *usual[1:])  # most of what is made is made by tasks: as in their processes
         try:
@@ -133,7 +133,7 @@ def profile(workload: Workload) -> Profile:
         finally:
             gc.set_threshold(*usual)
     before = _children_s()
-    job = session.build_job(workload.rows, workload.functions, ForemanSettings())  # a job runs once
+    job = job_reading.build_job(workload.rows, workload.functions, ForemanSettings())  # a job runs once
     asyncio.run(_processor_s(job, workload, sandboxed=True))
     phases_s = dict(clock.phases_s)
     return Profile(

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ec262.entrypoints.api import combiner, mapper, partitioner, reducer, run_job, run_worker
+from ec262.version import __version__
 
 if TYPE_CHECKING:
     from ec262.domain.commands import Verdict
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from ec262.domain.job import Phase, TaskName
     from ec262.domain.verification import Credibility, Majority, Quorum
     from ec262.domain.verification_plan import VerificationPlan
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ConfigurationError",

@@ -166,8 +166,8 @@ COMMANDS: dict[str, Callable[[Holder, argparse.Namespace], Coroutine[Any, Any, T
 
 
 def _parser() -> argparse.ArgumentParser:
-    from ec262 import __version__
     from ec262.entrypoints.logs import add_verbosity
+    from ec262.version import __version__
 
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     add = common.add_argument

@@ -44,7 +44,6 @@ def build_foreman(
     worker decide, credits are not counted, and jobs are planned for the processors, which the slots share."""
     import time
 
-    from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
     from ec262.adapters.entropy import SystemEntropy
     from ec262.adapters.file_spill import FileSpill
@@ -56,6 +55,7 @@ def build_foreman(
     from ec262.services.foreman import Foreman
     from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
     from ec262.services.worker_link import LinkPolicy
+    from ec262.version import __version__
 
     ports = ForemanPorts(
         discovery=discovery or build_foreman_discovery(settings, token=token),
@@ -161,7 +161,6 @@ def build_worker(
     """Build a worker for ``settings.discovery`` (see ``build_worker_discovery`` for ``token``). Nothing is started."""
     import time
 
-    from ec262 import __version__
     from ec262.adapters.ciphers import AesSivCipher
     from ec262.adapters.entropy import SystemEntropy
     from ec262.adapters.file_result_store import FileResultStore
@@ -170,6 +169,7 @@ def build_worker(
     from ec262.services.computer import WorkerPorts
     from ec262.services.worker import Worker
     from ec262.services.worker_policy import WorkerPolicy
+    from ec262.version import __version__
 
     ports = WorkerPorts(
         discovery=discovery or build_worker_discovery(settings, token=token),

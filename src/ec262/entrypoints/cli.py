@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ec262 import __version__
 from ec262.entrypoints.command import complain, run, tell
+from ec262.version import __version__
 
 COMMANDS = {
     "foreman": "run a job",

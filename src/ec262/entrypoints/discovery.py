@@ -125,8 +125,8 @@ def _room_for(connections: int) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from ec262 import __version__
     from ec262.entrypoints.logs import add_verbosity
+    from ec262.version import __version__
 
     parser = argparse.ArgumentParser(
         prog="ec262 discovery",

@@ -32,8 +32,8 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from ec262 import __version__
     from ec262.entrypoints.logs import add_verbosity
+    from ec262.version import __version__
 
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--database", metavar="URL", help="the database of discovery (default: this user's)")

@@ -47,9 +47,9 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from ec262 import __version__
     from ec262.adapters.inputs import FORMATS
     from ec262.entrypoints.logs import add_verbosity
+    from ec262.version import __version__
 
     parser = argparse.ArgumentParser(
         prog="ec262 foreman",

@@ -23,9 +23,11 @@ from ec262.domain.errors import (
 )
 from ec262.domain.plan import Plan
 from ec262.entrypoints.command import complain, tell
-from ec262.entrypoints.job_file import failure, loaded_files, run_job_file, with_source_lines
+from ec262.entrypoints.job_file import failure, run_job_file
 from ec262.entrypoints.job_output import opened_output
-from ec262.entrypoints.session import CheckOnly, PlanOnly, Session, pairs_of
+from ec262.entrypoints.job_reading import pairs_of
+from ec262.entrypoints.job_sources import loaded_files, with_source_lines
+from ec262.entrypoints.session import CheckOnly, PlanOnly, Session
 
 ADVICE = {
     "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",

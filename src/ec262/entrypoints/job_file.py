@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import linecache
-import os
 import sys
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import attrs
 
-import ec262
 from ec262.domain.errors import Ec262Error, JobDefinitionError, UserCodeFailed
 from ec262.domain.roles import ROLES
 from ec262.entrypoints import api
-
-PACKAGE = Path(ec262.__file__).parent
+from ec262.entrypoints.job_sources import is_ours
 
 
 @attrs.frozen(kw_only=True)
@@ -83,39 +80,3 @@ def _users_traceback(error: Exception) -> str:
         part.stack = traceback.StackSummary.from_list(frame for frame in part.stack if not is_ours(frame.filename))
         parts += filter(None, (part.__cause__, part.__context__, *(part.exceptions or ())))
     return "".join(report.format())
-
-
-def is_ours(file: str) -> bool:
-    """Tell whether a source file is one of ec262's."""
-    return file.startswith(str(PACKAGE) + os.sep)
-
-
-def loaded_files() -> frozenset[str]:
-    """Return the source files that this process has loaded: the job's own are among them."""
-    return frozenset(file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None)))
-
-
-def with_source_lines(report: str, files: Collection[str]) -> str:
-    """Add the source lines to a traceback that was written where the job's files could not be read.
-
-    A stranger may have written it: only ``files`` are looked into.
-    """
-    lines: list[str] = []
-    written = report.splitlines()
-    for number, line in enumerate(written):
-        lines.append(line)
-        following = written[number + 1] if number + 1 < len(written) else ""
-        source = _source_of(line, files)
-        if source and not following.startswith("    "):
-            lines.append(f"    {source}")
-    return "\n".join(lines)
-
-
-def _source_of(line: str, files: Collection[str]) -> str:
-    """Return the source line that a ``File "...", line N`` line of a traceback speaks of, or an empty string."""
-    head, _, rest = line.strip().partition('", line ')
-    number = rest.partition(",")[0]
-    file = head.removeprefix('File "')
-    if file == head or file not in files or not number.isdecimal():
-        return ""
-    return linecache.getline(file, int(number)).strip()

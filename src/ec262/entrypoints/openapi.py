@@ -11,10 +11,10 @@ from typing import Any
 import attrs
 import msgspec
 
-from ec262 import __version__
 from ec262.domain import account_commands, commands, runtime
 from ec262.entrypoints.discovery_routes import COMMON_ERRORS, ROUTES, STATUS, ErrorBody, Route
 from ec262.entrypoints.openapi_limits import add_limits
+from ec262.version import __version__
 
 _SCHEMAS = "#/components/schemas/"
 

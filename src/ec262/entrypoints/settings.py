@@ -42,6 +42,12 @@ _log = logging.getLogger(__name__)
 UNSAFE_SANDBOX = "none-i-trust-every-foreman"
 """Named so that nobody takes it by accident: no sandbox at all."""
 
+NO_SANDBOX = (
+    "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "
+    "files, use your network and your account, and do whatever you can. This is for tests."
+)
+"""What is said of it."""
+
 SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
 
 LIKENESS = 0.7

@@ -16,8 +16,8 @@ from types import TracebackType
 
 from ec262.domain.errors import Ec262Error, UserCodeFailed
 from ec262.domain.task_log import Frame, read_task_log
-from ec262.entrypoints.job_file import is_ours, loaded_files, with_source_lines
-from ec262.entrypoints.session import pairs_of
+from ec262.entrypoints.job_reading import pairs_of
+from ec262.entrypoints.job_sources import is_ours, loaded_files, with_source_lines
 
 _log = logging.getLogger(__name__)
 

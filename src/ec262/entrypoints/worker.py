@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ec262.entrypoints.worker")  # by -m its __name__ is another
 
-NO_SANDBOX = (
-    "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "
-    "files, use your network and your account, and do whatever you can. This is for tests."
-)
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
@@ -99,7 +94,7 @@ def run(settings: WorkerSettings, *, token: str | None = None) -> int:
     """
     import asyncio
 
-    from ec262.entrypoints.settings import UNSAFE_SANDBOX
+    from ec262.entrypoints.settings import NO_SANDBOX, UNSAFE_SANDBOX
 
     if settings.sandbox == UNSAFE_SANDBOX:
         complain(NO_SANDBOX)
@@ -162,9 +157,9 @@ async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from ec262 import __version__
     from ec262.entrypoints.logs import add_verbosity
     from ec262.entrypoints.settings import SANDBOXES
+    from ec262.version import __version__
 
     parser = argparse.ArgumentParser(
         prog="ec262 worker",

@@ -12,7 +12,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from ec262 import __version__
 from ec262.adapters.machine import NO_LIMIT, Machine, group_limits, local_machine
 from ec262.adapters.pickling import pickle_by_value
 from ec262.adapters.runtime import local_python
@@ -25,8 +24,8 @@ from ec262.domain.outcome import Pairs, decode_outcome
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.entrypoints.bootstrap import build_sandbox, room_for_results
 from ec262.entrypoints.command import complain, tell
-from ec262.entrypoints.settings import UNSAFE_SANDBOX, WorkerSettings
-from ec262.entrypoints.worker import NO_SANDBOX
+from ec262.entrypoints.settings import NO_SANDBOX, UNSAFE_SANDBOX, WorkerSettings
+from ec262.version import __version__
 
 IMPORTED = "can be imported"
 

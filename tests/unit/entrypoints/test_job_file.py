@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ec262.domain.errors import JobDefinitionError, UserCodeFailed
-from ec262.entrypoints.job_file import loaded_files, run_job_file, with_source_lines
+from ec262.entrypoints.job_file import run_job_file
+from ec262.entrypoints.job_sources import loaded_files, with_source_lines
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from ec262.domain.errors import (
     JobDefinitionError,
     ValueNotEncodable,
 )
-from ec262.entrypoints.session import Session, build_job, forgotten_yield
+from ec262.entrypoints.job_reading import build_job
+from ec262.entrypoints.session import Session, forgotten_yield
 from ec262.entrypoints.settings import ForemanSettings
 
 

@@ -18,7 +18,8 @@ from ec262.domain.accounts import Invitation, token_digest
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
 from ec262.domain.job_definition import Job
 from ec262.entrypoints.bootstrap import build_foreman
-from ec262.entrypoints.session import Order, Session
+from ec262.entrypoints.job_reading import JobTerms
+from ec262.entrypoints.job_system import System
 from ec262.entrypoints.settings import ForemanSettings, load_settings
 from ec262.services.discovery_policy import Policy
 from ec262.services.lease_keeper import LeaseKeeper
@@ -95,7 +96,7 @@ async def test_a_worker_whose_invitation_is_none_does_not_join(town: Town) -> No
         await join(town, "made-up-" + "m" * 40)
 
 
-async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_embedded_system_is_shown_none(town: Town, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     class Embedded:
         def address(self) -> tuple[str, str]:
             return "http://127.0.0.1:1", TOKEN
@@ -105,19 +106,19 @@ async def test_the_embedded_system_is_shown_none(job: Job, monkeypatch: pytest.M
 
     seen: list[ForemanSettings] = []
 
-    async def execute(_job: Job, order: Order[dict[str, str]], *, token: str) -> dict[str, str]:
-        seen.append(order.settings)
-        return {"token": token}
+    def build(settings: ForemanSettings, *, token: str) -> MemoryDiscovery:
+        seen.append(settings)
+        assert token == TOKEN
+        return MemoryDiscovery(town.service, token=token)
 
-    async def run(_foreman: object, _job: object) -> dict[str, str]:
-        raise AssertionError
-
-    session = Session({}, {})
-    monkeypatch.setattr(session, "_execute", execute)
-    settings = ForemanSettings(invitation=CODE, discovery_ca="/nowhere.pem")
-    order = Order(settings=settings, verify=None, run=run, progress=Silent())
-    assert await session._run_embedded(job, order, cast("EmbeddedSystem", Embedded())) == {"token": TOKEN}
-    assert [(each.invitation, each.discovery_ca) for each in seen] == [(None, None)]
+    monkeypatch.setattr("ec262.entrypoints.job_system.build_foreman_discovery", build)
+    terms = JobTerms(settings=ForemanSettings(invitation=CODE, discovery_ca="/nowhere.pem"))
+    system = System(job=job, terms=terms, embedded=cast("EmbeddedSystem", Embedded()))
+    async with system.foreman(Silent()) as foreman:
+        assert foreman.local
+    assert [(each.discovery, each.invitation, each.discovery_ca) for each in seen] == [
+        ("http://127.0.0.1:1", None, None)
+    ]
 
 
 def test_it_comes_from_the_environment_and_is_not_shown(tmp_path: Path) -> None:
