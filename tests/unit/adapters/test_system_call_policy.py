@@ -124,7 +124,7 @@ def test_the_numbers_are_right(machine: Machine) -> None:
 
 def test_the_document_explains_each_call() -> None:
     document = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
-    table = document.partition("| call | what for |")[2].partition("\n\n")[0]
+    table = document.partition("| call | purpose |")[2].partition("\n\n")[0]
     told = {
         name
         for line in table.splitlines()
