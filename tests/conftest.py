@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,20 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
+MAX_PROCESSES = 8
+"""With more, the longest files and a PostgreSQL server for each process would take up what is gained."""
+
 # Whether an example is slow says more about the machine, and who else is at work on it, than about the code.
 settings.register_profile("ec262", deadline=None)
 settings.load_profile("ec262")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Hook of pytest-xdist: where only files are named, starting more processes takes longer than it saves."""
-    return 0 if all(Path(argument.partition("::")[0]).is_file() for argument in config.args) else None
+    """Hook of pytest-xdist: three processes for two processors, because tests wait a lot. Where only files are named,
+    starting more than pytest's own process takes longer than it saves."""
+    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)) * 3 // 2, MAX_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,6 +65,16 @@ class Staff:
     running: asyncio.Task[None]
 
 
+@attrs.define
+class Clock:
+    """Discovery's: it can be ahead of everybody else's."""
+
+    ahead_s: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+
 @attrs.define(kw_only=True)
 class TcpSystem:
     """The parts that a test may want to look at."""
@@ -73,6 +83,7 @@ class TcpSystem:
     service: DiscoveryService
     granted: int
     staff: list[Staff]
+    clock: Clock
 
     async def run(self, job: Job, policy: ForemanPolicy = POLICY, *, token: str = FOREMAN) -> dict[Any, Any]:
         """Run a job as the foreman with this token."""
@@ -89,6 +100,11 @@ class TcpSystem:
             return await Foreman(ports, policy).run(job)
         finally:
             await discovery.close()
+
+    def let_pass(self, seconds: float) -> None:
+        """Have that much time pass for discovery, which then ends what is overdue."""
+        self.clock.ahead_s += seconds
+        self.service.sweep()
 
     def credits_of(self, staff: Staff) -> int:
         return self.service.accounts.open(staff.token).credits
@@ -123,10 +139,10 @@ async def tcp_system(
 
     Discovery draws by a seed: the same workers, the same teams.
     """
-    bell = Bell()
+    bell, clock = Bell(), Clock()
     service = DiscoveryService(
         unit_of_work=MemoryStore().unit_of_work,
-        clock=time.time,
+        clock=clock,
         entropy=SeededEntropy(1),
         prober=TlsProber(),
         policy=Policy(grant=0),
@@ -138,7 +154,7 @@ async def tcp_system(
         try:
             for number, make in enumerate(makers):
                 staff.append(await _employ(url, worker_token(number), make(), sandbox=sandbox, slots=slots, **policy))
-            yield TcpSystem(url=url, service=service, granted=credits, staff=staff)
+            yield TcpSystem(url=url, service=service, granted=credits, staff=staff, clock=clock)
         finally:
             await _dismiss(staff)
 

@@ -20,7 +20,7 @@ from ec262.services.discovery_admin import DiscoveryAdmin
 from tests.storage_crowd import foreman_token, service_over
 
 WAIT_S = 0.5
-"""Time enough to get past a lock that is not there."""
+"""Time enough for the other to come as far, where no lock keeps it."""
 
 OLD = foreman_token(0)
 
@@ -49,6 +49,15 @@ def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[object
     return thread, came
 
 
+def until_it_waits(thread: threading.Thread, database: SqlDatabase) -> None:
+    """Wait until the thread's call waits for a lock, or has ended without one."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with database.engine.connect() as connection:
+        while thread.is_alive() and not connection.exec_driver_sql(waiting).scalar_one():
+            connection.rollback()  # what a transaction has seen of the activity does not change
+            time.sleep(0.01)
+
+
 def admin_over(database: SqlDatabase) -> DiscoveryAdmin:
     return DiscoveryAdmin(
         unit_of_work=database.unit_of_work,
@@ -71,7 +80,7 @@ def test_an_invitation_neither_pays_nor_thaws_who_is_frozen_at_that_moment(
         assert known is not None
         uow.accounts.save(attrs.evolve(known, frozen=True))
         thread, came = in_thread(lambda: service.accounts.open(OLD, OpenAccount(invitation=code)))
-        time.sleep(WAIT_S)
+        until_it_waits(thread, operators)
         uow.commit()
     thread.join()
     assert isinstance(came[0], AccountFrozen)
@@ -88,7 +97,7 @@ def test_who_is_frozen_while_an_invitation_pays_stays_frozen(databases: tuple[Sq
         known = uow.accounts.get(account)
         assert known is not None
         thread, _ = in_thread(lambda: admin_over(operators).freeze(account))
-        time.sleep(WAIT_S)
+        until_it_waits(thread, operators)
         uow.accounts.save(attrs.evolve(known, owner="lab"))
         uow.commit()
     thread.join()
