@@ -115,13 +115,14 @@ class MemoryStandings:
     def __init__(self, journal: Journal) -> None:
         self._table: Table[_Known] = Table(journal)
         self._caught: Table[_Known] = Table(journal)
+        self._last_lies: Table[float] = Table(journal)
         self._alarms: Table[float] = Table(journal)
 
     def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
         """Return the general standings of these workers and the foremen's own."""
         rows = self._table.rows
         known = [rows[worker] for worker in set(workers) if worker in rows]
-        return _known_by(known, foremen)
+        return _known_by(known, dict.fromkeys((EVERYBODY, *foremen)))
 
     def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
         """Return the same of workers in a runtime each."""
@@ -134,12 +135,18 @@ class MemoryStandings:
             _put(self._table, standing)
             if standing.caught_at is not None:
                 _put(self._caught, standing)
+                if standing.caught_at > self._last_lies.rows.get(standing.foreman, -math.inf):
+                    self._last_lies.put(standing.foreman, standing.caught_at)
             if standing.alarmed_at is not None and standing.alarmed_at > self._alarms.rows.get(standing.foreman, 0.0):
                 self._alarms.put(standing.foreman, standing.alarmed_at)
 
     def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
         """Return the general standings and the foremen's own of those who were caught lying at that time or later."""
-        lies = _known_by(self._caught.rows.values(), foremen)
+        # Each commitment asks for the lies of its task's time, and mostly there are none.
+        asked = [
+            name for name in dict.fromkeys((EVERYBODY, *foremen)) if self._last_lies.rows.get(name, -math.inf) >= at
+        ]
+        lies = _known_by(self._caught.rows.values(), asked) if asked else ()
         return [each for each in lies if each.caught_at is not None and each.caught_at >= at]
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
@@ -159,9 +166,8 @@ class MemoryStandings:
                     table.put(worker, {foreman: kinds for foreman, kinds in kept.items() if kinds})
 
 
-def _known_by(known: Iterable[_Known], foremen: Collection[str]) -> list[Standing]:
-    """Pick the general standings and these foremen's own."""
-    asked = dict.fromkeys((EVERYBODY, *foremen))
+def _known_by(known: Iterable[_Known], asked: Collection[str]) -> list[Standing]:
+    """Pick what these foremen know."""
     return [
         standing
         for by_foreman in known
