@@ -210,6 +210,7 @@ class MemoryLedger:
         self._positions = itertools.count(1)
         self._folds: Table[Fold] = Table(journal)
         self._balances: Table[int] = Table(journal)
+        self._earned: Table[str] = Table(journal)
 
     def post(self, transfers: Iterable[Transfer]) -> None:
         """Move credits, once."""
@@ -226,6 +227,8 @@ class MemoryLedger:
                 self._balances.put(account, balance)
             else:
                 self._balances.drop(account)
+        if transfer.reason in FOR_WORK and transfer.credit not in self._earned.rows:
+            self._earned.put(transfer.credit, transfer.credit)
         self._transfers.put(transfer.id, (next(self._positions), transfer))
 
     def balance(self, account: str) -> int:
@@ -242,8 +245,7 @@ class MemoryLedger:
 
     def has_earned(self, account: str) -> bool:
         """Tell whether a ledger account was ever paid for work."""
-        paid = any(each.credit == account and each.reason in FOR_WORK for _, each in self._transfers.rows.values())
-        return paid or any(each.account == account and each.earned for each in self._folds.rows.values())
+        return account in self._earned.rows
 
     def together(self, prefix: str) -> tuple[int, int]:
         """Return how many accounts whose names begin so have credits, and how many credits these are."""
