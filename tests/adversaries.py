@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ec262.adapters.ciphers import AesSivCipher
@@ -166,11 +166,19 @@ def altered(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 
 
-async def write(connection: Any, data: bytes) -> None:
+async def write(connection: Any, data: bytes | memoryview) -> None:
     """Send bytes that need not be a message; the connection may break meanwhile."""
     writer: asyncio.StreamWriter = connection._writer
     writer.write(data)
     await writer.drain()
+
+
+async def write_piecewise(connection: Any, pieces: Sequence[bytes]) -> None:
+    """Send much that need not be a message, and keep little of it here."""
+    for piece in pieces:
+        for at in range(0, len(piece), 1 << 20):
+            await write(connection, memoryview(piece)[at : at + (1 << 20)])
+            await asyncio.sleep(0)  # as long as the peer reads, no write waits; others want their turn
 
 
 async def fall_silent(_connection: Any, _message: Any) -> None:
@@ -223,6 +231,13 @@ async def flood_with_strays(connection: Any, _message: Any) -> None:
     """Send answers that nobody waits for, without end."""
     while True:
         await write(connection, b"".join(encode(Ready(task="nobodys-task"))) * 100)
+
+
+async def push_delivery(connection: Any, message: Any) -> None:
+    """Send a large result that nobody has asked for, all but its last byte."""
+    header, ciphertext, *_ = encode(Delivered(task=message.task, ciphertext=bytes(60 << 20), log=b""))
+    await write_piecewise(connection, (header, ciphertext[:-1]))
+    await fall_silent(connection, message)
 
 
 async def refuse(connection: Any, message: Any) -> None:

@@ -38,6 +38,15 @@ def busy_child(pid: int, cpu_s: float) -> int | None:
     return None
 
 
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had resident so far; 0 if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that still run; a zombie whose new parent has not looked after it yet does not."""
     return [pid for pid in pids if _state(pid) not in {"Z", "X", ""}]

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
+from ec262.adapters.credentials import load_or_create_token
 from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.tcp import connection as tcp_connection
 from ec262.adapters.tcp.listener import TcpListener
@@ -41,17 +44,33 @@ from tests.adversaries import (
     flood_with_strays,
     greet_again,
     hang_up,
+    push_delivery,
     refuse,
     send_garbage,
     send_huge,
     send_then_hang_up,
 )
+from tests.processes import peak_mib
 from tests.system import make_job
 from tests.tcp_system import HONEST, POLICY, Staff, TcpSystem, tcp_system
 
 TEXT = dict.fromkeys(range(8), "the quick fox and the lazy dog and the end")
 COUNTS = Counter(word for line in TEXT.values() for word in line.split())
 JOB = make_job(TEXT)
+
+JOB_FILE = """
+import ec262
+
+@ec262.mapper
+def double(key, value):
+    yield key, 2 * value
+
+@ec262.reducer
+def add_up(key, values):
+    yield key, sum(values)
+
+data = {1: 1, 2: 2}
+"""
 
 Maker = Callable[[], Mapping[str, Any]]
 
@@ -83,6 +102,7 @@ NEVER_COMMIT: dict[str, Maker] = {
     "drips": sabotage(Ready, drip),
     "floods with replies": sabotage(Ready, flood),
     "floods with strays": sabotage(Ready, flood_with_strays),
+    "pushes a result that nobody asked for": sabotage(Ready, push_delivery),
     "refuses": sabotage(Ready, refuse),
     "sends what a worker never sends": sabotage(Ready, greet_again),
 }
@@ -257,3 +277,29 @@ async def test_with_the_real_sandbox(bad: str) -> None:
             assert await system.run(JOB) == COUNTS
         first, liar, second = system.staff
         check_pay(system, full=[first, second], nothing=[liar])
+
+
+# --- a foreman's process --------------------------------------------------------------------------------------------
+
+FOREMAN_MIB = 200.0
+"""A foreman with nothing to do has 45. Six results of 60 MiB would be 360 more."""
+
+
+async def test_workers_that_push_results_do_not_fill_a_foremans_memory(tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text(JOB_FILE, encoding="utf-8")
+    async with tcp_system(*[sabotage(Ready, push_delivery)] * 6) as system, bounded():
+        system.service.accounts.open_with_grant(load_or_create_token(tmp_path, system.url, "foreman"), 99)
+        flags = ("--quiet", "--discovery", system.url, "--credentials", str(tmp_path), "--patience", "1")
+        foreman = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ec262.entrypoints.foreman", str(job), *flags, stderr=asyncio.subprocess.DEVNULL
+        )
+        peak = 0.0
+        while foreman.returncode is None:
+            peak = max(peak, peak_mib(foreman.pid))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(foreman.wait(), 0.02)
+        saboteurs = [staff.parts["listener"] for staff in system.staff]
+    assert foreman.returncode == 1
+    assert sum(each.acted for each in saboteurs) >= 6
+    assert 0 < peak < FOREMAN_MIB

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import attrs
@@ -22,14 +22,16 @@ from ec262.adapters.runtime import local_python
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requirement, TaskState, Verdict, VerdictQuery
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.messages import Assign, Committed, Deliver, Failed
+from ec262.domain.messages import Assign, Committed, Deliver, Failed, Hello
 from ec262.domain.partition import encode_row, rows_payload
+from ec262.domain.wire import encode
 from ec262.entrypoints.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.settings import DiscoverySettings
 from ec262.entrypoints.worker import main, serve
 from ec262.services.worker_link import LinkPolicy, WorkerLink
+from tests.adversaries import write_piecewise
 from tests.live_discovery import served
-from tests.processes import alive, busy_child, family, unburied
+from tests.processes import alive, busy_child, family, peak_mib, unburied
 from tests.work_messages import compute_message
 
 FOREMAN = "foreman-" + "f" * 40
@@ -304,3 +306,41 @@ def test_usage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 def test_a_setting_that_does_not_exist_is_told() -> None:
     with pytest.raises(ConfigurationError, match="no setting named slotz"):
         serve({"port": 0, "slotz": 3})
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+CONNECTIONS = 8
+UNFINISHED_BYTES = 50 << 20
+GROWTH_MIB = 200.0
+"""One frame of 100 MiB, of which half has arrived, and some room. All of them would be 400 MiB."""
+
+
+async def test_one_assignment_on_many_connections_does_not_fill_the_memory(url: str, start: Start) -> None:
+    worker = start("-P", "0")
+    assert "serves at" in worker.line()
+    before = peak_mib(worker.process.pid)
+    async with foreman_at(url) as foreman, asyncio.timeout(PATIENCE_S):
+        header, *payload = encode(compute_message(foreman.task, rows=bytes(2 * UNFINISHED_BYTES)))
+        half = (header, b"".join(payload)[:UNFINISHED_BYTES])
+        proof = Assign(task=foreman.task, secret=foreman.replica.secret)
+        connections = [
+            await TcpDialer().connect(foreman.replica.address, timeout_s=PATIENCE_S) for _ in range(CONNECTIONS)
+        ]
+        for connection in connections:
+            for message in (Hello(versions=(3,), release="evil"), proof):
+                await connection.send(message, timeout_s=PATIENCE_S)
+                await connection.receive(max_payload_bytes=0, timeout_s=PATIENCE_S)
+        sending = [asyncio.create_task(write_piecewise(connection, half)) for connection in connections]
+        for each in asyncio.as_completed(sending):
+            with suppress(OSError):  # the worker has ended an older connection
+                await each
+                break
+        else:
+            pytest.fail("no connection took the first half of a frame")
+        await asyncio.sleep(1)  # now the others' would arrive
+        grown = peak_mib(worker.process.pid) - before
+        for connection in connections:
+            connection._writer.transport.abort()
+        await asyncio.gather(*sending, return_exceptions=True)
+    assert 0 < grown < GROWTH_MIB
