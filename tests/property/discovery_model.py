@@ -64,7 +64,11 @@ class Model:
             if left and won:
                 self.move(f"escrow:{job.name}", SERVICE, left, Reason.UNPAID, job.name)
             elif left:
-                self.move(f"escrow:{job.name}", f"user:{job.foreman}", left, Reason.REFUND, job.name)
+                kept = (sum(part.fetched and part.text is None for part in job.parts) + 1) // 2
+                if kept:
+                    self.move(f"escrow:{job.name}", SERVICE, kept, Reason.UNPAID, job.name)
+                if left > kept:
+                    self.move(f"escrow:{job.name}", f"user:{job.foreman}", left - kept, Reason.REFUND, job.name)
 
     def sweep(self, now: float) -> None:
         self.jobs = {name: job for name, job in self.jobs.items() if job.running or job.forgotten_at > now}

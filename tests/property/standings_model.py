@@ -60,6 +60,7 @@ class Part:
     text: str | None = None
     trust: Trust = NOTHING_KNOWN
     given_up: bool = False
+    fetched: bool = False
     paid: bool = False
     told: bool = False
     """Whether it is known what it showed of its worker."""
@@ -327,7 +328,7 @@ class Model:
             if job.state not in RUNNING or now < job.deadline:
                 continue
             for part in job.parts:
-                self.memory(part.worker).counts["missed"] += part.outstanding
+                self.memory(part.worker).counts["missed"] += part.outstanding and part.fetched
             if job.state is TaskState.PROVISIONAL:
                 self.doubt(job)
             if job.state is TaskState.PROVISIONAL:
@@ -337,5 +338,7 @@ class Model:
                 job.state = TaskState.LAPSED if job.released else TaskState.REFUNDED
             else:
                 job.state = TaskState.SETTLED
-            to = f"user:{job.foreman}" if job.state is TaskState.REFUNDED else SERVICE
-            self.move(f"escrow:{job.name}", to, left)
+            unused = sum(part.fetched and part.text is None for part in job.parts)
+            kept = (unused + 1) // 2 if job.state is TaskState.REFUNDED else left
+            self.move(f"escrow:{job.name}", SERVICE, kept)
+            self.move(f"escrow:{job.name}", f"user:{job.foreman}", left - kept)

@@ -21,6 +21,7 @@ from ec262.adapters.sql.unit_of_work import SqlDatabase
 from ec262.domain import standing
 from ec262.domain.commands import (
     AcceptResults,
+    AssignmentQuery,
     BuyDisputes,
     BuyTasks,
     Commitment,
@@ -256,6 +257,15 @@ class StandingsMachine(RuleBasedStateMachine):
             token = self.town.tokens[part.worker]
             self.call(lambda: self.service.workers.give_up(token, GiveUp(tasks=(job.name,))), crash)
             self.model.give_up(part.worker, job.name)
+
+    @rule(index=indices, crash=crashes)
+    def a_worker_asks_for_its_part(self, index: int, crash: Crash) -> None:
+        job = self.job(index, TaskState.OPEN)
+        part = next((part for part in job.parts if not part.fetched), None) if job is not None else None
+        if job is not None and part is not None:
+            token = self.town.tokens[part.worker]
+            self.call(lambda: self.service.workers.assignments(token, AssignmentQuery(tasks=(job.name,))), crash)
+            part.fetched = True
 
     @rule(seconds=st.sampled_from([1.0, 300.0, 601.0, 601.0, HALF_LIFE_S / 2, ALARM_S + 1]), crash=crashes)
     def pass_time(self, seconds: float, crash: Crash) -> None:

@@ -116,7 +116,7 @@ def _facts(receipt: JobReceipt) -> str:
 def summary_lines(receipt: JobReceipt) -> list[tuple[str, str]]:
     """Return a summary in words: what, and how much."""
     summary = receipt.summary
-    credits = ("credits", f"{summary.paid:,} paid to workers, {summary.returned:,} refunded")
+    credits = ("credits", f"{summary.paid:,} paid to workers, {_refunds(summary.returned)}")
     return [
         ("tasks", f"{summary.tasks:,}"),
         ("executions", f"{summary.executions:,}, {summary.executions_per_task:.2f} a task"),
@@ -125,6 +125,11 @@ def summary_lines(receipt: JobReceipt) -> list[tuple[str, str]]:
         ("audited tasks", f"{summary.audited:,}"),
         ("commitments that lost", f"{summary.dissenting:,}"),
     ]
+
+
+def _refunds(credits: int) -> str:
+    """Discovery keeps a part of some shares, and which ones it does not tell."""
+    return f"up to {credits:,} refunded" if credits else "0 refunded"
 
 
 def _row(task: TaskReceipt, *, local: bool) -> str:
@@ -136,7 +141,7 @@ def _row(task: TaskReceipt, *, local: bool) -> str:
     )
     verdict = f"{task.state.value} {_short(task.digest.hex()) if task.digest else ''}{' (audited)' * task.audited}"
     confidence = f"{task.confidence:.6f}" if task.state in DECIDED else ""
-    credits = f"<td>{task.paid} paid" + (f", {task.returned} refunded" if task.returned else "")
+    credits = f"<td>{task.paid} paid" + (f", {_refunds(task.returned)}" if task.returned else "")
     lost = "" if task.state in DECIDED else ' class="lost"'
     return (
         f"<tr{lost}><td>{escape(task.name)}<td>{escape(task.rule)}<td>{verdict}<td>{confidence}"

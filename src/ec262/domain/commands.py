@@ -264,7 +264,8 @@ class TaskState(enum.Enum):
     nobody won: since its key is known, its credits are kept by the service.
 
     ``settled`` is a won task after its deadline: unpaid shares have gone to the service. ``refunded`` is a task that
-    nobody won: its escrow is back and its key destroyed. ``disputed`` is one whose foreman paid all who committed,
+    nobody won: its escrow is back, less half of the shares of workers that asked for their part and did not commit, and
+    its key destroyed. ``disputed`` is one whose foreman paid all who committed,
     although no digest won, to see what they committed.
     """
 

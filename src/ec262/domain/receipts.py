@@ -47,7 +47,8 @@ class TaskReceipt:
 
     @property
     def returned(self) -> int:
-        """Credits that came back, or will when its deadline passes."""
+        """Credits that came back, or will when its deadline passes: at most, since discovery keeps a part of the shares
+        of workers that it told of the task and that did not compute it."""
         return self.replicas if self.state in {TaskState.OPEN, TaskState.REFUNDED} else 0
 
 
@@ -86,8 +87,8 @@ class JobReceipt:
 @attrs.frozen(kw_only=True)
 class Summary:
     """``expected_error`` is the mean probability that a task's result is wrong; credits ``paid`` to workers and
-    ``returned`` to the foreman (what is missing from the sum was kept by the service); ``dissenting`` commitments to
-    something else than what won; ``audited`` tasks."""
+    ``returned`` to the foreman, at most (what is missing from the sum was kept by the service); ``dissenting``
+    commitments to something else than what won; ``audited`` tasks."""
 
     tasks: int
     executions: int

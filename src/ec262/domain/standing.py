@@ -232,7 +232,8 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
             return supporters + new if len(supporters) == 1 else new
         return new
     if after.state in _OVER and before.state not in _OVER:
-        return tuple([each for each in after.replicas if each.outstanding])
+        # A worker that was never told of the task has missed nothing.
+        return tuple([each for each in after.replicas if each.is_late])
     return ()
 
 

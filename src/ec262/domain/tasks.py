@@ -64,6 +64,11 @@ class Replica:
         return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
 
     @property
+    def unused(self) -> bool:
+        """Whether the worker has asked for its part, and nothing came of it so far."""
+        return self.fetched and self.digest is None
+
+    @property
     def is_late(self) -> bool:
         """Whether the worker, once the task is decided, may still be computing it: it commits or gives up."""
         return self.outstanding and self.fetched
@@ -300,7 +305,8 @@ def give_up(task: Task, *, worker: str) -> Task:
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     """Apply the deadline: a provisional win is accepted; what a won task did not pay is kept by the service; what
     nobody won goes back to the foreman and its key is destroyed, or is kept, too, if the foreman had the key already.
-    Before the deadline nothing happens. Raises TaskClosed if it was applied already."""
+    Of the shares of workers that waited for work, or did not finish it, half are kept. Before the deadline nothing
+    happens. Raises TaskClosed if it was applied already."""
     after = _advance(task, Event.DEADLINE)
     if now < task.deadline:
         return task, ()
@@ -312,8 +318,13 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     if task.released:
         after = changed(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
+    unused = [replica.unused for replica in task.replicas].count(True)
+    kept = -(-unused // 2)  # credits are whole, and to block a single worker is not to be free
+    moves = (_to_service(task, kept, id=f"unused:{task.id}", at=now),) if kept else ()
+    if task.escrow == kept:
+        return after, moves
     to, reason = user_account(task.foreman), Reason.REFUND
-    return after, (_from_escrow(task, to, task.escrow, reason, id=f"deadline:{task.id}", at=now),)
+    return after, (*moves, _from_escrow(task, to, task.escrow - kept, reason, id=f"deadline:{task.id}", at=now))
 
 
 def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[Task, tuple[Transfer, ...]]:

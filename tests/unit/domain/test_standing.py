@@ -22,7 +22,7 @@ from ec262.domain.standing import (
     news,
     trust_now,
 )
-from ec262.domain.tasks import Task, accept, commit, dispute, expire, give_up
+from ec262.domain.tasks import Task, accept, commit, dispute, expire, fetch, give_up
 from tests.discovery_town import digest, runtime
 from tests.task_cases import DEADLINE, EARLY, after, open_task
 
@@ -247,11 +247,11 @@ def test_the_confirmation_of_an_accepted_win_shows_both_once(contradicted: bool)
     assert shown(confirmed, after(confirmed, ("w3", "a"))) == {"w3": Lesson.AGREED}
 
 
-def test_silence_until_the_deadline_is_shown_and_a_surrender_is_not() -> None:
-    before = give_up(after(open_task(), ("w0", "a")), worker="w1")
+def test_silence_of_who_was_told_of_a_task_is_shown_and_a_surrender_is_not() -> None:
+    before = give_up(fetch(fetch(after(open_task(replicas=4), ("w0", "a")), worker="w1"), worker="w2"), worker="w1")
     over, _ = expire(before, now=DEADLINE)
     assert shown(before, over) == {"w2": Lesson.MISSED}
-    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    won = fetch(after(open_task(replicas=4), ("w0", "a"), ("w1", "a")), worker="w2")
     settled, _ = expire(won, now=DEADLINE)
     assert shown(won, settled) == {"w2": Lesson.MISSED}
     assert news(settled, settled) == ()

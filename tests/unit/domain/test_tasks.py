@@ -140,6 +140,39 @@ def test_what_nobody_won_goes_back_and_the_key_is_destroyed(commitments: list[tu
     assert moves(transfers) == [("escrow:task-1", "user:foreman", 3, Reason.REFUND)]
 
 
+@pytest.mark.parametrize(("unused", "kept"), [(1, 1), (2, 1), (3, 2)])
+@pytest.mark.parametrize("given_up", [False, True])
+def test_half_of_the_shares_that_were_fetched_and_not_used_is_kept(
+    unused: int,
+    kept: int,
+    given_up: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    task = after(open_task(), *[(f"w{number}", f"{number}") for number in range(unused, 3)])
+    for worker in [f"w{number}" for number in range(3)]:  # those who committed have asked, too
+        task = fetch(task, worker=worker)
+    for worker in [f"w{number}" for number in range(unused)] if given_up else []:
+        task = give_up(task, worker=worker)
+    task, transfers = expire(task, now=LATE)
+    assert (task.state, task.key, task.escrow) == (TaskState.REFUNDED, None, 0)
+    assert moves(transfers) == [
+        ("escrow:task-1", SERVICE, kept, Reason.UNPAID),
+        ("escrow:task-1", "user:foreman", 3 - kept, Reason.REFUND),
+    ]
+
+
+def test_to_block_a_single_worker_is_not_free() -> None:
+    task, transfers = expire(fetch(open_task(replicas=1, rule="majority:1"), worker="w0"), now=LATE)
+    assert (task.state, task.key, task.escrow) == (TaskState.REFUNDED, None, 0)
+    assert moves(transfers) == [("escrow:task-1", SERVICE, 1, Reason.UNPAID)]
+
+
+def test_what_others_decided_costs_a_foreman_no_more_because_a_worker_began() -> None:
+    won = after(open_task(), ("w0", "a"), ("w1", "a"))
+    _, transfers = expire(won, now=LATE)
+    _, with_a_third = expire(give_up(fetch(won, worker="w2"), worker="w2"), now=LATE)
+    assert transfers == with_a_third
+
+
 def test_what_a_win_did_not_pay_is_kept_by_the_service() -> None:
     task, transfers = expire(after(open_task(), ("w0", "a"), ("w1", "a")), now=LATE)
     assert (task.state, task.key, task.digest) == (TaskState.SETTLED, b"k" * 32, digest("a"))

@@ -416,6 +416,7 @@ def test_silence_is_noted_and_punished_by_nothing_else() -> None:
     for replica in task.replicas:
         if replica.worker != silent:
             town.commit_as(town.tokens[replica.worker], task.task, digest("a"))
+    town.assignment(town.tokens[silent], task.task)
     town.clock.advance(600)
     town.service.sweep()
     known = standing(town, silent)
