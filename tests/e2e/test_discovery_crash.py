@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.shell import Network, Shell, pairs
+from tests.shell import Network, Shell, pairs, wait_until
 
 Found = Callable[[str], AbstractContextManager[Network]]
 
@@ -24,14 +24,13 @@ JOB = """
 
     @ec262.reducer
     def add_up(remainder, squares):
-        time.sleep(0.5)
         yield remainder, sum(squares)
 
-    data = {number: 0.4 for number in range(40)}
+    data = {number: 0.3 for number in range(30)}
 """
 
-SQUARES = {remainder: sum(n**2 for n in range(40) if n % 5 == remainder) for remainder in range(5)}
-KILLS, ENOUGH = 4, 2
+SQUARES = {remainder: sum(n**2 for n in range(30) if n % 5 == remainder) for remainder in range(5)}
+KILLS, ENOUGH = 3, 2
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,15 +39,20 @@ def database(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_url"))
 
 
+def until_a_result_is_committed(town: Network, foreman: subprocess.Popen[str]) -> None:
+    """Wait until discovery has taken one since now, or the job has ended."""
+    before = len(town.log())
+    wait_until(lambda: ": committed (" in town.log()[before:] or foreman.poll() is not None)
+
+
 def test_a_job_outlives_discovery_that_is_killed(database: str, shell: Shell, found_town: Found) -> None:
     with found_town(database) as town:
         foreman = shell.start("foreman", shell.file("squares.py", JOB), "--discovery", town.url, "--quiet")
         killed = 0
         while foreman.poll() is None and killed < KILLS:
-            time.sleep(0.7)
+            until_a_result_is_committed(town, foreman)
             town.kill_discovery()
             killed += foreman.poll() is None
-            time.sleep(0.2)
             town.start_discovery()
         done = shell.wait(foreman)
         assert killed >= ENOUGH

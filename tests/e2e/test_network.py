@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tests.processes import family, unburied
-from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
+from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until, wait_until
 from tests.slow_proxy import free_port
 
 SQUARES_JOB = """
@@ -46,16 +47,15 @@ def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:
     return process
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + COMMAND_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def in_the_pool(town: Network) -> int:
     """Return how many workers think that they are, going by what they told."""
     return town.log().count("in the pool as") - town.log().count("discovery is away")
+
+
+def no_lease_lasts(town: Network) -> bool:
+    with closing(sqlite3.connect(town.database.removeprefix("sqlite:///"))) as database:
+        (last,) = database.execute("SELECT max(expires_at) FROM members").fetchone()
+    return float(last) < time.time()
 
 
 def squares_of(done: Done) -> dict[int, int]:
@@ -65,8 +65,9 @@ def squares_of(done: Done) -> dict[int, int]:
 
 def test_discovery_is_killed_and_comes_back_in_the_middle(shell: Shell, town: Network) -> None:
     foreman = start_squares(shell, town)
+    before = len(town.log())
     town.kill_discovery()
-    time.sleep(0.5)
+    wait_until(lambda: "discovery is away" in town.log()[before:])
     town.start_discovery()
     assert squares_of(shell.wait(foreman)) == SQUARES
 
@@ -75,7 +76,7 @@ def test_workers_find_back_to_a_discovery_that_was_away_for_long(shell: Shell, t
     wait_until(lambda: in_the_pool(town) == len(town.workers))
     town.kill_discovery()
     wait_until(lambda: in_the_pool(town) == 0)
-    time.sleep(3)  # every lease has run out
+    wait_until(lambda: no_lease_lasts(town))
     town.start_discovery()
     wait_until(lambda: in_the_pool(town) == len(town.workers))
     assert squares_of(shell.run("foreman", squares_job(shell), "--quiet", "--discovery", town.url)) == SQUARES
