@@ -14,9 +14,9 @@ from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.commands import CommitResults, Committed
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Computed, Limits, Work
+from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
-from ec262.domain.outcome import Failure, Pairs, encode_outcome
+from ec262.domain.outcome import Failure, Pairs, decode_outcome, encode_outcome
 from ec262.domain.ports.transport import Connection, Endpoint, Handler
 from ec262.domain.wire import encode
 from ec262.domain.work_hash import WorkBinding
@@ -47,6 +47,20 @@ class Misnamer(UnconfinedSandbox):
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         return Computed(outcome=encode_outcome(Pairs(pairs=(([1], 1),))), log=b"")
+
+
+class Clasher(UnconfinedSandbox):
+    """Adds a pair with a key that is equal to another, and has another type, to what the job yields in one phase."""
+
+    def __init__(self, phase: Phase, key: Any) -> None:
+        self._phase, self._key = phase, key
+
+    async def run(self, work: Work, limits: Limits) -> Computed:
+        computed = await super().run(work, limits)
+        outcome = decode_outcome(computed.outcome)
+        if work.phase is not self._phase or not isinstance(outcome, Pairs):
+            return computed
+        return Computed(outcome=encode_outcome(Pairs(pairs=(*outcome.pairs, (self._key, 1)))), log=b"")
 
 
 class Crasher(UnconfinedSandbox):

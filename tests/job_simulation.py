@@ -21,6 +21,7 @@ from ec262.domain.errors import Ec262Error, TaskLimitExceeded
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
+from ec262.domain.key_check import Clash
 from ec262.services.job_driver import JobDriver, Operation, Terms, at_once
 from tests.discovery_town import FOREMAN, REQUIREMENT, Town, digest
 
@@ -136,6 +137,9 @@ class JobSimulation:
 
     async def accept(self, command: AcceptResults) -> Verdicts:
         return self.town.service.foremen.accept(FOREMAN, command)
+
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        return None, ()
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
         return self._names(Phase.REDUCE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,6 +87,16 @@ class TcpSystem:
 
     async def run(self, job: Job, policy: ForemanPolicy = POLICY, *, token: str = FOREMAN) -> dict[Any, Any]:
         """Run a job as the foreman with this token."""
+        async with self._foreman(policy, token) as foreman:
+            return await foreman.run(job)
+
+    async def run_to(self, job: Job, policy: ForemanPolicy, write: Callable[[Iterable[bytes]], None]) -> None:
+        """Run a job as a foreman that has its result written."""
+        async with self._foreman(policy, FOREMAN) as foreman:
+            await foreman.run_to(job, write)
+
+    @asynccontextmanager
+    async def _foreman(self, policy: ForemanPolicy, token: str) -> AsyncIterator[Foreman]:
         discovery = HttpDiscovery(self.url, token=token, patience_s=10)
         ports = ForemanPorts(
             discovery=discovery,
@@ -97,7 +107,7 @@ class TcpSystem:
             progress=Silent(),
         )
         try:
-            return await Foreman(ports, policy).run(job)
+            yield Foreman(ports, policy)
         finally:
             await discovery.close()
 

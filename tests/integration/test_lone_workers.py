@@ -14,10 +14,12 @@ import pytest
 
 from ec262.adapters.runtime import runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.errors import InsufficientCredits, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
+from ec262.domain import canonical
+from ec262.domain.errors import InsufficientCredits, KeyCollision, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.job import Phase
 from ec262.domain.standing import Standing
 from ec262.domain.verification import parse_rule
-from tests.adversaries import Denier, Exhausted, Liar, Misnamer
+from tests.adversaries import Clasher, Denier, Exhausted, Liar, Misnamer
 from tests.system import make_job
 from tests.tcp_system import HONEST, POLICY, Staff, TcpSystem, tcp_system
 
@@ -61,6 +63,67 @@ async def test_a_known_workers_claim_ends_no_job(make: Maker) -> None:
         assert system.credits_of(liar) == 0
         assert all(system.credits_of(each) for each in honest)
         assert system.service.audit() == 300
+
+
+def number_words(number: int, line: str) -> Iterable[tuple[Any, int]]:
+    yield number, len(line.split())
+
+
+def largest(number: int, counts: Iterable[int]) -> Iterable[tuple[Any, int]]:
+    yield number, max(counts)
+
+
+def by_number(number: int) -> int:
+    return number
+
+
+NUMBERS: dict[str, Any] = {"mapper": number_words, "reducer": largest, "combiner": None}
+NUMBERED = NUMBERS | {"partitioner": by_number}
+RESULT = {number: len(line.split()) for number, line in TEXT.items()}
+
+
+@pytest.mark.parametrize("as_lines", [False, True])
+@pytest.mark.parametrize(
+    ("functions", "phase", "key"),
+    [
+        (NUMBERS, Phase.MAP, True),
+        (NUMBERS, Phase.MAP, 3.0),
+        (NUMBERS, Phase.REDUCE, 3.0),
+        (NUMBERED, Phase.MAP, (7, 3)),
+        (NUMBERED, Phase.MAP, (3, 3.0)),
+        (NUMBERED, Phase.MAP, "no number"),
+        (NUMBERED, Phase.REDUCE, True),
+    ],
+    ids=str,
+)
+async def test_a_known_workers_key_that_clashes_with_others_ends_no_job(
+    functions: Any,
+    phase: Phase,
+    key: Any,
+    as_lines: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    job = attrs.evolve(make_job(TEXT, functions), partitioned=functions is NUMBERED, map_tasks=4)
+    makers = [lambda: {"sandbox": Clasher(phase, key)}, HONEST, HONEST, HONEST]
+    async with tcp_system(*makers, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        lines: list[bytes] = []
+        for _ in range(2):
+            if as_lines:
+                await system.run_to(job, RULE, lines.extend)
+            else:
+                assert await system.run(job, RULE) == RESULT
+        assert {tuple(canonical.decode(line[:-1])) for line in lines} == (set(RESULT.items()) if as_lines else set())
+        assert system.service.audit() == 300
+
+
+@pytest.mark.parametrize("phase", Phase)
+async def test_keys_that_do_clash_end_the_job_at_the_word_of_two(phase: Phase) -> None:
+    makers = [lambda: {"sandbox": Clasher(phase, 3.0)}] * 4
+    async with tcp_system(*makers, credits=300) as system, asyncio.timeout(BOUND_S):
+        let_be_known(system, system.staff)
+        with pytest.raises(KeyCollision, match=f"the {phase.value} phase yielded keys .*: 3.* and 3") as caught:
+            await system.run(attrs.evolve(make_job(TEXT, NUMBERS), map_tasks=4), RULE)
+        assert caught.value.confirmed
 
 
 async def test_who_claims_that_the_code_failed_and_is_contradicted_has_lied() -> None:

@@ -27,7 +27,7 @@ from ec262.domain.commands import (
 )
 from ec262.domain.diagnosis import Diagnosis, Suspect
 from ec262.domain.difference import Difference
-from ec262.domain.errors import LimitReached, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import KeyCollision, LimitReached, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
@@ -85,7 +85,7 @@ class Chaos:
 
     # --- answers --------------------------------------------------------------------------------------------------
 
-    def answers(self, instruction: ev.Instruction) -> Iterable[ev.Event]:
+    def answers(self, instruction: ev.Instruction) -> Iterable[ev.Event]:  # noqa: C901, PLR0912 - a case for each
         match instruction:
             case ev.Buy(tasks=tasks) | ev.Extend(tasks=tasks) if self.chance.random() < 0.2:
                 if self.chance.random() < 0.5:
@@ -117,8 +117,16 @@ class Chaos:
                 )
             case ev.Wake():
                 yield ev.TimerRang(now=self.now)
+            case ev.CheckPhase(doubted=doubted):
+                yield self.checked(doubted)
             case ev.StartReduce():
                 yield self.planned(Phase.REDUCE)
+
+    def checked(self, doubted: tuple[TaskName, ...]) -> ev.PhaseChecked:
+        if self.chance.random() < 0.5:
+            return ev.PhaseChecked(now=self.now)
+        asked = self.chance.sample(doubted, self.chance.randint(self.chance.random() < 0.9, len(doubted)))
+        return ev.PhaseChecked(now=self.now, error=KeyCollision(1, 1.0), tasks=tuple(asked))
 
     def planned(self, phase: Phase) -> ev.PhasePlanned:
         names = tuple(TaskName(phase=phase, index=index) for index in range(self.chance.randint(phase is Phase.MAP, 4)))

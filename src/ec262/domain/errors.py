@@ -120,6 +120,10 @@ class JobError(Ec262Error):
 class JobDefinitionError(JobError):
     """A mapper, reducer, data or input file is missing or malformed."""
 
+    def unconfirmed(self) -> JobDefinitionError:
+        """Return the same, as the word of one worker."""
+        return JobDefinitionError(f"{self}{UNCONFIRMED}")
+
 
 class FunctionNotPicklable(JobError):
     """A function of the job holds something that cannot travel to a worker."""
@@ -152,15 +156,26 @@ class KeyNotHashable(JobError):
 
 
 class KeyCollision(JobError):
-    """Two keys are equal to Python (``1 == True == 1.0``) but are not the same value."""
+    """Two keys are equal to Python (``1 == True == 1.0``) but are not the same value. ``where`` says who yielded them,
+    as far as that is known; ``confirmed`` is as in ``UserCodeFailed``."""
 
-    def __init__(self, first: object, second: object) -> None:
-        super().__init__(
-            f"the keys {key_text(first)} ({type(first).__name__}) and {key_text(second)} ({type(second).__name__}) "
-            f"are equal in Python but are different values; {_advice_on_keys(first, second)}"
-        )
+    def __init__(self, first: object, second: object, *, where: str = "", confirmed: bool = True) -> None:
+        yielded = f"{where} yielded keys that are equal in Python but are different values" if where else ""
+        both = f"{key_text(first)} ({type(first).__name__}) and {key_text(second)} ({type(second).__name__})"
+        what = f"{yielded}: {both}" if where else f"the keys {both} are equal in Python but are different values"
+        super().__init__(f"{what}{'' if confirmed else UNCONFIRMED}; {_advice_on_keys(first, second)}")
         self.first = first
         self.second = second
+        self.where = where
+        self.confirmed = confirmed
+
+    def unconfirmed(self) -> KeyCollision:
+        """Return the same, as the word of one worker."""
+        return KeyCollision(self.first, self.second, where=self.where, confirmed=False)
+
+    def yielded_by(self, where: str) -> KeyCollision:
+        """Return the same, saying who yielded the keys."""
+        return KeyCollision(self.first, self.second, where=where, confirmed=self.confirmed)
 
 
 def _advice_on_keys(first: object, second: object) -> str:

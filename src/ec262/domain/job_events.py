@@ -10,7 +10,15 @@ import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, ReplicaOrder, Verdict
 from ec262.domain.diagnosis import Diagnosis
-from ec262.domain.errors import Ec262Error, KeyNotHashable, LimitReached, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import (
+    Ec262Error,
+    JobDefinitionError,
+    KeyCollision,
+    KeyNotHashable,
+    LimitReached,
+    TaskLimitExceeded,
+    UserCodeFailed,
+)
 from ec262.domain.job import TaskName
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -141,6 +149,16 @@ class Diagnosed:
 
 
 @attrs.frozen(kw_only=True)
+class PhaseChecked:
+    """The answer to ``CheckPhase``: the ``error`` that the results of the phase would end the job with, if they would,
+    and the doubted ``tasks`` but for which they would not."""
+
+    now: float
+    error: KeyCollision | JobDefinitionError | None = None
+    tasks: tuple[TaskName, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
 class CodeFailed:
     """What won says that the job's own code failed, hit a limit, or yielded a key that no dict takes."""
 
@@ -179,6 +197,7 @@ Event = (
     | Delivered
     | Undelivered
     | Diagnosed
+    | PhaseChecked
     | CodeFailed
     | Crashed
     | TimerRang
@@ -235,12 +254,22 @@ class Accept:
 
 
 @attrs.frozen(kw_only=True)
+class CheckPhase:
+    """All results of the phase are there: see whether their keys can stand side by side. Of ``doubted`` tasks one
+    worker's word alone vouches for the result."""
+
+    doubted: tuple[TaskName, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Fetch:
-    """Ask one winner for the result; ``replica`` says where it lives, ``verdict`` has key, digest and its secret."""
+    """Ask one winner for the result; ``replica`` says where it lives, ``verdict`` has key, digest and its secret.
+    ``alone`` tells whether nobody else vouches for it."""
 
     name: TaskName
     replica: BoughtReplica
     verdict: Verdict
+    alone: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -276,4 +305,6 @@ class Fail:
     error: Ec262Error
 
 
-Instruction = Buy | Extend | Dispatch | AskVerdicts | Accept | Fetch | Dispute | Wake | StartReduce | Finish | Fail
+Instruction = (
+    Buy | Extend | Dispatch | AskVerdicts | Accept | CheckPhase | Fetch | Dispute | Wake | StartReduce | Finish | Fail
+)

@@ -293,6 +293,7 @@ class Purchases:
         if attempt.verdict is None:
             self._refunds.append(attempt.deadline + self._policy.grace_s)
         task.give_up(why)
+        self._tasks.move(task, "lost")
         self._questions.forget(attempt)
         if attempt.claim is not None and why == NOBODY_TO_ADD:
             again = False
@@ -302,7 +303,6 @@ class Purchases:
                 task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
             )
             return [Fail(error=error)]
-        self._tasks.move(task, "lost")
         return []
 
     def _hint(self, attempts: Collection[Attempt]) -> str:

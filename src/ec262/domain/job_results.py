@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from itertools import islice
 
 from ec262.domain.commands import MAX_BATCH, TaskState
@@ -9,19 +10,21 @@ from ec262.domain.job import Phase
 from ec262.domain.job_events import (
     Accept,
     Accepted,
+    CheckPhase,
     CodeFailed,
     Crashed,
     Delivered,
     Fail,
     Finish,
     Instruction,
+    PhaseChecked,
     StartReduce,
     Undelivered,
 )
 from ec262.domain.job_purchases import Purchases
 from ec262.domain.job_questions import Questions
 from ec262.domain.job_state import JobTasks
-from ec262.domain.job_task import DELIVERED, Attempt, RunningTask, Step
+from ec262.domain.job_task import DELIVERED, Attempt, Claim, RunningTask, Step
 from ec262.domain.job_timer import JobTimer
 from ec262.domain.job_verdicts import Verdicts
 
@@ -31,6 +34,14 @@ at the deadline it would be without a look at whether its worker was caught."""
 
 MANY_PROVISIONAL = 5000
 """More are not left provisional: discovery lets an account have only so many tasks under way."""
+
+
+class Check(enum.Enum):
+    """How far it is known whether the results of the phase can stand side by side."""
+
+    DUE = enum.auto()
+    UNDER_WAY = enum.auto()
+    PASSED = enum.auto()
 
 
 class Results:
@@ -45,6 +56,7 @@ class Results:
         self._purchases = purchases
         self._verdicts = verdicts
         self._phase_over = False
+        self._check = Check.DUE
         timer.wakes(self._due)
 
     def _due(self) -> float | None:
@@ -57,8 +69,11 @@ class Results:
     def begin_phase(self) -> None:
         """There are tasks again whose results are to come."""
         self._phase_over = False
+        self._check = Check.DUE
 
-    def handle(self, event: Accepted | CodeFailed | Crashed | Delivered | Undelivered) -> list[Instruction]:
+    def handle(
+        self, event: Accepted | CodeFailed | Crashed | Delivered | PhaseChecked | Undelivered
+    ) -> list[Instruction]:
         """Take in what became of a win."""
         match event:
             case Delivered():
@@ -71,6 +86,8 @@ class Results:
                 return self._on_crashed(event)
             case Accepted():
                 return self._on_accepted(event)
+            case PhaseChecked():
+                return self._on_checked(event)
 
     def _on_delivered(self, event: Delivered) -> list[Instruction]:
         current = self._tasks.current(event.task, Step.FETCHING)
@@ -96,11 +113,35 @@ class Results:
         if current is None:
             return []
         task, attempt = current
-        if attempt.verdict is None or len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust:
+        if not attempt.one_word:
             return [Fail(error=event.error)]
-        attempt.claim = event.error.unconfirmed()
-        self._tasks.move(task, "claimed")
-        return self._verdicts.check_claim(task, attempt, attempt.verdict, event.now)
+        return self._doubt(task, attempt, event.error, event.now)
+
+    def _doubt(self, task: RunningTask, attempt: Attempt, error: Claim, now: float) -> list[Instruction]:
+        """Have somebody else say what one worker alone does, and what would end the job."""
+        attempt.claim = error.unconfirmed()
+        if task.step is not Step.DONE:
+            self._tasks.move(task, "claimed")
+            self._questions.watch_soon(now)
+        assert attempt.verdict is not None  # noqa: S101 - one worker vouches for it
+        return self._verdicts.check_claim(task, attempt, attempt.verdict, now)
+
+    def _on_checked(self, event: PhaseChecked) -> list[Instruction]:
+        """Go on, or end the job if it is sure to fail; have what would make it fail at one worker's word confirmed."""
+        self._check = Check.DUE
+        if not self._all_delivered:  # a win was opened again meanwhile
+            return []
+        if event.error is None:
+            self._check = Check.PASSED
+            return []
+        if not event.tasks:
+            return [Fail(error=event.error)]
+        instructions: list[Instruction] = []
+        for name in event.tasks:
+            task = self._tasks[name]
+            if task.step in {Step.PROVISIONAL, Step.DONE} and task.current.one_word:
+                instructions += self._doubt(task, task.current, event.error, event.now)
+        return [*instructions, *self._timer.set(event.now)]
 
     def _on_crashed(self, event: Crashed) -> list[Instruction]:
         """Have others try: machines crash for reasons of their own, so that several agree may be chance."""
@@ -133,8 +174,16 @@ class Results:
     def go_on(self, now: float) -> list[Instruction]:
         """Have provisional wins accepted if it is time, one batch after the other; end the phase when all is done."""
         tasks = self._tasks
-        if self._phase_over or not tasks:
+        if self._phase_over or not tasks or self._check is Check.UNDER_WAY:
             return []
+        if not self._all_delivered:
+            self._check = Check.DUE
+        elif self._check is Check.DUE:
+            # Before anything is accepted: to a task that is provisional a worker can be added.
+            doubted = tuple(task.name for task in tasks if task.current.one_word)
+            self._check = Check.UNDER_WAY if doubted else Check.PASSED
+            if doubted:
+                return [CheckPhase(doubted=doubted)]
         if tasks.count(Step.DONE) == len(tasks):
             self._phase_over = True
             return [StartReduce()] if tasks.phase is Phase.MAP else [Finish()]
@@ -145,11 +194,14 @@ class Results:
             tasks.move(task, "accept")
         return [Accept(tasks=tuple(task.current.bought.task for task in batch))]
 
+    @property
+    def _all_delivered(self) -> bool:
+        return self._tasks.count(*DELIVERED) == len(self._tasks)
+
     def _to_accept(self, now: float) -> list[RunningTask]:
         tasks = self._tasks
         waiting = tasks.at(Step.PROVISIONAL)
-        everything = tasks.count(*DELIVERED) == len(tasks)
-        if everything or len(waiting) > MANY_PROVISIONAL or self._purchases.stuck_at_limit:
+        if self._all_delivered or len(waiting) > MANY_PROVISIONAL or self._purchases.stuck_at_limit:
             return list(islice(waiting, MAX_BATCH))
         # The first has waited longest: what has not is left to be caught.
         accept_at = self._accept_at()

@@ -23,6 +23,7 @@ from ec262.domain.job_events import (
     Instruction,
     Judged,
     LimitHit,
+    PhaseChecked,
     PhaseGrew,
     PhasePlanned,
     ReplicaCommitted,
@@ -101,7 +102,7 @@ class JobRun:
                 instructions = self._on_ended(event)
             case Judged():
                 instructions = self._verdicts.on_judged(event)
-            case Accepted() | CodeFailed() | Crashed() | Delivered() | Undelivered():
+            case Accepted() | CodeFailed() | Crashed() | Delivered() | PhaseChecked() | Undelivered():
                 instructions = self._results.handle(event)
             case Diagnosed():
                 instructions = self._disputes.on_diagnosed(event)

@@ -52,6 +52,9 @@ class JobTasks:
     def __len__(self) -> int:
         return len(self._board)
 
+    def __iter__(self) -> Iterator[RunningTask]:
+        return iter(self._board)
+
     def __getitem__(self, name: TaskName) -> RunningTask:
         return self._board[name]
 

@@ -14,7 +14,8 @@
 
 A task that lacks workers can be won as one that runs can: somebody who was given up may commit after all. One that was
 decided by one worker's word waits, with its result, until its win is accepted, and runs again if it is not; it runs
-again at once, from FETCHING by "claimed", if that word is that the job's own code failed. Whatever is not in the table
+again at once, by "claimed", if that word is that the job's own code failed, or has a key that would end the job. One
+whose win was accepted by then is lost. Whatever is not in the table
 is an error of the caller.
 """
 
@@ -26,7 +27,7 @@ from collections.abc import Collection, Iterable, Iterator
 import attrs
 
 from ec262.domain.commands import BoughtReplica, BoughtTask, TaskState, Verdict
-from ec262.domain.errors import KeyNotHashable, TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job import TaskName
 from ec262.domain.verification import VerificationRule
 
@@ -73,9 +74,14 @@ TRANSITIONS: dict[tuple[Step, str], Step] = {
     (Step.FETCHING, "delivered alone"): Step.PROVISIONAL,
     (Step.FETCHING, "claimed"): Step.RUNNING,
     (Step.PROVISIONAL, "accept"): Step.ACCEPTING,
+    (Step.PROVISIONAL, "claimed"): Step.RUNNING,
+    (Step.DONE, "lost"): Step.WANTED,
     (Step.ACCEPTING, "accepted"): Step.DONE,
     (Step.ACCEPTING, "reopened"): Step.RUNNING,
 }
+
+
+Claim = UserCodeFailed | TaskLimitExceeded | KeyNotHashable | KeyCollision | JobDefinitionError
 
 
 @attrs.define(kw_only=True)
@@ -92,7 +98,7 @@ class Attempt:
     deadline: float
     additions: int = 0
     lacking: int = 0
-    claim: UserCodeFailed | TaskLimitExceeded | KeyNotHashable | None = None
+    claim: Claim | None = None
     why_lost: str = ""
     committed: set[str] = attrs.Factory(set)
     counted: int = 0
@@ -116,6 +122,11 @@ class Attempt:
     def lone(self) -> bool:
         """Whether it was won by one worker's word."""
         return self.verdict is not None and self.verdict.state is TaskState.PROVISIONAL
+
+    @property
+    def one_word(self) -> bool:
+        """Whether one worker alone vouches for its result still, by a rule by which not anybody's word decides."""
+        return self.rule.weighs_trust and self.verdict is not None and len(self.verdict.winners) < 2  # noqa: PLR2004 - that one, and another
 
     def extend(self, more: BoughtTask, now: float) -> None:
         """Take in workers that were added, and the deadline that they have."""

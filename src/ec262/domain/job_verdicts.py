@@ -76,6 +76,8 @@ class Verdicts:
         winners = [winner.worker for winner in verdict.winners if winner.worker in drawn]
         attempt.committed.update(winners)
         if task.kept is not None and task.kept == verdict.digest:
+            if attempt.claim is not None and attempt.one_word:
+                return self.check_claim(task, attempt, verdict, now)
             self.keep(task, attempt)
             return self._purchases.buy_soon(now)
         # Last whoever failed us before: it may take its time to fail us again.
@@ -98,7 +100,7 @@ class Verdicts:
         if attempt.verdict is None or not attempt.untried:
             return self._purchases.lose(task, attempt, "no winner delivered", now)
         replica = attempt.replica(attempt.untried.pop(0))
-        return [Fetch(name=task.name, replica=replica, verdict=attempt.verdict)]
+        return [Fetch(name=task.name, replica=replica, verdict=attempt.verdict, alone=attempt.one_word)]
 
     def give_up(self, task: RunningTask, attempt: Attempt, why: str, now: float) -> list[Instruction]:
         """Give up a purchase whose win is of no use, and want the task again."""

@@ -6,13 +6,15 @@ nothing to check; otherwise keys are brought together by their hashes, however m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import attrs
 
 from ec262.domain import canonical
 from ec262.domain.canonical import MAX_NUMBER, encode_list
-from ec262.domain.errors import JobDefinitionError, JobError, KeyCollision, KeyNotHashable, key_text
-from ec262.domain.groups import Groups, all_values
+from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable, key_text
+from ec262.domain.groups import Groups, Table, all_values, last_value
 from ec262.domain.hash_tables import MAX_EQUAL_HASHES
 from ec262.domain.ports.spill import Spills
 
@@ -20,6 +22,19 @@ _APART = frozenset({str, bytes, type(None), int})
 """Kinds whose values are equal only if they are the same; of ints, those that all have hashes of their own."""
 
 _HASH_BITS = (1 << 64) - 1
+
+
+@attrs.frozen(kw_only=True)
+class Clash:
+    """Keys, by their canonical bytes, that cannot all be there, and the error that says so."""
+
+    error: KeyCollision | JobDefinitionError
+    names: frozenset[bytes]
+
+    def told_of(self, where: str) -> Clash:
+        """Return the same, its error saying who yielded the keys."""
+        error = self.error.yielded_by(where) if isinstance(self.error, KeyCollision) else self.error
+        return Clash(error=error, names=self.names)
 
 
 class KeyCheck:
@@ -62,13 +77,49 @@ class KeyCheck:
     def finish(self) -> None:
         """Raise KeyCollision if two of the keys are equal, JobDefinitionError if so many have one hash that they cannot
         be told apart in reasonable time, or if a key comes twice."""
+        clash = self.clash()
+        if clash is not None:
+            raise clash.error
+
+    def clash(self) -> Clash | None:
+        """Return what ``finish`` would raise, and because of which keys. Raises SpillFailed."""
         for _, values in self._by_hash.tables(drain=True):
             for keys in canonical.decode(encode_list(encode_list([value]) for value in values)):
-                _tell_apart(keys)
+                clash = _clash_among(keys)
+                if clash is not None:
+                    return clash
+        return None
 
     def close(self) -> None:
         """Forget everything."""
         self._by_hash.close()
+
+
+class KeyTrial:
+    """Tells whether the keys of a phase could stand side by side, before the results that have them are believed."""
+
+    def __init__(self, spills: Spills | None, *, memory_bytes: int, load_bytes: int, prefix: int) -> None:
+        """``prefix`` is how much stands before the canonical bytes of each key, as the number that a partitioner gave
+        it does."""
+        self._prefix = prefix
+        self._names = Groups(last_value, spills, memory_bytes=memory_bytes, load_bytes=load_bytes)
+        self._check = KeyCheck(spills, memory_bytes=memory_bytes, load_bytes=load_bytes, numbered=prefix > 0)
+        self._taken = 0
+
+    def take(self, tables: Iterable[Table]) -> None:
+        """Take in the keys of tables. Raises SpillFailed, and what the tables raise."""
+        self._names.add(self._taken, ((names, [b""] * len(names)) for names, _ in tables))
+        self._taken += 1
+
+    def clash(self) -> Clash | None:
+        """Return keys that cannot all be there, if there are any; forget everything. Raises SpillFailed."""
+        try:
+            for names, _ in self._names.tables(drain=True):
+                self._check.add([name[self._prefix :] for name in names])
+            return self._check.clash()
+        finally:
+            self._names.close()
+            self._check.close()
 
 
 def is_hashable(key: Any) -> bool:
@@ -87,19 +138,22 @@ def not_hashable(key: Any) -> KeyNotHashable:
     )
 
 
-def _tell_apart(keys: list[Any]) -> None:
+def _clash_among(keys: list[Any]) -> Clash | None:
     if len(keys) > MAX_EQUAL_HASHES:
-        raise JobDefinitionError(
+        error = JobDefinitionError(
             f"these keys cannot be told apart in reasonable time: more than {MAX_EQUAL_HASHES} keys have the same hash"
         )
+        return Clash(error=error, names=frozenset(canonical.encode_each(keys)))
     known: dict[Any, Any] = {}
     for key in keys:
         if key in known:
-            raise _clash(known[key], key)
+            names = frozenset(canonical.encode_each([known[key], key]))
+            return Clash(error=_clash_error(known[key], key), names=names)
         known[key] = key
+    return None
 
 
-def _clash(first: Any, second: Any) -> JobError:
+def _clash_error(first: Any, second: Any) -> KeyCollision | JobDefinitionError:
     if canonical.encode(first) != canonical.encode(second):
         return KeyCollision(first, second)
     return JobDefinitionError(

@@ -51,7 +51,7 @@ class Shuffle:
         JobDefinitionError as soon as a key is sure to have too many values for one row, and what the portions raise.
         """
         try:
-            self._groups.add(task, map(self._table, portions))
+            self._groups.add(task, map(self.table, portions))
         except GroupTooLarge as error:
             raise self._too_large(error) from error
 
@@ -74,21 +74,46 @@ class Shuffle:
         self._groups.close()
         self._check.close()
 
-    def _table(self, pairs: Sequence[Pair]) -> Table:
+    def look(self, pairs: Sequence[Pair]) -> None:
+        """Raise KeyNotHashable, or NotCanonical if keys lack the numbers that they should have, as ``add`` would."""
+        if self._numbered:
+            for key, _ in pairs:
+                number_bytes(key)
+            self._check.look([key[1] for key, _ in pairs])
+        elif not isinstance(pairs, PlainPairs):
+            self._check.look([key for key, _ in pairs])
+
+    def table(self, pairs: Sequence[Pair]) -> Table:
+        """Return the names that pairs are sorted by, and the canonical bytes of their values. Raises what ``look``
+        does."""
         if isinstance(pairs, PlainPairs) and not self._numbered:
             return pairs.groups()
+        self.look(pairs)
         if not self._numbered:
-            self._check.look([key for key, _ in pairs])
             return encode_pairs(pairs)
-        numbers = [number_bytes(key) for key, _ in pairs]
-        unnumbered = [(key[1], value) for key, value in pairs]
-        self._check.look([key for key, _ in unnumbered])
-        names, values = encode_pairs(unnumbered)
-        return list(map(bytes.__add__, numbers, names)), values
+        names, values = encode_pairs([(key[1], value) for key, value in pairs])
+        return [number_bytes(key) + name for (key, _), name in zip(pairs, names, strict=True)], values
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what was taken in, sorted by the names. Raises SpillFailed, JobDefinitionError."""
+        try:
+            yield from self._groups.tables(drain=False)
+        except GroupTooLarge as error:
+            raise self._too_large(error) from error
+
+    @property
+    def prefix(self) -> int:
+        """How much stands before the canonical bytes of a key in its name."""
+        return NUMBER_BYTES if self._numbered else 0
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether keys were looked at that might clash with others."""
+        return self._check.needed
 
     def _row_tables(self) -> Iterator[Table]:
         """Yield the rows, with the names that they are sorted by."""
-        prefix = NUMBER_BYTES if self._numbered else 0
+        prefix = self.prefix
         try:
             for names, values in self._groups.tables(drain=True):
                 keys = [name[prefix:] for name in names] if prefix else names
@@ -104,7 +129,7 @@ class Shuffle:
         self._check.finish()
 
     def _too_large(self, error: GroupTooLarge) -> JobDefinitionError:
-        return key_too_large(error.name[NUMBER_BYTES if self._numbered else 0 :], error.size)
+        return key_too_large(error.name[self.prefix :], error.size)
 
 
 def shuffle(outputs: Iterable[Sequence[Pair]], *, numbered: bool = False) -> list[Row]:
@@ -124,7 +149,7 @@ class ResultLines:
 
     def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
         """Take in the pairs of a task, all or nothing. Raises KeyNotHashable, SpillFailed, what the portions raise."""
-        self._groups.add(task, map(self._table, portions))
+        self._groups.add(task, map(self.table, portions))
 
     def check(self) -> None:
         """Raise KeyCollision or JobDefinitionError if the keys cannot stand side by side in a dict."""
@@ -144,9 +169,24 @@ class ResultLines:
         self._groups.close()
         self._check.close()
 
-    def _table(self, pairs: Sequence[Pair]) -> Table:
-        self._check.look([key for key, _ in pairs])
+    def look(self, pairs: Sequence[Pair]) -> None:
+        """Raise KeyNotHashable as ``add`` would."""
+        if not isinstance(pairs, PlainPairs):
+            self._check.look([key for key, _ in pairs])
+
+    def table(self, pairs: Sequence[Pair]) -> Table:
+        """Return the canonical bytes of pairs, keys and values. Raises KeyNotHashable."""
+        self.look(pairs)
         return encode_pairs(pairs)
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what was taken in, sorted by the keys. Raises SpillFailed."""
+        yield from self._groups.tables(drain=False)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether keys were looked at that might clash with others."""
+        return self._check.needed
 
 
 def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:

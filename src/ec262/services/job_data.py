@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 
-from ec262.domain.errors import PhaseOver
+from ec262.domain.errors import KeyCollision, PhaseOver
+from ec262.domain.groups import Table
 from ec262.domain.job import Limits, Phase, TaskName
 from ec262.domain.job_definition import Job
-from ec262.domain.key_check import KeyCheck
+from ec262.domain.key_check import Clash, KeyTrial
 from ec262.domain.memory import MemoryBudget
 from ec262.domain.outcome import Failure, Pair, Stopped
-from ec262.domain.plain_pairs import PlainPairs
 from ec262.domain.plan import Plan
 from ec262.domain.portions import portions, read_ending
 from ec262.domain.ports.clock import Entropy
@@ -63,6 +64,7 @@ class JobData:
         self._spills = spills
         self._shuffle = Shuffle(spills, budget, numbered=job.partitioned)
         self._lines = ResultLines(spills, budget) if as_lines else None
+        self._result_keys = ResultLines()
         self._yielded: dict[int, tuple[Pair, ...]] = {}
         self._kept: set[TaskName] = set()
         self._kept_bytes = self._largest = 0
@@ -188,7 +190,18 @@ class JobData:
         elif self._lines is not None:
             self._lines.add(place, portions(outcome))
         else:
-            self._yielded[place] = tuple(chain.from_iterable(_with_hashable_keys(outcome)))
+            self._yielded[place] = tuple(chain.from_iterable(self._looked_at(phase, outcome)))
+
+    def _looked_at(self, phase: Phase, outcome: bytes) -> Iterator[Sequence[Pair]]:
+        """Yield the pairs of an outcome. Raises NotCanonical if they cannot be read, or lack the numbers that a
+        partitioner gives, KeyNotHashable if no dict takes one of their keys."""
+        for portion in portions(outcome):
+            self._keys_of(phase).look(portion)
+            yield portion
+
+    def _keys_of(self, phase: Phase) -> Shuffle | ResultLines:
+        """Return what looks at the keys of a phase."""
+        return self._shuffle if phase is Phase.MAP else self._lines or self._result_keys
 
     async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
         """Keep what a task came to for the time being: until ``keep`` has something else in its place, or the phase
@@ -197,7 +210,7 @@ class JobData:
         ending = read_ending(outcome)
         if ending is None:
             current.yielded(name, len(outcome))
-            await self._in_turn(_check_portions, outcome)  # while others can still be asked
+            await self._in_turn(deque, self._looked_at(name.phase, outcome), 0)  # while others can still be asked
             await self._in_turn(current.set_aside, name, outcome)
         return ending
 
@@ -205,6 +218,51 @@ class JobData:
         """Take in what was set aside, the phase being over."""
         for name, outcome in self._current.take_back():
             self._take_in(name.phase, self._current.place(name), outcome)
+
+    # --- what would end the job ---------------------------------------------------------------------------------------
+
+    async def clash(self, doubted: Collection[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        """Return the keys of the phase that cannot all be there, if there are any, and the ``doubted`` tasks, set
+        aside, without which one of them would not be there. Raises SpillFailed, JobDefinitionError."""
+        return await self._in_turn(self._clash, frozenset(doubted))
+
+    def _clash(self, doubted: frozenset[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        if not self._keys_of(self._current.phase).in_doubt:
+            return None, ()
+        prefix = self._shuffle.prefix if self._current.phase is Phase.MAP else 0
+        trial = KeyTrial(
+            self._spills, memory_bytes=self._budget.load_bytes, load_bytes=self._budget.load_bytes, prefix=prefix
+        )
+        trial.take(self._taken_in())
+        for _, outcome in self._current.aside():
+            trial.take(self._tables_of(outcome))
+        clash = trial.clash()
+        if clash is None:
+            return None, ()
+
+        def among(tables: Iterable[Table]) -> set[bytes]:
+            return {name for names, _ in tables for name in names if name[prefix:] in clash.names}
+
+        known = among(self._taken_in())
+        found: dict[TaskName, set[bytes]] = {
+            name: names for name, outcome in self._current.aside() if (names := among(self._tables_of(outcome)))
+        }
+        for name in found.keys() - doubted:
+            known |= found[name]
+        asked: list[TaskName] = []
+        for name, names in found.items():
+            if names - known:
+                asked.append(name)
+                known |= names
+        return clash.told_of(_where(self._current.phase)), tuple(asked)
+
+    def _taken_in(self) -> Iterator[Table]:
+        if self._current.phase is Phase.REDUCE and self._lines is None:
+            return map(self._result_keys.table, self._yielded.values())
+        return self._keys_of(self._current.phase).tables()
+
+    def _tables_of(self, outcome: bytes) -> Iterator[Table]:
+        return map(self._keys_of(self._current.phase).table, portions(outcome))
 
     # --- between the phases, and at the end ---------------------------------------------------------------------------
 
@@ -216,7 +274,8 @@ class JobData:
         mapped = self._of(Phase.MAP)
         await self._in_turn(self._take_back)
         await self._in_turn(mapped.close)
-        rows = await self._in_turn(self._shuffle.rows)
+        with _saying_where(Phase.MAP):
+            rows = await self._in_turn(self._shuffle.rows)
         self._current = self._phase_data(Phase.REDUCE, rows)
         self._kept.clear()
         self._kept_bytes = self._largest = 0
@@ -225,7 +284,8 @@ class JobData:
         """Return what the reduce tasks yielded. Raises KeyCollision, KeyNotHashable, JobDefinitionError."""
         await self._in_turn(self._take_back)
         ordered = [self._yielded[place] for place in sorted(self._yielded)]
-        return await self._in_turn(merge_results, ordered)
+        with _saying_where(Phase.REDUCE):
+            return await self._in_turn(merge_results, ordered)
 
     async def write(self, write: Callable[[Iterable[bytes]], None]) -> None:
         """Have what the reduce tasks yielded written, as lines in the order of the result. Raises what ``result`` does,
@@ -233,7 +293,8 @@ class JobData:
         lines = self._lines
         if lines is not None:
             await self._in_turn(self._take_back)
-            await self._in_turn(lines.check)
+            with _saying_where(Phase.REDUCE):
+                await self._in_turn(lines.check)
             await self._in_turn(lambda: write(lines.lines()))
 
     def close(self) -> None:
@@ -248,15 +309,13 @@ class JobData:
             return await asyncio.to_thread(act, *arguments)
 
 
-def _check_portions(outcome: bytes) -> None:
-    """Raise NotCanonical if an outcome's pairs cannot be read, KeyNotHashable if no dict takes one of its keys."""
-    for _ in _with_hashable_keys(outcome):
-        pass
+@contextmanager
+def _saying_where(phase: Phase) -> Iterator[None]:
+    try:
+        yield
+    except KeyCollision as error:
+        raise error.yielded_by(_where(phase)) from None
 
 
-def _with_hashable_keys(outcome: bytes) -> Iterator[Sequence[Pair]]:
-    check = KeyCheck()
-    for portion in portions(outcome):
-        if not isinstance(portion, PlainPairs):  # their keys are texts
-            check.look([key for key, _ in portion])
-        yield portion
+def _where(phase: Phase) -> str:
+    return f"the {phase.value} phase"

@@ -6,7 +6,7 @@ A run on real machines, a simulated one and one in a test differ in their ``Effe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ from ec262.domain.commands import (
 from ec262.domain.errors import LimitReached, PurchaseTooExpensive
 from ec262.domain.job import TaskName
 from ec262.domain.job_run import JobRun
+from ec262.domain.key_check import Clash
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,11 @@ class Effects(Protocol):
 
     async def accept(self, command: AcceptResults) -> Verdicts:
         """Accept provisional wins."""
+        ...
+
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        """Return what the phase's results would end the job with, if they would, and which of the doubted tasks have to
+        be asked again before that is believed."""
         ...
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
@@ -136,7 +142,9 @@ class JobDriver:
             case _:
                 self._effects.begin(self._operation(instruction))
 
-    def _operation(self, instruction: ev.Buy | ev.Extend | ev.AskVerdicts | ev.Accept | ev.StartReduce) -> Operation:
+    def _operation(
+        self, instruction: ev.Buy | ev.Extend | ev.AskVerdicts | ev.Accept | ev.CheckPhase | ev.StartReduce
+    ) -> Operation:
         match instruction:
             case ev.Buy():
                 return partial(self._bought, instruction)
@@ -146,6 +154,8 @@ class JobDriver:
                 return partial(self._judged, instruction)
             case ev.Accept():
                 return partial(self._accepted, instruction)
+            case ev.CheckPhase():
+                return partial(self._checked, instruction)
             case ev.StartReduce():
                 return self._planned
 
@@ -194,6 +204,10 @@ class JobDriver:
     async def _accepted(self, accept: ev.Accept) -> ev.Event:
         reply = await self._effects.accept(AcceptResults(tasks=accept.tasks))
         return ev.Accepted(now=self._effects.now(), asked=accept.tasks, verdicts=reply.verdicts)
+
+    async def _checked(self, check: ev.CheckPhase) -> ev.Event:
+        clash, tasks = await self._effects.clash(check.doubted)
+        return ev.PhaseChecked(now=self._effects.now(), error=clash.error if clash else None, tasks=tasks)
 
     async def _planned(self) -> ev.Event:
         tasks = await self._effects.start_reduce()

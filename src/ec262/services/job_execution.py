@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from ec262.domain import job_events as ev
@@ -13,6 +13,7 @@ from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_definition import Job
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import DELIVERED, UNDER_WAY
+from ec262.domain.key_check import Clash
 from ec262.domain.plan import Plan, plan_reduce
 from ec262.domain.ports.progress import JobStatus
 from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
@@ -175,6 +176,10 @@ class JobExecution:
     async def accept(self, command: AcceptResults) -> Verdicts:
         """Accept provisional wins."""
         return await self._ports.discovery.accept(command)
+
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        """See whether the keys of the phase can stand side by side."""
+        return await self._data.clash(doubted)
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
         """Shuffle, and cut the reduce phase, going by the credits that are left."""

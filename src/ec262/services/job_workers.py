@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from ec262.domain import job_events as ev
-from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, TaskState, Verdict
+from ec262.domain.commands import MAX_BATCH, DeliveryReport, DeliveryReports, Verdict
 from ec262.domain.errors import BadDelivery, DiscoveryError, KeyNotHashable, NotCanonical, PeerError, PhaseOver
 from ec262.domain.job import TaskName
 from ec262.domain.job_definition import Job
@@ -146,8 +146,7 @@ class JobWorkers:
                 delivered = await link.fetch(Deliver(task=verdict.task, secret=secret))
                 outcome, log = await self._opened(verdict, delivered, work)
                 del delivered
-                alone = verdict.state is TaskState.PROVISIONAL
-                ending = await (self._data.set_aside if alone else self._data.keep)(fetch.name, outcome)
+                ending = await (self._data.set_aside if fetch.alone else self._data.keep)(fetch.name, outcome)
                 del outcome
         except KeyNotHashable as error:  # what one worker alone yielded may be its own invention
             return ev.CodeFailed(now=self._now(), task=verdict.task, error=error)

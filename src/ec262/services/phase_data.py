@@ -187,14 +187,18 @@ class PhaseData:
         """Forget what was set aside for a task, if anything was."""
         self._aside.pop(name, None)
 
-    def take_back(self) -> Iterator[tuple[TaskName, bytes]]:
-        """Yield what was set aside, in the order of the tasks, and forget it."""
+    def aside(self) -> Iterator[tuple[TaskName, bytes]]:
+        """Yield what was set aside, in the order of the tasks. Raises SpillFailed."""
         for name, place in sorted(self._aside.items(), key=lambda item: item[0].index):
             outcome = place
             if isinstance(outcome, range):
                 assert self._aside_spill is not None  # noqa: S101 - it is where the range is from
                 outcome = self._aside_spill.read(outcome.start, outcome.stop)
             yield name, outcome
+
+    def take_back(self) -> Iterator[tuple[TaskName, bytes]]:
+        """Yield what was set aside as ``aside`` does, and forget it."""
+        yield from self.aside()
         self._aside.clear()
         self._close_aside()
 

@@ -36,6 +36,7 @@ from ec262.domain.job_events import (
 )
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
+from ec262.domain.key_check import Clash
 from ec262.domain.simulation.population import TRUTH
 from ec262.services.discovery_foremen import ForemanDesk
 from ec262.services.job_driver import JobDriver, Operation, Terms, at_once
@@ -174,6 +175,10 @@ class SimulatedJob:
     def _tell_workers(self, verdict: Verdict) -> None:
         if verdict.state in {TaskState.WON, TaskState.SETTLED} and verdict.digest is not None:
             self._workers.won(verdict.task, int.from_bytes(verdict.digest, "big"))
+
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:  # noqa: ARG002 - as the port has it
+        """Say that nothing clashes: results here have no keys."""
+        return None, ()
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
         """Return no tasks: one phase is enough to tell who lies."""

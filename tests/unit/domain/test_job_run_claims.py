@@ -8,7 +8,7 @@ import pytest
 
 from ec262.domain import job_events as ev
 from ec262.domain.commands import TaskState, Verdict
-from ec262.domain.errors import TaskLimitExceeded, UserCodeFailed
+from ec262.domain.errors import KeyCollision, TaskLimitExceeded, UserCodeFailed
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
 from ec262.domain.job_task import Step
@@ -167,3 +167,62 @@ def test_one_workers_word_that_the_process_crashed_has_the_task_bought_anew() ->
     commit(run, *ALONE)
     judge(run, win(TASK, TaskState.PROVISIONAL), now=1)
     assert only(ev.Buy, run.handle(ev.Crashed(now=2, task=TASK, detail="signal 11"))).tasks == (name(0),)
+
+
+# --- keys that clash ------------------------------------------------------------------------------------------------
+
+CLASH = KeyCollision(1, 1.0)
+
+
+def checking(state: TaskState = TaskState.PROVISIONAL, workers: tuple[str, ...] = ALONE) -> JobRun:
+    """Return a run whose only task was delivered, at one worker's word, and whose results are being checked."""
+    run = JobRun(POLICY)
+    run.handle(ev.PhasePlanned(now=0, tasks=(name(0),)))
+    run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought(TASK, workers),), shortfall=""))
+    commit(run, *ALONE)
+    assert only(ev.Fetch, judge(run, win(TASK, state), now=1)).alone
+    assert run.handle(ev.Delivered(now=2, task=TASK))[-1] == ev.CheckPhase(doubted=(name(0),))
+    return run
+
+
+def clashes(run: JobRun, *tasks: int, now: float = 3) -> list[ev.Instruction]:
+    return run.handle(ev.PhaseChecked(now=now, error=CLASH, tasks=tuple(map(name, tasks))))
+
+
+def test_nothing_is_accepted_before_it_is_checked() -> None:
+    run = checking()
+    assert ev.Accept not in kinds(run.handle(ev.TimerRang(now=2.5)))
+    assert ev.Accept in kinds(run.handle(ev.PhaseChecked(now=3)))
+
+
+def test_a_key_that_clashes_at_one_workers_word_has_another_asked() -> None:
+    run = checking()
+    order = only(ev.Extend, clashes(run, 0))
+    add(run, order, "worker-b", now=4)
+    commit(run, "worker-b")
+    confirmed = judge(run, win(TASK, TaskState.WON, winners=BOTH), now=5)
+    assert ev.Fetch not in kinds(confirmed), "it is there"
+    assert only(ev.StartReduce, confirmed), "that its keys clash is for the shuffle to say"
+
+
+def test_keys_that_clash_whatever_is_doubted_end_the_job() -> None:
+    assert clashes(checking()) == [ev.Fail(error=CLASH)]
+
+
+def test_a_clash_that_nobody_can_confirm_is_told_as_one_workers_word() -> None:
+    run = checking()
+    order = only(ev.Extend, clashes(run, 0))
+    end = only(ev.Fail, run.handle(ev.TooPoor(now=4, asked=order.tasks, have=0, need=1))).error
+    assert isinstance(end, KeyCollision)
+    assert not end.confirmed
+    assert "according to one worker" in str(end)
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_was_accepted_by_its_deadline_is_bought_anew_where_its_keys_clash(*, later: bool) -> None:
+    run = checking(TaskState.PROVISIONAL if later else TaskState.SETTLED)
+    then = clashes(run, 0)
+    if later:
+        add(run, only(ev.Extend, then), now=4)
+        then = judge(run, win(TASK, TaskState.SETTLED), now=5)
+    assert only(ev.Buy, then).tasks == (name(0),)

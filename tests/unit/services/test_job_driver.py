@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +15,7 @@ from ec262.domain.errors import Ec262Error, LimitReached, PurchaseTooExpensive, 
 from ec262.domain.job import Phase, TaskName
 from ec262.domain.job_policy import RunPolicy
 from ec262.domain.job_run import JobRun
+from ec262.domain.key_check import Clash
 from ec262.domain.verification import Majority
 from ec262.services.job_driver import JobDriver, Operation, Terms, at_once
 from tests.discovery_town import REQUIREMENT
@@ -54,6 +55,9 @@ class RecordedEffects:
 
     async def accept(self, command: AcceptResults) -> Verdicts:
         raise NotImplementedError
+
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
+        return None, ()
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
         return ()
