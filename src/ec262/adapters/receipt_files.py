@@ -65,6 +65,8 @@ def read_report(path: Path) -> JobReceipt:
         check_ranges(receipt)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} is no report's JSON: it is nested too deep") from None
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigurationError(f"{path} is no report's JSON: {printable(str(error))}") from error
     return receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -9,12 +10,16 @@ import attrs
 from ec262.domain.commands import TaskState, Verdict, Vote
 from ec262.domain.credibility import Trust
 from ec262.domain.job_history import Purchased, TaskHistory
+from ec262.domain.shapes import DIGEST_BYTES
 from ec262.domain.verification import MAX_REPLICAS, Ballot, Finding, VerificationRule, parse_rule
 
 DECIDED = frozenset({TaskState.WON, TaskState.SETTLED})
 
 _MOST_AGREED = 1e12
 """More tasks than any worker can have been right in."""
+
+_MOST_CHARS = 200
+"""Longest name, id or rule."""
 
 _PAID_ANYWAY = frozenset({TaskState.DISPUTED})
 
@@ -123,14 +128,27 @@ def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:
 
 
 def check_ranges(receipt: JobReceipt) -> None:
-    """Raise ValueError if a number in a receipt, which may be anybody's, is not one that a job can have."""
+    """Raise ValueError if a number or text in a receipt, which may be anybody's, is not one that a job can have."""
+    _check_length("verify", receipt.verify)
     for task in receipt.tasks:
+        for what, text in (("name", task.name), ("task", task.task), ("rule", task.rule)):
+            _check_length(what, text)
+        for vote in task.votes:
+            _check_length("worker", vote.worker)
+        for digest in (task.digest, *(vote.digest for vote in task.votes)):
+            if digest is not None and len(digest) != DIGEST_BYTES:
+                raise ValueError(f"{task.name}: a digest has {DIGEST_BYTES} bytes, not {len(digest)}")
         _check_range(f"{task.name}: replicas", task.replicas, MAX_REPLICAS)
-        _check_range(f"{task.name}: votes", len(task.votes), MAX_REPLICAS)
+        _check_range(f"{task.name}: votes", len(task.votes), task.replicas)
         _check_range(f"{task.name}: confidence", task.confidence, 1)
         for vote in task.votes:
             _check_range(f"{task.name}: agreed", vote.agreed, _MOST_AGREED)
             _check_range(f"{task.name}: recent", vote.recent, _MOST_AGREED)
+
+
+def _check_length(what: str, text: str) -> None:
+    if len(text) > _MOST_CHARS:
+        raise ValueError(f"{what} has {len(text)} characters: at most {_MOST_CHARS} are allowed")
 
 
 def _check_range(what: str, value: float, most: float) -> None:
@@ -149,7 +167,9 @@ def recheck(receipt: JobReceipt, requested: str) -> list[str]:
         rule = parse_rule(requested)
     except ValueError:
         rule = None
-    return [doubt for task in receipt.won for doubt in _doubts(task, rule)]
+    times = Counter(task.task for task in receipt.won)
+    twice = [f"task {task} is listed {count} times" for task, count in times.items() if count > 1]
+    return [*twice, *(doubt for task in receipt.won for doubt in _doubts(task, rule))]
 
 
 def _doubts(task: TaskReceipt, requested: VerificationRule | None) -> Sequence[str]:

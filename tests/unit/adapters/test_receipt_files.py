@@ -121,15 +121,40 @@ def test_recheck_refuses_numbers_that_no_job_can_have(
     assert "out.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["majority:3", "map task 1", "task-0001", "worker-a"])
+def test_recheck_refuses_texts_that_no_job_can_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "out.json").write_text(msgspec.json.encode(RECEIPT).decode().replace(f'"{text}', '"' + "x" * 1_000_000))
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert len(capsys.readouterr().err) < 300 + len(str(tmp_path))
+
+
+def test_recheck_refuses_what_is_no_digest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = attrs.evolve(RECEIPT, tasks=(attrs.evolve(RECEIPT.tasks[0], digest=b"r"),))
+    (tmp_path / "out.json").write_bytes(msgspec.json.encode(short))
+    assert main([str(tmp_path / "out.json")]) == 2
+    assert "a digest has 32 bytes, not 1" in capsys.readouterr().err
+
+
 def test_recheck_refuses_more_votes_than_a_task_can_have(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     votes = tuple(Vote(worker=f"w{number}", digest=RIGHT, agreed=0, recent=0) for number in range(32))
     stuffed = attrs.evolve(RECEIPT, tasks=(attrs.evolve(RECEIPT.tasks[0], votes=votes),))
     (tmp_path / "out.json").write_bytes(msgspec.json.encode(stuffed))
     assert main([str(tmp_path / "out.json")]) == 2
-    assert "votes must be from 0 to 31, not 32" in capsys.readouterr().err
+    assert "votes must be from 0 to 3, not 32" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1, 2", '{"verify": "x", "seed": 0, "tasks": [{"name": 1}]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[1, 2",
+        '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"verify": "x", "seed": 0, "tasks": [{"name": 1}]}',
+    ],
+)
 def test_what_is_no_report_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
     (tmp_path / "out.json").write_text(content)
     assert main([str(tmp_path / "out.json")]) == 2

@@ -20,7 +20,7 @@ def receipt(
         name="map task 1",
         task="t" * 16,
         rule=rule,
-        replicas=3,
+        replicas=max(3, len(votes)),
         state=state,
         digest=digest,
         votes=votes,
@@ -66,6 +66,11 @@ def test_verdicts_that_do_not_follow_are_named(task: TaskReceipt, doubt: str) ->
     (sentence,) = recheck(job(task), task.rule)
     assert "map task 1" in sentence
     assert doubt in sentence
+
+
+def test_a_task_counts_once() -> None:
+    task = receipt("majority:3:2", vote("a"), vote("b"))
+    assert recheck(job(task, task), task.rule) == [f"task {task.task} is listed 2 times"]
 
 
 def test_what_was_not_won_is_not_judged() -> None:
