@@ -351,7 +351,9 @@ def test_a_body_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPatch) ->
     head = f"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(head.encode() + b"{")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+        reply = connection.recv(4096).lower()
+    assert reply.startswith(b"http/1.1 408 ")
+    assert b"\r\nconnection: close\r\n" in reply  # or it would be held until it has been idle for long
 
 
 def test_a_caller_that_hangs_up_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:

@@ -208,7 +208,8 @@ async def _body(request: Request) -> bytes:
                 if len(body) > MAX_BODY_BYTES:
                     raise HTTPException(413, f"a request has at most {MAX_BODY_BYTES} bytes")
     except TimeoutError:
-        raise HTTPException(408, f"the request did not come within {BODY_TIMEOUT_S:.0f} seconds") from None
+        late = f"the request did not come within {BODY_TIMEOUT_S:.0f} seconds"
+        raise HTTPException(408, late, {"Connection": "close"}) from None
     return bytes(body)
 
 
