@@ -18,7 +18,7 @@ from ec262.domain.portions import portions
 from ec262.domain.shuffle import ResultLines, Shuffle
 from tests.unit.domain.test_hot_paths import calls_of
 
-ITEMS = 500
+ITEMS = 200
 SHALLOW, DEEP = 5, MAX_DEPTH - 10
 
 Shape = Callable[[int, int, int], bytes]
