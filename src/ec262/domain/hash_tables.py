@@ -10,6 +10,7 @@ secret of the process, and need no check.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 MAX_EQUAL_HASHES = 1000
@@ -18,7 +19,11 @@ MAX_EQUAL_HASHES = 1000
 MAX_MEAN_STEPS = 64
 """Most steps for each key on average. Random keys take less than one, multiples of powers of two up to 30."""
 
+MAX_COMPARED = 16
+"""Most keys with the same hash that hold frozensets with members of the same hash, and most such members."""
+
 _KEYED = frozenset({str, bytes})
+_CONTAINERS = frozenset({tuple, frozenset})
 _HASH_BITS = (1 << 64) - 1
 _SHIFT = 5
 _IN_A_ROW = 9
@@ -40,7 +45,12 @@ def _check(
     steps: Callable[[Sequence[int], int, int], int],
     following: Callable[[int], tuple[int, int]],
 ) -> None:
-    if len(keys) <= MAX_EQUAL_HASHES or set(map(type, keys)) <= _KEYED:
+    kinds = set(map(type, keys))
+    if kinds <= _KEYED:
+        return
+    if kinds & _CONTAINERS:
+        _check_comparisons([key for key in keys if type(key) in _CONTAINERS])
+    if len(keys) <= MAX_EQUAL_HASHES:
         return
     hashes = [hash(key) & _HASH_BITS for key in keys]
     room, size = following(0)
@@ -56,6 +66,27 @@ def _check(
         if room >= len(hashes):
             return
         room, size = following(room)
+
+
+def _check_comparisons(keys: Sequence[Any]) -> None:
+    """Raise ValueError if keys that have the same hash, so that they are compared, hold frozensets whose members are
+    compared as well, and these multiply."""
+    for _, group in groupby(sorted(keys, key=hash), key=hash):
+        equal = list(group)
+        levels = max(map(_levels, equal)) if len(equal) > 1 else 0
+        if levels > 1 or (levels == 1 and len(equal) > MAX_COMPARED):
+            raise ValueError("keys with the same hash hold frozensets whose members have the same hash, too")
+
+
+def _levels(value: Any) -> int:
+    """Return on how many levels frozensets with members of the same hash are nested; those with many count twice."""
+    if type(value) not in _CONTAINERS:
+        return 0
+    within = max(map(_levels, value), default=0)
+    if type(value) is tuple:
+        return within
+    most = max((len(list(group)) for _, group in groupby(sorted(map(hash, value)))), default=0)
+    return within + (most > 1) + (most > MAX_COMPARED)
 
 
 def _next_dict(keys: int) -> tuple[int, int]:

@@ -105,3 +105,23 @@ def test_a_chain_is_refused_wherever_a_stranger_can_put_one() -> None:
 def test_what_a_foreman_would_not_read_no_worker_writes() -> None:
     with pytest.raises(ValueNotEncodable, match="collide"):
         canonical.encode(dict.fromkeys(chained_in_dict()))
+
+
+def frozensets(level: int, members: int, variant: int) -> bytes:
+    """Return frozensets in frozensets, many with the same hash, that differ in the last place that is looked at."""
+    if level == 0:
+        return b'{"$int":"0x%x"}' % ((1 << 20 | variant) * (2**61 - 1) + 5)
+    inner = sorted(
+        frozensets(level - 1, members, number if number < members - 1 else number + variant)
+        for number in range(members)
+    )
+    return b'{"$frozenset":[' + b",".join(inner) + b"]}"
+
+
+def test_comparisons_that_multiply_with_each_level_are_refused() -> None:
+    assert len(canonical.decode(frozensets(1, 500, 0))) == 500
+    for level, members in [(2, 20), (3, 8), (4, 2)]:
+        with pytest.raises(NotCanonical, match="hold frozensets whose members have the same hash"):
+            canonical.decode(frozensets(level, members, 0))
+    honest = {frozenset({(x, y), (y, z)}) for x in range(-3, 9) for y in range(-3, 9) for z in range(-3, 9)}
+    assert canonical.decode(canonical.encode(honest)) == honest
