@@ -40,7 +40,7 @@ def cipher(request: pytest.FixtureRequest) -> Cipher:
 
 
 @pytest.mark.parametrize("plaintext", [b"", b"x", b"x" * 15, b"x" * 16, b"x" * 17, bytes(100_000)])
-def test_what_was_encrypted_can_be_decrypted(any_cipher: Cipher, plaintext: bytes) -> None:
+def test_encrypted_data_can_be_decrypted(any_cipher: Cipher, plaintext: bytes) -> None:
     key = KEY[: any_cipher.key_bytes]
     ciphertext = any_cipher.encrypt(plaintext, key=key, task=TASK, label="result", work=WORK)
     assert any_cipher.decrypt(ciphertext, key=key, task=TASK, label="result", work=WORK) == plaintext
@@ -107,12 +107,12 @@ def test_any_changed_byte_is_a_bad_delivery(cipher: Cipher) -> None:
 
 
 @pytest.mark.parametrize("ciphertext", [b"", b"short", bytes(16), bytes(100), b"AAAA", b"A" * 24 + b"\xff", b"A" * 23])
-def test_what_is_no_ciphertext_is_a_bad_delivery(any_cipher: Cipher, ciphertext: bytes) -> None:
+def test_a_delivery_that_is_not_ciphertext_is_bad(any_cipher: Cipher, ciphertext: bytes) -> None:
     with pytest.raises(BadDelivery):
         any_cipher.decrypt(ciphertext, key=KEY[: any_cipher.key_bytes], task=TASK, label="result", work=WORK)
 
 
-def test_a_key_of_the_wrong_size_is_told(any_cipher: Cipher) -> None:
+def test_a_key_of_the_wrong_size_is_reported(any_cipher: Cipher) -> None:
     ciphertext = any_cipher.encrypt(b"plain", key=KEY[: any_cipher.key_bytes], task=TASK, label="result", work=WORK)
     for key in (b"", KEY[: any_cipher.key_bytes - 1], KEY + b"x"):
         with pytest.raises(ConfigurationError):

@@ -133,7 +133,7 @@ async def test_joining_and_leaving(connect: Connect) -> None:
     assert (await connect(FOREMAN).pool(PoolQuery(requirement=REQUIREMENT))).workers == 2
 
 
-async def test_a_shortfall_is_told(connect: Connect) -> None:
+async def test_a_shortage_is_reported(connect: Connect) -> None:
     purchase = await connect(FOREMAN).buy(order(rule="majority:5"))
     assert (purchase.tasks, purchase.price) == ((), 0)
     assert "5 workers needed" in purchase.shortfall

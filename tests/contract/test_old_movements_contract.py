@@ -77,7 +77,7 @@ def test_old_movements_leave_what_they_come_to(unit_of_work: UnitOfWorkFactory) 
         assert uow.ledger.statement("escrow:task1", before=None, limit=9) == []
 
 
-def test_who_was_paid_for_work_has_earned_also_after_that_was_added_up(unit_of_work: UnitOfWorkFactory) -> None:
+def test_earnings_count_even_after_movements_were_added_up(unit_of_work: UnitOfWorkFactory) -> None:
     def earners(uow: UnitOfWork) -> list[str]:
         return [name for name in ("boss1", "work1", "work2") if uow.ledger.has_earned(f"user:{name}")]
 
@@ -95,7 +95,7 @@ def test_who_was_paid_for_work_has_earned_also_after_that_was_added_up(unit_of_w
         assert earners(uow) == ["work1", "work2"]
 
 
-def test_what_is_added_up_later_is_added_to_it(unit_of_work: UnitOfWorkFactory) -> None:
+def test_later_months_are_added_to_the_sum(unit_of_work: UnitOfWorkFactory) -> None:
     """Also where an escrow was not empty yet."""
     with unit_of_work() as uow:
         grant_to_boss(uow, 12)

@@ -151,7 +151,7 @@ async def test_small_results_share_files_that_are_few(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept_bytes", [40, 6300], ids=["beside what is forgotten", "alone"])
-async def test_what_is_kept_long_keeps_no_room_but_its_own(tmp_path: Path, kept_bytes: int) -> None:
+async def test_values_kept_long_hold_no_memory_but_their_own(tmp_path: Path, kept_bytes: int) -> None:
     store = FileResultStore(capacity_bytes=6400, parent=tmp_path)
     await store.put(TASK, result(50), forgotten_at=10.0)
     await store.put(OTHER, result(kept_bytes), forgotten_at=11.0)
@@ -174,7 +174,7 @@ async def test_an_empty_result_keeps_no_room(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_where_there_is_no_folder_the_worker_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_folder_is_reported_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere() -> Path:
         raise FileNotFoundError(errno.ENOENT, "no usable temporary folder")
 
@@ -196,7 +196,7 @@ async def test_a_broken_store_says_so_and_tells_the_volunteer_where(
     assert f"results cannot be kept in {nowhere}: No such file" in caplog.text
 
 
-async def test_half_a_result_is_none(tmp_path: Path) -> None:
+async def test_an_incomplete_result_is_not_a_result(tmp_path: Path) -> None:
     files = FileResultStore(capacity_bytes=1 << 20, parent=tmp_path)
     await files.put(TASK, result(1000), forgotten_at=10.0)
     with files_up_to(5000):
@@ -254,7 +254,7 @@ async def test_a_full_store_drops_what_can_be_spared_and_nothing_else(store: Res
     assert [await store.get(task) is None for task in (first, third, TASK)] == [True, False, False]
 
 
-async def test_what_was_put_anew_is_not_spared(store: ResultStore) -> None:
+async def test_replaced_results_are_not_spared(store: ResultStore) -> None:
     await store.put(TASK, result(600), forgotten_at=10.0)
     await store.spare(TASK)
     await store.put(TASK, result(600), forgotten_at=10.0)

@@ -205,7 +205,7 @@ async def test_floats_are_rounded_if_asked_for_before_a_combiner_sees_them(sandb
     assert combined == [(0.3, [2, ("a", [0.1, -0.0, 7, float("inf")]), 0.1])]
 
 
-async def test_keys_that_rounding_makes_equal_are_told_with_their_row(sandbox: Sandbox) -> None:
+async def test_keys_that_rounding_makes_equal_are_reported_with_their_row(sandbox: Sandbox) -> None:
     def mapper(key: str, value: float) -> Iterable[Pair]:
         yield "good", {value: 1}
         yield key, {value: 1, 0.3: 2}
@@ -272,7 +272,7 @@ class Stubborn(Exception):
         raise RuntimeError("no text")
 
 
-async def test_an_exception_that_cannot_be_printed_is_told_all_the_same(sandbox: Sandbox) -> None:
+async def test_an_exception_that_cannot_be_printed_is_still_reported(sandbox: Sandbox) -> None:
     def mapper(_key: Any, _value: Any) -> None:
         raise Stubborn
 
@@ -298,7 +298,7 @@ async def test_an_exception_that_cannot_be_printed_is_told_all_the_same(sandbox:
         ),
     ],
 )
-async def test_what_is_no_pair_is_told(sandbox: Sandbox, yielded: Any, told: str) -> None:
+async def test_a_result_that_is_not_a_pair_is_reported(sandbox: Sandbox, yielded: Any, told: str) -> None:
     def mapper(_key: str, value: Any) -> Any:
         return value
 
@@ -329,7 +329,7 @@ async def test_the_end_of_an_iterator_is_an_error_like_any_other(sandbox: Sandbo
     assert "in nothing_found" in computed.log.decode()
 
 
-async def test_pairs_of_many_rows_are_combined_and_a_late_failure_is_told(sandbox: Sandbox) -> None:
+async def test_pairs_of_many_rows_are_combined_and_a_late_failure_is_reported(sandbox: Sandbox) -> None:
     def mapper(key: int, limit: int) -> Iterable[Pair]:
         for number in range(600):
             yield (number % 3 if key % 2 else "abc"[number % 3]), 1
@@ -345,7 +345,7 @@ async def test_pairs_of_many_rows_are_combined_and_a_late_failure_is_told(sandbo
     assert (failure.function, failure.exception, failure.row) == ("mapper", "KeyError", "7")
 
 
-async def test_a_value_without_canonical_form_is_told_with_key_and_row(sandbox: Sandbox) -> None:
+async def test_a_value_without_canonical_form_is_reported_with_key_and_row(sandbox: Sandbox) -> None:
     work = map_work(lambda key, _value: [("good", 1), ("bad", object())] if key == 2 else [], [(1, 0), (2, 0), (3, 0)])
     computed = await sandbox.run(work, LIMITS)
     failure = failure_of(computed)
@@ -354,7 +354,7 @@ async def test_a_value_without_canonical_form_is_told_with_key_and_row(sandbox: 
 
 
 @pytest.mark.parametrize("combiner", [None, add_up])
-async def test_a_key_without_canonical_form_is_told(sandbox: Sandbox, combiner: Callable[..., Any] | None) -> None:
+async def test_a_key_without_canonical_form_is_reported(sandbox: Sandbox, combiner: Callable[..., Any] | None) -> None:
     computed = await sandbox.run(map_work(lambda _key, _value: [(object(), 1)], [("k", 0)], combiner=combiner), LIMITS)
     assert (failure_of(computed).function, failure_of(computed).row) == ("mapper", "'k'")
     assert "the mapper yielded a key that has no canonical form" in computed.log.decode()

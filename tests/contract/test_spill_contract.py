@@ -17,7 +17,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Spill]:
     return MemorySpill if request.param == "memory" else lambda: FileSpill(tmp_path)
 
 
-def test_what_was_appended_can_be_read_at_any_place(make: Callable[[], Spill]) -> None:
+def test_appended_data_can_be_read_at_any_position(make: Callable[[], Spill]) -> None:
     spill = make()
     assert [spill.append(data) for data in (b"abc", b"", b"defg")] == [0, 3, 3]
     assert (spill.read(0, 7), spill.read(2, 4), spill.read(7, 7)) == (b"abcdefg", b"cd", b"")

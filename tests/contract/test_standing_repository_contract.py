@@ -35,7 +35,7 @@ GENERAL = standing(
 OWN = standing("work1", foreman="boss1", agreed=1 / 3, recent=0.1, alarm=7.5, contributed=20.0, as_of=1e9)
 
 
-def test_what_is_known_is_kept_as_it_is(unit_of_work: UnitOfWorkFactory) -> None:
+def test_reputations_are_stored_unchanged(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         assert uow.standings.find(["work1"], ["boss1"]) == []
         uow.standings.save([GENERAL, OWN])
@@ -47,7 +47,7 @@ def test_what_is_known_is_kept_as_it_is(unit_of_work: UnitOfWorkFactory) -> None
         assert uow.standings.find(["work1"], []) == [changed]
 
 
-def test_what_was_not_committed_was_never_known(unit_of_work: UnitOfWorkFactory) -> None:
+def test_uncommitted_reputations_are_lost(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         uow.standings.save([GENERAL])
         uow.commit()
@@ -58,7 +58,7 @@ def test_what_was_not_committed_was_never_known(unit_of_work: UnitOfWorkFactory)
         assert uow.standings.alarms(["boss1"], 0.0) == {}
 
 
-def test_other_foremens_knowledge_is_not_told(unit_of_work: UnitOfWorkFactory) -> None:
+def test_other_foremens_knowledge_is_not_revealed(unit_of_work: UnitOfWorkFactory) -> None:
     others = attrs.evolve(OWN, foreman="boss2")
     with unit_of_work() as uow:
         uow.standings.save([GENERAL, OWN, others, standing("work2")])
@@ -93,7 +93,7 @@ def test_the_caught_are_found_by_when_it_was(unit_of_work: UnitOfWorkFactory) ->
         assert uow.standings.caught_since(7.5, []) == []
 
 
-def test_whom_one_foreman_caught_is_told_to_that_foreman(unit_of_work: UnitOfWorkFactory) -> None:
+def test_a_foreman_is_shown_the_workers_it_caught(unit_of_work: UnitOfWorkFactory) -> None:
     mine, theirs = (standing("work1", foreman=name, caught_at=5.0) for name in ("boss1", "boss2"))
     with unit_of_work() as uow:
         uow.standings.save([mine, theirs, standing("work1"), standing("work2", caught_at=6.0)])
@@ -104,7 +104,7 @@ def test_whom_one_foreman_caught_is_told_to_that_foreman(unit_of_work: UnitOfWor
         assert {each.foreman for each in uow.standings.caught_since(0.0, ["boss1"])} == {"", "boss1"}
 
 
-def test_the_last_alarm_of_each_foreman_is_told(unit_of_work: UnitOfWorkFactory) -> None:
+def test_the_last_alarm_of_each_foreman_is_returned(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         assert uow.standings.alarms(["boss1", "boss2"], 0.0) == {}
         for worker, foreman, at in (("work1", "boss1", 9.0), ("work2", "boss1", 8.0), ("work1", "boss2", 7.0)):
@@ -177,7 +177,7 @@ def test_no_lesson_is_lost_by_those_who_learn_at_once(ways_in: list[UnitOfWorkFa
         assert [each.missed for each in uow.standings.find(names, [])] == [20] * 4
 
 
-def test_who_learns_of_new_and_of_known_workers_at_once_waits_in_no_circle(ways_in: list[UnitOfWorkFactory]) -> None:
+def test_learning_of_new_and_known_workers_at_once_does_not_deadlock(ways_in: list[UnitOfWorkFactory]) -> None:
     """Every unit of work brings workers of its own beside those that all know, before and after them in order."""
     with ways_in[0]() as uow:
         uow.standings.save([standing("m-known")])

@@ -140,7 +140,7 @@ def test_busy_are_those_whose_commitment_an_open_task_awaits(unit_of_work: UnitO
         assert uow.tasks.busy(now) == {}
 
 
-def test_who_gave_up_or_never_asked_is_not_busy(unit_of_work: UnitOfWorkFactory) -> None:
+def test_a_worker_that_gave_up_or_never_asked_is_not_busy(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         with_accounts(uow)
         uow.tasks.add([task("task1")])

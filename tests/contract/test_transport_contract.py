@@ -155,7 +155,7 @@ async def test_silence_is_not_waited_for_longer_than_said(host: Host) -> None:
     await connection.close()
 
 
-async def test_a_message_may_be_waited_for_without_end(host: Host) -> None:
+async def test_a_message_may_be_awaited_indefinitely(host: Host) -> None:
     async def late(connection: Connection) -> None:
         await asyncio.sleep(0.05)
         await connection.send(HELLO, timeout_s=SOON_S)
@@ -181,7 +181,7 @@ async def test_a_peer_that_does_not_read_is_given_up(host: Host) -> None:
     await connection.close()
 
 
-async def test_what_was_sent_before_closing_arrives(host: Host) -> None:
+async def test_data_sent_before_closing_arrive(host: Host) -> None:
     async def parting(connection: Connection) -> None:
         await connection.send(Ready(task="t" * 8), timeout_s=SOON_S)
         await connection.send(Delivered(task="t" * 8, ciphertext=bytes(1 << 20), log=b""), timeout_s=SOON_S)
@@ -257,7 +257,7 @@ async def test_a_port_is_taken_once(host: Host) -> None:
     assert again.port == address.port
 
 
-async def test_two_listeners_are_told_apart(host: Host) -> None:
+async def test_two_listeners_are_distinguished(host: Host) -> None:
     first, second = await host.listen(echo), await host.listen(echo)
     assert first.port != second.port
     assert first.fingerprint != second.fingerprint
@@ -338,7 +338,7 @@ async def test_a_message_is_admitted_once_before_its_payload_is_received(host: H
     await connection.close()
 
 
-async def test_what_is_not_admitted_ends_the_connection(host: Host) -> None:
+async def test_a_message_that_is_not_admitted_ends_the_connection(host: Host) -> None:
     async def admit(_announced: Announcement) -> None:
         raise MessageTooLarge("not now")
 

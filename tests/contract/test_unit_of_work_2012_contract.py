@@ -71,7 +71,7 @@ def task(name: str = "a", *, expires_at: float = 50.0, workers: tuple[int, ...] 
 # --- transactions ---------------------------------------------------------------------------------------------------
 
 
-def test_what_was_not_committed_never_was(unit_of_work: UnitOfWork2012Factory) -> None:
+def test_uncommitted_changes_are_lost(unit_of_work: UnitOfWork2012Factory) -> None:
     with unit_of_work() as uow:
         with_clients(uow)
         uow.tasks.add([task("a")])
@@ -289,7 +289,7 @@ def test_tables_refuse_what_must_not_be(tmp_path: Path) -> None:
     database.close()
 
 
-def test_a_database_that_is_gone_is_told_without_what_was_asked(tmp_path: Path) -> None:
+def test_a_lost_database_is_reported_without_the_query(tmp_path: Path) -> None:
     database = SqlDatabase(f"sqlite:///{tmp_path / 'discovery.sqlite'}")
     storage = Sql2012(database.engine)
     with storage.unit_of_work() as uow, database.engine.connect() as other:

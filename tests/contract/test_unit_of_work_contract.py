@@ -22,7 +22,7 @@ def post_and_commit(uow: UnitOfWork, *transfers: Transfer) -> None:
 # --- transactions ---------------------------------------------------------------------------------------------------
 
 
-def test_what_was_not_committed_never_was(unit_of_work: UnitOfWorkFactory) -> None:
+def test_uncommitted_changes_are_lost(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         with_accounts(uow)
         uow.ledger.post([ledger.grant("boss1", 12, at=0)])
@@ -265,7 +265,7 @@ def test_transfers_move_balances_and_are_kept(unit_of_work: UnitOfWorkFactory) -
         assert [each.at for each in uow.ledger.transfers()] == [3, 7.25]
 
 
-def test_what_accounts_with_names_of_one_kind_have_together(unit_of_work: UnitOfWorkFactory) -> None:
+def test_accounts_with_similar_names_are_added_up(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         uow.ledger.post([transfer("one", MINT, "user:boss1", 12), transfer("two", "user:boss1", "escrow:task1", 3)])
         uow.ledger.post([transfer("six", "user:boss1", "escrow:task2", 2), transfer("ten", MINT, "escrow", 9)])
@@ -304,7 +304,7 @@ def test_an_id_is_not_two_movements(unit_of_work: UnitOfWorkFactory, commits: bo
             post_and_commit(uow, ledger.grant("boss1", 13, at=0))
 
 
-def test_nobody_overdraws(unit_of_work: UnitOfWorkFactory) -> None:
+def test_no_account_is_overdrawn(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         uow.ledger.post([ledger.grant("boss1", 2, at=0)])
         uow.commit()
@@ -347,7 +347,7 @@ def test_statements_explain_a_balance(unit_of_work: UnitOfWorkFactory) -> None:
 # --- pool -----------------------------------------------------------------------------------------------------------
 
 
-def test_leases_are_kept_as_they_were_told(unit_of_work: UnitOfWorkFactory) -> None:
+def test_leases_are_stored_unchanged(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         with_accounts(uow)
         uow.pool.put(member("work2"))

@@ -78,7 +78,7 @@ def test_a_worker_that_could_not_serve_says_what_is_missing(shell: Shell) -> Non
     assert "Traceback" not in missing.stderr + threads.stderr
 
 
-def test_a_setting_that_is_none_is_told(shell: Shell) -> None:
+def test_an_invalid_setting_is_reported(shell: Shell) -> None:
     done = shell.run("worker", "--check", "--hours", "22")
     assert (done.status, done.stdout) == (2, "")
     assert "'22' are no hours" in done.stderr
@@ -97,7 +97,7 @@ def test_limits_come_from_file_and_environment_too(shell: Shell) -> None:
     assert re.search(r"now .*\(others use \d+%, last input \w+ minutes ago\)", done.stdout)
 
 
-def test_no_sandbox_is_told_loudly(shell: Shell, network: Network) -> None:
+def test_running_without_a_sandbox_is_reported_loudly(shell: Shell, network: Network) -> None:
     flags = ("-P", 0, "--listen", "127.0.0.1", "--discovery", network.url)
     worker = shell.start("worker", *flags, "--sandbox", "none-i-trust-every-foreman")
     assert worker.stderr is not None
@@ -149,7 +149,7 @@ def test_a_good_job_passes_without_any_discovery(shell: Shell) -> None:
         ),
     ],
 )
-def test_a_bad_job_is_told_before_a_credit_is_spent(shell: Shell, mapper: str, told: list[str]) -> None:
+def test_a_bad_job_is_reported_before_a_credit_is_spent(shell: Shell, mapper: str, told: list[str]) -> None:
     shell.file("job.py", numbers(mapper))
     done = shell.run("foreman", "job.py", "--check-determinism", "--sample", 9, "--output", "never.jsonl")
     assert (done.status, done.stderr) == (1, "")
@@ -228,7 +228,7 @@ def test_prints_come_back_with_the_result(shell: Shell, network: Network) -> Non
 # --- folders --------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_for_temporary_files_that_is_not_there_is_told_before_any_work(shell: Shell) -> None:
+def test_a_missing_temporary_folder_is_reported_before_any_work(shell: Shell) -> None:
     told = "ec262: cannot write large temporary files in /nonexistent (No such file or directory): set TMPDIR to a"
     shell.file("job.py", JOB)
     for command in (

@@ -84,7 +84,7 @@ TOO_LONG = "n" * 300
         (f"foreman job.py --report {TOO_LONG}.html", "cannot write the report "),
     ],
 )
-def test_a_place_that_cannot_be_used_is_told_in_a_sentence(shell: Shell, command: str, told: str) -> None:
+def test_a_place_that_cannot_be_used_is_reported_in_one_sentence(shell: Shell, command: str, told: str) -> None:
     shell.file("job.py", WORD_COUNT + "\n    data = {1: 'a b'}\n")
     (shell.folder / "circle").symlink_to("circle")
     done = shell.run(*command.split(), HOME="/dev/null")
@@ -97,7 +97,7 @@ def test_a_place_that_cannot_be_used_is_told_in_a_sentence(shell: Shell, command
     "command",
     ["account status", "account history --json", "discovery_admin accounts", "discovery_admin audit --json", "cli"],
 )
-def test_a_full_disk_is_told_in_a_sentence(shell: Shell, network: Network, command: str) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(shell: Shell, network: Network, command: str) -> None:
     shell.file("job.py", WORD_COUNT + "\n    data = {1: 'a b'}\n")
     succeeded(shell.run("foreman", "job.py", "--dry-run", "--quiet", "--discovery", network.url))
     place = {"account": ["--discovery", network.url], "discovery_admin": ["--database", network.database]}

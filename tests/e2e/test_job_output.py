@@ -35,7 +35,9 @@ def test_an_output_that_is_no_file_is_not_replaced_by_one(shell: Shell, foreman:
 
 
 @pytest.mark.parametrize("output", ["no-such-folder/out.jsonl", "folder"])
-def test_an_output_that_cannot_be_written_is_told_before_any_work(shell: Shell, foreman: Foreman, output: str) -> None:
+def test_an_output_that_cannot_be_written_is_reported_before_any_work(
+    shell: Shell, foreman: Foreman, output: str
+) -> None:
     (shell.folder / "folder").mkdir()
     shell.file("job.py", WORD_COUNT + "\n    data = {1: 'a b'}\n")
     done = foreman("job.py", "--output", output)
@@ -129,7 +131,7 @@ def test_kill_9_leaves_nothing_beside_an_output(shell: Shell, network: Network, 
 
 
 @pytest.mark.parametrize("redirected", [False, True], ids=["--output", ">"])
-def test_a_full_disk_is_told_in_a_sentence(shell: Shell, foreman: Foreman, *, redirected: bool) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(shell: Shell, foreman: Foreman, *, redirected: bool) -> None:
     shell.file("job.py", GOOD)
     if redirected:
         done = foreman("job.py", redirect="> /dev/full")
@@ -140,7 +142,7 @@ def test_a_full_disk_is_told_in_a_sentence(shell: Shell, foreman: Foreman, *, re
     assert done.status == 1
 
 
-def test_an_output_that_was_closed_is_told_in_a_sentence(shell: Shell, foreman: Foreman) -> None:
+def test_a_closed_output_is_reported_in_a_sentence(shell: Shell, foreman: Foreman) -> None:
     shell.file("job.py", GOOD)
     done = foreman("job.py", redirect=">&-")
     assert (done.status, done.stderr) == (1, "ec262: cannot write to standard output: it is closed\n")
@@ -164,7 +166,7 @@ def test_a_result_gets_through_every_encoding(shell: Shell, foreman: Foreman, en
     assert dict(map(json.loads, lines)) == dict.fromkeys(words, 1)
 
 
-def test_a_reader_who_has_seen_enough_is_no_failure_to_speak_of(shell: Shell, foreman: Foreman) -> None:
+def test_a_reader_that_closes_the_pipe_is_not_reported(shell: Shell, foreman: Foreman) -> None:
     shell.file("job.py", GOOD)
     done = foreman("job.py", redirect="| true")
     assert (done.stdout, done.stderr) == ("", "")

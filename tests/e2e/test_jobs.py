@@ -222,7 +222,9 @@ def test_a_mapper_that_raises_is_shown_with_its_source_and_row(shell: Shell, for
     assert list(shell.folder.glob("*out.jsonl*")) == []
 
 
-def test_what_cannot_be_pickled_is_told_before_anything_is_bought(shell: Shell, foreman: Foreman) -> None:
+def test_functions_that_cannot_be_pickled_are_reported_before_anything_is_bought(
+    shell: Shell, foreman: Foreman
+) -> None:
     text = WORD_COUNT.replace("import ec262", "import ec262, threading\n    lock = threading.Lock()")
     text = text.replace("for word", "lock.acquire()\n        for word") + "\n    data = {1: 'a b'}\n"
     shell.file("job.py", text)
@@ -235,7 +237,7 @@ def test_what_cannot_be_pickled_is_told_before_anything_is_bought(shell: Shell, 
     assert "of 12," in succeeded(foreman("good.py", "--dry-run"))
 
 
-def test_an_endless_loop_is_told_as_a_time_limit(shell: Shell, foreman: Foreman) -> None:
+def test_an_endless_loop_is_reported_as_a_time_limit(shell: Shell, foreman: Foreman) -> None:
     shell.file(
         "job.py", WORD_COUNT.replace("for word", "while True: pass\n        for word") + "\n    data = {1: 'a b'}\n"
     )

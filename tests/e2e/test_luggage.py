@@ -81,7 +81,7 @@ def test_a_system_that_allows_more_than_the_next_job_needs_is_kept(shell: Shell)
 
 
 @pytest.mark.parametrize("statement", ["from . import consts", "from .consts import K", "import steps.consts"])
-def test_an_own_module_that_is_imported_too_late_is_told_in_one_sentence(shell: Shell, statement: str) -> None:
+def test_an_own_module_that_is_imported_too_late_is_reported_in_one_sentence(shell: Shell, statement: str) -> None:
     (shell.folder / "steps").mkdir()
     shell.file("steps/__init__.py", "")
     shell.file("steps/consts.py", "K = 3\n")

@@ -99,7 +99,7 @@ def test_foremen_end_in_the_middle_and_are_missed_by_nobody(shell: Shell, town: 
     assert squares_of(good) == SQUARES
 
 
-def test_a_worker_is_told_to_end_in_the_middle(shell: Shell, town: Network) -> None:
+def test_a_worker_is_stopped_in_the_middle(shell: Shell, town: Network) -> None:
     foreman = start_squares(shell, town)
     leaving = town.workers.pop()
     leaving.send_signal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def test_two_machines_that_share_credentials_hear_of_each_other(shell: Shell) ->
     assert network.end(signal.SIGTERM) == [0, 0, 0]
 
 
-def test_a_worker_that_is_started_anew_is_told_of_no_other(shell: Shell) -> None:
+def test_a_restarted_worker_is_not_taken_for_a_second_one(shell: Shell) -> None:
     network = Network(shell, grant=12)
     for _ in range(2):
         worker = network.start_worker("-P", free_port("127.0.0.1"), "--credentials", "own")
@@ -172,7 +172,7 @@ def test_a_worker_that_is_started_anew_is_told_of_no_other(shell: Shell) -> None
     assert network.end(signal.SIGTERM) == [0]
 
 
-def test_workers_serve_an_ipv6_network_and_one_that_listens_elsewhere_is_told(shell: Shell) -> None:
+def test_workers_serve_an_ipv6_network_and_a_wrong_listen_address_is_reported(shell: Shell) -> None:
     if not has_ipv6():
         return  # nothing to serve; what is told is tested without it, too
     discovery = shell.start("discovery", "--host", "::1", "--port", 0, "--database", "sqlite:///six.sqlite")

@@ -97,14 +97,14 @@ def test_a_quorum_of_two_costs_two_and_a_little_more_for_a_liar(shell: Shell, li
     assert 1 <= cost.added < cost.tasks
 
 
-def test_what_was_learned_in_one_job_makes_the_next_one_cheaper(shell: Shell, liars_town: Network) -> None:
+def test_reputation_from_one_job_makes_the_next_one_cheaper(shell: Shell, liars_town: Network) -> None:
     first = run(shell, liars_town, "error:1e-2")
     second = run(shell, liars_town, "error:1e-2")
     assert first.a_task > 2
     assert second.a_task < 0.8 * first.a_task
 
 
-def test_one_word_decides_only_in_the_embedded_system(shell: Shell) -> None:
+def test_one_commitment_decides_only_in_the_embedded_system(shell: Shell) -> None:
     cost = spent(shell.run("foreman", job(shell), "-V", "--verify", "none"))
     assert (cost.at_first, cost.added) == (cost.tasks, 0)
     refused = shell.run("foreman", job(shell), "--verify", "none", "--discovery", "http://127.0.0.1:1")
@@ -112,7 +112,7 @@ def test_one_word_decides_only_in_the_embedded_system(shell: Shell) -> None:
     assert "embedded system alone" in refused.stderr
 
 
-def test_the_price_is_told_as_what_it_is_at_first(shell: Shell) -> None:
+def test_a_dry_run_shows_the_initial_price(shell: Shell) -> None:
     plan = shell.run("foreman", job(shell), "--dry-run", "--verify", "error:1e-5")
     assert plan.status == 0, plan.stderr
     assert re.search(r"9 replicas each at first\n", plan.stdout)

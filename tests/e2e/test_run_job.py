@@ -66,7 +66,7 @@ FORGOTTEN = """
         ("kept", "forgotten", "the reducer forgotten returned no pairs for any key: is a yield missing?"),
     ],
 )
-def test_a_forgotten_yield_is_told(shell: Shell, network: Network, mapper: str, reducer: str, told: str) -> None:
+def test_a_forgotten_yield_is_reported(shell: Shell, network: Network, mapper: str, reducer: str, told: str) -> None:
     call = f"ec262.run_job({{1: 1, 2: 2}}, mapper={mapper}, reducer={reducer}, quiet=True)"
     script = shell.file("script.py", FORGOTTEN + f"\n    print({call})\n")
     done = shell.run(script, EC262_DISCOVERY=network.url)
@@ -80,7 +80,7 @@ def test_a_forgotten_yield_is_told(shell: Shell, network: Network, mapper: str, 
     assert done.stderr.endswith(f"ec262: the result is empty: {told}\n")
 
 
-def test_a_mapper_that_finds_nothing_is_no_mistake(shell: Shell, network: Network) -> None:
+def test_a_mapper_that_finds_nothing_is_not_a_mistake(shell: Shell, network: Network) -> None:
     call = "ec262.run_job({1: 1}, mapper=none_found, reducer=kept, quiet=True)"
     done = shell.run(shell.file("script.py", FORGOTTEN + f"\n    print({call})\n"), EC262_DISCOVERY=network.url)
     assert succeeded(done) == "{}\n"

@@ -180,7 +180,7 @@ def test_a_service_that_goes_silent_does_not_take_the_account_along(
         assert town.service.accounts.status(holder.token()).account == mine
 
 
-def test_a_crash_before_discovery_was_told(town: Town, holder: Holder) -> None:
+def test_a_crash_before_discovery_knew(town: Town, holder: Holder) -> None:
     mine = town.service.accounts.open_with_grant(holder.token(), 5).account
     holder.tokens().prepare()
     assert "is replaced" in holder.run("rotate")
@@ -242,7 +242,7 @@ def test_closing_with_a_lost_answer(town: Town, tmp_path: Path, capsys: pytest.C
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_nobody_is_opened_an_account_by_looking(holder: Holder) -> None:
+def test_looking_opens_no_account(holder: Holder) -> None:
     assert "no account at http" in holder.run("status", status=2)
     assert "no account of the role 'foreman'" in holder.run("history", status=2)
     assert list(holder.folder.iterdir()) == []

@@ -88,7 +88,7 @@ def test_an_invitation_neither_pays_nor_thaws_who_is_frozen_at_that_moment(
     assert (status.frozen, status.credits) == (True, 0)
 
 
-def test_who_is_frozen_while_an_invitation_pays_stays_frozen(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
+def test_an_account_frozen_while_an_invitation_pays_stays_frozen(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
     operators, services = databases
     service = service_over(services.unit_of_work)
     account = service.accounts.open(OLD).account

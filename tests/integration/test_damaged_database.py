@@ -100,7 +100,7 @@ def test_a_service_that_runs_is_not_healthy(
 
 @pytest.mark.parametrize("damage", [overwrite_pages, truncate, replace_by_text])
 @pytest.mark.parametrize("command", ["accounts", "audit", "backup"])
-def test_an_operator_is_told_what_is_wrong_and_what_to_do(
+def test_an_operator_learns_what_is_wrong_and_what_to_do(
     file: Path, damage: Callable[[Path], None], command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(file)
@@ -137,7 +137,7 @@ def give_one_more_credit(database: SqlDatabase) -> None:
         uow.commit()
 
 
-def test_a_disk_that_fails_is_told_until_it_works_again(file: Path) -> None:
+def test_a_failing_disk_is_reported_until_it_works_again(file: Path) -> None:
     database = SqlDatabase(f"sqlite:///{file}")
     database.check()
     with files_up_to(PAGE), pytest.raises(StorageDamaged, match="the disk that holds the database fails"):
@@ -151,7 +151,7 @@ def test_a_disk_that_fails_is_told_until_it_works_again(file: Path) -> None:
     database.close()
 
 
-def test_a_file_that_is_gone_is_told(file: Path) -> None:
+def test_a_missing_file_is_reported(file: Path) -> None:
     database = SqlDatabase(f"sqlite:///{file}")
     file.unlink()
     with pytest.raises(DiscoveryUnavailable, match="the database file cannot be opened"):
@@ -177,7 +177,7 @@ class PostgresError(Exception):
         ("57P01", DiscoveryUnavailable, "the database does not answer"),
     ],
 )
-def test_what_postgresql_says_of_damage_is_told(state: str, kind: type[Exception], text: str) -> None:
+def test_postgresqls_report_of_damage_is_shown(state: str, kind: type[Exception], text: str) -> None:
     error = failure(PostgresError(state))
     assert type(error) is kind
     assert str(error) == text

@@ -91,7 +91,7 @@ async def checked(
         lambda: random.Random(262).random(),
     ],
 )
-async def test_what_is_the_same_everywhere_is_not_suspected(
+async def test_values_that_are_the_same_everywhere_are_not_suspected(
     sandboxes: dict[int, LinuxSandbox], value: Callable[[], Any]
 ) -> None:
     mapped, reduced = await checked(sandboxes, lambda key, group: [(group, value())])

@@ -226,7 +226,7 @@ def test_anchors(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert asked(database, capsys, "anchors") == []
 
 
-def test_who_is_not_there_is_told(database: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_account_is_reported(database: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("account", "revoke", "freeze", "unfreeze", "owner", "anchor"):
         assert refused(database, capsys, command, "nobody") == "there is no account nobody"
 
@@ -248,7 +248,7 @@ def test_wrong_usage(command: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert "usage:" in capsys.readouterr().err
 
 
-def test_a_locked_database_is_told(
+def test_a_locked_database_is_reported(
     database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ec262.adapters.sql.engines.WAIT_S", 0.1)

@@ -154,7 +154,7 @@ def test_a_body_that_nobody_reads_and_that_drips_ends(port: int) -> None:
         assert life_of(connection) < HEAD_S + 3
 
 
-def test_what_is_no_http_ends_and_fills_no_log(port: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_connection_that_is_not_http_ends_and_logs_no_error(port: int, caplog: pytest.LogCaptureFixture) -> None:
     with connected(port) as connection:
         connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
@@ -235,7 +235,7 @@ def test_a_reply_that_is_read_slowly_is_sent_to_its_end(monkeypatch: pytest.Monk
     assert received >= 5_000_000
 
 
-def test_who_reads_a_byte_now_and_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
     connections = Connections()
     with serving(connections) as port, connected(port) as connection:
@@ -261,7 +261,7 @@ def wait_until(condition: Callable[[], bool], within_s: float = 10) -> None:
 # --- how many -------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_connections_are_told_and_make_room_when_they_end() -> None:
+def test_excess_connections_are_refused_and_room_returns_when_others_close() -> None:
     connections = Connections(4, lambda host: host == "127.0.0.1")
     with serving(connections) as port:
         for _ in range(3):
@@ -375,7 +375,7 @@ def stuck(running: RunningDiscovery) -> Iterator[None]:
         yield
 
 
-def test_what_does_not_end_is_ended_and_nobody_new_is_served(tmp_path: Path) -> None:
+def test_stuck_requests_are_aborted_at_the_end_and_no_new_ones_served(tmp_path: Path) -> None:
     assert discovery_server.END_S == 5
     script = (
         "import sys; from ec262.entrypoints import discovery, discovery_server;"
@@ -403,14 +403,14 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
         assert time.monotonic() - started < 1
 
 
-def test_fewer_open_files_than_connections_are_told(tmp_path: Path) -> None:
+def test_fewer_open_files_than_connections_are_reported(tmp_path: Path) -> None:
     limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); "
     service = "runpy.run_module('ec262.entrypoints.discovery', run_name='__main__')"
     with running_discovery(tmp_path, "--max-connections", "70", first=("-c", limited + service)) as running:
         assert "of 70 connections there is room for 40: the limit of open files is 150" in running.log()
 
 
-def test_who_was_told_that_it_listens_can_end_it_in_good_order(tmp_path: Path) -> None:
+def test_it_can_be_stopped_cleanly_as_soon_as_it_says_that_it_listens(tmp_path: Path) -> None:
     for _ in range(3):
         with running_discovery(tmp_path) as running:
             running.process.send_signal(signal.SIGTERM)

@@ -49,7 +49,7 @@ def limited(per_s: float = 1.0, burst: float = 3.0) -> RateLimits:
 # --- rates ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_asks_too_often_is_told_when_to_go_on() -> None:
+def test_too_many_requests_are_answered_with_when_to_retry() -> None:
     town = build_town()
     with served(discovery_app(town.service, town.bell, limits=limited())) as url:
         assert [ask(url, "POST", "/v1/account").status_code for _ in range(3)] == [200, 200, 200]
@@ -63,7 +63,7 @@ def test_who_asks_too_often_is_told_when_to_go_on() -> None:
         assert ask(url, "POST", "/v1/account", token=OTHER).status_code == 200
 
 
-def test_the_spelling_of_a_header_is_no_other_account() -> None:
+def test_the_spelling_of_a_header_does_not_change_the_account() -> None:
     town = build_town()
     with served(discovery_app(town.service, town.bell, limits=limited())) as url:
         statuses = [
@@ -85,7 +85,7 @@ def test_nothing_of_a_refused_body_is_read() -> None:
             assert connection.recv(4096).startswith(b"HTTP/1.1 429 ")
 
 
-def test_accounts_cannot_be_opened_without_end() -> None:
+def test_the_number_of_new_accounts_is_limited() -> None:
     town = build_town()
     with (
         served(discovery_app(town.service, town.bell, limits=limited(burst=1000))) as url,
@@ -135,7 +135,7 @@ def test_forged_headers_of_strangers_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("api_2012", [False, True])
-def test_who_hides_its_address_behind_a_proxy_does_not_pass_for_the_proxy(*, api_2012: bool, tmp_path: Path) -> None:
+def test_a_client_that_hides_behind_a_proxy_is_not_taken_for_it(*, api_2012: bool, tmp_path: Path) -> None:
     settings = DiscoverySettings(
         database=f"sqlite:///{tmp_path / 'd.sqlite'}", trusted_proxy=("127.0.0.1",), api_2012=api_2012
     )
@@ -252,7 +252,7 @@ def test_metrics_are_not_at_the_public_port() -> None:
         assert ask(url, "GET", "/metrics").status_code == 404
 
 
-def test_a_taken_port_for_metrics_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_taken_port_for_metrics_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         flags = ["--port", "0", "--database", f"sqlite:///{tmp_path / 'd'}", "--metrics-port", str(port)]
@@ -260,7 +260,7 @@ def test_a_taken_port_for_metrics_is_told(capsys: pytest.CaptureFixture[str], tm
     assert f"cannot serve metrics on 127.0.0.1 port {port}: Address already in use" in capsys.readouterr().err
 
 
-def test_metrics_without_their_package_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_without_their_package_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'ec262\[metrics\]'"):
         PrometheusMeter()
@@ -334,7 +334,7 @@ def test_lines_of_threads_have_the_requests_id(tmp_path: Path, caplog: pytest.Lo
         (["--metrics-port", "70000"], "bad setting"),
     ],
 )
-def test_bad_settings_are_told(flags: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_settings_are_reported(flags: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert discovery.main(flags) == 2
     assert text in capsys.readouterr().err
 

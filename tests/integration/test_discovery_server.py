@@ -152,7 +152,7 @@ def run(*flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_a_taken_port_is_told(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = run("--port", str(port), "--database", f"sqlite:///{tmp_path / 'd'}")
@@ -172,7 +172,9 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
         (["--config", "/nowhere.toml"], "cannot read the settings file"),
     ],
 )
-def test_what_keeps_it_from_starting_is_told(flags: list[str], text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_reason_why_it_cannot_start_is_reported(
+    flags: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert discovery.main(flags) == 2
     assert text in capsys.readouterr().err
 
@@ -180,7 +182,7 @@ def test_what_keeps_it_from_starting_is_told(flags: list[str], text: str, capsys
 @pytest.mark.parametrize(
     ("host", "reason"), [("192.0.2.1", "Cannot assign requested address"), ("..", "no such address")]
 )
-def test_a_host_that_is_not_here_is_told(
+def test_a_host_of_another_machine_is_reported(
     host: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--host", host, "--port", "0", "--database", f"sqlite:///{tmp_path / 'd'}"]
@@ -188,7 +190,7 @@ def test_a_host_that_is_not_here_is_told(
     assert capsys.readouterr().err == f"ec262: cannot listen on {host} port 0: {reason}\n"
 
 
-def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_not_a_database_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("dear diary, " * 100)
     assert discovery.main(["--database", f"sqlite:///{file}"]) == 2
@@ -313,7 +315,7 @@ def test_bad_purchases(url: str, change: dict[str, Any], message: str) -> None:
     assert message in response.json()["message"]
 
 
-def test_too_poor_is_told_in_numbers(url: str) -> None:
+def test_a_shortage_of_credits_is_reported_in_numbers(url: str) -> None:
     ask(url, "POST", "/v1/account", token="p" * 40)
     tag = REQUIREMENT.python
     python = {
@@ -356,7 +358,7 @@ def test_a_body_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPatch) ->
     assert b"\r\nconnection: close\r\n" in reply  # or it would be held until it has been idle for long
 
 
-def test_a_caller_that_hangs_up_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_caller_that_hangs_up_is_not_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="ec262")
     with served(quiet_app()) as url:
         host, port = url.removeprefix("http://").split(":")
@@ -427,7 +429,7 @@ def test_a_defect_tells_strangers_nothing(monkeypatch: pytest.MonkeyPatch, caplo
     assert "secret of the house" in caplog.text
 
 
-def test_a_storage_that_does_not_answer_is_told_as_temporary(tmp_path: Path) -> None:
+def test_a_storage_that_does_not_answer_is_reported_as_temporary(tmp_path: Path) -> None:
     settings = DiscoverySettings(database=f"sqlite:///{tmp_path / 'd.sqlite'}")
     with served(build_discovery_app(settings)) as url:
         ask(url, "POST", "/v1/account")

@@ -199,7 +199,7 @@ def life_of(connection: socket.socket) -> float:
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_that_others_can_read_is_told(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_key_that_others_can_read_is_reported(authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
     certificate, key = authority.vouch_for("careless")
     TlsFiles(certificate, key)
     assert caplog.records == []
@@ -218,7 +218,7 @@ def test_certificate_and_key_may_be_one_file(authority: Authority, tmp_path: Pat
 
 
 @pytest.mark.parametrize("wrong", ["certificate", "key", "another's key", "encrypted", "nowhere", "no key"])
-def test_files_that_cannot_be_used_are_told(authority: Authority, tmp_path: Path, wrong: str) -> None:
+def test_files_that_cannot_be_used_are_reported(authority: Authority, tmp_path: Path, wrong: str) -> None:
     certificate, key = authority.vouch_for("fine")
     broken = tmp_path / "broken.pem"
     broken.write_text("-----BEGIN NONSENSE-----\n")
@@ -240,13 +240,13 @@ def test_files_that_cannot_be_used_are_told(authority: Authority, tmp_path: Path
     assert all(file in str(told.value) for file in pairs[wrong] if file is not None)
 
 
-def test_a_key_alone_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_alone_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert discovery.main(["--port", "0", "--tls-key", "/nowhere.key"]) == 2
     assert "a TLS key without a certificate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, "", "-----BEGIN CERTIFICATE-----\n"])
-def test_authorities_that_cannot_be_read_are_told(tmp_path: Path, content: str | None) -> None:
+def test_authorities_that_cannot_be_read_are_reported(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)

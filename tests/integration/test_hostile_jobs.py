@@ -223,7 +223,7 @@ async def test_a_refused_act_names_the_rule(
     assert "[the sandbox refused" not in computed.log.decode()
 
 
-async def test_what_only_the_kernel_refuses_is_explained(sandbox: LinuxSandbox, scene: Scene) -> None:
+async def test_refusals_by_the_kernel_are_explained(sandbox: LinuxSandbox, scene: Scene) -> None:
     computed = await attack(sandbox, scene, "read_a_file")
     assert failure_of(computed).exception == "PermissionError"
     assert "Operation not permitted" in computed.log.decode()
@@ -240,7 +240,7 @@ async def test_what_only_the_kernel_refuses_is_explained(sandbox: LinuxSandbox, 
         ("announce_a_huge_log", "protocol"),
     ],
 )
-async def test_a_crash_is_told(sandbox: LinuxSandbox, scene: Scene, name: str, told: str) -> None:
+async def test_a_crash_is_reported(sandbox: LinuxSandbox, scene: Scene, name: str, told: str) -> None:
     result = await attack(sandbox, scene, name)
     assert isinstance(result, SandboxCrashed)
     assert told in str(result)
@@ -257,7 +257,7 @@ async def test_a_crash_is_told(sandbox: LinuxSandbox, scene: Scene, name: str, t
         ("print_for_ever", "wall"),
     ],
 )
-async def test_a_limit_is_told(sandbox: LinuxSandbox, scene: Scene, name: str, limit: str) -> None:
+async def test_a_limit_is_reported(sandbox: LinuxSandbox, scene: Scene, name: str, limit: str) -> None:
     result = await attack(sandbox, scene, name, limits=LIMITS if limit == "wall" else PATIENT)
     assert isinstance(result, SandboxLimitExceeded)
     assert result.limit == limit

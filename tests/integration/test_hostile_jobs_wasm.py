@@ -137,7 +137,7 @@ async def test_there_is_no_machine_code_and_no_kernel_to_call(sandbox: WasmSandb
         assert came.startswith(("ModuleNotFoundError: module ", "PermissionError: ")), (name, came)
 
 
-async def test_what_goes_for_the_guest_stays_in_it(sandbox: WasmSandbox, scene: Scene) -> None:
+async def test_harm_to_the_guest_stays_inside_it(sandbox: WasmSandbox, scene: Scene) -> None:
     results = await attack(sandbox, scene, [work_of(act, scene) for act in ATTACKS.values()])
     ends = {name: told(result) for name, result in zip(ATTACKS, results, strict=True)}
     assert not any("\x1b" in str(result) for result in results), "a terminal would get commands"

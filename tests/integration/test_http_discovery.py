@@ -88,7 +88,7 @@ async def test_a_call_carries_the_token_and_is_read() -> None:
     assert f"Authorization: Bearer {TOKEN}\r\n".encode() in script.requests[0]
 
 
-async def test_nobody_there_is_told_after_the_patience() -> None:
+async def test_an_unreachable_service_is_reported_when_patience_ends() -> None:
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))  # and does not listen: no other process can
         client = HttpDiscovery(f"http://127.0.0.1:{mute.getsockname()[1]}", token=TOKEN, patience_s=0.35)
@@ -107,7 +107,7 @@ async def test_failures_of_the_service_and_broken_replies_are_tried_again() -> N
     assert len(script.requests) == 4
 
 
-async def test_whoever_waits_long_for_the_service_is_told_once(
+async def test_a_long_wait_for_the_service_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(http_discovery, "SILENT_S", 0.0)
@@ -200,7 +200,7 @@ async def test_a_refusal_of_a_newer_service_is_still_a_refusal() -> None:
         reply(b"", "204 No Content"),
     ],
 )
-async def test_what_is_no_discovery_service_is_told_at_once(answer: bytes) -> None:
+async def test_a_server_that_is_not_discovery_is_reported_at_once(answer: bytes) -> None:
     with (
         client_of(answer, patience_s=10) as (client, script),
         pytest.raises(DiscoveryUnavailable, match="not an ec262 discovery service"),
@@ -243,7 +243,7 @@ async def test_no_proxy_and_no_netrc_is_asked(monkeypatch: pytest.MonkeyPatch) -
         await client.open_account()
 
 
-async def test_a_certificate_that_cannot_be_trusted_is_told_at_once() -> None:
+async def test_a_certificate_that_cannot_be_trusted_is_reported_at_once() -> None:
     with client_of(b"this is not TLS", patience_s=10) as (_, script):
         client = HttpDiscovery(script.url.replace("http:", "https:"), token=TOKEN, patience_s=10)
         with pytest.raises(DiscoveryUnavailable, match="no secure connection"):
@@ -301,6 +301,6 @@ async def test_a_trailing_slash_makes_no_difference() -> None:
     assert script.requests[0].startswith(b"POST /v1/account ")
 
 
-def test_certificates_that_are_not_there_are_told() -> None:
+def test_missing_certificates_are_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"no file of certificates /nowhere\.pem"):
         HttpDiscovery("https://host", token=TOKEN, ca="/nowhere.pem")

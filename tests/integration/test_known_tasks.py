@@ -60,7 +60,7 @@ def test_a_task_is_read_once(databases: tuple[SqlDatabase, SqlDatabase]) -> None
     assert len(asked) == 2
 
 
-def test_what_another_has_written_is_read_again(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
+def test_writes_of_another_process_are_read_again(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
     ours, theirs = databases
     decide(theirs, "task1")
     with ours.unit_of_work() as uow:
@@ -70,7 +70,7 @@ def test_what_another_has_written_is_read_again(databases: tuple[SqlDatabase, Sq
         assert uow.tasks.find(["task2"]) == [after(task("task2"), "work1", "work2")]
 
 
-def test_what_another_connection_of_the_same_process_has_written_is_read_again(
+def test_writes_of_another_connection_are_read_again(
     databases: tuple[SqlDatabase, SqlDatabase],
 ) -> None:
     ours, _ = databases
@@ -82,7 +82,7 @@ def test_what_another_connection_of_the_same_process_has_written_is_read_again(
         assert uow.tasks.find(["task1"]) == [after(task("task1"), "work1", "work2")]
 
 
-def test_what_was_undone_is_not_known(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
+def test_rolled_back_reputations_are_unknown(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
     ours, _ = databases
     with ours.unit_of_work() as uow:
         fetched = fetch(*uow.tasks.locked(["task1"]), worker="work1")
@@ -93,7 +93,7 @@ def test_what_was_undone_is_not_known(databases: tuple[SqlDatabase, SqlDatabase]
         assert uow.tasks.find(["task1", "task4"]) == [task("task1")]
 
 
-def test_what_is_forgotten_is_not_known(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
+def test_forgotten_tasks_are_unknown(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
     ours, _ = databases
     end = task().forgotten_at
     with ours.unit_of_work() as uow:
@@ -106,9 +106,7 @@ def test_what_is_forgotten_is_not_known(databases: tuple[SqlDatabase, SqlDatabas
         assert uow.tasks.find(["task1", "task2"]) == [task("task2")]
 
 
-def test_so_many_are_kept_and_no_more(
-    databases: tuple[SqlDatabase, SqlDatabase], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_limited_number_is_kept(databases: tuple[SqlDatabase, SqlDatabase], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_tasks, "MOST", 2)
     _, reading = databases
     names = ["task1", "task2", "task3"]

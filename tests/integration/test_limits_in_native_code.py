@@ -51,7 +51,7 @@ def number_for_ever(key: Any) -> int:
         (Limits(cpu_s=0.3), "cpu", "0.3 s of processor time"),
     ],
 )
-async def test_function_and_row_are_told(sandbox: LinuxSandbox, limits: Limits, limit: str, told: str) -> None:
+async def test_function_and_row_are_reported(sandbox: LinuxSandbox, limits: Limits, limit: str, told: str) -> None:
     for function, work in (
         ("mapper", map_work(count_for_ever, ROWS)),
         ("combiner", map_work(lambda key, value: [(key, value)], ROWS, combiner=count_for_ever)),
@@ -71,7 +71,7 @@ async def test_function_and_row_are_told(sandbox: LinuxSandbox, limits: Limits, 
     await assert_serves(sandbox)
 
 
-async def test_a_crash_is_told_with_its_row(sandbox: LinuxSandbox) -> None:
+async def test_a_crash_is_reported_with_its_row(sandbox: LinuxSandbox) -> None:
     def crash(key: str, value: Any) -> Iterable[tuple[Any, Any]]:
         if key == "c":
             os.abort()

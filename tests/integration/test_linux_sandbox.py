@@ -82,7 +82,7 @@ async def test_a_limit_names_its_figure_and_the_row(
     await assert_serves(sandbox)
 
 
-async def test_processor_time_ends_also_for_one_that_hears_nothing(sandbox: LinuxSandbox) -> None:
+async def test_processor_time_also_ends_a_child_that_ignores_signals(sandbox: LinuxSandbox) -> None:
     def mapper(_key: Any, _value: Any) -> None:
         signals = sys.modules["ec262.adapters.sandbox.linux.child.task"].signal
         signals.pthread_sigmask(signals.SIG_BLOCK, range(1, 65))
@@ -116,7 +116,7 @@ def use_memory_in_every_honest_way(_key: Any, _value: Any) -> list[tuple[str, An
     return [("sizes", [len(grown), len(numbers), len(mapped)])]
 
 
-async def test_honest_memory_can_be_had(sandbox: LinuxSandbox) -> None:
+async def test_memory_within_the_limit_can_be_used(sandbox: LinuxSandbox) -> None:
     assert pairs_of(await sandbox.run(map_work(use_memory_in_every_honest_way), LIMITS)) == [
         ("sizes", [64 << 20, 2_000_000, 1 << 22])
     ]
@@ -217,7 +217,7 @@ def _modules_in(names: Iterable[str]) -> Iterable[str]:
                 yield inner.name
 
 
-async def test_what_needs_files_at_first_use_works(sandbox: LinuxSandbox) -> None:
+async def test_modules_that_read_files_at_first_use_work(sandbox: LinuxSandbox) -> None:
     def mapper(key: str, _value: Any) -> Iterable[tuple[Any, Any]]:
         import datetime
         import hashlib
@@ -249,7 +249,7 @@ async def test_what_needs_files_at_first_use_works(sandbox: LinuxSandbox) -> Non
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_library_is_told_of_without_its_place(sandbox: LinuxSandbox) -> None:
+async def test_a_library_is_reported_without_its_path(sandbox: LinuxSandbox) -> None:
     def mapper(key: str, _value: Any) -> None:
         import json
         import warnings
@@ -279,7 +279,7 @@ async def test_the_library_is_told_of_without_its_place(sandbox: LinuxSandbox) -
         (lambda: hoard(1, 1), Limits(memory_bytes=48 << 20), r"key 'row'; it last printed \"at row\nstill here\""),
     ],
 )
-async def test_the_last_print_of_one_that_gives_no_result_is_told(
+async def test_the_last_output_of_a_task_without_result_is_reported(
     sandbox: LinuxSandbox, end: Any, limits: Limits, told: str
 ) -> None:
     def mapper(key: str, _value: Any) -> None:
@@ -291,7 +291,7 @@ async def test_the_last_print_of_one_that_gives_no_result_is_told(
         await sandbox.run(map_work(mapper), limits)
 
 
-async def test_only_the_last_of_many_prints_is_told(sandbox: LinuxSandbox) -> None:
+async def test_only_the_last_of_many_outputs_is_reported(sandbox: LinuxSandbox) -> None:
     def mapper(_key: Any, _value: Any) -> None:
         for number in range(20_000):
             print("line", number)
@@ -342,7 +342,9 @@ async def test_allowed_packages_can_be_imported_and_others_not(packages: None) -
     assert b"and what this worker allows: allowed_262)" in computed.log
 
 
-async def test_native_libraries_are_told_to_start_no_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_native_libraries_are_configured_to_start_no_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each of these starts threads when it is loaded, but for this."""
     (tmp_path / "pools_262.py").write_text(
         "import os, threading\n"
@@ -361,7 +363,7 @@ async def test_native_libraries_are_told_to_start_no_threads(tmp_path: Path, mon
     await box.close()
 
 
-async def test_native_code_that_was_not_loaded_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_native_code_that_was_not_loaded_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     (tmp_path / "lazy_262").mkdir()
     (tmp_path / "lazy_262" / "__init__.py").write_text("__all__ = ['listed', 'no_module']")
@@ -402,7 +404,7 @@ async def test_native_code_that_was_not_loaded_is_told(tmp_path: Path, monkeypat
         ("broken_262", r"the allowed package 'broken_262' cannot be imported: RuntimeError\('of its own'\)"),
     ],
 )
-async def test_a_package_that_cannot_be_allowed_is_told(packages: None, name: str, told: str) -> None:
+async def test_a_package_that_cannot_be_allowed_is_reported(packages: None, name: str, told: str) -> None:
     with pytest.raises(SandboxUnavailable, match=told):
         await LinuxSandbox([name]).start()
 

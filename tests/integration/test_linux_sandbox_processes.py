@@ -102,7 +102,7 @@ async def test_a_dead_zygote_is_replaced(sandbox: LinuxSandbox) -> None:
     assert await has(first, 0)
 
 
-async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_zygote_that_cannot_be_replaced_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     box = LinuxSandbox()
     await box.start()
     try:
@@ -119,7 +119,7 @@ async def test_a_zygote_that_cannot_be_replaced_is_told(monkeypatch: pytest.Monk
         await box.close()
 
 
-async def test_a_user_who_may_start_no_process_is_told() -> None:
+async def test_a_user_who_may_not_start_processes_is_reported() -> None:
     before = resource.getrlimit(resource.RLIMIT_NPROC)
     resource.setrlimit(resource.RLIMIT_NPROC, (0, before[1]))
     try:
@@ -129,7 +129,7 @@ async def test_a_user_who_may_start_no_process_is_told() -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, before)
 
 
-async def test_a_worker_without_descriptors_is_told_and_goes_on(sandbox: LinuxSandbox) -> None:
+async def test_a_worker_without_descriptors_is_reported_and_goes_on(sandbox: LinuxSandbox) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     work = map_work(count_words, [])
     assert sandbox._spare is not None
@@ -203,13 +203,13 @@ async def test_root_becomes_nobody(sandbox: LinuxSandbox) -> None:
 # --- where there is no sandbox ----------------------------------------------------------------------------------------
 
 
-async def test_another_system_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_system_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(SandboxUnavailable, match="needs Linux, and this is darwin"):
         await LinuxSandbox().start()
 
 
-async def test_a_python_that_does_not_start_is_told_with_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_python_that_does_not_start_is_reported_with_its_output(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zygote, "_BOOT", Path("/nonexistent/boot.py"))
     with pytest.raises(
         SandboxUnavailable, match=r"ended before it was ready: .*can't open file '/nonexistent/boot.py'"
@@ -254,7 +254,7 @@ asyncio.run(LinuxSandbox().start())
 
 
 @pytest.mark.parametrize("error", ["ENOSYS", "EPERM", "EINVAL"])
-async def test_a_machine_without_seccomp_is_told(error: str) -> None:
+async def test_a_machine_without_seccomp_is_reported(error: str) -> None:
     script = CONFINED.format(error=error)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment(), check=False)  # noqa: ASYNC221 - nothing else goes on
     assert done.returncode == 1

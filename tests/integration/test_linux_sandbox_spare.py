@@ -68,7 +68,7 @@ async def test_one_that_was_killed_is_noticed(sandbox: LinuxSandbox) -> None:
     assert await is_idle(sandbox)
 
 
-async def test_one_that_could_not_be_made_is_no_later_tasks_problem() -> None:
+async def test_a_failed_spare_does_not_affect_later_tasks() -> None:
     async def fork(_limits: Limits) -> Child:
         raise OSError("too many open files")
 

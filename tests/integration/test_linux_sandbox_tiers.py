@@ -54,7 +54,7 @@ def layer(box: LinuxSandbox, name: str) -> Layer:
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-async def test_layers_and_findings_are_told() -> None:
+async def test_layers_and_findings_are_reported() -> None:
     box = LinuxSandbox()
     assert list(box.layers) == []
     async with started() as box:
@@ -69,7 +69,7 @@ async def test_layers_and_findings_are_told() -> None:
         }
 
 
-async def test_what_is_left_out_is_told() -> None:
+async def test_omissions_are_reported() -> None:
     async with started({"landlock", "namespaces"}) as box:
         assert str(layer(box, "landlock")) == "no landlock (not wanted)"
         assert str(layer(box, "namespaces")) == "no namespaces (not wanted)"
@@ -253,7 +253,7 @@ def test_a_machine_without_depth_serves(calls: str, error: int, told: list[str])
         (0, "the sandbox does not hold on this machine: a job could take more memory than its limit (allowed)"),
     ],
 )
-def test_a_machine_without_resource_limits_is_told(error: int, told: str) -> None:
+def test_a_machine_without_resource_limits_is_reported(error: int, told: str) -> None:
     done = on_a_machine_without("prlimit64 setrlimit", error)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
@@ -292,7 +292,7 @@ def test_each_version_of_landlock_is_given_what_it_knows(
     assert kernel.landlock_detail(version) == detail
 
 
-def test_reasons_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reasons_are_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def unshare(flags: int) -> None:
         if flags != 0x4000_0000:
             raise OSError(errno.EPERM if flags & 0x1000_0000 else errno.EINVAL, "refused" if flags else "")

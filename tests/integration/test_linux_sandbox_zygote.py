@@ -27,7 +27,7 @@ class Asleep:
 
 
 @pytest.mark.parametrize("call", ["pidfd_open", "send_fds"])
-def test_a_child_that_cannot_be_told_of_is_ended(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_child_that_cannot_be_registered_is_killed(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def broken(*_arguments: object) -> None:
         raise OSError("too many open files")
 

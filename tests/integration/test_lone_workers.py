@@ -117,7 +117,7 @@ async def test_a_known_workers_key_that_clashes_with_others_ends_no_job(
 
 
 @pytest.mark.parametrize("phase", Phase)
-async def test_keys_that_do_clash_end_the_job_at_the_word_of_two(phase: Phase) -> None:
+async def test_clashing_keys_end_the_job_when_two_workers_say_so(phase: Phase) -> None:
     makers = [lambda: {"sandbox": Clasher(phase, 3.0)}] * 4
     async with tcp_system(*makers, credits=300) as system, asyncio.timeout(BOUND_S):
         let_be_known(system, system.staff)
@@ -126,7 +126,7 @@ async def test_keys_that_do_clash_end_the_job_at_the_word_of_two(phase: Phase) -
         assert caught.value.confirmed
 
 
-async def test_who_claims_that_the_code_failed_and_is_contradicted_has_lied() -> None:
+async def test_a_contradicted_claim_that_the_code_failed_counts_as_a_lie() -> None:
     async with tcp_system(LIES["that the code failed"], HONEST, HONEST, HONEST, credits=300) as system:
         let_be_known(system, system.staff)
         async with asyncio.timeout(BOUND_S):
@@ -135,7 +135,7 @@ async def test_who_claims_that_the_code_failed_and_is_contradicted_has_lied() ->
         assert [dissented(system, each) for each in system.staff[1:]] == [0, 0, 0]
 
 
-async def test_code_that_does_fail_ends_the_job_at_the_word_of_two() -> None:
+async def test_code_that_fails_ends_the_job_when_two_workers_say_so() -> None:
     broken = make_job({1: None})
     async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
         let_be_known(system, system.staff)
@@ -162,7 +162,7 @@ async def test_a_limit_that_all_hit_ends_the_job() -> None:
             await system.run(JOB, RULE)
 
 
-async def test_a_pool_that_is_too_small_is_told_at_once_and_what_to_do() -> None:
+async def test_a_pool_that_is_too_small_is_reported_at_once_with_advice() -> None:
     strict = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-4"), patience_s=0.5))
     async with tcp_system(*[HONEST] * 4, credits=300) as system, asyncio.timeout(BOUND_S):
         with pytest.raises(NoEligibleWorkers, match=r"needs 7 workers who agree .* 4 can be had: use error:0\.01"):

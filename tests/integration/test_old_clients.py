@@ -194,7 +194,7 @@ def test_a_day_of_old_clients_byte_for_byte(own: Service, tmp_path: Path, capsys
         assert secret not in log
 
 
-def test_who_is_too_poor_byte_for_byte(shared: Service) -> None:
+def test_the_reply_to_a_client_without_credits_byte_for_byte(shared: Service) -> None:
     shared.workers(15)
     poor = b'{"error":"Insufficient credits","available_credits":12,"needed_credits":15}'
     for _ in range(2):
@@ -235,7 +235,7 @@ def test_errors_byte_for_byte(shared: Service) -> None:
     assert_reply(client.send(b"GET", b"/"), NOT_FOUND, UNKNOWN_CLIENT)
 
 
-def test_bodies_that_are_no_forms(shared: Service) -> None:
+def test_request_bodies_that_are_not_forms_are_refused(shared: Service) -> None:
     client = shared.at("127.0.2.2")
     text = b'{"port": 7}'
     head = b"POST //workers?port=7 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"

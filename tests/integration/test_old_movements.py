@@ -30,7 +30,7 @@ def rows(database: SqlDatabase, table: str) -> int:
         return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)  # noqa: S608 - a name from below
 
 
-def test_a_database_does_not_grow_with_every_task_for_ever(database: SqlDatabase) -> None:
+def test_a_database_does_not_keep_growing_with_every_task(database: SqlDatabase) -> None:
     office = office_over(database.unit_of_work, WEEK)
     for _ in range(6):
         office.a_day(tasks=5)

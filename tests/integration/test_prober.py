@@ -87,7 +87,9 @@ def test_nobody_is_not() -> None:
         ("worker.example", "is that the address to advertise?"),
     ],
 )
-def test_who_is_not_there_may_listen_on_the_other_family(host: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_does_not_answer_may_listen_on_the_other_address_family(
+    host: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connections(monkeypatch, "8.8.4.4")
     with pytest.raises(AddressUnreachable) as caught:
         knock(WorkerAddress(host=host, port=1, fingerprint=IDENTITY.fingerprint))
@@ -172,7 +174,7 @@ def test_strangers_cannot_have_the_services_own_machine_knocked_at(
         ("::ffff:10.0.0.7", "10.0.0.7"),
     ],
 )
-def test_who_is_there_can(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_of_the_pool_can_leave(source: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = connections(monkeypatch, target)
     with pytest.raises(AddressUnreachable):
         knock(WorkerAddress(host="here", port=1, fingerprint=IDENTITY.fingerprint), source=source)
@@ -216,7 +218,7 @@ def test_the_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
         ([(f"a{n}", f"{n}") for n in range(MAX_KNOCKS - 1)], "b", "x", True),
     ],
 )
-def test_who_would_have_to_wait_is_sent_away(
+def test_a_caller_that_would_have_to_wait_is_refused(
     under_way: list[tuple[str, str]], account: str, source: str, *, free: bool
 ) -> None:
     knocking = Knocks(time.monotonic)

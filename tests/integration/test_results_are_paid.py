@@ -55,7 +55,7 @@ async def ended(system: TcpSystem, mapper: Any) -> Ec262Error:
         (print_and_fill_the_memory, TaskLimitExceeded, 1),
     ],
 )
-async def test_what_a_job_prints_before_it_is_stopped_comes_with_a_result_that_is_paid(
+async def test_output_of_a_stopped_job_comes_with_a_paid_result(
     mapper: Any, error: type[Ec262Error], purchases: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[Message] = []

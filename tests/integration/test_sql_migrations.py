@@ -228,7 +228,7 @@ def test_tables_of_a_later_release_are_left_alone(empty_url: str) -> None:
         SqlDatabase(empty_url)
 
 
-def test_tables_of_somebody_else_are_left_alone(empty_url: str) -> None:
+def test_tables_of_another_program_are_left_alone(empty_url: str) -> None:
     engine = open_engine(empty_url)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE balances (something INTEGER)"))

@@ -130,7 +130,7 @@ def test_the_keys_of_refunded_and_forgotten_tasks_are_gone_from_the_file(sqlite_
     assert lost not in file.read_bytes()
 
 
-def test_a_file_that_is_gone_is_told_and_blocks_nobody(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_and_blocks_nobody(sqlite_url: str, tmp_path: Path) -> None:
     database = SqlDatabase(sqlite_url)
     database.close()
     file, aside = tmp_path / "discovery.sqlite", tmp_path / "aside"
@@ -187,7 +187,7 @@ def test_every_table_that_grows_is_searched_by_an_index(sqlite_url: str, tmp_pat
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
-def test_twins_are_told_to_repeat(postgres_url: str) -> None:
+def test_concurrent_duplicates_are_asked_to_retry(postgres_url: str) -> None:
     database = SqlDatabase(postgres_url)
     told: list[Exception] = []
 
@@ -210,7 +210,7 @@ def test_twins_are_told_to_repeat(postgres_url: str) -> None:
     database.close()
 
 
-def test_deadlocks_end_and_are_told(postgres_url: str) -> None:
+def test_deadlocks_end_and_are_reported(postgres_url: str) -> None:
     """Two lock each other's balance, against the order in which units of work do it by themselves."""
     database = SqlDatabase(f"{postgres_url}&options=-c%20deadlock_timeout%3D20ms")
     both = threading.Barrier(2)
@@ -237,7 +237,7 @@ def test_deadlocks_end_and_are_told(postgres_url: str) -> None:
     database.close()
 
 
-def test_who_waits_too_long_for_a_lock_is_told(postgres_url: str) -> None:
+def test_waiting_too_long_for_a_lock_is_reported(postgres_url: str) -> None:
     database = SqlDatabase(f"{postgres_url}&options=-c%20lock_timeout%3D20ms")
     with database.unit_of_work() as uow:
         uow.pool.lock()
@@ -323,13 +323,13 @@ def test_tasks_are_read_at_one_moment(postgres_url: str, monkeypatch: pytest.Mon
         ("sqlite:////no/such/folder/discovery.sqlite", "No such file"),
     ],
 )
-def test_what_cannot_be_opened_is_told_without_the_password(wrong: str, told: str) -> None:
+def test_a_database_that_cannot_be_opened_is_reported_without_the_password(wrong: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told) as caught:
         SqlDatabase(wrong)
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database_is_told(sqlite_url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "discovery.sqlite").write_text("something else\n" * 100)
     with pytest.raises(StorageDamaged, match="not a SQLite database"):
         SqlDatabase(sqlite_url)
@@ -344,7 +344,7 @@ def test_the_driver_of_postgresql_is_named_where_it_is_missing(monkeypatch: pyte
 # --- units of work --------------------------------------------------------------------------------------------------
 
 
-def test_what_others_did_after_a_commit_is_not_overlooked(database: SqlDatabase, url: str) -> None:
+def test_changes_by_others_after_a_commit_are_seen(database: SqlDatabase, url: str) -> None:
     other = SqlDatabase(url)
     with database.unit_of_work() as uow:
         (before,) = uow.tasks.locked(["task1"])
@@ -386,7 +386,7 @@ def test_a_backlog_is_forgotten_in_portions(database: SqlDatabase, monkeypatch: 
 
 
 @pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o640, 1), (0o604, 1)])
-def test_a_file_that_others_can_read_is_told(
+def test_a_file_that_others_can_read_is_reported(
     sqlite_url: str, caplog: pytest.LogCaptureFixture, mode: int, told: int
 ) -> None:
     SqlDatabase(sqlite_url).close()

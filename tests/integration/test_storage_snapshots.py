@@ -48,7 +48,7 @@ def test_a_snapshot_stays_as_it_is_and_keeps_nobody_waiting(database: SqlDatabas
         assert later.ledger.balance(MINT) == -2
 
 
-def test_what_a_snapshot_did_to_others_is_nothing(database: SqlDatabase) -> None:
+def test_a_snapshot_does_not_affect_others(database: SqlDatabase) -> None:
     """The next unit of work on the same connection is an ordinary one."""
     with database.snapshot() as snapshot:
         assert snapshot.ledger.balances() == {}
@@ -93,7 +93,7 @@ def test_the_books_are_right_at_any_moment_of_a_busy_day(database: SqlDatabase) 
     assert town.credits(FOREMAN) < 1000
 
 
-def test_what_is_only_read_keeps_nobody_waiting_and_waits_for_nobody(database: SqlDatabase) -> None:
+def test_readers_neither_block_nor_wait(database: SqlDatabase) -> None:
     """Metrics are scraped every few seconds, and operators look when the service is busy."""
     meter = PrometheusMeter()
     town = build_town(workers=4, grant=1000, unit_of_work=meter.metered(database.unit_of_work, database.snapshot))

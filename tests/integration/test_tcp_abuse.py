@@ -218,7 +218,7 @@ async def test_a_slow_drip_is_cut_off(start: StartServer, monkeypatch: pytest.Mo
     await shut(writer)
 
 
-async def test_steady_small_messages_are_no_drip(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_steady_small_messages_are_not_a_slow_drip(start: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "BEGUN_S", 0.2)
     server = await start(timeout_s=None)
     reader, writer = await tls_stream(server)
@@ -289,7 +289,7 @@ async def test_connections_are_capped_handshakes_included(start: StartServer, ca
     assert await server.works()
 
 
-async def test_who_floods_makes_way_before_others(start: StartServer) -> None:
+async def test_a_flooding_source_loses_its_connections_first(start: StartServer) -> None:
     server = await start(max_connections=6)
     other, others_writer = await asyncio.open_connection("127.0.0.1", server.address.port, local_addr=("127.7.7.7", 0))
     flood = [await asyncio.open_connection("127.0.0.1", server.address.port) for _ in range(20)]
@@ -401,7 +401,7 @@ async def test_a_listener_without_a_host_does_without_ipv6(monkeypatch: pytest.M
     await server.listener.close()
 
 
-async def test_a_port_that_is_taken_is_not_had_by_a_listener_without_a_host() -> None:
+async def test_a_listener_without_a_host_does_not_share_a_taken_port() -> None:
     server = Server(TcpListener(None, 0), timeout_s=5)
     await server.start()
     with pytest.raises(ConfigurationError, match=rf"cannot listen on port {server.address.port} \(Address already in"):

@@ -158,7 +158,7 @@ async def test_processor_time_is_limited_and_told_with_the_row(sandbox: WasmSand
         await sandbox.run(numbered, Limits(cpu_s=0.2, wall_s=20))
 
 
-async def test_what_was_printed_last_is_told(sandbox: WasmSandbox) -> None:
+async def test_the_last_output_is_reported(sandbox: WasmSandbox) -> None:
     def talk(_key: Any, _value: Any) -> None:
         print("\x1b[2Jbefore the end")
         while True:
@@ -180,7 +180,7 @@ async def test_time_is_limited_and_told_with_the_row(sandbox: WasmSandbox) -> No
     assert caught.value.limit == "wall"
 
 
-async def test_a_pickle_that_takes_for_ever_is_told(sandbox: WasmSandbox) -> None:
+async def test_an_endless_pickle_is_reported(sandbox: WasmSandbox) -> None:
     class Slow:
         def __reduce__(self) -> Any:
             return spin, (1, 2)
@@ -203,7 +203,7 @@ async def test_memory_is_limited_to_what_is_asked_for(sandbox: WasmSandbox, limi
     assert caught.value.limit == "memory"
 
 
-async def test_rows_too_large_for_its_memory_are_told(sandbox: WasmSandbox) -> None:
+async def test_rows_too_large_for_its_memory_are_reported(sandbox: WasmSandbox) -> None:
     with pytest.raises(SandboxLimitExceeded, match="16 MiB of memory while the job was loaded"):
         await sandbox.run(map_work(spin, [("k", "x" * (32 << 20))]), Limits(wall_s=20, memory_bytes=16 << 20))
 
@@ -244,7 +244,7 @@ async def test_clock_and_chance_are_the_same_each_time(sandbox: WasmSandbox) -> 
 # --- ends -------------------------------------------------------------------------------------------------------------
 
 
-async def test_whoever_is_cancelled_leaves_no_process(sandbox: WasmSandbox) -> None:
+async def test_a_cancelled_task_leaves_no_process(sandbox: WasmSandbox) -> None:
     running = asyncio.create_task(sandbox.run(map_work(spin), Limits(cpu_s=60, wall_s=60)))
     await asyncio.sleep(0.3)
     hosts = engines()
@@ -334,7 +334,7 @@ async def test_pure_packages_can_be_allowed(sandbox: WasmSandbox) -> None:
     assert "module 'idna' is not available in the sandbox (rule: imports; jobs may import" in refused.log.decode()
 
 
-async def test_packages_with_compiled_parts_are_told_at_the_start() -> None:
+async def test_packages_with_compiled_parts_are_reported_at_the_start() -> None:
     with pytest.raises(SandboxUnavailable, match="the allowed package 'msgspec' cannot be imported"):
         await WasmSandbox(["msgspec"]).start()
 
@@ -362,7 +362,7 @@ def own_cache(sandbox: WasmSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(("kind", "kept"), [("image", slice(1 << 20)), ("module", slice(4096, None))])
-async def test_what_was_kept_and_does_not_serve_is_made_anew(own_cache: Path, kind: str, kept: slice) -> None:
+async def test_a_damaged_cache_entry_is_made_again(own_cache: Path, kind: str, kept: slice) -> None:
     (path,) = own_cache.glob(f"*.{kind}")  # noqa: ASYNC240 - nothing else goes on
     whole = path.read_bytes()
     path.write_bytes(whole[kept])

@@ -240,7 +240,7 @@ def test_a_worker_that_is_killed_leaves_no_process(start: Start) -> None:
     assert unburied(members) == []
 
 
-def test_a_taken_port_is_told(start: Start) -> None:
+def test_a_taken_port_is_reported(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         status, said = start("-P", str(port)).end()
@@ -275,14 +275,14 @@ def test_discovery_is_waited_for_with_one_line(start: Start) -> None:
     assert "discovery is away" not in said
 
 
-def test_a_worker_that_nobody_can_reach_is_told(start: Start) -> None:
+def test_a_worker_that_nobody_can_reach_is_reported(start: Start) -> None:
     status, said = start("-P", "0", "--advertise", "127.0.0.2").end()
     assert status == 2
     assert "nobody with the registered certificate answers at 127.0.0.2" in said
     assert "Traceback" not in said
 
 
-def test_a_package_that_is_not_there_is_told(start: Start) -> None:
+def test_a_missing_package_is_reported(start: Start) -> None:
     status, said = start("-P", "0", "--allow", "no_such_package").end()
     assert status == 2
     assert "no_such_package" in said
@@ -303,7 +303,7 @@ def test_usage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     assert capsys.readouterr().out.startswith("ec262 ")
 
 
-def test_a_setting_that_does_not_exist_is_told() -> None:
+def test_a_setting_that_does_not_exist_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="no setting named slotz"):
         serve({"port": 0, "slotz": 3})
 

@@ -145,7 +145,7 @@ GENERAL = (
         file=GATE,
         old='        if "origin" in request.headers:',
         new='        if request.headers.get("origin") == "null":',
-        tests=f"{API}::test_web_pages_are_refused_whatever_they_want",
+        tests=f"{API}::test_web_pages_are_refused_whatever_they_request",
     ),
     Mutant(
         rule="errors are JSON, also those that are defects",

@@ -49,7 +49,7 @@ WORKERS = (
         file=CLIENTS,
         old="expires_at=now + registration.ttl_s,",
         new="expires_at=max(self.expires_at or 0, now + registration.ttl_s),",
-        tests=f"{USE}::test_who_leaves_keeps_record_and_credits",
+        tests=f"{USE}::test_a_worker_that_leaves_keeps_its_record_and_credits",
     ),
     Mutant(
         rule="ttl=-1 leaves the pool at once",
@@ -66,7 +66,7 @@ WORKERS = (
         "            if known is None:\n"
         '                raise UnknownClient("Unknown client")\n'
         "            client = known.registered(command, now=now)",
-        tests=f"{USE}::test_who_was_never_there_can_leave",
+        tests=f"{USE}::test_leaving_without_having_joined_is_allowed",
     ),
     Mutant(
         rule="ttl below 1: 400",
@@ -272,21 +272,21 @@ BUYING = (
         new="            drawn = draw(others, count * size, self._entropy)\n"
         "            uow.clients.take([worker.addr for worker in drawn])\n"
         "            foreman.afford(count * self.constants.price)\n",
-        tests=f"{USE}::test_who_is_too_poor_is_told_and_nothing_happens",
+        tests=f"{USE}::test_a_foreman_without_credits_is_refused_and_nothing_changes",
     ),
     Mutant(
         rule="no partial fill",
         file=SERVICE,
         old="            foreman.afford(count * self.constants.price)\n",
         new="            count = min(count, foreman.credits // self.constants.price)\n",
-        tests=f"{USE}::test_who_is_too_poor_is_told_and_nothing_happens",
+        tests=f"{USE}::test_a_foreman_without_credits_is_refused_and_nothing_changes",
     ),
     Mutant(
         rule="a 406 tells JSON numbers",
         file=ROUTES,
         old='"available_credits": error.have',
         new='"available_credits": str(error.have)',
-        tests=f"{API}::test_too_poor_is_told_in_numbers",
+        tests=f"{API}::test_a_shortage_of_credits_is_reported_in_numbers",
     ),
     Mutant(
         rule="choosing and paying is one atomic step: threads of one process (memory)",

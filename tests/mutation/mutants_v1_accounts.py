@@ -90,7 +90,7 @@ TOKENS = (
         file=DESK,
         old="            if accounts.is_revoked(old) and accounts.by_token(new) is not None:",
         new="            if accounts.is_revoked(old):",
-        tests=f"{ACCOUNTS}::test_nobody_comes_by_an_account_with_a_token_that_was_replaced",
+        tests=f"{ACCOUNTS}::test_a_replaced_token_opens_no_account",
     ),
     Mutant(
         rule="the worker of a closed account is drawn no more",
@@ -177,7 +177,7 @@ GRANTS = (
         file=DESK,
         old="        if not self._policy.invitations:",
         new="        if False:",
-        tests=f"{ACCOUNTS}::test_no_such_invitation_and_none_taken",
+        tests=f"{ACCOUNTS}::test_an_unknown_invitation_is_not_used_up",
     ),
     Mutant(
         rule="what is refused moves nothing and opens nothing",
@@ -201,7 +201,7 @@ BOOKS = (
         file=LEDGER,
         old="    if left < 0 and transfer.debit != MINT:",
         new="    if False:",
-        tests=f"{OF_LEDGER}::test_nobody_overdraws",
+        tests=f"{OF_LEDGER}::test_no_account_is_overdrawn",
     ),
     Mutant(
         rule="the same id twice is one movement",
@@ -270,7 +270,7 @@ STRANGERS = (
         file=ADDRESS,
         old="                raise InvalidRequest(UNREADABLE)",
         new="                break",
-        tests=f"{OF_ADDRESS}::test_what_a_proxy_forwards_and_is_no_address_is_refused",
+        tests=f"{OF_ADDRESS}::test_a_proxys_header_without_an_address_is_refused",
     ),
     Mutant(
         rule="a request whose end is ambiguous is refused",
@@ -319,7 +319,7 @@ STRANGERS = (
         file="src/ec262/domain/networks.py",
         old="IPV6_BITS = 64",
         new="IPV6_BITS = 128",
-        tests=f"{OF_RATES}::test_who_has_one_ipv6_network_has_one_address",
+        tests=f"{OF_RATES}::test_one_ipv6_network_counts_as_one_address",
     ),
     Mutant(
         rule="a beginner gets no long lease",
@@ -354,7 +354,7 @@ STRANGERS = (
         file=BELL,
         old="            yield LOOK_S if self._held[caller] <= MAX_LOOKED_AFTER else MAX_WAIT_S",
         new="            yield LOOK_S",
-        tests=f"{OF_BELL}::test_for_a_caller_only_so_many_answers_are_looked_after",
+        tests=f"{OF_BELL}::test_the_number_of_answers_kept_for_a_caller_is_limited",
     ),
     Mutant(
         rule="only winners are reported, and only by who bought the task",

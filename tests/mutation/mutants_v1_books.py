@@ -20,14 +20,14 @@ MUTANTS = (
         file=BOOKS,
         old="lambda row: row[1].at < oldest",
         new="lambda row: True",
-        tests=f"{OF_BOOKS}::test_what_is_younger_is_left_alone",
+        tests=f"{OF_BOOKS}::test_younger_records_are_left_alone",
     ),
     Mutant(
         rule="the last movement of the books stays",
         file=BOOKS,
         old="found[:-1]",
         new="found",
-        tests=f"{OF_BOOKS}::test_nobody_looks_before_there_can_be_something",
+        tests=f"{OF_BOOKS}::test_nothing_is_polled_before_there_can_be_news",
     ),
     Mutant(
         rule="grants are not added up",
@@ -41,7 +41,7 @@ MUTANTS = (
         file=SQL,
         old="    if escrows:",
         new="    if False:",
-        tests=f"{STORED}::test_what_is_added_up_later_is_added_to_it",
+        tests=f"{STORED}::test_later_months_are_added_to_the_sum",
     ),
     Mutant(
         rule="each month has an entry of its own",

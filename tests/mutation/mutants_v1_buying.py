@@ -142,7 +142,7 @@ PURCHASE = (
         file=REPLIES,
         old="        delivery_digest=replica.delivery_digest,",
         new="        delivery_digest=replica.delivery_secret,",
-        tests="tests/unit/services/test_discovery_verdicts.py::test_after_a_win_key_digest_and_winners_are_told",
+        tests="tests/unit/services/test_discovery_verdicts.py::test_after_a_win_the_key_the_digest_and_the_winners_are_revealed",
     ),
     Mutant(
         rule="workers are not told who else is assigned (partners told to workers)",
@@ -173,7 +173,7 @@ DRAWING = (
         file=MEMORY,
         old="if member.expires_at > now]",
         new="]",
-        tests=f"{WORKING}::test_a_lease_that_ran_out_is_knocked_at_anew",
+        tests=f"{WORKING}::test_an_expired_lease_is_probed_again",
     ),
     Mutant(
         rule="drawn are those whose runtime fits",
@@ -208,7 +208,7 @@ DRAWING = (
         file=URNS,
         old="        if member is not None:\n            self.take(member)\n",
         new="",
-        tests=f"{BUYING}::test_nobody_is_twice_in_a_team_even_where_all_have_one_owner",
+        tests=f"{BUYING}::test_no_worker_is_twice_in_a_team_even_if_all_have_one_owner",
     ),
     Mutant(
         rule="no account twice, added replicas included",
@@ -272,21 +272,21 @@ DRAWING = (
         file=FOREMEN,
         old="taken = Counter(uow.tasks.busy(now)) + Counter(late)",
         new="taken = uow.tasks.busy(now)",
-        tests=f"{WORKING}::test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up",
+        tests=f"{WORKING}::test_a_worker_computing_a_won_task_is_busy_until_it_commits_or_gives_up",
     ),
     Mutant(
         rule="what was assigned to a worker's process that has ended takes no slot",
         file=FOREMEN,
         old="slots.get((each.worker, each.address.fingerprint), 0)",
         new="sum(count for (worker, _), count in slots.items() if worker == each.worker)",
-        tests=f"{WORKING}::test_a_worker_that_is_started_anew_has_all_its_slots",
+        tests=f"{WORKING}::test_a_restarted_worker_has_all_its_slots",
     ),
     Mutant(
         rule="who still computes what is won is drawn only where there are too few others",
         file=DRAW,
         old="    return _drawn(pool.regardless_of_late(), lot, entropy)",
         new="    return teams",
-        tests=f"{WORKING}::test_who_still_computes_what_is_won_is_drawn_where_there_are_too_few_others",
+        tests=f"{WORKING}::test_workers_computing_won_tasks_are_drawn_if_there_are_too_few_others",
     ),
     Mutant(
         rule="who still computes what is won is waited for where there are enough others",
@@ -321,7 +321,7 @@ DRAWING = (
         file=TASKS,
         old="    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))",
         new="    return task",
-        tests=f"{WORKING}::test_who_asked_for_its_part_stays_busy_and_who_did_not_is_free_after_a_while",
+        tests=f"{WORKING}::test_a_worker_that_asked_for_its_part_stays_busy_and_others_become_free",
     ),
 )
 

@@ -83,7 +83,7 @@ MUTANTS = (
         file=TASKS,
         old="    if rest:\n",
         new="    if False:\n",
-        tests=f"{WITHOUT_WIN}::test_whoever_gets_a_key_gets_no_credits_back",
+        tests=f"{WITHOUT_WIN}::test_a_foreman_that_has_the_key_gets_no_refund",
     ),
     Mutant(
         rule="no dispute while somebody may still commit",

@@ -51,7 +51,7 @@ MUTANTS = (
         file=VERIFICATION,
         old="        doubted = audited or len(ballots) > 1",
         new="        doubted = (audited and len(ballots) == 1)",
-        tests=f"{OF_RULES}::test_against_a_contradiction_one_workers_word_does_not_suffice_however_well_it_is_known",
+        tests=f"{OF_RULES}::test_no_worker_however_well_known_suffices_alone_against_a_contradiction",
     ),
     Mutant(
         rule="one proven lie resets credibility",
@@ -72,7 +72,7 @@ MUTANTS = (
         file=STANDING,
         old="min(times * evidence.weight, max(0.0, FOREMAN_CAP - own.contributed))",
         new="times * evidence.weight",
-        tests=f"{OF_STANDING}::test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own",
+        tests=f"{OF_STANDING}::test_a_foremans_contribution_to_reputation_is_capped",
     ),
     Mutant(
         rule="everybody learns only from draws that were made from most of the pool",
@@ -177,7 +177,7 @@ MUTANTS = (
         file=STANDING,
         old="        return math.exp2(-age_s / HALF_LIFE_S) if age_s > 0 else 1.0",
         new="        return 1.0",
-        tests=f"{OF_STANDING}::test_what_was_right_long_ago_counts_for_less",
+        tests=f"{OF_STANDING}::test_right_results_of_long_ago_count_less",
     ),
     Mutant(
         rule="a lie of one that was known well raises an alarm",
@@ -191,7 +191,7 @@ MUTANTS = (
         file=SQL,
         old='since"), one_of(_standings.c.foreman, "foremen"))\n    .group_by',
         new='since"))\n    .group_by',
-        tests=f"{STORED}::test_the_last_alarm_of_each_foreman_is_told",
+        tests=f"{STORED}::test_the_last_alarm_of_each_foreman_is_returned",
     ),
     Mutant(
         rule="an alarm stands for thirty days",
@@ -205,14 +205,14 @@ MUTANTS = (
         file=RESULTS,
         old="len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust",
         new="True",
-        tests=f"{OF_CLAIMS}::test_one_workers_word_that_the_code_failed_is_checked_by_another",
+        tests=f"{OF_CLAIMS}::test_one_workers_claim_that_the_code_failed_is_checked_by_another",
     ),
     Mutant(
         rule="to hit a limit where others do not is no lie",
         file=STANDING,
         old="return Lesson.MISSED if replica.stopped else Lesson.DISSENTED",
         new="return Lesson.DISSENTED",
-        tests="tests/unit/domain/test_standing.py::test_to_hit_a_limit_where_others_do_not_is_no_lie",
+        tests="tests/unit/domain/test_standing.py::test_hitting_a_limit_that_others_do_not_is_not_a_lie",
     ),
     Mutant(
         rule="a limit that won shows nothing of anybody",
@@ -226,7 +226,7 @@ MUTANTS = (
         file=STANDING,
         old="    if not replicas or _certainty(after, trusts) < SURE:",
         new="    if not replicas:",
-        tests=f"{OF_STANDING}::test_two_whom_nobody_knows_prove_no_lie_of_a_third",
+        tests=f"{OF_STANDING}::test_two_unknown_workers_do_not_prove_that_a_third_lied",
     ),
     Mutant(
         rule="who won alone agreed with whoever confirms an accepted win",
@@ -254,14 +254,14 @@ MUTANTS = (
         file=FOREMEN,
         old="            doubted = doubtful(transaction.uow, own)",
         new="            doubted = set[str]()",
-        tests=f"{SERVICE}::test_what_one_won_that_was_caught_since_it_was_drawn_is_opened_again",
+        tests=f"{SERVICE}::test_lone_wins_of_a_worker_caught_since_it_was_drawn_are_reopened",
     ),
     Mutant(
         rule="whose key was told gives no credits back",
         file=TASKS,
         old="    if task.released:",
         new="    if False:",
-        tests=f"{SERVICE}::test_whose_key_was_told_gives_no_credits_back",
+        tests=f"{SERVICE}::test_once_the_key_is_out_credits_are_not_refunded",
     ),
     Mutant(
         rule="a lone win that nobody accepted is accepted by its deadline",
@@ -282,7 +282,7 @@ MUTANTS = (
         file=TASKS,
         old="distrust(committed, liars)",
         new="committed",
-        tests=f"{SERVICE}::test_who_was_caught_is_not_believed_in_what_is_still_open",
+        tests=f"{SERVICE}::test_a_caught_worker_is_not_believed_in_open_tasks",
     ),
     Mutant(
         rule="no lesson is lost by those who learn at once",

@@ -78,14 +78,14 @@ MUTANTS = (
         file=KNOWN,
         old="    if connection.info.get(_VERSION) != version:",
         new="    if connection.info.setdefault(_VERSION, version) is None:",
-        tests=f"{OF_KNOWN}::test_what_another_has_written_is_read_again",
+        tests=f"{OF_KNOWN}::test_writes_of_another_process_are_read_again",
     ),
     Mutant(
         rule="what was not committed is as if it had never been, in memory too",
         file=KNOWN,
         old="        self._keep(MOST if self._is_durable else 0)",
         new="        self._keep(MOST)",
-        tests=f"{OF_KNOWN}::test_what_was_undone_is_not_known",
+        tests=f"{OF_KNOWN}::test_rolled_back_reputations_are_unknown",
     ),
     Mutant(
         rule="of two who replace a token at once, one does",
@@ -99,6 +99,6 @@ MUTANTS = (
         file=ADMIN,
         old="            uow.accounts.lock(account)\n",
         new="",
-        tests=f"{RACES}::test_who_is_frozen_while_an_invitation_pays_stays_frozen",
+        tests=f"{RACES}::test_an_account_frozen_while_an_invitation_pays_stays_frozen",
     ),
 )

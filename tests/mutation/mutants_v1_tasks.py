@@ -64,7 +64,7 @@ COMMITTING = (
         file=REPLIES,
         old="wanted=wanted, confidence=finding.confidence)",
         new="wanted=wanted, confidence=finding.confidence, digest=next(iter(task.commitments()), None))",
-        tests=f"{VERDICTS}::test_before_a_win_nothing_is_told_but_the_count",
+        tests=f"{VERDICTS}::test_before_a_win_only_the_count_is_revealed",
     ),
     Mutant(
         rule="what is refused of one task of a batch leaves the others alone",
@@ -72,7 +72,7 @@ COMMITTING = (
         old="            self.refused.append(TaskRefusal(task=task, error=error.code, message=str(error)))\n"
         "            return None",
         new="            raise",
-        tests=f"{WORKING}::test_what_is_refused_of_one_task_leaves_the_others_alone",
+        tests=f"{WORKING}::test_a_refusal_of_one_task_leaves_the_others_alone",
     ),
     Mutant(
         rule="a task looks to strangers like one that is not there (reply to a stranger distinguishable)",
@@ -89,14 +89,14 @@ TELLING = (
         file=REPLIES,
         old="won=task.state is TaskState.WON and replica.outstanding,",
         new="won=task.state is TaskState.WON,",
-        tests=f"{WORKING}::test_a_win_is_told_to_those_who_have_not_committed",
+        tests=f"{WORKING}::test_workers_that_have_not_committed_learn_of_a_win",
     ),
     Mutant(
         rule="a win by one worker's word is told to no worker",
         file=REPLIES,
         old="won=task.state is TaskState.WON and",
         new="won=task.won and",
-        tests=f"{WORKING}::test_a_win_by_one_workers_word_is_told_to_no_worker",
+        tests=f"{WORKING}::test_workers_do_not_learn_of_a_win_by_one_commitment",
     ),
 )
 
@@ -136,7 +136,7 @@ WINNING = (
         file=TASKS,
         old="    return (won, ()) if finding.alone else _pay_winners(won, at=now)",
         new="    return won, ()",
-        tests=f"{VERDICTS}::test_after_a_win_key_digest_and_winners_are_told",
+        tests=f"{VERDICTS}::test_after_a_win_the_key_the_digest_and_the_winners_are_revealed",
     ),
     Mutant(
         rule="for another digest nobody is ever paid (wrong loser paid)",
@@ -179,7 +179,7 @@ WINNING = (
         file=REPLIES,
         old="        confidence=task.confidence,\n    )",
         new="        confidence=task.confidence,\n        key=task.key,\n    )",
-        tests=f"{VERDICTS}::test_before_a_win_nothing_is_told_but_the_count",
+        tests=f"{VERDICTS}::test_before_a_win_only_the_count_is_revealed",
     ),
     Mutant(
         rule="the delivery secrets are told of winners alone",
@@ -187,7 +187,7 @@ WINNING = (
         old="        for replica in task.replicas\n        if replica.paid or (task.state is TaskState.PROVISIONAL and "
         "replica.digest == task.digest)\n",
         new="        for replica in task.replicas\n",
-        tests=f"{VERDICTS}::test_after_a_win_key_digest_and_winners_are_told",
+        tests=f"{VERDICTS}::test_after_a_win_the_key_the_digest_and_the_winners_are_revealed",
     ),
     Mutant(
         rule="verdicts are for who bought the task",
@@ -217,7 +217,7 @@ WINNING = (
         "            self._on_decided(decided)",
         new="        decided, self._decided = self._decided, []\n        if decided:\n"
         "            self._on_decided(decided)\n        self.uow.commit()",
-        tests=f"{SERVICE}::test_nobody_is_told_of_what_was_undone",
+        tests=f"{SERVICE}::test_a_rollback_notifies_nobody",
     ),
     Mutant(
         rule="the bell wakes who waits for a task",
@@ -241,28 +241,28 @@ DEADLINES = (
         file=TASKS,
         old="    if task.won:\n        return _expire_won(task, (), now=now)",
         new="    if False:\n        return _expire_won(task, (), now=now)",
-        tests=f"{OF_TASKS}::test_what_a_win_did_not_pay_is_kept_by_the_service",
+        tests=f"{OF_TASKS}::test_the_service_keeps_what_a_win_did_not_pay",
     ),
     Mutant(
         rule="whoever gets a key gets no credits back (dispute refunding)",
         file=TASKS,
         old="_from_escrow(task, SERVICE, amount",
         new="_from_escrow(task, user_account(task.foreman), amount",
-        tests=f"{WITHOUT_WIN}::test_whoever_gets_a_key_gets_no_credits_back",
+        tests=f"{WITHOUT_WIN}::test_a_foreman_that_has_the_key_gets_no_refund",
     ),
     Mutant(
         rule="what nobody won is refunded",
         file=TASKS,
         old="    to, reason = user_account(task.foreman), Reason.REFUND",
         new="    to, reason = SERVICE, Reason.REFUND",
-        tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
+        tests=f"{OF_TASKS}::test_a_task_without_a_win_is_refunded_and_its_key_destroyed",
     ),
     Mutant(
         rule="refund and key exclude each other: the key is destroyed",
         file=TASKS,
         old="    after = changed(after, key=None)",
         new="    pass",
-        tests=f"{OF_TASKS}::test_what_nobody_won_goes_back_and_the_key_is_destroyed",
+        tests=f"{OF_TASKS}::test_a_task_without_a_win_is_refunded_and_its_key_destroyed",
     ),
     Mutant(
         rule="a refund is made once, and nothing is paid after it (paid after refund)",
@@ -284,7 +284,7 @@ DEADLINES = (
         file=TRANSACTIONS,
         old="            while due := uow.tasks.due(transaction.now, limit=EXPIRY_BATCH):",
         new="            while due := []:",
-        tests=f"{VERDICTS}::test_what_nobody_won_is_refunded_and_its_key_is_gone "
+        tests=f"{VERDICTS}::test_a_task_without_a_win_is_refunded_and_its_key_deleted "
         f"{SERVICE}::test_a_sweep_applies_any_number_of_deadlines",
     ),
     Mutant(

@@ -61,7 +61,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_who_is_noticed_is_dead_and_who_is_not_survives(tree: Path) -> None:
+def test_a_mutant_that_a_test_notices_is_killed_and_others_survive(tree: Path) -> None:
     before = (tree / RULE.file).read_bytes()
     overlooked = attrs.evolve(RULE, tests="tests/test_sums.py::test_nothing")
     unreadable = attrs.evolve(RULE, new="return (")
@@ -72,7 +72,7 @@ def test_who_is_noticed_is_dead_and_who_is_not_survives(tree: Path) -> None:
     assert (tree / RULE.file).read_bytes() == before
 
 
-def test_a_tree_that_is_ill_itself_is_told(tree: Path) -> None:
+def test_a_tree_whose_tests_already_fail_is_reported(tree: Path) -> None:
     (tree / RULE.file).write_text("def two_and_two():\n    return 4 + 1\n", encoding="utf-8")
     with pytest.raises(NoVerdict, match="do not pass"):
         next(Laboratory(tree, jobs=1).judge([attrs.evolve(RULE, old="4 + 1", new="6")]))
@@ -87,6 +87,8 @@ def test_a_tree_that_is_ill_itself_is_told(tree: Path) -> None:
         ({"file": "src/ec262/other.py"}, "there is no file"),
     ],
 )
-def test_what_breaks_nothing_is_told_before_anything_is_run(tree: Path, change: dict[str, str], reason: str) -> None:
+def test_a_mutant_that_changes_nothing_is_reported_before_any_test_runs(
+    tree: Path, change: dict[str, str], reason: str
+) -> None:
     with pytest.raises(NoVerdict, match=reason):
         next(Laboratory(tree, jobs=1).judge([RULE, attrs.evolve(RULE, **change)]))

@@ -256,7 +256,7 @@ def test_any_json_with_tags_is_refused_or_canonical(value: Any) -> None:
         }.items()
     ],
 )
-def test_what_is_not_canonical_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_canonical_are_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
         canonical.decode(data)
 

@@ -103,7 +103,7 @@ def test_a_single_team_is_as_far_apart_as_can_be(
 
 
 @given(members=neighborhoods(), most=st.integers(1, 3), apart=conditions, seed=seeds)
-def test_who_is_added_is_new_to_the_task_and_apart_from_its_workers(
+def test_added_workers_are_new_to_the_task_and_independent_of_its_workers(
     members: list[Member], most: int, apart: frozenset[Tie], seed: int
 ) -> None:
     company = members[: len(members) // 2]

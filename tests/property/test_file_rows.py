@@ -73,7 +73,7 @@ def test_files_are_cut_where_it_is_worth_it(tmp_path: Path) -> None:
     rows.close()
 
 
-def test_what_is_no_plain_file_is_not_cut(tmp_path: Path) -> None:
+def test_a_special_file_is_not_split(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     assert file_rows(InputFiles((written(tmp_path, b"a"), str(pipe)), "lines"), more_than=-1) is None
@@ -88,14 +88,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "place"), [(b"abc\xff", "invalid start byte at byte 3"), (b"abcdefg\n" * 9 + b"\xe2\x82", "byte 72")]
 )
-def test_bytes_that_are_no_text_are_told_before_anything_is_sent(
+def test_undecodable_bytes_are_reported_before_anything_is_sent(
     tmp_path: Path, file_format: str, content: bytes, place: str
 ) -> None:
     with pytest.raises(JobDefinitionError, match=f"is not UTF-8 text: .*{place}"):
         opened([written(tmp_path, content)], file_format)
 
 
-def test_a_line_that_is_not_json_is_told_when_it_is_sent(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_reported_when_it_is_sent(tmp_path: Path) -> None:
     rows = opened([written(tmp_path, b'["a",1]\n' * 20 + b"nonsense\n")], "jsonl")
     with pytest.raises(JobDefinitionError, match="line 21: not JSON"):
         every_row(rows)
@@ -125,7 +125,7 @@ def test_a_file_that_changes_during_the_run_ends_the_job(tmp_path: Path, change:
 
 
 @pytest.mark.parametrize("file_format", ["lines", "file"])
-def test_a_row_larger_than_what_is_sent_is_told_before_anything_is(
+def test_a_row_larger_than_a_message_is_reported_before_anything_is_sent(
     tmp_path: Path, file_format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1000)
@@ -134,7 +134,7 @@ def test_a_row_larger_than_what_is_sent_is_told_before_anything_is(
         opened([path], file_format)
 
 
-def test_a_row_that_grows_when_it_is_encoded_is_told_when_it_is_sent(
+def test_a_row_that_grows_when_it_is_encoded_is_reported_when_it_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1000)

@@ -98,7 +98,7 @@ def test_without_lies_a_job_that_finishes_is_right(ways: list[Way], seed: int) -
     ),
     seed=st.integers(0, 1 << 32),
 )
-def test_what_an_account_may_have_under_way_ends_no_job(rule: str, ways: list[Way], limits: Policy, seed: int) -> None:
+def test_a_limit_on_open_tasks_ends_no_job(rule: str, ways: list[Way], limits: Policy, seed: int) -> None:
     ways = [Way.HONEST, Way.HONEST, *ways]
     simulation = simulated(rule, 12, ways, seed=seed, grant=5000, attempts=9, limits=limits)
     assert not isinstance(simulation.error, LimitReached)

@@ -75,7 +75,7 @@ def test_an_unencodable_row_names_its_key_and_the_type() -> None:
     assert len(str(caught.value)) < 500
 
 
-def test_whatever_a_row_may_hold_can_be_decoded_inside_its_payload() -> None:
+def test_every_valid_row_can_be_decoded_inside_its_payload() -> None:
     deep: list[Any] = []
     for _ in range(canonical.MAX_DEPTH - AROUND - 1):
         deep = [deep]

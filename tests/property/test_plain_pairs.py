@@ -102,7 +102,7 @@ def test_changed_bytes_are_taken_exactly_if_they_are_canonical(
 @pytest.mark.parametrize(
     "data", [b'["pairs",[["', b'["pairs",[["a",1]],1]', b'["pairs",[["a"]]]', b'["pairs",[["a",1],2]]']
 )
-def test_what_only_begins_like_pairs_is_refused(data: bytes) -> None:
+def test_data_that_only_begin_like_pairs_are_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
         decode_outcome(data)
 

@@ -35,7 +35,7 @@ def test_portions_are_the_outcome_one_behind_the_other(data: bytes, portion_byte
 
 
 @given(outcomes, st.integers(1, 80), st.data())
-def test_bytes_that_are_no_outcome_are_refused_in_portions_too(data: bytes, portion_bytes: int, draw: Any) -> None:
+def test_invalid_outcomes_are_refused_in_portions_too(data: bytes, portion_bytes: int, draw: Any) -> None:
     start = draw.draw(st.integers(0, len(data)))
     stop = draw.draw(st.integers(start, len(data)))
     changed = data[:start] + draw.draw(st.sampled_from([b"", b",", b"]", b"],[", b"[1,2]", b'"', b" "])) + data[stop:]
@@ -59,7 +59,7 @@ def test_a_failure_is_read_at_once_and_has_no_pairs() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'["paris",[]]', b'["failure",1]'])
-def test_what_is_neither_is_refused(data: bytes) -> None:
+def test_other_values_are_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
         read_ending(data)
 

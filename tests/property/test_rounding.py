@@ -38,12 +38,12 @@ def test_to_round_again_changes_nothing(value: Any, number: int) -> None:
 
 
 @given(without_floats, digits)
-def test_what_has_no_floats_stays_the_same_value(value: Any, number: int) -> None:
+def test_values_without_floats_are_unchanged(value: Any, number: int) -> None:
     assert identity(round_floats(value, number)) == identity(value)
 
 
 @given(finite_floats, digits)
-def test_a_float_is_the_nearest_of_so_many_digits(value: float, number: int) -> None:
+def test_a_float_is_the_nearest_with_that_many_digits(value: float, number: int) -> None:
     nearest = Context(prec=number).create_decimal(Decimal(value))
     expected = float(nearest)
     assert round_floats(value, number) == (expected if math.isfinite(expected) else value)
@@ -106,7 +106,7 @@ def test_types_without_canonical_form_come_back_as_they_are() -> None:
     assert [left is right for left, right in zip(round_floats(odd, 2), odd, strict=True)] == [True] * 3
 
 
-def test_what_holds_itself_is_left_to_the_encoder() -> None:
+def test_recursive_values_are_left_to_the_encoder() -> None:
     loop: list[Any] = [0.123]
     loop.append(loop)
     with pytest.raises(ValueNotEncodable, match="holds itself"):

@@ -49,7 +49,7 @@ def test_rows_are_the_same_in_memory_and_out_of_it(texts: list[str], memory_byte
         spool.close()
 
 
-def test_what_goes_beyond_memory_goes_to_a_spill() -> None:
+def test_data_beyond_memory_are_spilled() -> None:
     made: list[MemorySpill] = []
 
     def spills() -> MemorySpill:

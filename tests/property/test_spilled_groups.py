@@ -72,7 +72,7 @@ def test_groups_are_the_same_whatever_memory_there_is(
     assert grouped(groups) == []
 
 
-def test_what_does_not_fit_is_spilled_range_by_range_and_forgotten_at_the_end() -> None:
+def test_data_beyond_memory_are_spilled_by_range_and_removed_at_the_end() -> None:
     spilled = Spilled()
     groups = Groups(all_values, spilled, memory_bytes=10_000, load_bytes=1000)
     numbers = [b"%05d" % number for number in range(1000)]
@@ -195,7 +195,7 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(collect: Collect, key: Any
 
 
 @pytest.mark.parametrize("budget", [1, 1 << 40])
-def test_a_row_that_is_too_large_is_told_with_its_key(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_is_too_large_is_reported_with_its_key(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.domain.shuffle.MAX_ROW_BYTES", 5000)
     with pytest.raises(JobDefinitionError, match='yielded 0 MiB or more under the key "huge"'):
         spooled([[("a", 1), ("huge", "x" * 1000)]] * 9, budget)
@@ -241,7 +241,7 @@ def test_a_key_with_two_numbers_is_the_partitioners_mistake(key: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["k", ("n", "k"), (True, "k"), (1.0, "k"), (1, 2, 3), (2**63, "k"), [1, "k"]])
-def test_keys_without_numbers_are_no_outcome_of_a_partitioned_job(key: Any) -> None:
+def test_keys_without_numbers_are_refused_in_a_partitioned_job(key: Any) -> None:
     with pytest.raises(NotCanonical, match="without the number"):
         shuffle([[(key, 1)]], numbered=True)
 

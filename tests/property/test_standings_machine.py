@@ -378,7 +378,7 @@ def test_belief_and_pay_are_what_the_protocol_says(
 
 
 @pytest.mark.parametrize("machine", [StandingsMachine, SqliteMachine])
-def test_who_won_alone_agreed_with_whoever_confirms_an_accepted_win(machine: type[StandingsMachine]) -> None:
+def test_a_lone_winner_agrees_with_later_confirmations_of_its_win(machine: type[StandingsMachine]) -> None:
     """What the state machine found: the service told it of the worker that came second alone."""
     never = (0, False)
     town = machine()

@@ -21,7 +21,7 @@ def test_constraints_are_names_and_versions_only() -> None:
 
 
 @pytest.mark.parametrize("requirement", list(declared()), ids=str)
-def test_what_is_declared_is_pinned_to_a_version_that_is_allowed(requirement: Requirement) -> None:
+def test_declared_dependencies_are_pinned_to_allowed_versions(requirement: Requirement) -> None:
     pins = {canonicalize_name(name): version for name, version in PINS.items()}
     assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
     assert requirement.specifier.contains(minimum(requirement))

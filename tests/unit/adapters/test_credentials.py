@@ -57,7 +57,7 @@ def test_many_at_once_get_the_same(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_whoever_comes_second_takes_the_firsts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_caller_takes_the_firsts_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / credentials._file_name(URL, "foreman")
     first = "first-" + "f" * 40
     monkeypatch.setattr(Path, "exists", lambda _self: False)
@@ -67,7 +67,7 @@ def test_whoever_comes_second_takes_the_firsts(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 40, b"two tokens in one file, all of them bad"])
-def test_a_file_that_holds_no_token_is_told_not_replaced(tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_token_is_reported_and_not_replaced(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / credentials._file_name(URL, "foreman")
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="token"):
@@ -75,7 +75,7 @@ def test_a_file_that_holds_no_token_is_told_not_replaced(tmp_path: Path, content
     assert path.read_bytes() == content
 
 
-def test_a_folder_that_cannot_be_had_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a file")
     with pytest.raises(ConfigurationError, match="cannot keep the account's token"):
         load_or_create_token(tmp_path / "keys", URL, "foreman")
@@ -100,7 +100,7 @@ def test_a_new_token_is_written_down_before_the_old_one_goes(tmp_path: Path) -> 
     assert tokens.load() == load_or_create_token(tmp_path, URL, "foreman") == new
 
 
-def test_nobody_uses_a_token_that_is_being_replaced(tmp_path: Path) -> None:
+def test_a_token_that_is_being_replaced_is_not_used(tmp_path: Path) -> None:
     old = load_or_create_token(tmp_path, URL, "worker-1")
     tokens = TokenFile(tmp_path, URL, "worker-1")
     tokens.prepare()
@@ -120,7 +120,7 @@ def test_two_may_replace_at_once(tmp_path: Path) -> None:
     assert first.load() == new
 
 
-def test_a_token_that_was_never_made_or_is_removed_is_told(tmp_path: Path) -> None:
+def test_a_token_that_was_never_made_or_was_removed_is_reported(tmp_path: Path) -> None:
     tokens = TokenFile(tmp_path, URL, "foreman")
     with pytest.raises(ConfigurationError, match="no account of the role 'foreman' is kept"):
         tokens.load()
@@ -131,7 +131,7 @@ def test_a_token_that_was_never_made_or_is_removed_is_told(tmp_path: Path) -> No
         tokens.load()
 
 
-def test_a_replacement_that_is_no_token_is_told(tmp_path: Path) -> None:
+def test_a_replacement_that_is_not_a_token_is_reported(tmp_path: Path) -> None:
     load_or_create_token(tmp_path, URL, "foreman")
     tokens = TokenFile(tmp_path, URL, "foreman")
     (tmp_path / credentials._file_name(URL, "foreman")).with_suffix(".next").write_text("short")
@@ -147,7 +147,7 @@ def test_roles_at_a_service(tmp_path: Path) -> None:
     assert roles_with_tokens(tmp_path, URL) == ["foreman", "worker-11235"]
 
 
-def test_a_mistyped_token_is_told_and_opens_no_account(tmp_path: Path) -> None:
+def test_a_mistyped_token_is_reported_and_opens_no_account(tmp_path: Path) -> None:
     token = load_or_create_token(tmp_path, URL, "foreman")
     (file,) = tmp_path.iterdir()
     file.write_text(token.translate({ord(token[3]): "-" if token[3] != "-" else "_"}))
@@ -159,7 +159,9 @@ def test_a_mistyped_token_is_told_and_opens_no_account(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
-def test_a_folder_that_others_can_write_to_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int) -> None:
+def test_a_folder_that_others_can_write_to_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
     folder = tmp_path / "keys"
     token = load_or_create_token(folder, URL, "foreman")
     assert not caplog.messages
@@ -171,7 +173,7 @@ def test_a_folder_that_others_can_write_to_is_told(tmp_path: Path, caplog: pytes
     assert f"other users can write to {folder}" in caplog.text
 
 
-def test_a_token_that_others_can_read_or_replace_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_token_that_others_can_read_or_replace_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     load_or_create_token(tmp_path, URL, "foreman")
     (file,) = tmp_path.iterdir()
     file.chmod(0o644)

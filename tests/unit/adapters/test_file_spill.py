@@ -25,7 +25,7 @@ def test_the_file_has_no_name_and_is_nobody_elses(tmp_path: Path) -> None:
     spill.close()
 
 
-def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_with_the_folder_and_advice(tmp_path: Path) -> None:
     spill = FileSpill(tmp_path)
     with files_up_to(1000), pytest.raises(SpillFailed, match=f"cannot be put away in {tmp_path}: .*; set TMPDIR"):
         spill.append(b"x" * 2000)
@@ -62,7 +62,7 @@ def test_a_file_that_lost_its_end_is_noticed(tmp_path: Path) -> None:
     spill.close()
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     spill = FileSpill(tmp_path)
     spill.append(b"abc")
     folder = os.open(tmp_path, os.O_RDONLY)
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 # --- before anything is written -------------------------------------------------------------------------------------
 
 
-def test_the_room_for_large_files_is_told_and_nothing_is_left_there(
+def test_the_room_for_large_files_is_shown_and_nothing_is_left_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))

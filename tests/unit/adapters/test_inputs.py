@@ -52,7 +52,7 @@ def test_bad_jsonl_names_the_line(tmp_path: Path, content: bytes, complaint: str
 
 
 @pytest.mark.parametrize("file_format", ["lines", "file", "jsonl"])
-def test_bytes_that_are_no_text_name_the_file_and_the_place(tmp_path: Path, file_format: str) -> None:
+def test_undecodable_bytes_are_reported_with_file_and_position(tmp_path: Path, file_format: str) -> None:
     path = write(tmp_path, b"abc\xff")
     with pytest.raises(JobDefinitionError, match="is not UTF-8 text: invalid start byte at byte 3"):
         list(read_rows([path], file_format))

@@ -103,7 +103,7 @@ Meters = NewType("Meters", float)
         "the mapper itself",
     ],
 )
-def test_what_decorators_of_the_standard_library_make_travels(mapper: Any, result: list[Any], tmp_path: Path) -> None:
+def test_functions_made_by_standard_decorators_travel(mapper: Any, result: list[Any], tmp_path: Path) -> None:
     kind(0)
     cached(0)
     assert run_elsewhere(pickle_functions({"mapper": mapper}).data, tmp_path) == [result]

@@ -139,7 +139,7 @@ async def test_a_desktop_session_tells_by_itself(
 
 
 @pytest.mark.parametrize("script", ["exit 1", "sleep 60"])
-async def test_a_desktop_session_that_does_not_tell_is_none(
+async def test_a_desktop_session_that_does_not_answer_is_ignored(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str
 ) -> None:
     loginctl = tmp_path / "loginctl"

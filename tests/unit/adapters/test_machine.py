@@ -97,7 +97,7 @@ def test_hard_limits_of_groups_are_those_of_memory_and_processes(tree: Tree) -> 
     assert group_limits(tree.proc) == GroupLimits(memory_bytes=NO_LIMIT, processes=NO_LIMIT)
 
 
-def test_what_cannot_be_read_limits_nothing(tree: Tree) -> None:
+def test_an_unreadable_limit_limits_nothing(tree: Tree) -> None:
     tree.group("a", cpu__max="garbage", memory__max="")
     tree.member("0::/a", V2)
     assert local_machine(tree.proc).processors == 8.0

@@ -50,7 +50,7 @@ def test_a_task_that_is_disputed(town: Town, counts: Counter[str]) -> None:
     assert counts == {"bought": 1, "disputed": 1}
 
 
-def test_what_is_not_committed_does_not_count(counts: Counter[str]) -> None:
+def test_uncommitted_changes_do_not_count(counts: Counter[str]) -> None:
     store = MemoryStore()
     town = build_town(workers=3, unit_of_work=store.unit_of_work)
     task = town.buy_one()

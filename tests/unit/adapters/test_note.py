@@ -23,7 +23,7 @@ def noted(function: str, key: bytes) -> str:
 
 
 @pytest.mark.parametrize("function", ROLES)
-def test_function_and_row_are_told(function: str) -> None:
+def test_function_and_row_are_reported(function: str) -> None:
     assert noted(function, canonical.encode("a\nb")) == f"in the {function} at the row with key 'a\\nb'"
     assert noted(function, canonical.encode(("f.txt", 7))) == f"in the {function} at the row with key ('f.txt', 7)"
     assert noted(function, b"") == f"after the {function}'s last row"
@@ -33,7 +33,7 @@ def test_before_the_first_row() -> None:
     assert read_note(bytes(NOTE_BYTES)) == "while the job was loaded"
 
 
-def test_a_long_key_is_told_as_far_as_it_was_kept() -> None:
+def test_a_long_key_is_shown_truncated() -> None:
     told = noted("mapper", canonical.encode("x" * 1000))
     assert told == 'in the mapper at the row with key "' + "x" * 242 + "..."
 

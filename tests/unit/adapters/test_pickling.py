@@ -105,7 +105,7 @@ def test_code_keeps_its_file_and_its_lines() -> None:
     assert told == [(__file__, first + 1)] * 2
 
 
-def test_what_cloudpickle_makes_of_code_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cloudpickles_encoding_of_code_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its releases differ in that: 3.1.3 leaves out the names of files."""
 
     def refuse(_code: Any) -> Any:
@@ -116,14 +116,14 @@ def test_what_cloudpickle_makes_of_code_makes_no_difference(monkeypatch: pytest.
     assert pickle_by_value({"mapper": reducer}, __name__)
 
 
-def test_installed_packages_travel_by_name_and_are_told() -> None:
+def test_installed_packages_travel_by_name_and_are_listed() -> None:
     def mapper(_key: int, _text: str) -> Iterator[tuple[str, str]]:
         yield "quoted", str(requests.codes.ok)
 
     assert pickle_functions(functions(mapper)).packages == ("requests",)
 
 
-def test_packages_imported_inside_functions_are_told() -> None:
+def test_packages_imported_inside_functions_are_listed() -> None:
     def mapper(_key: int, _text: str) -> Iterator[tuple[str, float]]:
         from numpy import linalg
 
@@ -150,11 +150,11 @@ STATUS = requests.codes
     ],
     ids=["function", "function of a submodule", "value", "default", "values in others", "the mapper itself"],
 )
-def test_whatever_the_pickle_refers_to_is_told(mapper: Any, packages: tuple[str, ...]) -> None:
+def test_everything_the_pickle_refers_to_is_listed(mapper: Any, packages: tuple[str, ...]) -> None:
     assert pickle_functions(functions(mapper)).packages == packages
 
 
-def test_what_could_only_be_imported_from_the_job_itself_is_named() -> None:
+def test_modules_that_only_the_job_can_import_are_named() -> None:
     with pytest.raises(FunctionNotPicklable, match=r"the global 'MARK' of type Mark, .* look for 'MARK' in 'tests\."):
         pickle_functions(functions(lambda key, value: [(key, value is MARK)]))
     with pytest.raises(FunctionNotPicklable, match=r"the global 'INNER' of type dict, .* look for 'MARK'"):
@@ -170,7 +170,7 @@ MARK = Mark()
 INNER = {1: [MARK]}
 
 
-def test_modules_are_told_in_full_if_they_are_there() -> None:
+def test_modules_that_exist_are_named_in_full() -> None:
     def mapper(key: int, value: str) -> Iterator[tuple[int, Any]]:
         import no_such_module_262.inner  # type: ignore[import-not-found]
         import requests.no_such_module_262  # type: ignore[import-not-found]
@@ -206,7 +206,7 @@ def test_the_global_generator_travels_by_name() -> None:
     assert list(loaded(1, "")) == [(1, expected)]
 
 
-def test_what_cannot_travel_is_named_with_its_function() -> None:
+def test_an_object_that_cannot_be_pickled_is_named_with_its_function() -> None:
     def mapper(key: int, _text: str) -> Iterator[tuple[int, bool]]:
         yield key, LOCK.locked()
 
@@ -214,7 +214,7 @@ def test_what_cannot_travel_is_named_with_its_function() -> None:
         pickle_functions(functions(mapper))
 
 
-def test_what_a_closure_holds_is_named() -> None:
+def test_values_held_by_a_closure_are_named() -> None:
     lock = threading.Lock()
 
     def mapper(key: int, _text: str) -> Iterator[tuple[int, bool]]:
@@ -244,9 +244,7 @@ def test_an_import_of_the_jobs_own_module_inside_a_function_is_refused(sibling: 
         pickle_functions(functions(mapper))
 
 
-def test_an_own_module_that_is_not_loaded_yet_is_refused_likewise(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_own_module_that_is_not_loaded_yet_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job_later.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
 

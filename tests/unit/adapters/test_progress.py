@@ -130,7 +130,7 @@ def test_a_terminal_gets_a_bar_for_each_phase() -> None:
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
-def test_a_wait_is_told_with_the_time_of_day_at_which_it_ends(stream: io.StringIO) -> None:
+def test_a_wait_is_shown_with_the_time_of_day_when_it_ends(stream: io.StringIO) -> None:
     before = datetime.now().astimezone()
     progress = choose_progress(quiet=False, clock=lambda: 1000.0, stream=stream)
     progress.show(status(1, note="waiting for credits", until=1930.0))

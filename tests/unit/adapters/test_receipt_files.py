@@ -58,7 +58,7 @@ def test_a_local_jobs_receipt_does_not_mention_credits(
     assert ("credits" in capsys.readouterr().out) is not local
 
 
-def test_a_page_tells_what_a_word_was_worth_where_the_rule_asks(tmp_path: Path) -> None:
+def test_a_page_shows_a_workers_credibility_if_the_rule_uses_it(tmp_path: Path) -> None:
     votes = (Vote(worker="worker-a", digest=RIGHT, agreed=34.25, recent=34.25),)
     weighed = attrs.evolve(RECEIPT.tasks[0], rule="error:1e-05", votes=votes)
     for task, told in [(weighed, True), (attrs.evolve(weighed, rule="quorum:1"), False)]:
@@ -130,7 +130,7 @@ def test_recheck_refuses_texts_that_no_job_can_have(
     assert len(capsys.readouterr().err) < 300 + len(str(tmp_path))
 
 
-def test_recheck_refuses_what_is_no_digest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recheck_refuses_an_invalid_digest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = attrs.evolve(RECEIPT, tasks=(attrs.evolve(RECEIPT.tasks[0], digest=b"r"),))
     (tmp_path / "out.json").write_bytes(msgspec.json.encode(short))
     assert main([str(tmp_path / "out.json")]) == 2
@@ -155,7 +155,9 @@ def test_recheck_refuses_more_votes_than_a_task_can_have(tmp_path: Path, capsys:
         '{"verify": "x", "seed": 0, "tasks": [{"name": 1}]}',
     ],
 )
-def test_what_is_no_report_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+def test_a_file_that_is_not_a_report_is_reported_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
     (tmp_path / "out.json").write_text(content)
     assert main([str(tmp_path / "out.json")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

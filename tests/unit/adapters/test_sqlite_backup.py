@@ -77,7 +77,7 @@ sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_what_a_killed_backup_left_is_removed_by_the_next_one(tmp_path: Path, database: sqlite3.Connection) -> None:
+def test_leftovers_of_a_killed_backup_are_removed_by_the_next(tmp_path: Path, database: sqlite3.Connection) -> None:
     source, folder = tmp_path / "it's %41?.sqlite", tmp_path / "backups"
     folder.mkdir()
     assert subprocess.run([sys.executable, "-c", KILLED, source, folder / "a"], check=False).returncode == -9
@@ -92,7 +92,9 @@ def test_what_a_killed_backup_left_is_removed_by_the_next_one(tmp_path: Path, da
     ("content", "error", "text"),
     [(None, ConfigurationError, "cannot copy"), (b"dear diary, " * 100, StorageDamaged, "not a SQLite database")],
 )
-def test_what_is_no_database_is_told(tmp_path: Path, content: bytes | None, error: type[Exception], text: str) -> None:
+def test_a_source_that_is_not_a_database_is_reported(
+    tmp_path: Path, content: bytes | None, error: type[Exception], text: str
+) -> None:
     source = tmp_path / "source"
     if content is not None:
         source.write_bytes(content)
@@ -101,7 +103,7 @@ def test_what_is_no_database_is_told(tmp_path: Path, content: bytes | None, erro
     assert [path.name for path in tmp_path.iterdir()] == (["source"] if content else [])
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path, database: sqlite3.Connection) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path, database: sqlite3.Connection) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         back_up(tmp_path / "it's %41?.sqlite", tmp_path / "no" / "copy")
 

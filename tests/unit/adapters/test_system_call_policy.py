@@ -105,7 +105,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         yield Machine(request.param)
 
 
-def test_what_is_allowed(machine: Machine) -> None:
+def test_allowed_packages(machine: Machine) -> None:
     allowed = {call for call in ALLOWED if exists(call)}
     assert {call for call in allowed if machine.verdict(call) != ALLOW} == set()
     assert set(ALLOWED) - allowed <= {"time"}
@@ -144,7 +144,7 @@ def test_everything_else_is_refused_or_ends_the_process(machine: Machine) -> Non
 
 
 @pytest.mark.parametrize("call", ["openat", "execve", "clone", "socket", "kill", "prlimit64", "rt_sigaction", "dup"])
-def test_what_python_code_may_try_in_good_faith_is_an_error(machine: Machine, call: str) -> None:
+def test_harmless_calls_of_python_code_fail_with_an_error(machine: Machine, call: str) -> None:
     assert machine.verdict(call) == EPERM
 
 
@@ -152,7 +152,7 @@ def test_a_hostile_call_that_no_architecture_has_is_a_typing_error() -> None:
     assert {call for call in HOSTILE if not exists(call)} <= {"iopl", "ioperm", "modify_ldt"}
 
 
-def test_memory_can_be_had_but_no_code_and_no_file(machine: Machine) -> None:
+def test_memory_can_be_mapped_but_not_as_code_or_file(machine: Machine) -> None:
     plain = PROT_READ | PROT_WRITE
     private = MAP_PRIVATE | MAP_ANONYMOUS
     assert machine.verdict("mmap", 0, 4096, plain, private) == ALLOW

@@ -104,7 +104,7 @@ def test_a_module_exports_its_stack_pointer_and_table_in_addition() -> None:
     assert [export.name for export in module.exports] == ["memory", STACK, TABLE]
 
 
-def test_what_is_no_module_is_told() -> None:
+def test_a_path_that_is_not_a_module_is_reported() -> None:
     with pytest.raises(ValueError, match="without exports"):
         with_exports(b"\0asm\1\0\0\0")
 
@@ -113,7 +113,7 @@ def test_what_is_no_module_is_told() -> None:
 
 
 @posix_only
-def test_what_others_can_write_to_is_not_private(tmp_path: Path) -> None:
+def test_a_file_that_others_can_write_to_is_not_private(tmp_path: Path) -> None:
     file = tmp_path / "inner" / "file"
     file.parent.mkdir(mode=0o755)
     file.touch(mode=0o644)
@@ -141,7 +141,7 @@ def test_a_link_is_as_private_as_what_it_leads_to(tmp_path: Path) -> None:
 
 @posix_only
 @pytest.mark.skipif("os.geteuid() != 0", reason="only root can give a file away")
-def test_what_belongs_to_another_user_is_not_private(tmp_path: Path) -> None:
+def test_a_file_of_another_user_is_not_private(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "file").touch()
     os.chown(tmp_path / "file", 65534, 65534)
@@ -170,7 +170,7 @@ async def prepare(*packages: str, anew: bool = False) -> Prepared:
 
 
 @needs_guest
-async def test_what_is_kept_is_made_once_for_the_same_code(makes: list[str], tmp_path: Path) -> None:
+async def test_the_cache_is_filled_once_for_the_same_code(makes: list[str], tmp_path: Path) -> None:
     first = await prepare()
     assert (first.new, first.temporary, first.folder) == (True, False, tmp_path / "ec262" / "wasm")
     again = await prepare()
@@ -253,7 +253,7 @@ async def test_a_guest_that_cannot_be_made_leaves_nothing(makes: list[str], monk
     assert list((Path(platformdirs.user_cache_dir("ec262")) / "wasm").iterdir()) == []
 
 
-def test_what_nobody_has_used_for_long_is_removed(tmp_path: Path) -> None:
+def test_cached_files_unused_for_long_are_removed(tmp_path: Path) -> None:
     for name, age_days in (("a.image", 0), ("b.image", 15), ("c.module", 13), ("d.module", 15), ("e.new", 15)):
         path = tmp_path / name
         path.touch()

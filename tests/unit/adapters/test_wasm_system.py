@@ -85,7 +85,7 @@ def guest() -> Guest:
     return Guest()
 
 
-def test_it_is_told_its_arguments_and_environment(guest: Guest) -> None:
+def test_it_receives_its_arguments_and_environment(guest: Guest) -> None:
     system = guest.system
     assert system.args_sizes_get(OUT, OUT + 4) == system.args_get(BUFFERS, DATA) == SUCCESS
     assert (guest.number(OUT), guest.number(OUT + 4)) == (2, 10)
@@ -136,7 +136,7 @@ def test_the_task_is_read_in_pieces(guest: Guest) -> None:
     assert [guest.read(0, 100), guest.read(0, 100)] == [b"ef", b""]
 
 
-def test_what_is_written_goes_to_the_answer_or_to_the_errors(guest: Guest) -> None:
+def test_output_goes_to_the_answer_or_to_the_errors(guest: Guest) -> None:
     guest.memory.write(DATA, b"abcdef")
     guest.buffers(2, 2)
     assert guest.system.fd_write(1, BUFFERS, 2, OUT) == SUCCESS

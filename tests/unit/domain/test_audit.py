@@ -111,7 +111,7 @@ def test_a_task_of_which_no_movement_speaks() -> None:
 
 
 @pytest.mark.parametrize("wrong", [MAX_FINDINGS + 1, 10 * MAX_FINDINGS])
-def test_findings_are_not_without_end(wrong: int) -> None:
+def test_the_number_of_findings_is_limited(wrong: int) -> None:
     balances = {f"user:{number:05}": 1 for number in range(wrong)} | {"mint": -wrong}
     findings = audit_books(balances, [], [], escrow=0).findings
     assert len(findings) == MAX_FINDINGS + 1

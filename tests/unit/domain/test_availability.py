@@ -23,7 +23,7 @@ def moment(hour: float = 12.0, *, load: float | None = 0.0, idle_s: float = math
         ("6:05-6:04", 365, 364, "06:05-06:04"),
     ],
 )
-def test_hours_are_read_and_told(text: str, begin: int, end: int, told: str) -> None:
+def test_hours_are_parsed_and_printed(text: str, begin: int, end: int, told: str) -> None:
     hours = parse_hours(text)
     assert hours == DailyHours(begin=begin, end=end)
     assert str(hours) == told
@@ -32,7 +32,7 @@ def test_hours_are_read_and_told(text: str, begin: int, end: int, told: str) -> 
 @pytest.mark.parametrize(
     "text", ["", "22", "22-", "-6", "22-6-7", "25-6", "24-6", "6-25", "6-6", "6:60-7", "6:5-7", "6-24:01", "a-b", "٢-٣"]
 )
-def test_what_are_no_hours_is_quoted(text: str) -> None:
+def test_invalid_hours_are_quoted(text: str) -> None:
     with pytest.raises(ValueError, match="are no hours") as caught:
         parse_hours(text)
     assert repr(text) in str(caught.value)

@@ -17,20 +17,20 @@ FLOOD = [of_block("a", "a1"), of_block("a", "a2", expires_at=90), of_block("a", 
 OTHERS = [of_block("b", "b1", expires_at=10), of_block("b", "b2", expires_at=11)]
 
 
-def test_while_there_are_places_nobody_makes_way() -> None:
+def test_no_worker_is_displaced_while_there_are_places() -> None:
     assert who_makes_way(of_block("a", "a9"), [*FLOOD, *OTHERS], places=6) is None
 
 
-def test_of_the_block_that_has_most_the_lease_that_ends_first_makes_way() -> None:
+def test_the_largest_block_loses_the_lease_that_ends_first() -> None:
     assert who_makes_way(of_block("c", "c1"), [*FLOOD, *OTHERS], places=5) == FLOOD[1]
 
 
 @pytest.mark.parametrize("block", ["a", "b"])
-def test_who_would_have_as_many_as_the_largest_block_finds_no_place(block: str) -> None:
+def test_a_source_with_as_many_as_the_largest_block_finds_no_place(block: str) -> None:
     with pytest.raises(DiscoveryUnavailable, match="all 5 places for workers that have earned nothing yet are taken"):
         who_makes_way(of_block(block, "late"), [*FLOOD, *OTHERS], places=5)
 
 
-def test_where_each_has_a_block_of_its_own_nobody_makes_way() -> None:
+def test_no_worker_is_displaced_if_each_has_its_own_block() -> None:
     with pytest.raises(DiscoveryUnavailable):
         who_makes_way(of_block("c", "c1"), [of_block("a", "a1"), of_block("b", "b1")], places=2)

@@ -101,11 +101,11 @@ def test_a_refusal_tells_where(value: Any, where: str) -> None:
 
 
 @pytest.mark.parametrize("value", [SELF_LIST, SELF_WIDE, SELF_DICT], ids=["list", "wide list", "dict"])
-def test_what_holds_itself_is_refused(value: Any) -> None:
+def test_recursive_values_are_refused(value: Any) -> None:
     assert "holds itself" in refusal(value).reason
 
 
-def test_what_nests_too_deep_is_refused_where_it_will_be_put() -> None:
+def test_values_nested_too_deep_are_refused_at_their_destination() -> None:
     value: list[Any] = []
     for _ in range(canonical.MAX_DEPTH - 1):
         value = [value]
@@ -140,7 +140,7 @@ def test_lists_that_are_there_many_times_are_encoded_each_time() -> None:
     assert canonical.encode([row] * 10) == b"[" + b",".join([b'{"b":[[1,"a"],[1,"a"],[1,"a"]]}'] * 10) + b"]"
 
 
-def test_what_is_refused_beneath_a_key_of_thousands_of_digits_is_refused_as_such() -> None:
+def test_a_refusal_beneath_a_huge_number_as_key_is_reported_as_such() -> None:
     pair = b'[{"$int":"0x' + b"1" * 5000 + b'"},' + b"[" * 101 + b"]" * 101 + b"]"
     with pytest.raises(NotCanonical, match=r"nested more than 100 deep.*at \[<int>\]"):
         canonical.decode(b'{"$dict":[' + pair + b"]}")

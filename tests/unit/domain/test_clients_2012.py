@@ -100,7 +100,7 @@ def test_ids_are_hexadecimal() -> None:
 # --- books ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_purchase_takes_is_paid_or_refunded() -> None:
+def test_every_purchase_is_paid_out_or_refunded() -> None:
     bought = ledger.purchase(TASK, at=1.0)
     paid = ledger.payments(TASK, at=2.0)
     refunded = ledger.refund(TASK, at=3.0)
@@ -114,7 +114,7 @@ def test_what_a_purchase_takes_is_paid_or_refunded() -> None:
     assert [entry.at for entry in (bought, *paid, refunded)] == [1.0, 2.0, 2.0, 2.0, 3.0]
 
 
-def test_a_grant_of_nothing_is_no_line() -> None:
+def test_an_empty_grant_makes_no_entry() -> None:
     assert ledger.grant("::1", 0, at=1.0) == ()
     assert ledger.grant("::1", 12, at=1.0) == (
         Entry(id="grant:::1", client="::1", amount=12, reason=Reason.GRANT, task=None, at=1.0),

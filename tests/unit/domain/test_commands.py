@@ -95,7 +95,7 @@ TOKEN = "t" * 32
         (Requirement(python=TAG), {"packages": ("a b",)}),
     ],
 )
-def test_what_breaks_a_limit_is_refused(value: Any, change: dict[str, Any]) -> None:
+def test_requests_beyond_a_limit_are_refused(value: Any, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         attrs.evolve(value, **change)
 
@@ -140,7 +140,7 @@ def test_there_is_news_when_a_task_is_decided_or_unknown(verdicts: tuple[Verdict
     assert query.has_news(Verdicts(verdicts=verdicts)) is news
 
 
-def test_who_asks_after_nothing_waits_for_nothing() -> None:
+def test_an_empty_query_does_not_wait() -> None:
     assert VerdictQuery(tasks=(), wait_s=60).has_news(Verdicts(verdicts=()))
 
 

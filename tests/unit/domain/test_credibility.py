@@ -86,7 +86,7 @@ def test_for_those_who_may_collude_it_is_never_more_optimistic_than_the_product(
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 
-def test_who_is_right_more_often_weighs_more_up_to_a_cap() -> None:
+def test_more_right_results_weigh_more_up_to_a_cap() -> None:
     weights = [weight([known(agreed)]) for agreed in (0, 1, 5, 50, MOST_AGREED)]
     assert weights == sorted(weights)
     assert weight([known(10 * MOST_AGREED)]) == weights[-1]
@@ -107,7 +107,7 @@ def test_nothing_overflows() -> None:
 
 
 @pytest.mark.parametrize("agreed", [5e-324, 1e-300, 1e-17, 1e-15])
-def test_who_was_right_ages_ago_is_as_good_as_unknown(agreed: float) -> None:
+def test_a_worker_last_right_long_ago_is_as_good_as_unknown(agreed: float) -> None:
     assert weight([known(agreed)]) == pytest.approx(weight([Trust()]))
 
 
@@ -117,7 +117,7 @@ def test_alone_suffices_who_was_right_since_the_last_alarm() -> None:
 
 
 @pytest.mark.parametrize("error", [0.1, 1e-2, 1e-4, 1e-5, 1e-9])
-def test_one_workers_word_suffices_from_some_number_of_tasks_on(error: float) -> None:
+def test_one_commitment_suffices_after_enough_tasks(error: float) -> None:
     least = agreed_alone(error)
     counts = [least * share for share in (0.0, 0.5, 0.999, 1.0, 1.001, 1.5)]
     suffices = [error_bound([known(agreed)]) <= error for agreed in counts]
@@ -125,5 +125,5 @@ def test_one_workers_word_suffices_from_some_number_of_tasks_on(error: float) ->
     assert 0 < least < MOST_AGREED
 
 
-def test_for_some_errors_nobodys_word_suffices_alone() -> None:
+def test_for_small_errors_no_worker_suffices_alone() -> None:
     assert agreed_alone(1e-15) == math.inf

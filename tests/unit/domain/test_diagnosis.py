@@ -36,7 +36,7 @@ def test_equal_results_need_no_diagnosis() -> None:
         (None, {"nothing": 0}, Suspect.CHEATING),
     ],
 )
-def test_what_two_results_look_like(first: object, second: object, suspect: Suspect) -> None:
+def test_two_different_results_are_described(first: object, second: object, suspect: Suspect) -> None:
     diagnosis = diagnose({"a": pairs(before=0, x=first), "b": pairs(before=0, x=second)})
     assert diagnosis is not None
     assert diagnosis.suspect is suspect
@@ -70,7 +70,7 @@ def test_a_liar_does_not_hide_what_honest_workers_differ_in() -> None:
     ("function", "suspect"),
     [(time.time, Suspect.TIME), (time.time_ns, Suspect.TIME), (random.SystemRandom().random, Suspect.RANDOMNESS)],
 )
-def test_real_sources_are_told_apart(function: object, suspect: Suspect) -> None:
+def test_real_sources_are_distinguished(function: object, suspect: Suspect) -> None:
     assert callable(function)
     results: dict[str, Outcome] = {}
     for worker in "abc":

@@ -44,7 +44,7 @@ def crowd(count: int, *, slots: int = 1, machine: str = "x86_64", prefix: str = 
     return [member(f"{prefix}{number}", slots=slots, machine=machine) for number in range(count)]
 
 
-def test_a_team_has_as_many_workers_as_replicas_and_none_twice() -> None:
+def test_a_team_has_one_distinct_worker_per_replica() -> None:
     (team,) = drawn(pool(*crowd(5, slots=9)))
     assert len(team) == len(names(team)) == 3
 
@@ -305,7 +305,7 @@ def test_conditions_that_cannot_be_met_together_take_no_time() -> None:
 # --- replicas that are added ----------------------------------------------------------------------------------------
 
 
-def test_nobody_is_drawn_who_has_the_task() -> None:
+def test_no_worker_that_has_the_task_is_drawn_again() -> None:
     for seed in range(20):
         (team,) = drawn(pool(*crowd(5, slots=9)), replicas=2, company=("w0", "w1", "w2"), seed=seed)
         assert names(team) == {"w3", "w4"}
@@ -368,7 +368,7 @@ def late(members: list[Member], busy: dict[str, int], late: dict[str, int]) -> P
     return Pool(members=tuple(members), busy=Counter(busy) + Counter(late), late=late)
 
 
-def test_who_computes_what_is_decided_is_not_drawn_while_there_are_enough_others() -> None:
+def test_workers_busy_with_decided_tasks_are_drawn_last() -> None:
     for seed in range(20):
         (team,) = drawn(late(crowd(4), {}, {"w0": 1}), tasks=2, seed=seed)
         assert names(team) == {"w1", "w2", "w3"}

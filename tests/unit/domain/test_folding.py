@@ -46,7 +46,7 @@ def test_each_month_has_its_own() -> None:
     assert months == [202611, 202612]
 
 
-def test_what_is_in_an_escrow_still_has_an_entry_until_it_is_out() -> None:
+def test_an_escrow_keeps_its_entry_until_it_is_empty() -> None:
     movements = a_task("one", 1)
     early, late = fold(movements[:2]), fold(movements[2:])
     (first,) = [each for each in early if each.account == escrow_account("one")]

@@ -102,7 +102,7 @@ def test_a_chain_is_refused_wherever_a_stranger_can_put_one() -> None:
         merge_results([[(number, 1) for number in ints[::2]], [(number, 1) for number in ints[1::2]]])
 
 
-def test_what_a_foreman_would_not_read_no_worker_writes() -> None:
+def test_workers_write_nothing_that_a_foreman_would_refuse_to_read() -> None:
     with pytest.raises(ValueNotEncodable, match="collide"):
         canonical.encode(dict.fromkeys(chained_in_dict()))
 

@@ -156,7 +156,7 @@ def test_the_map_phase_waits_for_its_last_task() -> None:
     assert run.count(Step.DONE) == 1
 
 
-def test_a_phase_that_grows_ends_with_the_last_task_that_was_told() -> None:
+def test_a_growing_phase_ends_with_the_last_announced_task() -> None:
     run = running()
     assert only(ev.Buy, run.handle(ev.PhaseGrew(now=1, tasks=(name(1),)))).tasks == (name(1),)
     commit(run, "worker-a", "worker-b")
@@ -197,7 +197,7 @@ def test_more_tasks_than_a_call_may_ask_after_are_asked_after_in_several() -> No
     assert [question.heard for question in questions] == [(2,) * MAX_BATCH, (2,)]
 
 
-def test_what_could_not_be_assigned_is_asked_for_again_after_a_pause_that_grows() -> None:
+def test_unassigned_tasks_are_retried_after_growing_pauses() -> None:
     run = started(2)
     instructions = run.handle(
         ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0001"),), shortfall="too few")
@@ -263,7 +263,7 @@ def test_nothing_is_gathered_for_where_all_tasks_are_ripe() -> None:
     assert kinds(commit(run, "worker-a", "worker-b", task="task-0002")) == [ev.AskVerdicts]
 
 
-def test_a_task_that_won_meanwhile_is_not_asked_after() -> None:
+def test_a_task_that_has_already_won_is_not_queried() -> None:
     run = pair_running()
     commit(run, "worker-a", "worker-b")
     assert kinds(commit(run, "worker-a", "worker-b", task="task-0002")) == [ev.Wake]
@@ -329,7 +329,7 @@ def test_a_watch_that_tells_of_the_end_without_a_win_ends_the_purchase_unless_th
     assert ev.AskVerdicts in kinds(end(late, "worker-a", "worker-b"))
 
 
-def test_nobody_for_too_long_ends_the_job_with_the_reason() -> None:
+def test_a_job_without_workers_for_too_long_ends_with_the_reason() -> None:
     run = started()
     run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(), shortfall="3 workers needed, 1 there"))
     run.handle(ev.TimerRang(now=5))
@@ -397,7 +397,7 @@ def test_three_different_results_are_bought_again_avoiding_all() -> None:
     assert only(ev.Buy, judge(run, verdict("task-0001", TaskState.OPEN))).avoid == WORKERS
 
 
-def test_what_a_worker_committed_counts_even_if_it_is_lost_then() -> None:
+def test_a_commitment_counts_even_if_its_worker_is_lost_afterwards() -> None:
     run = running()
     commit(run, "worker-a")
     assert end(run, "worker-a") == []
@@ -466,7 +466,7 @@ def test_a_task_that_discovery_forgot_is_lost() -> None:
     assert ev.Buy in kinds(judge(running()))
 
 
-def test_a_win_that_no_worker_told_of_is_found_by_watching() -> None:
+def test_a_win_that_no_worker_reported_is_found_by_watching() -> None:
     run = running()
     assert only(ev.AskVerdicts, run.handle(ev.TimerRang(now=POLICY.poll_s))).tasks == ("task-0001",)
     assert run.handle(ev.TimerRang(now=9)) == []  # one watch at a time
@@ -496,7 +496,7 @@ def test_a_limit_that_has_won_is_the_jobs_failure() -> None:
     assert only(ev.Fail, run.handle(ev.CodeFailed(now=3, task="task-0001", error=error))).error == error
 
 
-def test_a_crash_that_has_won_has_the_task_bought_anew_as_often_as_allowed() -> None:
+def test_a_crash_that_won_has_the_task_bought_again_as_often_as_allowed() -> None:
     run = running()
     won(run)
     crashed = ev.Crashed(now=3, task="task-0001", detail="exit status 3")

@@ -70,7 +70,7 @@ def test_the_deadline_moves_back_with_an_addition() -> None:
     assert ev.Buy in kinds(judge(run, wants(0, outstanding=1), now=160))
 
 
-def test_who_was_lost_is_made_up_for_though_discovery_still_counts_on_it() -> None:
+def test_lost_workers_are_replaced_although_discovery_still_counts_on_them() -> None:
     run = pair_running()
     commit(run, "worker-a")
     assert kinds(end(run, "worker-b")) == [ev.AskVerdicts]
@@ -79,7 +79,7 @@ def test_who_was_lost_is_made_up_for_though_discovery_still_counts_on_it() -> No
     assert extend.avoid == ("worker-b",)
 
 
-def test_who_was_lost_is_made_up_for_before_the_last_has_committed() -> None:
+def test_lost_workers_are_replaced_before_the_last_commitment() -> None:
     run = pair_running()
     assert kinds(end(run, "worker-a")) == [ev.AskVerdicts]
     extend = only(ev.Extend, judge(run, wants(0, committed=0, outstanding=2)))
@@ -103,7 +103,7 @@ def test_an_answer_to_a_question_from_before_an_addition_adds_no_more() -> None:
     assert run.handle(old) == []
 
 
-def test_additions_that_could_not_be_had_are_asked_after_and_tried_again() -> None:
+def test_workers_that_could_not_be_added_are_requested_again() -> None:
     run = lacking()
     assert kinds(add(run)) == [ev.Wake]
     assert ev.AskVerdicts in kinds(run.handle(ev.TimerRang(now=3.1)))
@@ -131,14 +131,14 @@ def test_news_is_taken_in_while_workers_are_ordered() -> None:
     assert end(run, "worker-c") == []
 
 
-def test_a_task_whose_deadline_passes_while_it_lacks_workers_is_bought_anew() -> None:
+def test_a_task_that_expires_while_it_lacks_workers_is_bought_again() -> None:
     run = lacking()
     add(run)
     buy = only(ev.Buy, judge(run, Verdict(task="task-0001", state=TaskState.REFUNDED, committed=2, outstanding=0)))
     assert buy == ev.Buy(tasks=(name(0),), rule="quorum:2", avoid=PAIR)
 
 
-def test_a_task_that_lacks_workers_for_too_long_is_bought_anew_and_given_up_at_last() -> None:
+def test_a_task_that_lacks_workers_for_too_long_is_bought_again_and_finally_given_up() -> None:
     run = lacking()
     add(run, now=3)
     run.handle(ev.TimerRang(now=8))
@@ -156,7 +156,7 @@ def test_a_task_that_lacks_workers_for_too_long_is_bought_anew_and_given_up_at_l
     assert "different results" in str(fail.error)
 
 
-def test_a_task_with_as_many_workers_as_there_may_be_is_bought_anew() -> None:
+def test_a_task_with_the_maximum_of_workers_is_bought_again() -> None:
     run = pair_running()
     end(run, *PAIR)
     assert ev.Buy in kinds(judge(run, wants(MAX_REPLICAS - 1, committed=0)))
@@ -231,7 +231,7 @@ def test_a_plan_chooses_the_rules_and_how_many_are_added() -> None:
     assert (again.tasks, again.rule) == ((name(1),), "quorum:4")
 
 
-def test_what_the_state_does_not_have_is_a_defect() -> None:
+def test_an_event_for_an_unknown_task_is_a_defect() -> None:
     run = started()
     with pytest.raises(AssertionError, match="is buying and not bought"):
         _ = run._tasks[name(0)].current

@@ -45,7 +45,7 @@ def add(run: JobRun, order: ev.Extend, *workers: str, now: float = 3) -> list[ev
     return run.handle(ev.Added(now=now, asked=order.tasks, tasks=tasks, shortfall="" if workers else "nobody"))
 
 
-def test_one_workers_word_that_the_code_failed_is_checked_by_another() -> None:
+def test_one_workers_claim_that_the_code_failed_is_checked_by_another() -> None:
     run, then = claimed()
     order = only(ev.Extend, then)
     assert [(each.task, each.replicas) for each in order.orders] == [(TASK, 1)]
@@ -59,7 +59,7 @@ def test_one_workers_word_that_the_code_failed_is_checked_by_another() -> None:
     assert end == ev.Fail(error=ERROR)
 
 
-def test_who_is_contradicted_is_not_believed() -> None:
+def test_a_contradicted_worker_is_not_believed() -> None:
     run, then = claimed()
     add(run, only(ev.Extend, then), "worker-b")
     commit(run, "worker-b")
@@ -79,7 +79,7 @@ def test_where_the_second_gives_no_result_a_third_is_asked() -> None:
     assert len(only(ev.Extend, judge(run, win(TASK, TaskState.PROVISIONAL), now=5)).orders) == 1
 
 
-def test_where_nobody_else_is_to_be_had_the_job_ends_and_says_whose_word_it_was() -> None:
+def test_without_other_workers_the_job_ends_and_names_the_one_that_claimed() -> None:
     run, then = claimed()
     order = only(ev.Extend, then)
     assert ev.Fail not in kinds(add(run, order, now=3))
@@ -96,7 +96,7 @@ def test_where_nobody_else_is_to_be_had_the_job_ends_and_says_whose_word_it_was(
     assert (end.frames, end.report) == (ERROR.frames, ERROR.report)
 
 
-def test_where_the_credits_are_spent_the_claim_is_told() -> None:
+def test_when_credits_run_out_the_claim_is_reported() -> None:
     run, then = claimed()
     order = only(ev.Extend, then)
     end = only(ev.Fail, run.handle(ev.TooPoor(now=3, asked=order.tasks, have=0, need=1))).error
@@ -104,7 +104,7 @@ def test_where_the_credits_are_spent_the_claim_is_told() -> None:
     assert not end.confirmed
 
 
-def test_a_claim_that_its_deadline_accepted_has_the_task_bought_anew() -> None:
+def test_a_claim_accepted_by_its_deadline_has_the_task_bought_again() -> None:
     run, then = claimed()
     add(run, only(ev.Extend, then), "worker-b")
     assert ev.Fetch in kinds(judge(run, win(TASK, TaskState.SETTLED), now=5))
@@ -117,7 +117,7 @@ def test_a_claim_that_its_deadline_accepted_has_the_task_bought_anew() -> None:
     assert isinstance(end, UserCodeFailed), "it was bought as often as it may be"
 
 
-def test_a_task_that_is_full_is_bought_anew() -> None:
+def test_a_full_task_is_bought_again() -> None:
     run = run_of(*(f"worker-{number:02}" for number in range(MAX_REPLICAS)))
     commit(run, "worker-00")
     judge(run, win(TASK, TaskState.PROVISIONAL, winners=("worker-00",)), now=1)
@@ -150,7 +150,7 @@ def test_news_of_a_claim_may_be_stale() -> None:
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
-def test_one_workers_word_that_a_limit_was_hit_is_checked_by_another() -> None:
+def test_one_workers_claim_that_a_limit_was_hit_is_checked_by_another() -> None:
     limit = TaskLimitExceeded(task="map task 1", limit="memory", detail="64 MiB")
     run = run_of(*ALONE)
     commit(run, *ALONE)
@@ -162,7 +162,7 @@ def test_one_workers_word_that_a_limit_was_hit_is_checked_by_another() -> None:
     assert "according to one worker" in str(end)
 
 
-def test_one_workers_word_that_the_process_crashed_has_the_task_bought_anew() -> None:
+def test_one_workers_claim_of_a_crash_has_the_task_bought_again() -> None:
     run = run_of(*ALONE)
     commit(run, *ALONE)
     judge(run, win(TASK, TaskState.PROVISIONAL), now=1)
@@ -195,7 +195,7 @@ def test_nothing_is_accepted_before_it_is_checked() -> None:
     assert ev.Accept in kinds(run.handle(ev.PhaseChecked(now=3)))
 
 
-def test_a_key_that_clashes_at_one_workers_word_has_another_asked() -> None:
+def test_a_key_clash_claimed_by_one_worker_is_checked_by_another() -> None:
     run = checking()
     order = only(ev.Extend, clashes(run, 0))
     add(run, order, "worker-b", now=4)
@@ -209,7 +209,7 @@ def test_keys_that_clash_whatever_is_doubted_end_the_job() -> None:
     assert clashes(checking()) == [ev.Fail(error=CLASH)]
 
 
-def test_a_clash_that_nobody_can_confirm_is_told_as_one_workers_word() -> None:
+def test_a_clash_that_nobody_can_confirm_is_reported_as_one_workers_claim() -> None:
     run = checking()
     order = only(ev.Extend, clashes(run, 0))
     end = only(ev.Fail, run.handle(ev.TooPoor(now=4, asked=order.tasks, have=0, need=1))).error
@@ -219,7 +219,7 @@ def test_a_clash_that_nobody_can_confirm_is_told_as_one_workers_word() -> None:
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_what_was_accepted_by_its_deadline_is_bought_anew_where_its_keys_clash(*, later: bool) -> None:
+def test_what_was_accepted_by_its_deadline_is_bought_again_where_its_keys_clash(*, later: bool) -> None:
     run = checking(TaskState.PROVISIONAL if later else TaskState.SETTLED)
     then = clashes(run, 0)
     if later:

@@ -61,7 +61,7 @@ def test_one_commitment_is_nothing_to_compare() -> None:
 
 
 @pytest.mark.parametrize("suspect", [Suspect.FLOATS, Suspect.ORDER, Suspect.TIME])
-def test_what_no_liar_makes_by_chance_ends_the_job_with_its_name(suspect: Suspect) -> None:
+def test_a_failure_that_no_liar_produces_by_chance_ends_the_job_by_name(suspect: Suspect) -> None:
     run = stuck(AGAIN, tasks=2)
     judge(run, undecided("task-0001"), task="task-0001")
     judge(run, undecided("task-0002"), task="task-0002")
@@ -73,7 +73,7 @@ def test_what_no_liar_makes_by_chance_ends_the_job_with_its_name(suspect: Suspec
 
 
 @pytest.mark.parametrize("suspect", [Suspect.RANDOMNESS, Suspect.CHEATING, None])
-def test_what_may_be_lies_is_bought_again_and_remembered(suspect: Suspect | None) -> None:
+def test_possible_lies_are_bought_again_and_remembered(suspect: Suspect | None) -> None:
     run = stuck(attrs.evolve(POLICY, attempts=2), tasks=2)
     first = judge(run, undecided("task-0001"), task="task-0001")
     judge(run, undecided("task-0002"), task="task-0002")

@@ -80,7 +80,7 @@ def test_a_task_that_is_opened_again_is_extended_and_what_was_delivered_stands_i
     assert only(ev.StartReduce, end) == ev.StartReduce()
 
 
-def test_what_wins_in_the_end_is_fetched_if_it_is_something_else() -> None:
+def test_a_different_final_win_is_fetched_instead() -> None:
     run, _ = delivered()
     extend = only(ev.Extend, accepted(run, open_again()))
     run.handle(ev.Added(now=4, asked=extend.tasks, tasks=(bought("task-0000", ("worker-b",)),), shortfall=""))
@@ -92,7 +92,7 @@ def test_what_wins_in_the_end_is_fetched_if_it_is_something_else() -> None:
     assert only(ev.StartReduce, done) == ev.StartReduce()
 
 
-def test_a_task_that_is_won_by_something_else_when_it_is_accepted_is_fetched_anew() -> None:
+def test_a_task_accepted_with_another_result_is_fetched_again() -> None:
     run, _ = delivered()
     other = win("task-0000", TaskState.WON, digest=b"e" * 32, winners=ALONE)
     assert kinds(accepted(run, other))[0] is ev.Fetch
@@ -100,7 +100,7 @@ def test_a_task_that_is_won_by_something_else_when_it_is_accepted_is_fetched_ane
 
 
 @pytest.mark.parametrize("known", [(), (attrs.evolve(open_again(), state=TaskState.LAPSED),)])
-def test_a_task_that_was_forgotten_or_lapsed_is_bought_anew(known: tuple[Verdict, ...]) -> None:
+def test_a_forgotten_or_expired_task_is_bought_again(known: tuple[Verdict, ...]) -> None:
     run, _ = delivered()
     assert only(ev.Buy, accepted(run, *known)).tasks == (name(0),)
     run.handle(ev.Bought(now=4, asked=(name(0),), tasks=(bought("task-0009", ALONE),), shortfall=""))

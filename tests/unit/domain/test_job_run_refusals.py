@@ -74,7 +74,7 @@ def test_room_for_a_task_is_waited_for_and_asked_for_after_pauses_that_grow() ->
     assert run.waiting is None
 
 
-def test_what_other_jobs_have_under_way_is_waited_for_as_long_as_patience_lasts() -> None:
+def test_slots_taken_by_other_jobs_are_waited_for_within_patience() -> None:
     run = started()
     hit(run)
     ask_again(run, now=POLICY.patience_s)
@@ -83,7 +83,7 @@ def test_what_other_jobs_have_under_way_is_waited_for_as_long_as_patience_lasts(
     assert str(fail.error) == f"{ANY}; that did not change for {POLICY.patience_s:.0f} s"
 
 
-def test_what_the_job_itself_has_under_way_is_waited_for_until_its_deadline() -> None:
+def test_a_jobs_own_tasks_are_waited_for_until_their_deadline() -> None:
     run = started(2)
     asked = only(
         ev.Buy,
@@ -103,7 +103,7 @@ def test_what_the_job_itself_has_under_way_is_waited_for_until_its_deadline() ->
     assert ev.Fail in kinds(hit(run, *asked, now=settled_at + 1))
 
 
-def test_after_each_purchase_patience_begins_anew() -> None:
+def test_patience_starts_again_after_each_purchase() -> None:
     run = started(2)
     one = only(ev.Buy, hit(run, name(0), name(1))).tasks
     hit(run, *one)
@@ -116,7 +116,7 @@ def test_after_each_purchase_patience_begins_anew() -> None:
     assert ev.Fail not in kinds(hit(run, *other, now=15))
 
 
-def test_wins_by_one_workers_word_are_accepted_where_nothing_else_makes_room() -> None:
+def test_lone_wins_are_accepted_if_nothing_else_makes_room() -> None:
     run = started(2, RunPolicy(rule="error:0.01", attempts=2, patience_s=10))
     run.handle(ev.Bought(now=0, asked=(name(0), name(1)), tasks=(bought("task-0000", ALONE),), shortfall="busy"))
     asked = only(ev.Buy, run.handle(ev.TimerRang(now=1))).tasks
@@ -140,7 +140,7 @@ def test_workers_that_the_account_may_not_have_yet_are_waited_for() -> None:
     assert run.waiting is None
 
 
-def test_a_refund_that_is_waited_for_is_told_with_its_time() -> None:
+def test_a_pending_refund_is_shown_with_its_time() -> None:
     run = running()
     end(run, *WORKERS)
     judge(run, verdict("task-0001", TaskState.OPEN))

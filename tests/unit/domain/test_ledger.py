@@ -31,7 +31,7 @@ def test_everything_may_be_spent() -> None:
 
 
 @pytest.mark.parametrize("balances", [{}, {"user:a": 2}])
-def test_nobody_overdraws(balances: dict[str, int]) -> None:
+def test_no_account_is_overdrawn(balances: dict[str, int]) -> None:
     with pytest.raises(LedgerError, match="user:a would be overdrawn"):
         moved(balances, transfer())
 

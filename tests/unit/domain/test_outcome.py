@@ -79,12 +79,12 @@ def test_pairs_are_sorted_by_key_and_those_of_one_key_stay_in_order() -> None:
         ["failure", "mapper", "E", "r" * (MAX_TEXT_CHARS + 1), []],
     ],
 )
-def test_anything_else_is_no_outcome(value: Any) -> None:
+def test_other_values_are_not_outcomes(value: Any) -> None:
     with pytest.raises(NotCanonical):
         decode_outcome(canonical.encode(value))
 
 
-def test_bytes_that_are_no_value_are_no_outcome() -> None:
+def test_bytes_that_are_not_a_value_are_not_an_outcome() -> None:
     with pytest.raises(NotCanonical):
         decode_outcome(b'["pairs", []]')
 
@@ -98,7 +98,7 @@ def test_an_unencodable_pair_names_its_key_and_the_type() -> None:
         encode_outcome(Pairs(pairs=(*fine, (object(), 1))))
 
 
-def test_what_an_outcome_may_hold_can_be_decoded() -> None:
+def test_every_valid_outcome_can_be_decoded() -> None:
     deep: list[Any] = []
     for _ in range(canonical.MAX_DEPTH - 4):
         deep = [deep]

@@ -16,7 +16,7 @@ from ec262.domain.packing import LEAST_BYTES, pack, unpack
 TEXT = b'["some key","and some text that comes again"],' * 2000
 
 
-def test_what_is_packed_is_smaller_and_comes_back() -> None:
+def test_packed_data_are_smaller_and_are_restored() -> None:
     packed = pack(TEXT)
     assert packed is not None
     assert len(packed) < len(TEXT) / 10
@@ -24,7 +24,7 @@ def test_what_is_packed_is_smaller_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * (LEAST_BYTES - 1), Random(1).randbytes(300_000)])
-def test_what_is_not_worth_it_is_not_packed(data: bytes) -> None:
+def test_data_that_do_not_shrink_are_not_packed(data: bytes) -> None:
     assert pack(data) is None
 
 
@@ -49,7 +49,7 @@ def test_a_sample_may_mislead_but_nothing_grows() -> None:
     ],
     ids=["empty", "other", "cut short", "followed", "too little", "too much", "bomb"],
 )
-def test_what_is_not_what_was_announced_is_refused(packed: bytes) -> None:
+def test_work_that_differs_from_its_announcement_is_refused(packed: bytes) -> None:
     with pytest.raises(ProtocolViolation):
         unpack(packed, len(TEXT))
 

@@ -54,7 +54,7 @@ def test_leases_out_of_range(ttl: str) -> None:
         registration({"ttl": ttl}, Constants2012())
 
 
-def test_so_many_tasks_are_wanted() -> None:
+def test_the_number_of_tasks_wanted() -> None:
     assert tasks_wanted({}) == 1
     assert tasks_wanted({"n": "2"}) == 2
     assert tasks_wanted({"n": "9" * 5000}) == MANY

@@ -24,7 +24,7 @@ def test_pauses_grow_up_to_the_longest(byte: bytes, share: float) -> None:
     assert pauses == pytest.approx([share * pause_s for pause_s in (1.0, 2.0, 4.0, 5.0, 5.0)])
 
 
-def test_who_waits_since_the_same_moment_does_not_come_back_at_the_same_moments() -> None:
+def test_clients_that_wait_since_the_same_moment_retry_at_different_moments() -> None:
     clients = [list(islice(growing(0.1, 2.0, SeededEntropy(seed)), 8)) for seed in range(100)]
     for attempt in range(8):
         moments = sorted(sum(pauses[: attempt + 1]) for pauses in clients)

@@ -105,7 +105,7 @@ def test_missing_packages_are_counted_among_those_with_the_right_python() -> Non
     assert explain(*members[:3], member("e"), packages=("numpy",)) == "2 lack numpy"
 
 
-def test_only_so_many_packages_are_named() -> None:
+def test_the_number_of_packages_named_is_limited() -> None:
     assert explain(member("a"), packages=tuple("abcdefghij")).count("none offers") == 5
 
 
@@ -114,7 +114,7 @@ def test_busy_workers_are_counted() -> None:
     assert explain(member("a"), member("b"), busy={"a": 1, "b": 1}) == "2 are busy"
 
 
-def test_kinds_that_cannot_be_compared_are_told() -> None:
+def test_types_that_cannot_be_compared_are_reported() -> None:
     text = explain(member("a"), member("b"), member("c", machine="aarch64"))
     assert text == "the eligible are of 2 kinds whose results cannot be compared, at most 2 of one kind"
 
@@ -131,7 +131,7 @@ def test_a_shortfall_says_what_is_missing_and_why() -> None:
     )
 
 
-def test_a_shortfall_of_slots_alone_needs_no_more_words() -> None:
+def test_a_shortage_of_slots_needs_no_further_explanation() -> None:
     assert pool(member("a"), member("b"), member("c")).shortfall(lot(tasks=4), assigned=1) == (
         "3 of 4 tasks not assigned: 3 workers needed for each, 3 eligible with 3 free slots"
     )
@@ -149,7 +149,7 @@ def test_a_shortfall_of_added_replicas_tells_of_those_that_work_at_the_task_alre
     )
 
 
-def test_a_shortfall_tells_whom_the_operator_keeps_apart() -> None:
+def test_a_shortage_report_names_workers_kept_apart_by_the_operator() -> None:
     members = (member("a", owner="x"), member("b", owner="x", block="y"), member("c", block="y"), member("d"))
     assert (
         pool(*members)
@@ -163,13 +163,13 @@ def test_a_shortfall_tells_whom_the_operator_keeps_apart() -> None:
     assert "share" not in pool(*members).shortfall(lot(tasks=9), assigned=1)
 
 
-def test_a_tie_to_the_tasks_own_workers_is_told_too() -> None:
+def test_a_relation_to_the_tasks_own_workers_is_reported_too() -> None:
     members = (member("a", owner="x"), member("b", owner="x"))
     added = lot(company=frozenset({"a"}), apart=frozenset({Tie.OWNER}))
     assert "1 of the eligible shares an owner with others" in pool(*members).shortfall(added, assigned=0)
 
 
-def test_a_look_at_the_pool_tells_whom_the_operator_keeps_apart() -> None:
+def test_the_pool_shows_workers_kept_apart_by_the_operator() -> None:
     members = (member("a", block="x"), member("b", block="x"), member("c"))
     apart = frozenset({Tie.BLOCK})
     assert pool(*members).explanation(REQUIREMENT, foreman="me", apart=apart) == (

@@ -94,7 +94,7 @@ def test_spot_checking_errs_most_where_lies_are_few(rate: float, works: int) -> 
 
 @pytest.mark.parametrize("checks", [1, 2, 5, 9])
 @pytest.mark.parametrize("lying", [0.1, 0.3, 1.0])
-def test_what_is_said_of_a_worker_is_no_less_than_what_spot_checking_leaves(checks: int, lying: float) -> None:
+def test_the_doubt_about_a_worker_is_at_least_what_spot_checks_leave(checks: int, lying: float) -> None:
     """A worker that was right in n tasks passed n checks, each task having been one."""
     ours = error_bound([Trust(agreed=checks, recent=checks)])
     assert spot_checked_error(1.0, checks, SABOTEURS, lying) <= ours / (1 - ours)

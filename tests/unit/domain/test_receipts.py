@@ -45,7 +45,7 @@ def job(*tasks: TaskReceipt) -> JobReceipt:
         ("error:1e-2", [vote("a", agreed=50.0), vote("b", WRONG), vote("c", agreed=50.0)], True),
     ],
 )
-def test_what_was_adjudicated_can_be_checked_again(rule: str, votes: list[Vote], *, audited: bool) -> None:
+def test_a_verdict_can_be_checked_again(rule: str, votes: list[Vote], *, audited: bool) -> None:
     digest = WRONG if rule == "quorum:2" else RIGHT
     assert recheck(job(receipt(rule, *votes, digest=digest, audited=audited)), rule) == []
 
@@ -73,7 +73,7 @@ def test_a_task_counts_once() -> None:
     assert recheck(job(task, task), task.rule) == [f"task {task.task} is listed 2 times"]
 
 
-def test_what_was_not_won_is_not_judged() -> None:
+def test_tasks_without_a_win_are_not_judged() -> None:
     assert recheck(job(receipt("majority:3:2", state=TaskState.REFUNDED, digest=None)), "majority:3:2") == []
 
 
@@ -96,7 +96,7 @@ def test_the_summary_adds_up() -> None:
     assert (empty.tasks, empty.executions_per_task, empty.expected_error) == (0, 0.0, 0.0)
 
 
-def test_a_receipt_is_made_of_discoverys_last_word() -> None:
+def test_a_receipt_is_made_from_discoverys_final_verdict() -> None:
     verdict = Verdict(
         task="t" * 16, state=TaskState.WON, committed=2, outstanding=1, digest=RIGHT, confidence=0.9,
         rule="error:0.01", audited=True, votes=(vote("a"), vote("b")),

@@ -28,12 +28,12 @@ def test_json_keeps_no_tuples() -> None:
 
 
 @pytest.mark.parametrize("result", [{"a": 1, 2: 3}, {"a": object()}, {"a": b"x"}, {"a": {1, 2}}])
-def test_what_json_lacks_is_told(result: dict[Any, Any]) -> None:
+def test_values_that_json_lacks_are_reported(result: dict[Any, Any]) -> None:
     with pytest.raises(ValueNotEncodable):
         encode_result(result)
 
 
-def test_a_value_without_end_is_told() -> None:
+def test_an_endless_value_is_reported() -> None:
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(ValueNotEncodable):
@@ -47,6 +47,6 @@ def test_a_value_without_end_is_told() -> None:
         *(b"\xff", b"[" * 100_000),
     ],
 )
-def test_what_is_no_list_of_pairs_is_a_bad_delivery(text: bytes) -> None:
+def test_a_delivery_that_is_not_a_list_of_pairs_is_bad(text: bytes) -> None:
     with pytest.raises(BadDelivery):
         decode_result(text)

@@ -61,7 +61,7 @@ def test_under_a_majority_it_does_not_matter_who_is_known_unless_as_a_liar() -> 
     assert "liar" in names(team), "where there is nobody else"
 
 
-def test_who_is_known_well_computes_alone_and_newcomers_do_not_begin() -> None:
+def test_well_known_workers_compute_alone_and_newcomers_do_not_begin() -> None:
     selection = drawn(company(many("k", 5, FULLY) | many("n", 3, 0.0)), lot(9))
     assert Counter(map(len, selection.teams)) == {1: 5}
     assert {worker for team in selection.teams for worker in names(team)} == set(many("k", 5, 0))
@@ -151,7 +151,7 @@ def test_where_there_are_anchors_only_the_established_begin() -> None:
     assert [names(team) for team in anchored.teams] == [{"a0"}] * 4
 
 
-def test_who_lied_begins_nothing_where_there_are_others() -> None:
+def test_a_liar_is_not_drawn_first_if_others_are_available() -> None:
     selection = drawn(company(many("k", 1, FULLY), probation=("liar",)), lot(5))
     assert [names(team) for team in selection.teams] == [{"k0"}]
     alone = drawn(company({}, probation=tuple(f"liar{n}" for n in range(7))), lot(1))
@@ -242,7 +242,7 @@ def test_the_established_are_not_waited_for_where_they_are_few() -> None:
     assert {name[0] for name in added(busy, waiting(audited=False))} == {"n"}
 
 
-def test_who_was_caught_is_still_of_the_company_from_which_others_are_kept_apart() -> None:
+def test_a_caught_worker_still_counts_when_related_workers_are_kept_apart() -> None:
     """A task that was opened again has the liar; its accomplice of the same owner is not to confirm it."""
     members = (member("liar", owner="gang"), member("k1", owner="gang"), member("k2"))
     trusts = {"k1": Trust(agreed=FULLY), "k2": Trust(agreed=FULLY)}

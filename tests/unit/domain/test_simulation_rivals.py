@@ -116,7 +116,7 @@ def test_two_of_three_decide_and_three_more_are_asked_where_all_differ() -> None
     assert all(count % 3 == 0 for count in executions)
 
 
-def test_nobody_is_asked_twice() -> None:
+def test_no_worker_is_asked_twice() -> None:
     asking = Asking(Population(Scenario(name="few", workers=3), Random(1), salt=1), 0)
     assert [asking.next() is None for _ in range(4)] == [False, False, False, True]
 

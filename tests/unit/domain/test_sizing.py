@@ -77,7 +77,7 @@ def test_a_first_task_is_small_however_many_rows_there_are() -> None:
     assert timed.next()[0] == range(FIRST_PIECES)
 
 
-def test_tasks_grow_no_more_than_so_many_times_at_once() -> None:
+def test_tasks_grow_by_a_limited_factor_at_once() -> None:
     timed = cut([10] * 1_000_000, most_tasks=1_000_000)
     timed.begin()
     first, _ = timed.next()
@@ -148,7 +148,7 @@ def test_workers_on_one_machine_get_no_smaller_tasks_at_the_end() -> None:
     assert all(len(pieces) > 80 for pieces in done[2:-1])
 
 
-def test_what_is_held_waits_for_what_is_under_way() -> None:
+def test_held_messages_wait_for_those_under_way() -> None:
     timed = cut([10] * 1000, at_once=2, most_tasks=100, most_bytes=MIB, hold=True)
     assert timed.begin() == 4
     assert timed.has_room
@@ -180,7 +180,7 @@ rows = st.lists(st.integers(1, 10_000), min_size=1, max_size=200)
 
 
 @given(rows, st.integers(1, 20), st.integers(1, 300), st.randoms(use_true_random=False))
-def test_whatever_the_times_every_piece_is_cut_once_in_order(
+def test_every_piece_is_cut_once_in_order_whatever_the_times(
     sizes: list[int], at_once: int, most_tasks: int, random: Random
 ) -> None:
     most_bytes, hold = random.choice([1, 5000, MIB]), random.random() < 0.5

@@ -52,7 +52,7 @@ def test_newcomers_start_without() -> None:
     assert not new.general.on_probation(NOW)
 
 
-def test_what_was_right_long_ago_counts_for_less() -> None:
+def test_right_results_of_long_ago_count_less() -> None:
     known = taught(record(agreed=8.0), Lesson.AGREED, 4)
     later = known.aged(NOW + HALF_LIFE_S, 0.0)
     assert (later.general.agreed, later.own.recent, later.own.contributed) == (6.0, 2.0, 2.0)
@@ -70,7 +70,7 @@ def test_after_an_alarm_nothing_is_recent_any_more() -> None:
     assert taught(known.aged(NOW, 5.0), Lesson.AGREED).aged(NOW, 0.0).trust.recent == 12.0, "the alarm is over"
 
 
-def test_what_a_single_foreman_contributes_is_capped_and_the_rest_is_its_own() -> None:
+def test_a_foremans_contribution_to_reputation_is_capped() -> None:
     after_many = taught(record(), Lesson.AGREED, 30)
     assert after_many.general.agreed == after_many.own.contributed == FOREMAN_CAP
     assert after_many.own.agreed == 30 - FOREMAN_CAP
@@ -193,14 +193,14 @@ def test_where_there_are_anchors_an_agreement_shows_something_only_beside_the_es
     assert len(lessons(before, won, strangers)) == 2
 
 
-def test_what_comes_after_the_win_is_shown_once() -> None:
+def test_progress_after_the_win_is_shown_once() -> None:
     won = after(open_task(), ("w0", "a"), ("w1", "a"))
     late = after(won, ("w2", "b"))
     assert shown(won, late, w0=KNOWN) == {"w2": Lesson.DISSENTED}
     assert shown(late, late, w0=KNOWN) == {}
 
 
-def test_two_whom_nobody_knows_prove_no_lie_of_a_third() -> None:
+def test_two_unknown_workers_do_not_prove_that_a_third_lied() -> None:
     """An owner of many names would else take an honest worker's standing by a task of its own."""
     before = after(open_task(), ("w0", "honest"), ("w1", "lie"))
     won = after(before, ("w2", "lie"))
@@ -247,7 +247,7 @@ def test_the_confirmation_of_an_accepted_win_shows_both_once(contradicted: bool)
     assert shown(confirmed, after(confirmed, ("w3", "a"))) == {"w3": Lesson.AGREED}
 
 
-def test_silence_of_who_was_told_of_a_task_is_shown_and_a_surrender_is_not() -> None:
+def test_silence_about_an_announced_task_counts_and_giving_up_does_not() -> None:
     before = give_up(fetch(fetch(after(open_task(replicas=4), ("w0", "a")), worker="w1"), worker="w2"), worker="w1")
     over, _ = expire(before, now=DEADLINE)
     assert shown(before, over) == {"w2": Lesson.MISSED}
@@ -272,7 +272,7 @@ def stop(task: Task, worker: str) -> Task:
     return commit(task, worker=worker, digest=stopped, stopped=True, now=EARLY)[0]
 
 
-def test_to_hit_a_limit_where_others_do_not_is_no_lie() -> None:
+def test_hitting_a_limit_that_others_do_not_is_not_a_lie() -> None:
     before = after(stop(open_task(), "w0"), ("w1", "a"))
     won = after(before, ("w2", "a"))
     assert shown(before, won, w1=KNOWN) == {"w0": Lesson.MISSED, "w1": Lesson.AGREED, "w2": Lesson.AGREED}

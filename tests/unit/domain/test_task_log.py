@@ -33,13 +33,13 @@ def test_the_message_may_be_missing_and_the_module_be_named(line: str) -> None:
     assert read_task_log(f"{LAST}{line}\n", "ValueError") == TaskLog(frames=FRAMES)
 
 
-def test_what_was_printed_comes_before_it_and_notes_after_it() -> None:
+def test_output_comes_before_a_traceback_and_notes_after_it() -> None:
     log = read_task_log(f"hello\n{FIRST}{LAST}ValueError: one\ntwo\na note\n", "ValueError")
     assert log == TaskLog(printed=f"hello\n{FIRST}", frames=FRAMES, message="one", rest="two\na note\n")
 
 
 @pytest.mark.parametrize("link", [CAUSE, CONTEXT])
-def test_a_chain_is_told_from_what_was_printed(link: str) -> None:
+def test_a_chain_is_distinguished_from_printed_text(link: str) -> None:
     log = read_task_log(f"hello\n{FIRST}{link}{FIRST}{CONTEXT}{LAST}ValueError: x\n", "ValueError")
     assert log.printed == "hello\n"
     assert log.causes == f"{FIRST}{link}{FIRST}{CONTEXT}"
@@ -64,11 +64,11 @@ def test_an_error_without_a_traceback() -> None:
         'Traceback (most recent call last):\n  File "job.py", line 1, in f\n[the log is cut here]\n',
     ],
 )
-def test_what_names_no_such_exception_is_taken_for_printed(text: str) -> None:
+def test_a_line_without_an_exception_name_counts_as_output(text: str) -> None:
     assert read_task_log(text, "ValueError") == TaskLog(printed=text)
 
 
-def test_a_link_without_a_traceback_before_it_is_no_chain() -> None:
+def test_a_link_without_a_traceback_before_it_is_not_a_chain() -> None:
     assert read_task_log(f"{CAUSE}{LAST}ValueError: x\n", "ValueError").printed == CAUSE
 
 

@@ -134,7 +134,7 @@ def test_before_the_deadline_nothing_expires() -> None:
 
 
 @pytest.mark.parametrize("commitments", [[], [("w0", "a")], [("w0", "a"), ("w1", "b"), ("w2", "c")]])
-def test_what_nobody_won_goes_back_and_the_key_is_destroyed(commitments: list[tuple[str, str]]) -> None:
+def test_a_task_without_a_win_is_refunded_and_its_key_destroyed(commitments: list[tuple[str, str]]) -> None:
     task, transfers = expire(after(open_task(), *commitments), now=LATE)
     assert (task.state, task.key, task.escrow) == (TaskState.REFUNDED, None, 0)
     assert moves(transfers) == [("escrow:task-1", "user:foreman", 3, Reason.REFUND)]
@@ -173,7 +173,7 @@ def test_what_others_decided_costs_a_foreman_no_more_because_a_worker_began() ->
     assert transfers == with_a_third
 
 
-def test_what_a_win_did_not_pay_is_kept_by_the_service() -> None:
+def test_the_service_keeps_what_a_win_did_not_pay() -> None:
     task, transfers = expire(after(open_task(), ("w0", "a"), ("w1", "a")), now=LATE)
     assert (task.state, task.key, task.digest) == (TaskState.SETTLED, b"k" * 32, digest("a"))
     assert moves(transfers) == [("escrow:task-1", SERVICE, 1, Reason.UNPAID)]
@@ -234,7 +234,7 @@ def test_a_worker_that_does_not_ask_is_free_after_a_while(age_s: float, busy: bo
     assert attrs.evolve(drawn, fetched=True).takes_slot(50.0 + age_s)
 
 
-def test_who_has_committed_or_given_up_is_free() -> None:
+def test_a_worker_that_committed_or_gave_up_is_free() -> None:
     drawn = attrs.evolve(replica("w0"), fetched=True)
     assert (drawn.is_late, replica("w0").is_late) == (True, False)
     assert not attrs.evolve(drawn, given_up=True).is_late

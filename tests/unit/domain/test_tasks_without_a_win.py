@@ -92,7 +92,7 @@ def test_a_dispute_pays_all_who_committed_and_keeps_the_key() -> None:
     assert (task.won, task.decided, task.is_due(LATE)) == (False, True, False)
 
 
-def test_whoever_gets_a_key_gets_no_credits_back() -> None:
+def test_a_foreman_that_has_the_key_gets_no_refund() -> None:
     one = after(open_task(), ("w1", "a"))
     task, transfers = dispute(give_up(give_up(one, worker="w0"), worker="w2"), now=EARLY)
     assert moves(transfers) == [

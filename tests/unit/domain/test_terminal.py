@@ -89,7 +89,7 @@ class Terminal:
 
 
 @pytest.mark.parametrize("text", ACTING.values(), ids=ACTING)
-def test_what_commands_print_acts_on_no_terminal(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_of_commands_cannot_control_a_terminal(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     out, err = Terminal(terminal=True), Terminal(terminal=True)
     monkeypatch.setattr("sys.stdout", out)
     monkeypatch.setattr("sys.stderr", err)

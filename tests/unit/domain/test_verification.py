@@ -44,7 +44,7 @@ def test_two_of_three_is_the_rule_of_2012() -> None:
     assert found(rule, "a", "b", "a").digest == digest("a")
 
 
-def test_a_majority_asks_for_nobody_more_and_is_never_one_workers_word() -> None:
+def test_a_majority_asks_for_no_more_workers_and_is_never_a_lone_win() -> None:
     for said in ([], ["a"], ["a", "b", "c"], ["a", "b", "a"]):
         finding = found(Majority(), *said)
         assert (finding.wanted, finding.alone) == (0, False)
@@ -70,7 +70,7 @@ def test_a_quorum_buys_one_more_as_long_as_workers_differ() -> None:
     assert finding.confidence == pytest.approx(16 / 21)
 
 
-def test_one_of_one_is_no_provisional_win() -> None:
+def test_one_of_one_is_not_a_provisional_win() -> None:
     """The embedded system's: there is nobody to doubt."""
     rule = parse_rule("none")
     assert (rule, rule.team()) == (Quorum(count=1), 1)
@@ -89,7 +89,7 @@ def test_an_error_is_between_what_can_be_estimated_and_what_makes_sense() -> Non
 
 
 @pytest.mark.parametrize(("error", "team"), [(0.1, 2), (1e-2, 4), (1e-4, 7), (1e-5, 9)])
-def test_nobody_known_works_in_a_team_that_would_do_if_it_agrees(error: float, team: int) -> None:
+def test_no_known_worker_is_drawn_into_a_team_that_suffices_if_it_agrees(error: float, team: int) -> None:
     rule = Credibility(error=error)
     assert rule.team() == team
     assert found(rule, *["a"] * team).digest == digest("a")
@@ -97,7 +97,7 @@ def test_nobody_known_works_in_a_team_that_would_do_if_it_agrees(error: float, t
     assert found(rule, *["a"] * (team - 1)).wanted == 1
 
 
-def test_who_is_known_decides_alone() -> None:
+def test_a_known_worker_decides_alone() -> None:
     rule = Credibility(error=1e-4)
     assert rule.weighs_trust
     assert rule.team(KNOWN) == 1
@@ -116,7 +116,7 @@ def test_an_audited_task_is_not_decided_by_one_worker_alone() -> None:
     assert (both.digest, both.alone) == (digest("a"), False)
 
 
-def test_after_an_alarm_one_workers_word_does_not_suffice_until_it_was_right_again() -> None:
+def test_after_an_alarm_one_commitment_does_not_suffice_until_it_was_right_again() -> None:
     rule = Credibility(error=1e-4)
     before_the_alarm = Trust(agreed=200.0, recent=9.9)
     assert rule.team(before_the_alarm) == 2
@@ -126,7 +126,7 @@ def test_after_an_alarm_one_workers_word_does_not_suffice_until_it_was_right_aga
 
 
 @pytest.mark.parametrize("audited", [False, True])
-def test_against_a_contradiction_one_workers_word_does_not_suffice_however_well_it_is_known(*, audited: bool) -> None:
+def test_no_worker_however_well_known_suffices_alone_against_a_contradiction(*, audited: bool) -> None:
     """A sleeper that lies at last would else have those punished who check it."""
     rule = Credibility(error=1e-4)
     contradicted = found(rule, ("a", KNOWN), "b", audited=audited)
@@ -145,7 +145,7 @@ def test_as_long_as_others_may_commit_fewer_are_wanted() -> None:
     assert found(rule, "a", "b", outstanding=0).wanted == 7
 
 
-def test_whatever_was_said_a_task_has_room_for_a_decision() -> None:
+def test_a_task_always_has_room_for_a_decision() -> None:
     """Fourteen who all say something else, and the least error: those who are wanted then are few enough."""
     assert found(Credibility(error=1e-9), *"abcdefghijklmn").wanted <= MAX_REPLICAS - 14
 
@@ -179,6 +179,6 @@ def test_a_rule_is_read_from_text(spec: str, rule: VerificationRule) -> None:
         *["quorum:16", "error:", "error:1", "error:1e-99", "error:1.2.3", "error:nan", "nothing"],
     ],
 )
-def test_another_text_is_no_rule(spec: str) -> None:
+def test_other_texts_are_not_rules(spec: str) -> None:
     with pytest.raises(ValueError, match=r"use majority|must be"):
         parse_rule(spec)

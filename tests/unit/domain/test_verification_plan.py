@@ -46,25 +46,25 @@ def test_anything_else_is_none(verify: Any) -> None:
         as_plan(verify)
 
 
-def test_a_text_that_is_no_rule_is_none() -> None:
+def test_an_invalid_rule_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown verification rule"):
         as_plan("faith")
 
 
 @pytest.mark.parametrize("answer", ["faith", 3, None, "error:2"])
-def test_what_a_plan_answers_must_be_a_rule(answer: Any) -> None:
+def test_a_plan_must_answer_with_a_rule(answer: Any) -> None:
     with pytest.raises(JobDefinitionError, match=r"rule_for\(map task 4\) gave no rule"):
         rule_of(Own(answer), NAME, 0, one_word=True)
 
 
 @pytest.mark.parametrize("answer", [-1, 1.5, None, "2"])
-def test_what_a_plan_adds_must_be_a_number(answer: Any) -> None:
+def test_a_plan_must_add_a_number_of_workers(answer: Any) -> None:
     with pytest.raises(JobDefinitionError, match=r"replicas_to_add\(map task 4\) gave"):
         replicas_to_add(Own("quorum:2", answer), NAME, VERDICT)
 
 
 @pytest.mark.parametrize("spec", ["none", "quorum:1", "majority:1"])
-def test_one_word_decides_only_where_all_workers_are_trusted(spec: str) -> None:
+def test_one_commitment_decides_only_if_all_workers_are_trusted(spec: str) -> None:
     with pytest.raises(ConfigurationError, match="the word of one stranger would decide each task"):
         RunPolicy(rule=spec).rule_of(NAME)
     assert RunPolicy(rule=spec, one_word=True).rule_of(NAME).enough(1)

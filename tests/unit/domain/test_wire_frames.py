@@ -142,7 +142,7 @@ def test_whole_seconds_are_seconds() -> None:
         (frame({"kind": "refused", "task": "t", "reason": "r" * 1001}), "not allowed"),
     ],
 )
-def test_what_is_no_message_is_a_violation(data: bytes, reason: str) -> None:
+def test_bytes_that_are_not_a_message_are_a_violation(data: bytes, reason: str) -> None:
     with pytest.raises(ProtocolViolation, match=reason):
         decode(data)
 
@@ -204,7 +204,7 @@ def test_the_best_common_version_is_chosen() -> None:
 
 
 @pytest.mark.parametrize("took_s", [-0.1, "1", None, True])
-def test_what_a_task_took_is_a_time(took_s: object) -> None:
+def test_the_duration_of_a_task_is_a_time(took_s: object) -> None:
     assert isinstance(decode(frame({"kind": "committed", "task": "t", "took_s": 1})), Committed)
     with pytest.raises(ProtocolViolation):
         decode(frame({"kind": "committed", "task": "t", "took_s": took_s}))

@@ -131,7 +131,7 @@ async def test_no_workers_is_an_empty_object(call: Caller) -> None:
     assert (reply.status, reply.body) == (200, b"{}")
 
 
-async def test_too_poor_is_told_in_numbers(call: Caller) -> None:
+async def test_a_shortage_of_credits_is_reported_in_numbers(call: Caller) -> None:
     call.town.join(*range(1, 16))
     reply = await call("POST", "/tasks", b"n=5")
     assert reply.status == 406
@@ -232,7 +232,7 @@ async def test_a_bad_port_leaves_the_record(call: Caller) -> None:
     assert (await call.at(worker(1))("GET", "/")).body == before
 
 
-async def test_web_pages_are_refused_whatever_they_want(call: Caller) -> None:
+async def test_web_pages_are_refused_whatever_they_request(call: Caller) -> None:
     for method, target in (("GET", "/"), ("POST", "/workers"), ("DELETE", "/tasks/7"), ("GET", "/nowhere")):
         for origin in ("http://evil.example", "null"):
             reply = await call.at(STRANGER)(method, target, headers={"Origin": origin})
@@ -241,7 +241,7 @@ async def test_web_pages_are_refused_whatever_they_want(call: Caller) -> None:
     assert (await call.at(STRANGER)("GET", "/")).status == 404
 
 
-async def test_who_asks_too_often_is_told_so_in_the_same_words() -> None:
+async def test_too_many_requests_get_the_same_reply() -> None:
     town = build_town()
     limits = RateLimits(Rate(per_s=0.1, burst=1), town.clock)  # an address may do ten times as much as an account
     app = app_2012(town.service, client_address=connection_address, limits=limits, meter=Meter())
@@ -263,7 +263,7 @@ async def test_forwarded_headers_are_not_believed(call: Caller) -> None:
     assert (await call.at(STRANGER)("POST", "/workers", headers=headers)).json["addr"] == STRANGER
 
 
-async def test_who_asks_can_be_told_by_others() -> None:
+async def test_a_source_can_be_told_from_others() -> None:
     town = build_town()
     app = app_over(town, lambda request: request.headers["x-from"])
     assert (await Caller(app, town)("POST", "/workers", headers={"X-From": "::ffff:9.8.7.6"})).json["addr"] == "9.8.7.6"

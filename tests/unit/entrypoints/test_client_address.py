@@ -70,13 +70,13 @@ def test_the_address_that_counts(peer: str | None, forwarded: list[str], address
         ["198.51.100.7/32"],
     ],
 )
-def test_what_a_proxy_forwards_and_is_no_address_is_refused(forwarded: list[str]) -> None:
+def test_a_proxys_header_without_an_address_is_refused(forwarded: list[str]) -> None:
     """Otherwise its client would pass for the proxy, which no limit of one address is for."""
     with pytest.raises(InvalidRequest, match="X-Forwarded-For"):
         BEHIND(request(PROXY, *forwarded))
 
 
-def test_what_a_stranger_forwards_and_is_no_address_is_not_read() -> None:
+def test_a_strangers_forwarding_header_is_ignored() -> None:
     assert BEHIND(request(STRANGER, "unknown")) == STRANGER
 
 
@@ -94,14 +94,14 @@ def test_a_long_list_is_read_from_its_end() -> None:
     assert BEHIND(request(PROXY, ",".join([STRANGER] * 4000 + [CLIENT] + [PROXY] * 3))) == CLIENT
 
 
-def test_who_is_a_proxy() -> None:
+def test_addresses_that_are_proxies() -> None:
     assert [BEHIND.is_proxy(host) for host in (PROXY, f"::ffff:{PROXY}", "2001:db8::1", STRANGER, "", "x")] == [
         *[True] * 3,
         *[False] * 3,
     ]
 
 
-def test_a_network_that_is_none_is_told() -> None:
+def test_an_invalid_network_is_reported() -> None:
     with pytest.raises(ConfigurationError, match=r"10\.0\.0\.0/99"):
         load_settings(DiscoverySettings, {"trusted_proxy": ["10.0.0.0/99"]}, {})
     with pytest.raises(ConfigurationError, match=r"proxy\.example"):

@@ -16,7 +16,7 @@ from ec262.entrypoints.session import CheckOnly, Session
 
 
 @given(st.integers(0, 200), st.integers(1, 60), st.integers(0, 5))
-def test_a_sample_has_the_first_and_the_last_rows_and_none_twice(rows: int, count: int, seed: int) -> None:
+def test_a_sample_has_the_first_and_last_rows_and_no_duplicates(rows: int, count: int, seed: int) -> None:
     picked = pick(range(rows), count, seed=seed)
     assert len(picked) == min(rows, count)
     assert list(picked) == sorted(set(picked))
@@ -38,7 +38,7 @@ def test_nothing_found_is_a_line_a_phase() -> None:
     )
 
 
-def test_smaller_tasks_are_told_of() -> None:
+def test_smaller_tasks_are_suggested() -> None:
     check = PhaseCheck(phase=Phase.MAP, rows=9, finding=None, repacked=True)
     assert describe([check], 9) == (
         "mapper: 9 of 9 rows computed twice, in circumstances as of two machines, and once more in smaller tasks: "

@@ -56,7 +56,7 @@ async def waiting(
     return waiter
 
 
-async def test_news_are_told_at_once() -> None:
+async def test_news_are_reported_at_once() -> None:
     service = Service()
     service.won.add("task-0002")
     reply = await Bell().held_back(QUERY, service.look, caller=CALLER)
@@ -109,7 +109,7 @@ async def test_a_ring_while_somebody_looks_is_not_missed() -> None:
     assert (reply.verdicts[0].state, service.looks) == (TaskState.WON, 2)
 
 
-async def test_what_another_process_decided_is_seen_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decisions_of_another_process_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_bell, "LOOK_S", 0.01)
     bell, service = Bell(), Service()
     waiter = await waiting(bell, service)
@@ -135,7 +135,7 @@ async def test_when_the_service_ends_nobody_waits_any_longer() -> None:
     assert service.looks == 3
 
 
-async def test_who_has_gone_is_forgotten() -> None:
+async def test_a_worker_that_left_is_forgotten() -> None:
     bell, service = Bell(), Service()
     waiter = await waiting(bell, service)
     waiter.cancel()
@@ -147,7 +147,7 @@ async def test_who_has_gone_is_forgotten() -> None:
     assert not bell._held
 
 
-async def test_for_a_caller_only_so_many_answers_are_looked_after(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_answers_kept_for_a_caller_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_bell, "LOOK_S", 0.01)
     bell, services = Bell(), [Service() for _ in range(MAX_LOOKED_AFTER + 1)]
     waiters = [asyncio.create_task(bell.held_back(QUERY, service.look, caller=CALLER)) for service in services]

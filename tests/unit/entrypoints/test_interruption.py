@@ -135,7 +135,7 @@ def test_a_loop_that_handles_ctrl_c_by_itself_hears_of_it() -> None:
         asyncio.run(users())
 
 
-def test_who_caught_it_begins_no_other_job() -> None:
+def test_a_foreman_does_not_begin_a_job_with_a_worker_it_caught() -> None:
     begun = []
 
     def run() -> None:

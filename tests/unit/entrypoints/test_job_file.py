@@ -117,5 +117,5 @@ def test_source_lines_are_added_where_they_are_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ['  File "/nowhere.py", line 1, in f', '  File "x", line many', "no frame at all"])
-def test_what_has_no_source_stays_as_it_is(line: str) -> None:
+def test_code_without_source_stays_as_it_is(line: str) -> None:
     assert with_source_lines(line, {"x"}) == line

@@ -101,7 +101,7 @@ def test_an_old_reducer_is_not_taken_for_a_new_mapper() -> None:
 
 
 @pytest.mark.parametrize("role", ["c", "p"])
-def test_what_may_belong_to_the_job_before_or_to_the_next_is_an_error(role: str) -> None:
+def test_functions_that_may_belong_to_another_job_are_an_error(role: str) -> None:
     author = Author()
     author.write("m1 r1 c1")
     author.takes()
@@ -118,7 +118,7 @@ def test_each_module_has_its_own() -> None:
     assert second.takes() == "m2 r2 c2"
 
 
-def test_modules_of_one_name_are_told_apart() -> None:
+def test_modules_of_one_name_are_distinguished() -> None:
     first, second = Author("test_it"), Author("test_it")
     first.write("m1 r1")
     second.write("m2 r2")

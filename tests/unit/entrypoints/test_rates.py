@@ -84,7 +84,7 @@ def test_a_refused_request_takes_nothing_from_its_account() -> None:
     limits.check("192.0.2.2", token(99), opens_account=False)
 
 
-def test_who_has_one_ipv6_network_has_one_address() -> None:
+def test_one_ipv6_network_counts_as_one_address() -> None:
     limits = RateLimits(Rate(per_s=1, burst=1), ManualClock())
     network = int(IPv6Address("2001:db8::"))
     for number in range(10):
@@ -123,5 +123,5 @@ def test_a_large_job_behind_one_address_is_never_limited() -> None:
         limits.check(ADDRESS, token(30), opens_account=False)
 
 
-def test_a_rate_of_zero_is_no_limit() -> None:
+def test_a_rate_of_zero_means_no_limit() -> None:
     assert rate_limits(DiscoverySettings(rate=0), ManualClock()) is None

@@ -58,7 +58,7 @@ def test_data_that_is_none(data: Any, complaint: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere/report.html", "report.txt"])
-def test_a_report_that_cannot_be_written_is_told_before_the_data_are_read(tmp_path: Path, name: str) -> None:
+def test_a_report_that_cannot_be_written_is_reported_before_the_data_are_read(tmp_path: Path, name: str) -> None:
     def data() -> dict[int, str]:
         raise AssertionError("too early")
 
@@ -116,7 +116,7 @@ class Pairs:
         return verdict.wanted
 
 
-def test_a_rule_of_the_users_own_is_no_text() -> None:
+def test_a_users_own_rule_is_not_a_text() -> None:
     own: ec262.VerificationPlan = Pairs()
     with Session({}, {"EC262_VERIFY": "faith"}) as session:
         with pytest.raises(ConfigurationError, match="faith"):
@@ -157,7 +157,7 @@ def test_a_function_that_yields_nothing_is_named_unless_it_is_a_generator(
     assert bool(sentence) is bool(told)
 
 
-async def test_a_running_event_loop_is_no_obstacle(tmp_path: Path) -> None:
+async def test_a_running_event_loop_is_not_an_obstacle(tmp_path: Path) -> None:
     flags = {"discovery": "http://127.0.0.1:9", "patience": 0.1, "credentials": str(tmp_path)}
     with Session(flags, {}) as session, pytest.raises(DiscoveryUnavailable):
         session.run_job({1: 1}, FUNCTIONS, {})

@@ -113,7 +113,7 @@ def test_bad_values_say_where_they_stand_and_what_may_stand_there(
 
 @pytest.mark.parametrize("name", ["retention", "history", "task_ttl"])
 @pytest.mark.parametrize("given", ["inf", "nan", "1e300"])
-def test_nothing_is_kept_for_ever(name: str, given: str) -> None:
+def test_nothing_is_kept_forever(name: str, given: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         load_settings(DiscoverySettings, {name: given}, {})
 
@@ -201,13 +201,13 @@ def test_the_operators_policy(grant: Any, credits: int, *, invitations: bool) ->
 
 
 @pytest.mark.parametrize("code", ["short", "", "x" * 300, "with space " * 4])
-def test_an_invitation_that_cannot_be_one_is_told_without_it(code: str) -> None:
+def test_a_malformed_invitation_is_reported_without_showing_it(code: str) -> None:
     with pytest.raises(ConfigurationError, match="is no invitation's code") as caught:
         load_settings(WorkerSettings, {"invitation": code}, {})
     assert not code or code not in str(caught.value)
 
 
-def test_who_pays_is_the_foreman_or_a_worker() -> None:
+def test_the_payer_is_the_foreman_or_a_worker() -> None:
     assert load_settings(ForemanSettings, {"role": "worker-11235"}, {}).role == "worker-11235"
     with pytest.raises(ConfigurationError, match="must be foreman or worker-PORT"):
         load_settings(ForemanSettings, {"role": "../x"}, {})
@@ -220,7 +220,7 @@ def test_memory_is_an_amount(given: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize("given", ["1MB", "much", 0])
-def test_memory_that_is_none_is_told(given: str | int) -> None:
+def test_an_invalid_amount_of_memory_is_reported(given: str | int) -> None:
     with pytest.raises(ConfigurationError, match="memory"):
         load_settings(ForemanSettings, {"memory": given}, {})
 
@@ -236,7 +236,7 @@ def test_memory_that_is_none_is_told(given: str | int) -> None:
         ("EC262_OUTPUT", ""),
     ],
 )
-def test_variables_that_are_no_settings_are_told_without_their_value(
+def test_unknown_variables_are_reported_without_their_values(
     caplog: pytest.LogCaptureFixture, name: str, told: str
 ) -> None:
     load_settings(ForemanSettings, {}, {name: "hunter2", "EC262_PORT": "1", "EC262X": "1"})
@@ -265,7 +265,7 @@ def test_slots_and_their_memory_go_by_what_this_process_may_use(
     assert (settings.slots, settings.memory_limit_mib) == (slots, task_mib)
 
 
-def test_too_many_packages_are_told_before_discovery_refuses_them() -> None:
+def test_too_many_packages_are_reported_before_discovery_refuses_them() -> None:
     names = [f"{number:064}" for number in range(65)]
     with pytest.raises(ConfigurationError, match="'allow' have 4160 characters in all: at most 4096"):
         load_settings(WorkerSettings, {"allow": names}, {})

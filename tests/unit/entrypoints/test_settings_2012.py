@@ -49,6 +49,6 @@ def test_the_environment_and_the_file_set_them_too(tmp_path: Path) -> None:
         {"EC262_API_2012": "perhaps"},
     ],
 )
-def test_bad_constants_are_told(environ: dict[str, str]) -> None:
+def test_bad_constants_are_reported(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="bad setting"):
         load_settings(DiscoverySettings, {}, environ)

@@ -61,7 +61,7 @@ def test_a_plot_is_drawn(tmp_path: Path, suffix: str) -> None:
     "arguments",
     [["--rule", "guess"], ["--tasks", "0"], ["--policy", "mine"], ["--full", "--quick"], ["--audit-rate", "0"]],
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str]) -> None:
+def test_senseless_values_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
 
@@ -88,7 +88,7 @@ def test_a_rival_over_many_tasks_errs_as_published() -> None:
         (("--plot", "plot.txt"), "NAME.svg"),
     ],
 )
-def test_what_cannot_be_written_is_told_before_anything_is_run(
+def test_an_unwritable_output_is_reported_before_anything_runs(
     options: tuple[str, str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -15,7 +15,7 @@ def test_a_table_without_rows_has_heads() -> None:
     assert table(("name", "credits"), []) == "name  credits"
 
 
-def test_what_could_act_on_a_terminal_does_not() -> None:
+def test_control_sequences_are_made_harmless() -> None:
     assert "\x1b" not in table(("name",), [("\x1b[2J",)])
 
 

@@ -154,12 +154,12 @@ def test_notes_and_prints_come_after_the_sentence(job: Any) -> None:
     assert told(raised(job, failed(text)))[-3:] == ["a note", "the task printed:", "hello"]
 
 
-def test_a_source_line_that_only_the_worker_has_is_told(job: Any) -> None:
+def test_a_source_line_that_only_the_worker_has_is_reported(job: Any) -> None:
     text = 'Traceback (most recent call last):\n  File "<stdin>", line 1, in f\n    return typed\nKeyError: 1\n'
     assert told(raised(job, failed(text, "KeyError")))[-5:] == ["all of the traceback:", *text.splitlines()]
 
 
-def test_of_a_chain_all_is_told_with_source_lines(job: Any) -> None:
+def test_every_exception_of_a_chain_is_shown_with_source_lines(job: Any) -> None:
     first = report_of(job, "KeyError: 1")
     link = "\nDuring handling of the above exception, another exception occurred:\n\n"
     text = first + link + report_of(job, "ZeroDivisionError: division by zero")
@@ -210,7 +210,7 @@ def test_data_that_raise_show_the_callers_frames_and_their_own() -> None:
         ]
 
 
-def test_what_else_is_raised_is_left_as_it_is(job: Any) -> None:
+def test_other_exceptions_are_left_as_they_are(job: Any) -> None:
     with Failing(ValueError("a defect")), pytest.raises(ValueError, match="a defect") as caught:
         job.run({})
     assert isinstance(caught.value.__cause__, OSError)

@@ -67,7 +67,7 @@ def box(monkeypatch: pytest.MonkeyPatch) -> Box:
     return box
 
 
-async def test_the_tier_is_told(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_tier_is_reported(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
     assert await check_worker(WorkerSettings(allow=("json",))) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -96,7 +96,7 @@ async def test_the_tier_is_told(box: Box, capsys: pytest.CaptureFixture[str]) ->
         ),
     ],
 )
-async def test_what_is_wrong_is_told(
+async def test_problems_are_reported(
     box: Box, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any], told: str
 ) -> None:
     for name, value in wrong.items():
@@ -108,7 +108,7 @@ async def test_what_is_wrong_is_told(
     assert box.closed
 
 
-async def test_a_package_that_cannot_be_imported_inside_is_told(
+async def test_a_package_that_cannot_be_imported_inside_is_reported(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_check, "find_spec", lambda _name: object())
@@ -117,11 +117,11 @@ async def test_a_package_that_cannot_be_imported_inside_is_told(
 
 
 @pytest.mark.parametrize("name", ["", ".", "..x", "no.such_262"])
-def test_odd_names_are_no_packages(name: str) -> None:
+def test_odd_names_are_not_packages(name: str) -> None:
     assert worker_check._find(name) is None
 
 
-async def test_a_machine_that_cannot_be_watched_is_told(
+async def test_a_machine_that_cannot_be_watched_is_reported(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     blind = partial(LocalSurroundings, proc=tmp_path)
@@ -131,7 +131,7 @@ async def test_a_machine_that_cannot_be_watched_is_told(
     assert await check_worker(WorkerSettings()) == 0
 
 
-async def test_where_results_wait_is_told_and_a_folder_that_takes_none_is_in_the_way(
+async def test_the_results_folder_is_shown_and_an_unwritable_one_is_a_problem(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -143,7 +143,7 @@ async def test_where_results_wait_is_told_and_a_folder_that_takes_none_is_in_the
     assert f"cannot write large temporary files in {tmp_path}/nowhere (No such file" in capsys.readouterr().out
 
 
-async def test_more_memory_than_there_is_is_told(
+async def test_more_memory_than_the_machine_has_is_reported(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(processors=0.25, memory_bytes=float(400 << 20))
@@ -171,7 +171,7 @@ async def test_more_memory_than_there_is_is_told(
         ),
     ],
 )
-async def test_the_limit_on_all_tasks_together_is_told(
+async def test_the_limit_on_all_tasks_together_is_reported(
     box: Box, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, group: GroupLimits, told: str
 ) -> None:
     monkeypatch.setattr(worker_check, "group_limits", lambda: group)

@@ -33,14 +33,14 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_asked_in_one_turn_is_one_batch() -> None:
+async def test_requests_of_one_turn_make_one_batch() -> None:
     echo = Echo()
     assert await asyncio.gather(*(echo.ask(number) for number in range(5))) == [0, 1, 2, 3, 4]
     assert await echo.ask("later") == "later"
     assert echo.batches == [[0, 1, 2, 3, 4], ["later"]]
 
 
-async def test_what_is_asked_meanwhile_waits_for_the_next_batch() -> None:
+async def test_requests_during_a_batch_wait_for_the_next() -> None:
     echo = Echo()
     echo.gate.clear()
     first = asyncio.create_task(echo.ask(1))
@@ -53,7 +53,7 @@ async def test_what_is_asked_meanwhile_waits_for_the_next_batch() -> None:
     assert echo.batches == [[1], [2, 3]]
 
 
-async def test_a_batch_has_at_most_so_many() -> None:
+async def test_a_batch_has_a_maximum_size() -> None:
     echo = Echo(most=2)
     assert await asyncio.gather(*map(echo.ask, range(5))) == [0, 1, 2, 3, 4]
     assert echo.batches == [[0, 1], [2, 3], [4]]
@@ -75,7 +75,7 @@ async def test_an_error_of_the_batch_is_everybodys_and_the_next_one_is_asked_aga
     assert await echo.ask(3) == 3
 
 
-async def test_who_gives_up_takes_nobody_along() -> None:
+async def test_a_cancelled_caller_does_not_cancel_others() -> None:
     echo = Echo()
     echo.gate.clear()
     first, second = asyncio.create_task(echo.ask(1)), asyncio.create_task(echo.ask(2))
@@ -93,7 +93,7 @@ async def test_who_gives_up_takes_nobody_along() -> None:
     assert gone.cancelled()
 
 
-async def test_nobody_left_to_ask_for_is_no_batch() -> None:
+async def test_without_callers_no_batch_is_sent() -> None:
     echo = Echo()
     echo.gate.clear()
     first = asyncio.create_task(echo.ask(1))
@@ -158,7 +158,7 @@ async def test_closing_cancels_who_waits() -> None:
 
 
 @pytest.mark.parametrize("answers", [[], [1, 2]])
-async def test_who_asked_hears_of_a_wrong_number_of_answers(answers: list[object]) -> None:
+async def test_a_wrong_number_of_answers_is_an_error_for_every_caller(answers: list[object]) -> None:
     async def ask(_questions: Sequence[object]) -> list[object]:
         return answers
 

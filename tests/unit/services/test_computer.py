@@ -138,7 +138,7 @@ async def test_nothing_is_committed_that_could_not_be_delivered() -> None:
     assert not rig.discovery.commitments
 
 
-async def test_a_key_of_the_wrong_size_is_told() -> None:
+async def test_a_key_of_the_wrong_size_is_reported() -> None:
     rig = Rig()
     rig.cipher.key_bytes = 16
     failed = await compute(rig)
@@ -161,7 +161,7 @@ async def test_the_deadline_ends_the_waiting_for_discovery() -> None:
     assert "did not answer" in failed.reason
 
 
-async def test_a_refused_commitment_is_told() -> None:
+async def test_a_refused_commitment_is_reported() -> None:
     rig = Rig()
     rig.discovery.troubles["commit"] = [TaskClosed("the deadline passed")]
     assert await compute(rig) == Failed(task=TASK, reason="the deadline passed")

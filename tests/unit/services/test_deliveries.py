@@ -47,7 +47,7 @@ def test_a_result_beyond_the_output_limit_is_refused() -> None:
         opened(large, as_stopped=False, most=size - 100)
 
 
-def test_a_limit_is_told_however_low_the_output_limit_is() -> None:
+def test_a_limit_is_reported_however_low_the_output_limit_is() -> None:
     assert opened(LIMIT, as_stopped=True, most=1) == encode_outcome(LIMIT)
 
 

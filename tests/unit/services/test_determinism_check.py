@@ -192,7 +192,7 @@ def other_each_time(always: Callable[[Circumstances], bool]) -> Callable[[Circum
     ],
     ids=["addresses", "chance", "clock", "clock and hashes", "unknown"],
 )
-async def test_what_changes_the_result_alone_is_the_cause(
+async def test_a_change_that_alters_the_result_by_itself_is_the_cause(
     seen: Callable[[Circumstances], Any], told: tuple[str, ...]
 ) -> None:
     mapped, *_ = await Trial(lambda _phase, where, keys: [(key, seen(where)) for key in keys], rows=1).run()
@@ -243,7 +243,7 @@ async def test_a_failure_that_is_not_is_a_difference() -> None:
     assert mapped.finding.row == "0"
 
 
-async def test_after_a_finding_of_the_mapper_the_reducers_failure_is_no_news() -> None:
+async def test_a_reducers_failure_after_a_mappers_finding_is_not_reported() -> None:
     def act(phase: Phase, where: Circumstances, keys: list[Any]) -> Any:
         if phase is Phase.REDUCE:
             return Failure(function="reducer", exception="TypeError", row="0", frames=())
@@ -253,7 +253,7 @@ async def test_after_a_finding_of_the_mapper_the_reducers_failure_is_no_news() -
     assert mapped.finding is not None
 
 
-async def test_a_limit_is_told_with_what_was_tried() -> None:
+async def test_a_limit_is_reported_with_what_was_tried() -> None:
     def act(_phase: Phase, where: Circumstances, _keys: list[Any]) -> Any:
         if where == HERE:
             raise SandboxLimitExceeded("cpu", "7 s in the mapper")
@@ -263,7 +263,7 @@ async def test_a_limit_is_told_with_what_was_tried() -> None:
         await Trial(act).run()
 
 
-async def test_keys_that_no_job_may_have_are_told() -> None:
+async def test_keys_that_are_not_allowed_are_reported() -> None:
     with pytest.raises(KeyNotHashable):
         await Trial(lambda *_: [([1], 1)]).run()
 
@@ -352,7 +352,7 @@ async def test_a_single_row_has_no_other_packing() -> None:
     assert [check.repacked for check in checks] == [False, False]
 
 
-async def test_a_limit_in_smaller_tasks_is_told() -> None:
+async def test_a_limit_in_smaller_tasks_is_reported() -> None:
     def act(_phase: Phase, _where: Circumstances, keys: list[Any]) -> Any:
         if len(keys) == 5:
             raise SandboxLimitExceeded("cpu", "7 s in the mapper")

@@ -46,7 +46,7 @@ def test_the_first_registration_gives_the_starting_credits_and_no_other_does() -
     assert town.service.client("::1").record() == again
 
 
-def test_who_leaves_keeps_record_and_credits(town: Town2012) -> None:
+def test_a_worker_that_leaves_keeps_its_record_and_credits(town: Town2012) -> None:
     town.leave(1)
     assert town.pool() == [worker(2), worker(3)]
     assert town.buy() == []
@@ -56,7 +56,7 @@ def test_who_leaves_keeps_record_and_credits(town: Town2012) -> None:
     assert town.pool() == [worker(1), worker(2), worker(3)]
 
 
-def test_who_was_never_there_can_leave() -> None:
+def test_leaving_without_having_joined_is_allowed() -> None:
     town = build_town()
     record = town.service.register(STRANGER, Registration(port=1, ttl_s=LEAVE_S)).record()
     assert record == {"addr": STRANGER, "port": "1", "expiry": "1795330723", "credits": "12"}
@@ -153,7 +153,7 @@ def test_workers_are_drawn_by_lot() -> None:
     assert drawn != [worker(number) for number in range(1, 7)]
 
 
-def test_who_is_too_poor_is_told_and_nothing_happens() -> None:
+def test_a_foreman_without_credits_is_refused_and_nothing_changes() -> None:
     town = build_town(workers=15)
     for _ in range(2):
         with pytest.raises(PurchaseTooExpensive) as raised:
@@ -189,7 +189,7 @@ def test_each_worker_reads_the_key_as_often_as_it_likes(town: Town2012, task: Ta
 
 
 @pytest.mark.parametrize("addr", [FOREMAN, STRANGER, worker(9)])
-def test_nobody_else_learns_that_there_is_a_task(town: Town2012, task: Task, addr: str) -> None:
+def test_strangers_do_not_learn_that_there_is_a_task(town: Town2012, task: Task, addr: str) -> None:
     town.join(9)
     for name in (task.id, "0" * 32, "7", "\0"):
         with pytest.raises(UnknownTask, match=r"^Unknown task$"):
@@ -219,7 +219,7 @@ def test_any_other_result_gives_the_foreman_its_credits_back(town: Town2012, tas
 
 
 @pytest.mark.parametrize("port", ["", ":4001", ":1"])
-def test_who_is_missing_has_failed_and_is_paid_all_the_same(town: Town2012, task: Task, port: str) -> None:
+def test_a_missing_worker_has_failed_and_is_paid_nevertheless(town: Town2012, task: Task, port: str) -> None:
     town.end(task, "1", missing=worker(1) + port)
     client = town.service.client(worker(1))
     assert (client.credits, client.tasks_failed, client.tasks_completed) == (13, 1, 0)
@@ -229,7 +229,7 @@ def test_who_is_missing_has_failed_and_is_paid_all_the_same(town: Town2012, task
 
 
 @pytest.mark.parametrize("missing", [STRANGER, FOREMAN, "", "rubbish", worker(1) + ":x"])
-def test_who_is_none_of_the_three_is_not_missing(town: Town2012, task: Task, missing: str) -> None:
+def test_a_stranger_to_the_task_cannot_be_missing(town: Town2012, task: Task, missing: str) -> None:
     town.service.register(STRANGER, Registration(port=1, ttl_s=60))
     town.end(task, "1", missing=missing)
     for addr in (*team(task), STRANGER, FOREMAN):
@@ -239,7 +239,7 @@ def test_who_is_none_of_the_three_is_not_missing(town: Town2012, task: Task, mis
 
 
 @pytest.mark.parametrize("valid", ["", "2", "true", "01"])
-def test_what_is_neither_ends_nothing(town: Town2012, task: Task, valid: str) -> None:
+def test_an_unrelated_failure_ends_nothing(town: Town2012, task: Task, valid: str) -> None:
     with pytest.raises(InvalidRequest):
         town.end(task, valid)
     assert town.credits() == 9
@@ -257,7 +257,7 @@ def test_the_ending_is_the_foremans_alone(town: Town2012, task: Task, valid: str
 
 
 @pytest.mark.parametrize("first", ["1", "0"])
-def test_what_has_ended_is_unknown_to_all(town: Town2012, task: Task, first: str) -> None:
+def test_a_finished_task_is_unknown_to_everyone(town: Town2012, task: Task, first: str) -> None:
     town.end(task, first)
     for valid in ("1", "0", None, "rubbish"):
         with pytest.raises(UnknownTask):
@@ -327,7 +327,7 @@ def test_the_constants_can_be_others() -> None:
     assert town.service.audit() == 5 * 6
 
 
-def test_nobody_need_start_with_credits() -> None:
+def test_the_starting_grant_may_be_zero() -> None:
     town = build_town(Constants2012(starting_credits=0), workers=3)
     assert town.credits(worker(1)) == 0
     with pytest.raises(PurchaseTooExpensive):
@@ -344,7 +344,7 @@ def test_the_audit_finds_credits_from_nowhere(town: Town2012) -> None:
         town.service.audit()
 
 
-def test_who_only_asked_for_a_task_is_not_known(town: Town2012) -> None:
+def test_asking_for_a_task_builds_no_reputation(town: Town2012) -> None:
     command = Ending(task="0" * 32, valid="1", missing=None)
     with pytest.raises(UnknownTask):
         town.service.end(FOREMAN, command)

@@ -110,7 +110,7 @@ CALLS = sorted(calls_of(build_town(), FOREMAN))
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("token", ["short", NEWCOMER])
-def test_nobody_does_anything_without_an_account(token: str, call: str) -> None:
+def test_every_call_needs_an_account(token: str, call: str) -> None:
     with pytest.raises(NotAuthenticated):
         calls_of(build_town(), token)[call]()
 
@@ -189,7 +189,7 @@ def test_a_new_token_has_to_be_new() -> None:
     assert town.credits() == 12
 
 
-def test_nobody_comes_by_an_account_with_a_token_that_was_replaced() -> None:
+def test_a_replaced_token_opens_no_account() -> None:
     town = build_town()
     replace(town, FOREMAN, OTHER_TOKEN)
     for new in (NEWCOMER, FOREMAN):
@@ -281,7 +281,7 @@ def test_an_invitation_runs_out_but_not_for_who_has_used_it() -> None:
     assert redeem(town, FOREMAN, code) == 17
 
 
-def test_no_such_invitation_and_none_taken() -> None:
+def test_an_unknown_invitation_is_not_used_up() -> None:
     town = build_town()
     with pytest.raises(InvitationRefused, match="no such"):
         redeem(town, FOREMAN, "x" * 40)
@@ -381,7 +381,7 @@ def test_a_history_is_read_page_by_page() -> None:
     assert [entry.balance for entry in pages] == [12, 9] * 4 + [12]
 
 
-def test_what_the_service_kept_is_explained_to_its_operator() -> None:
+def test_the_services_earnings_are_explained_to_its_operator() -> None:
     transfer = Transfer(
         id="deadline:t", debit="escrow:t", credit="service", amount=2, reason=Reason.UNPAID, task="t", at=7
     )

@@ -40,7 +40,7 @@ def office() -> Office:
     return Office(town=town, store=store, admin=admin, foreman=town.service.accounts.open(FOREMAN).account)
 
 
-def test_accounts_are_told_with_what_they_have(office: Office) -> None:
+def test_accounts_are_listed_with_their_balances(office: Office) -> None:
     office.town.buy_one()
     views = {view.account: view for view in office.admin.accounts()}
     assert len(views) == 5
@@ -59,7 +59,7 @@ def test_accounts_come_in_pages(office: Office, monkeypatch: pytest.MonkeyPatch,
     assert office.admin.audit().findings == ()
 
 
-def test_an_account_that_is_not_there_is_told(office: Office) -> None:
+def test_a_missing_account_is_reported_by_name(office: Office) -> None:
     for ask in (
         office.admin.account,
         partial(office.admin.history, limit=1),
@@ -128,7 +128,7 @@ def test_an_invitation_brings_no_more_than_the_books_hold(office: Office, credit
 
 
 @pytest.mark.parametrize("expires_in_s", [0.0, -1.0, float("nan"), float("inf"), 1e300])
-def test_an_invitation_runs_out_at_a_time_that_can_be_told(office: Office, expires_in_s: float) -> None:
+def test_an_invitation_has_a_known_expiry_time(office: Office, expires_in_s: float) -> None:
     with pytest.raises(InvalidRequest, match="at most 36,500 days"):
         office.admin.invite(credits=1, expires_in_s=expires_in_s)
     assert office.admin.invitations() == []
@@ -144,7 +144,7 @@ def test_names_of_grants_and_owners_are_plain(office: Office, name: str) -> None
         office.admin.invite(credits=1, owner=name)
 
 
-def test_an_empty_name_is_no_grant_s_name(office: Office) -> None:
+def test_an_empty_name_names_no_grant(office: Office) -> None:
     with pytest.raises(InvalidRequest, match="1 to 64"):
         office.admin.grant(office.foreman, 1, id="")
 

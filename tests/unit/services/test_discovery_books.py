@@ -101,7 +101,7 @@ def test_each_entry_of_a_history_leads_to_the_next(office: Office) -> None:
         assert all(each.balance >= 0 for each in entries)
 
 
-def test_what_is_younger_is_left_alone(office: Office) -> None:
+def test_younger_records_are_left_alone(office: Office) -> None:
     for _ in range(25):
         office.a_day()
     assert all(each.reason is not Reason.MONTH for each in office.history())
@@ -125,7 +125,7 @@ def test_a_backlog_is_worked_off_in_batches(office: Office, monkeypatch: pytest.
     assert left[-1] == 2, "the grant, and the last movement"
 
 
-def test_nobody_looks_before_there_can_be_something() -> None:
+def test_nothing_is_polled_before_there_can_be_news() -> None:
     store, calls, clock = MemoryStore(), list[str](), [1000.0]
 
     def begin() -> UnitOfWork:

@@ -236,7 +236,7 @@ def test_the_operator_may_keep_workers_of_one_block_apart() -> None:
     assert len({replica.address.host.rpartition(".")[0] for replica in task.replicas}) == 3
 
 
-def test_nobody_is_twice_in_a_team_even_where_all_have_one_owner() -> None:
+def test_no_worker_is_twice_in_a_team_even_if_all_have_one_owner() -> None:
     town = build_town(workers=4)
     with town.unit_of_work() as uow:
         for account in town.tokens:

@@ -59,7 +59,7 @@ def test_more_workers_get_the_same_key_and_can_bring_the_win() -> None:
     assert town.credits() == 8
 
 
-def test_what_nobody_won_is_refunded_with_what_was_added() -> None:
+def test_a_task_without_a_win_is_refunded_including_added_workers() -> None:
     town = build_town(workers=5)
     task = undecided(town)
     town.add_replicas(more_replicas(task.task, replicas=2, deadline_s=900))

@@ -94,7 +94,7 @@ def test_a_task_is_decided_by_a_win_a_last_commitment_a_surrender_a_dispute_or_a
     assert told == [[], [won.task], [], [lost.task], [lost.task], [given_up.task], everything_left]
 
 
-def test_nobody_is_told_of_what_was_undone() -> None:
+def test_a_rollback_notifies_nobody() -> None:
     store = MemoryStore()
     unit_of_work, faults = store.unit_of_work, Faults()
     town = build_town(workers=3, unit_of_work=faults.around(unit_of_work))

@@ -173,7 +173,7 @@ def test_only_ones_own_provisional_wins_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("since_s", [-1.0, 0.0, 1.0])
-def test_what_one_won_that_was_caught_since_it_was_drawn_is_opened_again(since_s: float) -> None:
+def test_lone_wins_of_a_worker_caught_since_it_was_drawn_are_reopened(since_s: float) -> None:
     town = town_of(200.0)
     task = lone_task(town)
     know(town, task.replicas[0].worker, agreed=0.0, caught_at=town.clock() + since_s)
@@ -194,7 +194,7 @@ def reopened(town: Town) -> BoughtTask:
     return task
 
 
-def test_whose_key_was_told_gives_no_credits_back() -> None:
+def test_once_the_key_is_out_credits_are_not_refunded() -> None:
     town = town_of(200.0)
     task, before = reopened(town), town.credits()
     town.clock.advance(600)
@@ -226,7 +226,7 @@ def test_a_dispute_of_what_was_opened_again_gives_nothing_back() -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "b"])
-def test_what_was_opened_again_is_decided_by_others(text: str) -> None:
+def test_a_reopened_task_is_decided_by_others(text: str) -> None:
     town = town_of(200.0, 200.0, 200.0)
     task = reopened(town)
     first = task.replicas[0].worker
@@ -249,7 +249,7 @@ def test_a_provisional_winner_that_does_not_deliver_is_reported() -> None:
     assert town.service.accounts.status(town.tokens[worker]).reports == 1
 
 
-def test_votes_are_told_once_a_task_is_decided() -> None:
+def test_votes_are_revealed_once_a_task_is_decided() -> None:
     town = town_of(200.0)
     (task,) = buy(town, "one")
     query = VerdictQuery(tasks=(task.task,), votes=True)
@@ -303,7 +303,7 @@ def catch(town: Town, *, truth: str = "a") -> tuple[BoughtTask, BoughtTask]:
     return lone, checked
 
 
-def test_who_is_caught_in_an_audit_loses_what_it_won_alone_and_raises_an_alarm() -> None:
+def test_a_worker_caught_in_an_audit_loses_its_lone_wins_and_raises_an_alarm() -> None:
     town = town_of(200.0)
     liar = next(iter(town.tokens))
     lone, checked = catch(town)
@@ -348,7 +348,7 @@ def test_after_an_alarm_ten_tasks_of_that_foreman_are_enough() -> None:
     assert team == [2] * 10 + [1]
 
 
-def test_who_was_caught_is_not_believed_in_what_is_still_open() -> None:
+def test_a_caught_worker_is_not_believed_in_open_tasks() -> None:
     """What it committed before counts for nothing when others come to it."""
     town = town_of(200.0)
     (waits,) = buy(town, "waits")
@@ -424,7 +424,7 @@ def test_silence_is_noted_and_punished_by_nothing_else() -> None:
     assert known.agreed == pytest.approx(50.0, rel=1e-3)
 
 
-def test_what_one_foreman_knows_beyond_the_cap_is_its_own() -> None:
+def test_one_foremans_evidence_beyond_the_cap_counts_only_for_itself() -> None:
     town = town_of(0.0, 0.0, 0.0)
     for turn in range(25):
         have_computed(town, buy(town, f"t{turn}", rule="majority:3")[0])
@@ -435,7 +435,7 @@ def test_what_one_foreman_knows_beyond_the_cap_is_its_own() -> None:
     assert 1.0 < standing(town, worker).agreed < 6.0, "the same three, again and again"
 
 
-def test_how_many_would_be_drawn_is_told() -> None:
+def test_the_number_of_workers_that_would_be_drawn_is_reported() -> None:
     town = town_of(200.0, 0.0)
 
     def team(rule: str | None) -> int | None:

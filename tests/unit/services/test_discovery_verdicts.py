@@ -31,7 +31,7 @@ from tests.discovery_town import (
 UNKNOWN = "0" * 32
 
 
-def test_before_a_win_nothing_is_told_but_the_count() -> None:
+def test_before_a_win_only_the_count_is_revealed() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     town.commit(task, 0, "a")
@@ -40,7 +40,7 @@ def test_before_a_win_nothing_is_told_but_the_count() -> None:
     assert (verdict.key, verdict.digest, verdict.winners) == (None, None, ())
 
 
-def test_after_a_win_key_digest_and_winners_are_told() -> None:
+def test_after_a_win_the_key_the_digest_and_the_winners_are_revealed() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     for position, text in [(2, "a"), (0, "lie"), (1, "a")]:
@@ -67,7 +67,7 @@ def test_a_settled_task_tells_what_a_won_one_did() -> None:
     assert (town.credits(), town.service.accounts.open(FOREMAN).escrow) == (9, 0)
 
 
-def test_what_nobody_won_is_refunded_and_its_key_is_gone() -> None:
+def test_a_task_without_a_win_is_refunded_and_its_key_deleted() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     for position, text in enumerate("abc"):
@@ -206,7 +206,7 @@ def test_only_lost_tasks_of_ones_own_are_disputed() -> None:
     assert {verdict.task for verdict in verdicts if verdict.key} == {lost.task, won.task}
 
 
-def test_what_is_due_is_refunded_and_not_disputed() -> None:
+def test_overdue_tasks_are_refunded_and_not_disputed() -> None:
     town = build_town(workers=3)
     task = lost_task(town)
     town.clock.advance(600)
@@ -264,7 +264,7 @@ def test_only_winners_of_ones_own_tasks_are_reported() -> None:
     assert (reports_of(town, winner), reports_of(town, loser)) == (1, 0)
 
 
-def test_who_was_paid_for_a_dispute_is_no_winner() -> None:
+def test_payment_for_a_dispute_makes_nobody_a_winner() -> None:
     town = build_town(workers=3)
     task = lost_task(town)
     town.dispute(task)

@@ -57,7 +57,7 @@ def test_a_worker_may_name_its_address() -> None:
     assert lease.address.host == "worker.example"
 
 
-def test_a_source_that_is_no_address_has_to_be_named() -> None:
+def test_a_source_without_an_address_needs_a_name() -> None:
     town = build_town()
     town.service.accounts.open(worker_token(1))
     with pytest.raises(InvalidRequest, match="name one as host"):
@@ -86,7 +86,7 @@ def test_a_new_address_is_knocked_at() -> None:
     assert town.pool().workers == 1
 
 
-def test_who_takes_the_place_of_another_process_of_the_account_is_told_where_that_was() -> None:
+def test_replacing_another_process_of_the_account_returns_its_address() -> None:
     town = build_town()
     token = worker_token(1)
     town.service.accounts.open(token)
@@ -104,7 +104,7 @@ def test_who_takes_the_place_of_another_process_of_the_account_is_told_where_tha
     assert replaced(one) is None
 
 
-def test_a_lease_that_ran_out_is_knocked_at_anew() -> None:
+def test_an_expired_lease_is_probed_again() -> None:
     town = build_town()
     town.add_worker(0, registration(ttl_s=30))
     town.clock.advance(30)
@@ -137,7 +137,7 @@ def test_a_long_lease_is_for_those_who_have_earned() -> None:
     assert town.pool().workers == 2
 
 
-def test_a_flood_of_beginners_makes_way_for_one_from_elsewhere_and_for_all_who_have_earned() -> None:
+def test_a_flood_of_beginners_yields_to_other_blocks_and_to_earners() -> None:
     town = build_town(workers=3, policy=Policy(grant=0, max_beginners=4))
     task = town.buy_one()
     for position in range(3):
@@ -179,7 +179,7 @@ def test_the_assigned_read_key_and_secrets() -> None:
 
 
 @pytest.mark.parametrize("token", [FOREMAN, worker_token(3)])
-def test_nobody_else_learns_that_a_task_exists(token: str) -> None:
+def test_strangers_cannot_learn_that_a_task_exists(token: str) -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     town.add_worker(3)
@@ -192,7 +192,7 @@ def test_nobody_else_learns_that_a_task_exists(token: str) -> None:
         town.commit_as(token, task.task, digest("a"))
 
 
-def test_nobody_commits_to_a_task_that_is_not_there() -> None:
+def test_a_commitment_to_an_unknown_task_is_refused() -> None:
     town = build_town(workers=1)
     with pytest.raises(UnknownTask):
         town.commit_as(worker_token(0), UNKNOWN, digest("a"))
@@ -235,7 +235,7 @@ def test_commitments_can_be_repeated_but_not_changed() -> None:
     assert town.credits(town.tokens[task.replicas[0].worker]) == 1
 
 
-def test_who_asked_for_its_part_stays_busy_and_who_did_not_is_free_after_a_while() -> None:
+def test_a_worker_that_asked_for_its_part_stays_busy_and_others_become_free() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     town.assignment(town.tokens[task.replicas[0].worker], task.task)
@@ -272,7 +272,7 @@ def late_town(workers: int) -> tuple[Town, str, str]:
     return town, task.task, token
 
 
-def test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up() -> None:
+def test_a_worker_computing_a_won_task_is_busy_until_it_commits_or_gives_up() -> None:
     town, task, token = late_town(workers=4)
     assert town.pool().slots == 3
     other = town.buy(order("purchase-2", tasks=2)).tasks
@@ -282,14 +282,14 @@ def test_who_still_computes_what_is_won_is_busy_until_it_commits_or_gives_up() -
     assert town.pool().slots == 1
 
 
-def test_who_still_computes_what_is_won_is_drawn_where_there_are_too_few_others() -> None:
+def test_workers_computing_won_tasks_are_drawn_if_there_are_too_few_others() -> None:
     town, _, token = late_town(workers=3)
     assert town.pool().slots == 2
     (task,) = town.buy(order("purchase-2", tasks=2)).tasks
     assert token in {town.tokens[replica.worker] for replica in task.replicas}
 
 
-def test_a_worker_that_is_started_anew_has_all_its_slots() -> None:
+def test_a_restarted_worker_has_all_its_slots() -> None:
     town = build_town()
     for number in range(3):
         town.add_worker(number, registration(4000 + number, slots=2))
@@ -306,7 +306,7 @@ def test_a_worker_that_is_started_anew_has_all_its_slots() -> None:
     assert town.pool().slots == 4
 
 
-def test_who_never_asked_for_its_part_in_what_is_won_is_free() -> None:
+def test_a_worker_that_never_asked_for_its_part_of_a_won_task_is_free() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     for position in range(2):
@@ -314,7 +314,7 @@ def test_who_never_asked_for_its_part_in_what_is_won_is_free() -> None:
     assert town.pool().slots == 3
 
 
-def test_a_win_is_told_to_those_who_have_not_committed() -> None:
+def test_workers_that_have_not_committed_learn_of_a_win() -> None:
     town = build_town(workers=3)
     task = town.buy_one()
     tokens = [town.tokens[replica.worker] for replica in task.replicas]
@@ -325,7 +325,7 @@ def test_a_win_is_told_to_those_who_have_not_committed() -> None:
     assert told == [[False] * 3, [False] * 3, [False, False, True], [False] * 3]
 
 
-def test_a_win_by_one_workers_word_is_told_to_no_worker() -> None:
+def test_workers_do_not_learn_of_a_win_by_one_commitment() -> None:
     """Neither to whom it may be an audit, nor to those whose commitments may still open the task again."""
     town, tokens = build_town(workers=3), list(map(worker_token, range(3)))
     task = town.buy_one()
@@ -357,7 +357,7 @@ def busy_town(tasks: int) -> tuple[Town, list[str], str]:
     return town, [task.task for task in town.buy(order(tasks=tasks)).tasks], worker_token(1)
 
 
-def test_what_is_refused_of_one_task_leaves_the_others_alone() -> None:
+def test_a_refusal_of_one_task_leaves_the_others_alone() -> None:
     town, (won, lost, given_up, left), token = busy_town(4)
     for other in (worker_token(0), worker_token(2)):
         town.commit_as(other, won, digest("a"))

@@ -176,7 +176,7 @@ async def test_one_worker_that_crashes_is_outvoted_and_not_called_a_liar() -> No
         assert system.credits_of(worker_token(0)) == 0
 
 
-async def test_a_limit_that_most_replicas_hit_is_told_as_such() -> None:
+async def test_a_limit_that_most_replicas_hit_is_reported_as_a_limit() -> None:
     async with memory_system(workers=3, sandboxes={0: Exhausted(), 1: Exhausted(), 2: Exhausted()}) as system:
         with pytest.raises(TaskLimitExceeded, match="map task 1 exceeded its cpu limit: 5 s of processor time"):
             await system.foreman().run(make_job({1: "a b"}))
@@ -226,7 +226,7 @@ class SlowToReport(Relay):
 
 
 @pytest.mark.parametrize("kind", [DeafToReports, SlowToReport])
-async def test_a_report_that_fails_is_no_matter(kind: type[Relay], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_report_does_no_harm(kind: type[Relay], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.services.job_workers.LAST_REPORT_S", 0.05)
     async with memory_system(workers=3, results={0: ForgetfulStore(capacity_bytes=1 << 24)}) as system:
         discovery = kind(system.foreman_discovery)
@@ -263,7 +263,7 @@ async def test_a_log_that_cannot_be_opened_does_not_spoil_the_result() -> None:
         assert await system.foreman().run(make_job(TEXT)) == COUNTS
 
 
-async def test_colluding_garbage_that_is_no_outcome_is_not_believed() -> None:
+async def test_colluding_workers_that_send_garbage_are_not_believed() -> None:
     class Garbage(UnconfinedSandbox):
         async def run(self, work: Work, limits: Limits) -> Computed:
             return Computed(outcome=b"not canonical", log=b"")
@@ -273,7 +273,7 @@ async def test_colluding_garbage_that_is_no_outcome_is_not_believed() -> None:
             await system.foreman().run(make_job({1: "a"}))
 
 
-async def test_what_a_job_prints_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_output_of_a_job_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def chatty(_key: int, value: str) -> Iterator[tuple[str, int]]:
         print("seen", value)
         yield value, 1
@@ -284,13 +284,13 @@ async def test_what_a_job_prints_is_logged(caplog: pytest.LogCaptureFixture) -> 
     assert "map task 1 printed:\nseen a" in [record.getMessage() for record in caplog.records]
 
 
-async def test_too_few_workers_are_waited_for_and_then_told() -> None:
+async def test_a_shortage_of_workers_is_reported_after_a_wait() -> None:
     async with memory_system(workers=2) as system:
         with pytest.raises(NoEligibleWorkers, match="3 workers are needed, 2 can be had"):
             await system.foreman(hasty(patience_s=0.1)).run(make_job(TEXT))
 
 
-async def test_waiting_long_is_told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_wait_is_reported(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.services.foreman.LAST_PAUSE_S", 0.04)
     async with memory_system(workers=2) as system:
         with pytest.raises(NoEligibleWorkers):
@@ -305,7 +305,7 @@ async def test_workers_of_another_python_are_not_used_and_named() -> None:
             await system.foreman(hasty(patience_s=0.1)).run(make_job(TEXT, requirement=other))
 
 
-async def test_too_poor_is_told_before_any_work() -> None:
+async def test_a_shortage_of_credits_is_reported_before_any_work() -> None:
     async with memory_system(credits=8) as system:
         with pytest.raises(InsufficientCredits, match="have 8, need 9"):
             await system.foreman().run(make_job(TEXT))
@@ -343,7 +343,7 @@ async def test_discovery_that_stays_away_ends_the_job() -> None:
             await system.foreman(discovery=Unlucky(system.foreman_discovery)).run(make_job(TEXT))
 
 
-async def test_credits_that_vanish_meanwhile_are_told() -> None:
+async def test_credits_spent_elsewhere_during_the_job_are_reported() -> None:
     class Thief(Unlucky):
         async def open_account(self, invitation: str | None = None) -> AccountStatus:
             status = await self._discovery.open_account(invitation)

@@ -53,7 +53,7 @@ async def test_a_job_with_a_liar_and_a_crashing_worker_among_honest_ones(rule: s
         assert purchase.verdict.votes
 
 
-async def test_what_could_not_be_told_has_no_history() -> None:
+async def test_a_movement_that_was_never_reported_has_no_history() -> None:
     async with memory_system() as system:
         assert await system.foreman().history() == ()
 
@@ -66,7 +66,7 @@ async def test_without_a_difference_a_quorum_of_two_costs_two() -> None:
         assert 1000 - system.credits_of(FOREMAN) == plan.price
 
 
-async def test_one_word_is_enough_where_the_workers_are_ones_own() -> None:
+async def test_one_commitment_suffices_if_the_workers_are_your_own() -> None:
     async with memory_system(workers=3) as system:
         plan = await system.foreman(under("none", one_word=True)).plan(job())
         assert plan.replicas == 1
@@ -111,7 +111,9 @@ async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None
         ("quorum:5", 4, "5 workers are needed, 4 can be had"),
     ],
 )
-async def test_a_pool_that_cannot_give_the_error_is_told_with_what_it_can(rule: str, workers: int, advice: str) -> None:
+async def test_a_pool_that_cannot_reach_the_error_is_reported_with_the_best_it_can(
+    rule: str, workers: int, advice: str
+) -> None:
     async with memory_system(workers=workers) as system:
         with pytest.raises(NoEligibleWorkers, match=advice):
             await system.foreman(under(rule, patience_s=0.1)).plan(job())

@@ -67,7 +67,7 @@ async def test_a_foreman_without_one_has_nothing(town: Town, job: Job) -> None:
     assert town.credits(TOKEN) == 0
 
 
-async def test_an_invitation_that_is_none_is_told(town: Town, job: Job) -> None:
+async def test_an_invalid_invitation_is_reported(town: Town, job: Job) -> None:
     with pytest.raises(InvitationRefused):
         await plan(town, job, "made-up-" + "m" * 40)
 
@@ -91,7 +91,7 @@ async def test_a_worker_shows_its_invitation(town: Town) -> None:
     assert town.credits(TOKEN) == 8
 
 
-async def test_a_worker_whose_invitation_is_none_does_not_join(town: Town) -> None:
+async def test_a_worker_with_an_invalid_invitation_does_not_join(town: Town) -> None:
     with pytest.raises(DiscoveryRefused, match="no such invitation"):
         await join(town, "made-up-" + "m" * 40)
 

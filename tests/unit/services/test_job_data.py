@@ -130,7 +130,7 @@ async def test_an_outcome_is_kept_once_and_only_if_it_is_one(size: int) -> None:
     data.close()
 
 
-async def test_a_failure_is_told_and_not_kept() -> None:
+async def test_a_failure_is_reported_and_not_cached() -> None:
     data = data_of()
     data.cut(Phase.MAP, 1)
     failure: Outcome = Failure(function="mapper", exception="E", row=None, frames=())
@@ -173,7 +173,7 @@ async def test_a_task_of_a_phase_that_is_over_gets_no_rows() -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_a_task_of_a_phase_to_come_gets_none_either(*, early: bool) -> None:
+async def test_a_task_of_a_later_phase_gets_none_either(*, early: bool) -> None:
     data = data_of() if early else await reducing()
     with pytest.raises(PhaseOver):
         data.cut(Phase.REDUCE if early else Phase.MAP, 2)
@@ -295,14 +295,14 @@ async def test_a_partitioner_orders_keys_by_its_numbers_however_many_tasks_there
 
 
 @pytest.mark.parametrize("answer", [None, "1", True, 1.0, 2**63])
-async def test_a_partitioner_that_returns_no_number_is_told(answer: Any) -> None:
+async def test_a_partitioner_that_does_not_return_a_number_is_reported(answer: Any) -> None:
     functions = WORD_COUNT | {"partitioner": lambda word: answer}
     with pytest.raises(UserCodeFailed, match="the partitioner raised TypeError at the row with key") as caught:
         await run(TEXT, functions, partitioned=True)
     assert "where an int of 64 bits is needed" in caught.value.report
 
 
-async def test_a_partitioner_that_raises_is_told_as_such() -> None:
+async def test_a_partitioner_that_raises_is_reported_as_such() -> None:
     functions = WORD_COUNT | {"partitioner": lambda word: 1 // 0}
     with pytest.raises(UserCodeFailed, match="the partitioner raised ZeroDivisionError"):
         await run(TEXT, functions, partitioned=True)
@@ -336,7 +336,7 @@ def test_amounts_of_memory_are_read_as_people_write_them(text: str, size: int) -
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1MB", "1e9", "5 parsecs", "1XB", "٣MB", "9" * 30])
-def test_what_is_no_amount_of_memory_says_how_to_write_one(text: str) -> None:
+def test_an_invalid_amount_of_memory_says_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match="write it as 256MB"):
         parse_bytes(text)
 
@@ -353,7 +353,7 @@ def test_the_shares_leave_room() -> None:
 
 @pytest.mark.parametrize("spills", [MemorySpill, None])
 @pytest.mark.parametrize("as_lines", [False, True])
-async def test_what_is_set_aside_counts_unless_something_else_comes_in_its_place(
+async def test_rows_set_aside_count_unless_they_are_replaced(
     spills: type[MemorySpill] | None,
     as_lines: bool,  # noqa: FBT001 - parametrized
 ) -> None:
@@ -379,7 +379,7 @@ async def test_what_is_set_aside_counts_unless_something_else_comes_in_its_place
     data.close()
 
 
-async def test_what_cannot_be_read_is_not_set_aside_and_a_failure_is_told() -> None:
+async def test_unreadable_data_are_not_set_aside_and_the_failure_is_reported() -> None:
     data = data_of()
     data.cut(Phase.MAP, 1)
     with pytest.raises(NotCanonical):

@@ -132,7 +132,7 @@ async def test_a_refused_first_registration_is_for_the_owner_to_solve() -> None:
         await keeping.task
 
 
-async def test_a_refused_renewal_is_tried_again_with_the_account_opened_anew(
+async def test_a_refused_renewal_is_retried_after_opening_the_account(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease_keeper, "RENEWALS_PER_LEASE", 100)
@@ -146,7 +146,7 @@ async def test_a_refused_renewal_is_tried_again_with_the_account_opened_anew(
     assert "discovery refuses the lease, trying again: no such account" in caplog.text
 
 
-async def test_who_never_came_in_need_not_leave() -> None:
+async def test_a_worker_that_never_joined_does_not_leave() -> None:
     discovery = ScriptedDiscovery()
     discovery.troubles["open_account"] = [DiscoveryUnavailable("away")] * 10_000
     keeping = Keeping(discovery)
@@ -176,9 +176,7 @@ async def test_leaving_never_fails(trouble: Exception, caplog: pytest.LogCapture
     assert f"the lease will run out: {trouble}" in caplog.text
 
 
-async def test_leaving_does_not_wait_for_ever(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_leaving_does_not_wait_forever(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck(ScriptedDiscovery):
         async def leave(self) -> None:
             await asyncio.sleep(60)
@@ -225,7 +223,7 @@ async def test_leaves_when_the_hours_are_over_and_comes_back(caplog: pytest.LogC
     ]
 
 
-async def test_stays_out_from_the_start_and_stops_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_worker_out_of_the_pool_from_the_start_can_be_stopped(caplog: pytest.LogCaptureFixture) -> None:
     discovery = ScriptedDiscovery()
     keeping = Keeping(discovery, availability=AT_NIGHT)
     await asyncio.sleep(0.05)
@@ -253,7 +251,7 @@ async def test_a_lease_that_could_not_be_given_up_runs_out(caplog: pytest.LogCap
     assert "other programs use 50% or more of the processors" in caplog.text
 
 
-async def test_a_refusal_after_a_time_away_is_no_reason_to_give_up(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refusal_after_an_absence_does_not_end_the_worker(caplog: pytest.LogCaptureFixture) -> None:
     discovery = ScriptedDiscovery()
     keeping = Keeping(discovery, availability=AT_NIGHT)
     keeping.surroundings.moment = NIGHT
@@ -307,7 +305,7 @@ async def told_of(*before: WorkerAddress | None, caplog: pytest.LogCaptureFixtur
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
-async def test_who_shares_its_account_with_another_worker_hears_of_it_at_each_renewal(
+async def test_a_shared_account_is_reported_at_each_renewal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, shared, *_ = await told_of(None, OTHER, OTHER, caplog=caplog)
@@ -318,11 +316,11 @@ async def test_who_shares_its_account_with_another_worker_hears_of_it_at_each_re
     assert "other port (-P)" in text
 
 
-async def test_who_takes_a_place_elsewhere_hears_who_had_it(caplog: pytest.LogCaptureFixture) -> None:
+async def test_taking_over_from_another_address_returns_that_address(caplog: pytest.LogCaptureFixture) -> None:
     (level, text), *_ = await told_of(OTHER, caplog=caplog)
     assert (level, "where a worker at other.example:1 was: if that still runs, give each" in text) == ("WARNING", True)
 
 
-async def test_who_comes_back_to_its_own_place_is_told_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_returning_to_its_own_address_reports_no_other_process(caplog: pytest.LogCaptureFixture) -> None:
     before = attrs.evolve(OTHER, host="worker.example")
     assert [level for level, _ in await told_of(before, caplog=caplog)] == ["INFO"]

@@ -28,7 +28,7 @@ class Sized:
         self.first = self.parts.cut_by_time(timed, self.told.extend)
 
 
-async def test_partitions_that_are_known_are_not_cut_anew() -> None:
+async def test_known_partitions_are_not_cut_again() -> None:
     parts = Partitions(Phase.MAP)
     assert parts.cut(SIZES, 2) == names(0, 1)
     assert await parts.pieces_for(1) == parts[1] == range(500, 1000)
@@ -39,7 +39,7 @@ async def test_partitions_that_are_known_are_not_cut_anew() -> None:
     assert Partitions(Phase.REDUCE).cut([], 0) == ()
 
 
-async def test_whoever_is_ready_first_gets_the_first_rows_and_keeps_them() -> None:
+async def test_the_first_ready_worker_gets_the_first_rows_and_keeps_them() -> None:
     sized = Sized()
     assert sized.first == names(0, 1)
     assert await sized.parts.pieces_for(1) == range(31)
@@ -49,7 +49,7 @@ async def test_whoever_is_ready_first_gets_the_first_rows_and_keeps_them() -> No
     assert sized.parts.tasks_to_come > 10
 
 
-async def test_what_was_heard_makes_the_next_ones_larger() -> None:
+async def test_measured_times_make_the_next_tasks_larger() -> None:
     sized = Sized()
     await sized.parts.pieces_for(0)
     sized.parts.took(0, 0.001)

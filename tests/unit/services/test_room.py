@@ -29,7 +29,7 @@ class Guest:
         self.room.give(self.size)
 
 
-async def test_who_does_not_fit_waits_in_the_order_of_asking() -> None:
+async def test_requests_for_room_are_served_in_order() -> None:
     room = Room(10)
     first, second, third, small = (Guest(room, size) for size in (6, 4, 8, 1))
     await turns()
@@ -44,7 +44,7 @@ async def test_who_does_not_fit_waits_in_the_order_of_asking() -> None:
     assert small.inside
 
 
-async def test_what_needs_more_than_there_is_gets_all_of_it() -> None:
+async def test_a_task_that_needs_more_than_there_is_gets_all_of_it() -> None:
     room = Room(10)
     huge, other = Guest(room, 1000), Guest(room, 1)
     await turns()
@@ -54,7 +54,7 @@ async def test_what_needs_more_than_there_is_gets_all_of_it() -> None:
     assert other.inside
 
 
-async def test_who_gives_up_waiting_stands_in_nobodys_way() -> None:
+async def test_a_cancelled_request_for_room_does_not_block_others() -> None:
     room = Room(10)
     first, second, third = Guest(room, 10), Guest(room, 10), Guest(room, 2)
     await turns()

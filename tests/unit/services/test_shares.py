@@ -55,7 +55,7 @@ async def test_the_peers_of_a_block_share_what_one_message_may_take() -> None:
     await second
 
 
-async def test_memory_is_not_waited_for_without_end() -> None:
+async def test_the_wait_for_memory_is_limited() -> None:
     memory = shares(wait_s=0.05)
     memory.hold(95)
     with pytest.raises(MessageTooLarge, match="no memory for 10 bytes"):
@@ -63,7 +63,7 @@ async def test_memory_is_not_waited_for_without_end() -> None:
     await memory.reserve("b", "here", 5)
 
 
-async def test_who_leaves_while_it_waits_or_was_just_let_in_keeps_nothing() -> None:
+async def test_a_cancelled_caller_keeps_no_room() -> None:
     memory = shares()
     await memory.reserve("a", "here", 10)
     waiting = await asked(memory, "a", "here", 10)

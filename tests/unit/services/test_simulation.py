@@ -28,7 +28,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert simulate(saboteurs=0.2) != simulate(saboteurs=0.2, seed=6)
 
 
-def test_the_second_half_is_told_apart() -> None:
+def test_the_second_half_is_counted_separately() -> None:
     tally = simulate(tasks=90, job=30)
     first = simulate(tasks=60, job=30).executions
     assert tally.second_half == (tally.executions - first) / 30
@@ -65,7 +65,7 @@ def test_with_anchors_more_than_one_in_five_may_lie() -> None:
     assert tally.woken > 4
 
 
-def test_what_a_sleeper_won_alone_is_opened_again() -> None:
+def test_a_sleepers_lone_wins_are_reopened() -> None:
     tally = simulate(saboteurs=0.2, sleep=20, tasks=600, job=600)
     assert tally.woken
     assert tally.reopened
@@ -83,7 +83,7 @@ def test_a_job_goes_on_after_a_dispute() -> None:
     assert tally.executions > 180, "who all differed was asked in vain"
 
 
-def test_leases_are_renewed_and_progress_is_told() -> None:
+def test_leases_are_renewed_and_progress_is_reported() -> None:
     done: list[int] = []
     foreman = build_simulation(Scenario(name="test", workers=3), rule="none", audit_rate=0.08, seed=1)
     tally = foreman.run(25, job=10, on_progress=done.append)

@@ -76,9 +76,7 @@ async def test_rows_that_take_long_make_small_tasks_and_the_purse_limits_them() 
 
 
 @pytest.mark.parametrize("lie", [0.0, 1e12])
-async def test_whatever_workers_say_to_have_taken_the_result_is_right(
-    lie: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_results_are_right_whatever_times_workers_report(lie: float, monkeypatch: pytest.MonkeyPatch) -> None:
     compute = WorkerLink.compute
 
     async def lying(link: WorkerLink, *arguments: Any, **named: Any) -> Any:

@@ -80,7 +80,7 @@ async def test_a_stranger_learns_nothing() -> None:
 
 
 @pytest.mark.parametrize("task", ["", "short"])
-async def test_discovery_is_not_asked_after_what_is_no_task_id(task: str) -> None:
+async def test_discovery_is_not_asked_about_invalid_task_ids(task: str) -> None:
     rig = Rig()
     assert await book_of(rig).assign(assign(task)) == Refused(task=task, reason=NOT_ASSIGNED)
     assert rig.discovery.calls == []
@@ -245,7 +245,7 @@ async def test_a_leaving_worker_begins_nothing_and_finishes_what_it_has() -> Non
     assert await computed(book) == COMMITTED
 
 
-async def test_what_discovery_has_forgotten_is_forgotten() -> None:
+async def test_a_task_that_discovery_has_forgotten_is_forgotten() -> None:
     rig = Rig()
     rig.discovery.assign(forgotten_in_s=100.0)
     book = book_of(rig)
@@ -294,7 +294,7 @@ async def test_rows_that_cannot_be_unpacked_are_a_failure_that_frees_the_slot() 
 
 
 @pytest.mark.parametrize("size", [(1 << 20) + 1, 1 << 40])
-async def test_what_would_be_too_large_unpacked_is_refused(size: int) -> None:
+async def test_data_too_large_when_unpacked_are_refused(size: int) -> None:
     rig = Rig(max_payload_bytes=1 << 20)
     rig.discovery.assign()
     book = book_of(rig)

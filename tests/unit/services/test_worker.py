@@ -215,7 +215,7 @@ async def test_a_worker_that_discovery_refuses_says_so(run: Callable[..., Runnin
     assert rig.sandbox.closed
 
 
-async def test_what_is_forgotten_is_purged_while_serving(run: Callable[..., Running]) -> None:
+async def test_forgotten_records_are_purged_while_serving(run: Callable[..., Running]) -> None:
     running = run(housekeeping_s=0.01)
     running.rig.discovery.assign(forgotten_in_s=100.0)
     foreman = await running.foreman()
@@ -316,7 +316,7 @@ async def test_a_task_that_waits_is_given_up_when_it_is_won(run: Callable[..., R
     assert running.rig.discovery.given_up == [TASK]
 
 
-async def test_nobody_has_to_be_told_of_joining() -> None:
+async def test_joining_needs_no_callback() -> None:
     rig = Rig()
     stop = asyncio.Event()
     task = asyncio.create_task(Worker(rig.ports, MemoryNetwork().listener(), rig.policy).run(stop))

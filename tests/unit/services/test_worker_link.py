@@ -132,13 +132,13 @@ async def test_replies_out_of_turn_are_violations(replies: list[list[Message]]) 
             await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)
 
 
-async def test_a_delivery_that_is_none_is_a_violation() -> None:
+async def test_an_invalid_delivery_is_a_violation() -> None:
     async with linked(answering([Ready(task=TASK)])) as link:
         with pytest.raises(ProtocolViolation, match="expected Delivered"):
             await link.fetch(DELIVER)
 
 
-async def test_a_commitment_told_late_does_not_hide_the_delivery() -> None:
+async def test_a_late_report_of_a_commitment_does_not_hide_the_delivery() -> None:
     delivered = Delivered(task=TASK, ciphertext=b"c", log=b"")
     async with linked(answering([Committed(task=TASK), delivered])) as link:
         assert await link.fetch(DELIVER) == delivered
@@ -176,7 +176,7 @@ async def test_a_flood_of_replies_ends_the_connection(task: str) -> None:
         assert link.lost
 
 
-async def test_what_a_worker_never_sends_ends_the_connection() -> None:
+async def test_a_message_that_workers_never_send_ends_the_connection() -> None:
     async with linked(answering([Hello(versions=(3,), release="")])) as link:
         with pytest.raises(ProtocolViolation, match="does not send Hello"):
             await link.compute(ASSIGN, nullcontext(WORK), deadline_s=1)

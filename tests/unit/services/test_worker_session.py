@@ -167,13 +167,13 @@ async def test_no_version_in_common(open_line: Open) -> None:
     await gone(connection)
 
 
-async def test_who_does_not_greet_is_sent_away(open_line: Open) -> None:
+async def test_a_connection_without_a_greeting_is_closed(open_line: Open) -> None:
     connection = await (await open_line(assigned())).dial()
     assert await ask(connection, assign()) == Refused(task="", reason="expected Hello, got Assign")
     await gone(connection)
 
 
-async def test_who_says_nothing_is_dropped(open_line: Open) -> None:
+async def test_a_silent_connection_is_closed(open_line: Open) -> None:
     line = await open_line(Rig(greeting_s=0.05))
     connection = await line.dial()
     await gone(connection)
@@ -189,7 +189,7 @@ async def test_strangers_are_dropped_sooner_than_foremen_with_an_assignment(open
     assert await ask(foreman, compute()) == Committed(task=TASK)
 
 
-async def test_foremen_are_not_waited_for_without_end(open_line: Open) -> None:
+async def test_the_wait_for_foremen_is_limited(open_line: Open) -> None:
     line = await open_line(assigned(session_s=0.05))
     foreman = await line.greeted()
     await ask(foreman, assign())
@@ -217,7 +217,7 @@ async def test_a_payload_is_taken_for_an_announced_task_only_and_once(open_line:
     assert len(rig.sandbox.runs) == 1
 
 
-async def test_who_has_proved_one_assignment_has_the_others_checked_together(open_line: Open) -> None:
+async def test_after_one_proved_assignment_others_are_checked_together(open_line: Open) -> None:
     rig = Rig()
     tasks = [f"task-{number:04}" for number in range(30)]
     for task in tasks:
@@ -268,7 +268,7 @@ async def test_a_payload_beyond_the_cap_ends_the_connection(open_line: Open) -> 
     await gone(connection)
 
 
-async def test_the_foreman_that_comes_again_is_told_what_became_of_its_task(open_line: Open) -> None:
+async def test_a_returning_foreman_learns_the_outcome_of_its_task(open_line: Open) -> None:
     rig = assigned()
     line = await open_line(rig)
     for _ in range(2):
@@ -302,7 +302,7 @@ async def test_a_computation_goes_on_when_its_foreman_is_gone(open_line: Open) -
     assert isinstance(await ask(again, deliver()), Delivered)
 
 
-async def test_a_failure_is_told(open_line: Open) -> None:
+async def test_a_failure_is_reported(open_line: Open) -> None:
     async def act() -> Computed:
         raise RuntimeError("a defect")
 
@@ -407,7 +407,7 @@ async def test_no_more_work_is_received_than_there_is_room_for(open_line: Open) 
     assert await hear(first) == Committed(task=TASK)
 
 
-async def test_work_behind_work_that_there_is_no_room_for_yet_is_waited_for(open_line: Open) -> None:
+async def test_work_queued_behind_work_without_room_is_waited_for(open_line: Open) -> None:
     gate = asyncio.Event()
 
     async def act() -> Computed:
