@@ -14,7 +14,7 @@ STANDINGS = "src/ec262/services/discovery_standings.py"
 FOREMEN = "src/ec262/services/discovery_foremen.py"
 SQL = "src/ec262/adapters/sql/standings.py"
 
-RESULTS = "src/ec262/domain/job_results.py"
+JOB_TASK = "src/ec262/domain/job_task.py"
 
 OF_CLAIMS = "tests/unit/domain/test_job_run_claims.py"
 OF_STANDING = "tests/unit/domain/test_standing.py"
@@ -202,9 +202,9 @@ MUTANTS = (
     ),
     Mutant(
         rule="one worker's word that the code failed ends no job",
-        file=RESULTS,
-        old="len(attempt.verdict.winners) > 1 or not attempt.rule.weighs_trust",
-        new="True",
+        file=JOB_TASK,
+        old="return self.rule.weighs_trust and self.verdict is not None and len(self.verdict.winners) < 2",
+        new="return False",
         tests=f"{OF_CLAIMS}::test_one_workers_claim_that_the_code_failed_is_checked_by_another",
     ),
     Mutant(
