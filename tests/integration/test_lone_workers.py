@@ -94,7 +94,7 @@ RESULT = {number: len(line.split()) for number, line in TEXT.items()}
         (NUMBERED, Phase.MAP, "no number"),
         (NUMBERED, Phase.REDUCE, True),
     ],
-    ids=str,
+    ids=lambda value: repr(value) if not isinstance(value, dict) else "numbered" if value is NUMBERED else "plain",
 )
 async def test_a_known_workers_key_that_clashes_with_others_ends_no_job(
     functions: Any,
