@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
-from ec262.adapters.sql.engines import open_engine
+from ec262.adapters.sql.engine.engines import open_engine
 
 Row = tuple[Any, ...]
 
@@ -32,7 +32,7 @@ PAY = "UPDATE replicas SET paid = {true} WHERE task = {v} AND worker = {v}"
 WIN = "UPDATE tasks SET state = 'won', digest = {v}, confidence = {v}, escrow = 1 WHERE id = {v}"
 SPEND = "UPDATE tasks SET escrow = 0 WHERE id = {v}"
 LEARN = (
-    "UPDATE standings SET agreed = agreed + {v}, recent = recent + {v}, contributed = contributed + {v}, as_of = {v} "
+    "UPDATE reputations SET agreed = agreed + {v}, recent = recent + {v}, contributed = contributed + {v}, as_of = {v} "
     "WHERE worker = {v} AND foreman = {v}"
 )
 MOVE = "UPDATE balances SET balance = balance + {v} WHERE account = {v}"

@@ -38,10 +38,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from benchmarks.bare_transactions import Core, Pace, bare_rate
-from ec262.adapters.runtime import local_python, runtime_class
+from ec262.adapters.jobs.local_runtime import local_python, runtime_class
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.domain.ports.transport import Connection
-from ec262.entrypoints.discovery_server import serve_on_socket
+from ec262.entrypoints.http.server import serve_on_socket
 
 BATCHES = (1, 10, 100, 500)
 CLIENTS = 50

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.sandbox_cost import LIMITS, by_turns, call_in_batch, measure, show, trivial, work
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.ports.sandbox import Sandbox
 
 Pair = tuple[Any, Any]

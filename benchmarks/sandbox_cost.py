@@ -23,12 +23,12 @@ import cloudpickle
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.linux.conversation import converse
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.sandbox.linux.zygote import Zygote
-from ec262.domain import canonical
-from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.values import canonical
+from ec262.domain.work.work import Limits, Phase, Work
 
 LIMITS = Limits()
 CALLS = 20_000

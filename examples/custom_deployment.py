@@ -15,19 +15,19 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from ec262.adapters.jobs.local_runtime import runtime_class
 from ec262.adapters.memory.discovery import MemoryDiscovery
 from ec262.adapters.memory.prober import MemoryProber
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.adapters.runtime import runtime_class
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.job_definition import Job
-from ec262.entrypoints.bootstrap import build_foreman, build_worker
-from ec262.entrypoints.bootstrap_discovery import build_discovery_service
-from ec262.entrypoints.job_reading import build_job
-from ec262.entrypoints.settings import ForemanSettings, WorkerSettings
-from ec262.services.discovery_policy import Policy
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.work.work import Computed, Limits, Work
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_service
+from ec262.entrypoints.foreman.job_reading import build_job
+from ec262.entrypoints.shared.bootstrap import build_foreman, build_worker
+from ec262.entrypoints.shared.settings import ForemanSettings, WorkerSettings
+from ec262.services.discovery.discovery_policy import Policy
 
 TASK = Path(__file__).with_name("custom_deployment_task.py")
 SIZE_BYTES = 8

@@ -8,18 +8,18 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ec262.adapters.ciphers import AesSivCipher
-from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.ciphers.aes_siv import AesSivCipher
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.commands import CommitResults, Committed
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Computed, Limits, Phase, Work
-from ec262.domain.messages import Delivered, Hello, Message, Ready, Refused
-from ec262.domain.outcome import Failure, Pairs, decode_outcome, encode_outcome
 from ec262.domain.ports.transport import Connection, Endpoint, Handler
-from ec262.domain.wire import encode
-from ec262.domain.work_hash import WorkBinding
+from ec262.domain.protocol.messages import Delivered, Hello, Message, Ready, Refused
+from ec262.domain.protocol.wire import encode
+from ec262.domain.protocol.worker_calls import CommitResults, Committed
+from ec262.domain.work.outcome import Failure, Pairs, decode_outcome, encode_outcome
+from ec262.domain.work.work import Computed, Limits, Phase, Work
+from ec262.domain.work.work_hash import WorkBinding
 
 # --- in place of the sandbox ----------------------------------------------------------------------------------------
 

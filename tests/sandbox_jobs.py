@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ec262.adapters.pickling import pickle_by_value
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain import canonical
-from ec262.domain.job import Computed, Limits, Phase, Work
-from ec262.domain.outcome import Failure, Pair, Pairs, decode_outcome
+from ec262.adapters.jobs.pickling import pickle_by_value
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.values import canonical
+from ec262.domain.work.outcome import Failure, Pair, Pairs, decode_outcome
+from ec262.domain.work.work import Computed, Limits, Phase, Work
 from tests.canaries import has
 
 Function = Callable[..., Any]

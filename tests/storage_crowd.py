@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ec262.adapters.entropy import SystemEntropy
+from ec262.adapters.machine.system_entropy import SystemEntropy
 from ec262.adapters.memory.prober import MemoryProber
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, Purchase, VerdictQuery
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 from ec262.domain.errors import DiscoveryUnavailable, LimitReached
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.services.discovery import DiscoveryService
-from ec262.services.discovery_policy import Policy
+from ec262.domain.protocol.foreman_calls import Purchase, VerdictQuery
+from ec262.domain.protocol.worker_calls import AssignmentQuery, Commitment, CommitResults
+from ec262.services.discovery.discovery_policy import Policy
+from ec262.services.discovery.discovery_service import DiscoveryService
 from tests.discovery_town import digest, more_replicas, order, registration, worker_token
 
 Answer = TypeVar("Answer")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from ec262.domain.accounts import Account, Invitation, token_digest
-from ec262.domain.commands import WorkerAddress
+from ec262.domain.discovery.accounts import Account, Invitation
+from ec262.domain.discovery.ledger import Transfer
+from ec262.domain.discovery.pool.pool import Member
+from ec262.domain.discovery.purchases import PurchaseRecord
+from ec262.domain.discovery.tasks import Replica, Task, commit
+from ec262.domain.discovery.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from ec262.domain.errors import DiscoveryUnavailable
-from ec262.domain.ledger import Reason, Transfer
-from ec262.domain.pool import Member
-from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
-from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.tasks import Replica, Task, commit
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.reason import Reason
+from ec262.domain.protocol.token import token_digest
 from tests.discovery_town import FINGERPRINT, OTHER_PYTHON, digest, runtime
 
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
-from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.ciphers.aes_siv import AesSivCipher
+from ec262.adapters.jobs.local_runtime import local_python, runtime_class
+from ec262.adapters.jobs.pickling import pickle_functions
 from ec262.adapters.memory.discovery import MemoryDiscovery
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.prober import MemoryProber
@@ -17,31 +19,29 @@ from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.adapters.pickling import pickle_functions
-from ec262.adapters.progress import Silent
-from ec262.adapters.runtime import local_python, runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.commands import Requirement
-from ec262.domain.job import Limits
-from ec262.domain.job_definition import Job
-from ec262.domain.job_policy import RunPolicy
-from ec262.domain.memory import MemoryBudget
-from ec262.domain.partition import encode_row
+from ec262.adapters.terminal.progress_bar import Silent
+from ec262.domain.foreman.data.memory_budget import MemoryBudget
+from ec262.domain.foreman.data.partition import encode_row
+from ec262.domain.foreman.data.row_spool import held
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.foreman.run.run_policy import RunPolicy
 from ec262.domain.ports.discovery import ForemanDiscovery
 from ec262.domain.ports.result_store import ResultStore
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.ports.spill import Spills
-from ec262.domain.row_spool import held
-from ec262.domain.verification import Majority
-from ec262.services.computer import WorkerPorts
-from ec262.services.discovery import DiscoveryService
-from ec262.services.discovery_policy import Policy
-from ec262.services.foreman import Foreman
-from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
-from ec262.services.job_data import JobData
-from ec262.services.worker import Worker
-from ec262.services.worker_link import LinkPolicy
-from ec262.services.worker_policy import WorkerPolicy
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.verification.rules import Majority
+from ec262.domain.work.work import Limits
+from ec262.services.discovery.discovery_policy import Policy
+from ec262.services.discovery.discovery_service import DiscoveryService
+from ec262.services.foreman.data.job_data import JobData
+from ec262.services.foreman.foreman import Foreman
+from ec262.services.foreman.foreman_policy import ForemanPolicy, ForemanPorts
+from ec262.services.foreman.workers.worker_link import LinkPolicy
+from ec262.services.worker.computer import WorkerPorts
+from ec262.services.worker.worker import Worker
+from ec262.services.worker.worker_policy import WorkerPolicy
 
 FOREMAN = "foreman-" + "f" * 40
 NO_GRANT = Policy(grant=0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ec262.domain.commands import WorkerAddress
-from ec262.domain.ledger import Reason, Transfer
-from ec262.domain.tasks import Replica, Task, commit
+from ec262.domain.discovery.ledger import Transfer
+from ec262.domain.discovery.tasks import Replica, Task, commit
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.reason import Reason
 from tests.discovery_town import FINGERPRINT, digest, runtime
 
 DEADLINE = 1000.0

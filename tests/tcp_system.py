@@ -11,35 +11,35 @@ from typing import Any
 
 import attrs
 
-from ec262.adapters.ciphers import AesSivCipher
-from ec262.adapters.entropy import SystemEntropy
-from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.ciphers.aes_siv import AesSivCipher
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
+from ec262.adapters.jobs.local_runtime import runtime_class
+from ec262.adapters.machine.system_entropy import SystemEntropy
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.adapters.memory.surroundings import MemorySurroundings
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.adapters.prober import TlsProber
-from ec262.adapters.progress import Silent
-from ec262.adapters.runtime import runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.commands import Lease
-from ec262.domain.job import Limits
-from ec262.domain.job_definition import Job
-from ec262.domain.job_policy import RunPolicy
-from ec262.domain.ledger import Transfer, user_account
-from ec262.domain.verification import Majority
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.discovery_bell import Bell
-from ec262.services.computer import WorkerPorts
-from ec262.services.discovery import DiscoveryService
-from ec262.services.discovery_policy import Policy
-from ec262.services.foreman import Foreman
-from ec262.services.foreman_policy import ForemanPolicy, ForemanPorts
-from ec262.services.worker import Worker
-from ec262.services.worker_link import LinkPolicy
-from ec262.services.worker_policy import WorkerPolicy
+from ec262.adapters.tcp.tls_prober import TlsProber
+from ec262.adapters.terminal.progress_bar import Silent
+from ec262.domain.discovery.ledger import Transfer, user_account
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.protocol.worker_calls import Lease
+from ec262.domain.verification.rules import Majority
+from ec262.domain.work.work import Limits
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.entrypoints.http.long_poll import Bell
+from ec262.services.discovery.discovery_policy import Policy
+from ec262.services.discovery.discovery_service import DiscoveryService
+from ec262.services.foreman.foreman import Foreman
+from ec262.services.foreman.foreman_policy import ForemanPolicy, ForemanPorts
+from ec262.services.foreman.workers.worker_link import LinkPolicy
+from ec262.services.worker.computer import WorkerPorts
+from ec262.services.worker.worker import Worker
+from ec262.services.worker.worker_policy import WorkerPolicy
 from tests.live_discovery import served
 from tests.system import FOREMAN, worker_token
 

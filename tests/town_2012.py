@@ -9,11 +9,11 @@ import attrs
 from ec262.adapters.memory.clock import ManualClock
 from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.unit_of_work_2012 import MemoryStore2012
-from ec262.domain.api2012.constants import Constants2012
-from ec262.domain.api2012.parameters import LEAVE_S, Ending, Registration
-from ec262.domain.api2012.tasks import Accepted, Rejected, Task
-from ec262.domain.ports.unit_of_work_2012 import UnitOfWork2012Factory
-from ec262.services.discovery_2012 import Discovery2012
+from ec262.domain.legacy_2012.constants_2012 import Constants2012
+from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
+from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
+from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012Factory
+from ec262.services.legacy_2012.service_2012 import Discovery2012
 
 FOREMAN = "10.0.0.1"
 STRANGER = "10.9.9.9"

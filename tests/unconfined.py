@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.job import Computed, Limits
-from ec262.domain.outcome import decode_outcome
+from ec262.domain.work.outcome import decode_outcome
+from ec262.domain.work.work import Computed, Limits
 from tests.canaries import NOBODY, Scene
 from tests.hostile_jobs import PAYLOADS
 from tests.hostile_jobs.reach import Act

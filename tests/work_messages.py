@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 
-from ec262.domain.job import Limits, Phase, Work
-from ec262.domain.messages import Compute
-from ec262.domain.work_hash import NONCE_BYTES, work_hash
+from ec262.domain.protocol.messages import Compute
+from ec262.domain.work.work import Limits, Phase, Work
+from ec262.domain.work.work_hash import NONCE_BYTES, work_hash
 
 NONCE = b"n" * NONCE_BYTES
 

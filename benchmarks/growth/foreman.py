@@ -16,14 +16,14 @@ import attrs
 
 from benchmarks.growth.work import KEYS
 from benchmarks.peers.contenders import one_row_a_task
-from ec262.adapters.pickling import pickle_functions
-from ec262.adapters.runtime import local_python
-from ec262.domain.commands import Requirement
-from ec262.domain.job_definition import Job
-from ec262.domain.partition import encode_row, rows_payload
+from ec262.adapters.jobs.local_runtime import local_python
+from ec262.adapters.jobs.pickling import pickle_functions
+from ec262.domain.foreman.data.partition import encode_row, rows_payload
+from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.ports.progress import JobStatus
-from ec262.entrypoints.bootstrap import build_foreman, build_foreman_discovery
-from ec262.entrypoints.settings import ForemanSettings
+from ec262.domain.protocol.requirement import Requirement
+from ec262.entrypoints.shared.bootstrap import build_foreman, build_foreman_discovery
+from ec262.entrypoints.shared.settings import ForemanSettings
 
 
 class Numbers:

@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.growth.work import KEYS, LONG_KEY, LONG_S
+from ec262.adapters.jobs.local_runtime import runtime_class
 from ec262.adapters.memory.result_store import MemoryResultStore
-from ec262.adapters.runtime import runtime_class
-from ec262.domain import canonical
-from ec262.domain.commands import Lease
-from ec262.domain.job import Computed, Limits, Phase, Work
-from ec262.domain.outcome import Pairs, encode_outcome
-from ec262.entrypoints.bootstrap import build_worker, build_worker_discovery
-from ec262.entrypoints.settings import WorkerSettings
+from ec262.domain.protocol.worker_calls import Lease
+from ec262.domain.values import canonical
+from ec262.domain.work.outcome import Pairs, encode_outcome
+from ec262.domain.work.work import Computed, Limits, Phase, Work
+from ec262.entrypoints.shared.bootstrap import build_worker, build_worker_discovery
+from ec262.entrypoints.shared.settings import WorkerSettings
 
 SLOTS, AHEAD = 4, 3
 

@@ -17,11 +17,11 @@ import attrs
 from benchmarks.peers.floor import Floor
 from benchmarks.peers.workloads import Function, Pair, Workload
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.job_definition import Job
-from ec262.domain.plan import Plan
-from ec262.entrypoints.session import Session
-from ec262.entrypoints.settings import ForemanSettings, load_settings
-from ec262.services.foreman import Foreman
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.foreman.job.plan import Plan
+from ec262.entrypoints.foreman.session import Session
+from ec262.entrypoints.shared.settings import ForemanSettings, load_settings
+from ec262.services.foreman.foreman import Foreman
 
 RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2"), "none": ("none", "majority:1:1")}
 """ec262's columns, and the verification rule of each: the first that this release knows."""

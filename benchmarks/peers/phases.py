@@ -24,25 +24,29 @@ import attrs
 
 from benchmarks.peers.contenders import one_row_a_task
 from benchmarks.peers.workloads import Workload
-from ec262.adapters import ciphers, http_discovery
+from ec262.adapters.ciphers import aes_siv as ciphers
+from ec262.adapters.discovery_client import http_discovery
 from ec262.adapters.sandbox import runner
 from ec262.adapters.sandbox.grouping import Grouping
 from ec262.adapters.sandbox.linux.child.zygote import GARBAGE_THRESHOLD
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.domain import portions as domain_portions
-from ec262.domain import wire
-from ec262.domain.job import Limits
-from ec262.domain.job_definition import Job
-from ec262.domain.job_policy import RunPolicy
-from ec262.domain.job_run import JobRun
-from ec262.domain.row_spool import RowSpool
-from ec262.domain.shuffle import Shuffle
-from ec262.domain.verification import Majority
-from ec262.entrypoints import job_reading
-from ec262.entrypoints.settings import ForemanSettings
-from ec262.services import discovery_foremen, discovery_workers, job_data, job_workers
-from ec262.services.foreman_policy import ForemanPolicy
-from ec262.services.worker_link import LinkPolicy
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
+from ec262.domain.foreman.data import portions as domain_portions
+from ec262.domain.foreman.data.row_spool import RowSpool
+from ec262.domain.foreman.data.shuffle import Shuffle
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.foreman.run.job_run import JobRun
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.protocol import wire
+from ec262.domain.verification.rules import Majority
+from ec262.domain.work.work import Limits
+from ec262.entrypoints.foreman import job_reading
+from ec262.entrypoints.shared.settings import ForemanSettings
+from ec262.services.discovery import for_foremen as discovery_foremen
+from ec262.services.discovery import for_workers as discovery_workers
+from ec262.services.foreman import job_workers
+from ec262.services.foreman.data import job_data
+from ec262.services.foreman.foreman_policy import ForemanPolicy
+from ec262.services.foreman.workers.worker_link import LinkPolicy
 from tests.tcp_system import tcp_system
 
 WORKERS = 4

@@ -9,11 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ec262.entrypoints.api import combiner, mapper, partitioner, reducer, run_job, run_worker
+from ec262.entrypoints.foreman.api import combiner, mapper, partitioner, reducer, run_job
+from ec262.entrypoints.worker.lending import run_worker
 from ec262.version import __version__
 
 if TYPE_CHECKING:
-    from ec262.domain.commands import Verdict
     from ec262.domain.errors import (
         ConfigurationError,
         DiscoveryError,
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
         UserCodeFailed,
         ValueNotEncodable,
     )
-    from ec262.domain.job import Phase, TaskName
-    from ec262.domain.verification import Credibility, Majority, Quorum
-    from ec262.domain.verification_plan import VerificationPlan
+    from ec262.domain.foreman.job.verification_plan import VerificationPlan
+    from ec262.domain.protocol.foreman_calls import Verdict
+    from ec262.domain.verification.rules import Credibility, Majority, Quorum
+    from ec262.domain.work.work import Phase, TaskName
 
 __all__ = [
     "ConfigurationError",
@@ -76,13 +77,13 @@ __all__ = [
 ]
 
 _RULES = {
-    "Credibility": "verification",
-    "Majority": "verification",
-    "Phase": "job",
-    "Quorum": "verification",
-    "TaskName": "job",
-    "Verdict": "commands",
-    "VerificationPlan": "verification_plan",
+    "Credibility": "verification.rules",
+    "Majority": "verification.rules",
+    "Phase": "work.work",
+    "Quorum": "verification.rules",
+    "TaskName": "work.work",
+    "Verdict": "protocol.foreman_calls",
+    "VerificationPlan": "foreman.job.verification_plan",
 }
 """For rules of the user's own. Not imported before they are asked for: a job's module is also loaded where nothing of
 them is there, or wanted."""

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

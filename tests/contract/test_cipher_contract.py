@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.adapters.cipher_2012 import Cipher2012
-from ec262.adapters.ciphers import AesSivCipher
+from ec262.adapters.ciphers.aes_siv import AesSivCipher
+from ec262.adapters.ciphers.cipher_2012 import Cipher2012
 from ec262.domain.errors import BadDelivery, ConfigurationError
 from ec262.domain.ports.cipher import Cipher
-from ec262.domain.work_hash import WorkBinding
+from ec262.domain.work.work_hash import WorkBinding
 
 KEY = bytes(range(32))
 TASK = "task-0001"

@@ -7,24 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.adapters.memory.discovery import MemoryDiscovery
-from ec262.domain.account_commands import HistoryQuery
-from ec262.domain.commands import (
-    AddReplicas,
-    Assignment,
-    AssignmentQuery,
-    BuyDisputes,
-    Commitment,
-    CommitResults,
-    DeliveryReport,
-    DeliveryReports,
-    GiveUp,
-    PoolQuery,
-    ReplicaOrder,
-    TaskState,
-    VerdictQuery,
-)
 from ec262.domain.errors import (
     AddressUnreachable,
     CommitmentConflict,
@@ -37,8 +21,20 @@ from ec262.domain.errors import (
     refusal,
 )
 from ec262.domain.ports.discovery import ForemanDiscovery, WorkerDiscovery
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.services.discovery_policy import Policy
+from ec262.domain.protocol.account_calls import HistoryQuery
+from ec262.domain.protocol.foreman_calls import (
+    AddReplicas,
+    BuyDisputes,
+    DeliveryReport,
+    DeliveryReports,
+    PoolQuery,
+    ReplicaOrder,
+    VerdictQuery,
+)
+from ec262.domain.protocol.worker_calls import Assignment, AssignmentQuery, Commitment, CommitResults, GiveUp
+from ec262.domain.verification.task_state import TaskState
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.services.discovery.discovery_policy import Policy
 from tests.discovery_town import FOREMAN, REQUIREMENT, Town, build_town, digest, order, registration, worker_token
 from tests.live_discovery import served
 

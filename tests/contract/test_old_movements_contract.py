@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ec262.domain.folding import Fold, Posting
-from ec262.domain.ledger import MINT, Reason, Transfer
-from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from ec262.domain.discovery.folding import Fold, Posting
+from ec262.domain.discovery.ledger import MINT, Transfer
+from ec262.domain.discovery.unit_of_work import UnitOfWork, UnitOfWorkFactory
+from ec262.domain.protocol.reason import Reason
 from tests.stored import at_once
 
 NOVEMBER = 1_793_500_000.0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters import file_result_store
-from ec262.adapters.file_result_store import FileResultStore
+from ec262.adapters.files import file_result_store
+from ec262.adapters.files.file_result_store import FileResultStore
 from ec262.adapters.memory.result_store import MemoryResultStore
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import ResultStore, StoredResult

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.errors import SandboxLimitExceeded
-from ec262.domain.job import Limits, Phase, Work
 from ec262.domain.ports.sandbox import Sandbox
+from ec262.domain.work.work import Limits, Phase, Work
 from tests.portable import needs_guest
 from tests.sandbox_jobs import (
     LIMITS,

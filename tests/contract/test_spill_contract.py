@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.file_spill import FileSpill
+from ec262.adapters.files.file_spill import FileSpill
 from ec262.adapters.memory.spill import MemorySpill
 from ec262.domain.ports.spill import Spill
 

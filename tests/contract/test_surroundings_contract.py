@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from ec262.adapters.machine.local_surroundings import LocalSurroundings
 from ec262.adapters.memory.surroundings import MemorySurroundings
-from ec262.adapters.surroundings import LocalSurroundings
-from ec262.domain.ports.surroundings import Surroundings
+from ec262.domain.worker.surroundings import Surroundings
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="idleness is known on Linux only")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ec262.domain import ledger
-from ec262.domain.ledger import MINT
-from ec262.domain.ports.unit_of_work import Holdings, Process, UnitOfWork, UnitOfWorkFactory
-from ec262.domain.tasks import CLAIM_S, Task, add_replicas, commit, dispute, expire, fetch, give_up
+from ec262.domain.discovery import ledger
+from ec262.domain.discovery.ledger import MINT
+from ec262.domain.discovery.tasks import CLAIM_S, Task, add_replicas, commit, dispute, expire, fetch, give_up
+from ec262.domain.discovery.unit_of_work import Holdings, Process, UnitOfWork, UnitOfWorkFactory
 from tests.discovery_town import FINGERPRINT, digest
 from tests.stored import after, at_once, replica, task, transfer, with_accounts
 

@@ -13,12 +13,12 @@ import pytest
 from ec262.adapters.memory.transport import MemoryNetwork
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import ConfigurationError, MessageTooLarge, PeerLost
-from ec262.domain.job import Phase
-from ec262.domain.messages import Committed, Deliver, Delivered, Hello, Message, Ready
 from ec262.domain.ports.transport import Connection, Dialer, Endpoint, Handler, Listener
-from ec262.domain.wire import Announcement
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Committed, Deliver, Delivered, Hello, Message, Ready
+from ec262.domain.protocol.wire import Announcement
+from ec262.domain.work.work import Phase
 from tests.work_messages import compute_message
 
 SOON_S = 5.0

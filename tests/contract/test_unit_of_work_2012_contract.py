@@ -10,15 +10,15 @@ import attrs
 import pytest
 
 from ec262.adapters.memory.unit_of_work_2012 import MemoryStore2012
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.adapters.sql.unit_of_work_2012 import Sql2012
-from ec262.domain.api2012 import ledger
-from ec262.domain.api2012.addresses import Endpoint
-from ec262.domain.api2012.clients import Client
-from ec262.domain.api2012.ledger import Entry, Reason, Totals
-from ec262.domain.api2012.tasks import Task
+from ec262.adapters.sql.legacy_2012.sql_unit_of_work_2012 import Sql2012
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
-from ec262.domain.ports.unit_of_work_2012 import UnitOfWork2012, UnitOfWork2012Factory
+from ec262.domain.legacy_2012 import ledger_2012 as ledger
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.clients_2012 import Client
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
+from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012, UnitOfWork2012Factory
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ec262.domain import ledger
+from ec262.domain.discovery import ledger
+from ec262.domain.discovery.folding import Posting
+from ec262.domain.discovery.ledger import MINT, SERVICE, Transfer
+from ec262.domain.discovery.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from ec262.domain.errors import LedgerError
-from ec262.domain.folding import Posting
-from ec262.domain.ledger import MINT, SERVICE, Transfer
-from ec262.domain.ports.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from tests.stored import account, after, at_once, invitation, member, purchase, task, token, transfer, with_accounts
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.process import PR_SET_CHILD_SUBREAPER, _prctl, reap_orphans
+from ec262.adapters.machine.processes import PR_SET_CHILD_SUBREAPER, _prctl, reap_orphans
 from tests.processes import children, orphans
 from tests.shell import Done, Foreman, Network, Shell
 

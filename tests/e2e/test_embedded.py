@@ -121,7 +121,7 @@ def test_its_discovery_never_serves_the_api_of_2012(shell: Shell) -> None:
         """
         import urllib.error, urllib.request
         import ec262
-        from ec262.entrypoints.session import current_session
+        from ec262.entrypoints.foreman.session import current_session
 
         ec262.run_job({1: 2}, mapper=lambda key, value: [(key, value)], reducer=lambda key, values: [(key, 1)])
         url, _token = current_session()._systems._systems[0].address()
@@ -269,7 +269,7 @@ def test_an_end_in_the_middle_leaves_nothing(
 
 IN_SOME_TASK = """
     import os, signal
-    from ec262.services.worker_link import WorkerLink
+    from ec262.services.foreman.workers.worker_link import WorkerLink
 
     compute = WorkerLink.compute
 

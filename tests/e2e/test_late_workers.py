@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.receipt_files import read_report
+from ec262.adapters.files.receipt_files import read_report
 from tests.shell import COMMAND_S, Done, Network, Shell, line_of, read_until
 from tests.slow_proxy import free_port, slow_proxy
 

@@ -66,7 +66,7 @@ def test_a_system_that_allows_more_than_the_next_job_needs_is_kept(shell: Shell)
         "script.py",
         """
         import ec262, numpy
-        from ec262.entrypoints.session import current_session
+        from ec262.entrypoints.foreman.session import current_session
 
         def run(mapper):
             print(ec262.run_job({1: 4.0}, mapper=mapper, reducer=lambda key, values: [(key, values[0])], quiet=True))

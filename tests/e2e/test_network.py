@@ -126,7 +126,7 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
         "old_worker.py",
         """
         import attrs
-        from ec262.adapters import runtime
+        from ec262.adapters.jobs import local_runtime as runtime
 
         real = runtime.runtime_class
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from tests.portable import needs_guest
 from tests.shell import EXAMPLES, Network, Shell, line_of, pairs, succeeded
 
@@ -73,7 +73,7 @@ def test_a_worker_can_be_stopped_where_the_event_loop_knows_no_signals(shell: Sh
         """
         import asyncio
         import sys
-        from ec262.entrypoints.worker import main
+        from ec262.entrypoints.worker.__main__ import main
 
         def add_signal_handler(*_):
             raise NotImplementedError

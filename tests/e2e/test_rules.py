@@ -29,8 +29,8 @@ JOB = """
 RESULT = {remainder: sum(n**2 for n in range(60) if n % 7 == remainder) for remainder in range(7)}
 
 LIAR = """
-    from ec262.adapters.ciphers import AesSivCipher
-    from ec262.domain.outcome import Pairs, encode_outcome
+    from ec262.adapters.ciphers.aes_siv import AesSivCipher
+    from ec262.domain.work.outcome import Pairs, encode_outcome
 
     seal = AesSivCipher.encrypt
 

@@ -125,7 +125,7 @@ def check_that_the_mappers_traceback_is_shown(text: str) -> None:
         "UserCodeFailed: the mapper raised ZeroDivisionError at the row with key 3: integer division or modulo by zero",
     ]
     assert re.search(".*".join(map(re.escape, lines)), text, re.DOTALL), text
-    for other in ("entrypoints/session.py", "asyncio", "During handling", "direct cause"):
+    for other in ("entrypoints/foreman/session.py", "asyncio", "During handling", "direct cause"):
         assert other not in text
 
 
@@ -160,7 +160,7 @@ def test_pytest_shows_where_a_mapper_raises(shell: Shell, network: Network) -> N
     done = shell.run(*PYTEST, **PLAIN, EC262_DISCOVERY=network.url)
     assert done.status == 1
     check_that_the_mappers_traceback_is_shown(done.stdout)
-    assert "entrypoints/api.py" not in done.stdout
+    assert "entrypoints/foreman/api.py" not in done.stdout
 
 
 def test_two_test_files_with_decorators_run_their_own_jobs(shell: Shell, network: Network) -> None:
@@ -215,8 +215,8 @@ IN_THREADS = """
 
     results = {}
     handler = UntilItRuns()
-    logging.getLogger("ec262.services.job_execution").addHandler(handler)
-    logging.getLogger("ec262.services.job_execution").setLevel("INFO")
+    logging.getLogger("ec262.services.foreman.job_execution").addHandler(handler)
+    logging.getLogger("ec262.services.foreman.job_execution").setLevel("INFO")
 """
 
 
@@ -230,7 +230,7 @@ def test_jobs_in_two_threads_of_a_fresh_process_share_a_system(shell: Shell) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    from ec262.entrypoints.session import current_session
+    from ec262.entrypoints.foreman.session import current_session
     print(sorted(results.items()), len(current_session()._systems._systems))
     """,
     )
@@ -262,7 +262,7 @@ def test_a_system_that_died_is_replaced_for_the_next_job(shell: Shell) -> None:
         IN_THREADS
         + """
     import os, signal
-    from ec262.entrypoints.session import current_session
+    from ec262.entrypoints.foreman.session import current_session
 
     def kill():
         handler.runs.wait()
@@ -289,7 +289,7 @@ def test_a_forked_process_neither_ends_the_system_nor_removes_its_files(shell: S
         IN_THREADS
         + """
     import os, sys
-    from ec262.entrypoints.session import current_session
+    from ec262.entrypoints.foreman.session import current_session
 
     run(1, sleep, 0)
     system = current_session()._systems._systems[0]

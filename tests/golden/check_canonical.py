@@ -14,7 +14,7 @@ def main(source: Path) -> int:
     package = types.ModuleType("ec262")
     package.__path__ = [str(source / "ec262")]
     sys.modules["ec262"] = package
-    from ec262.domain import canonical
+    from ec262.domain.values import canonical
 
     examples = json.loads(Path(__file__).with_name("canonical-v1.json").read_text(encoding="utf-8"))
     differing = 0

@@ -168,7 +168,7 @@ def change_its_callers_variables(_key: str, _target: Target) -> Any:
 
 @payload(STATE)
 def leave_traps_for_the_next_task(_key: str, _target: Target) -> Any:
-    canonical: Any = sys.modules["ec262.domain.canonical"]
+    canonical: Any = sys.modules["ec262.domain.values.canonical"]
     canonical.encode = canonical.decode = canonical.encode_each = None
     builtins.sorted = builtins.print = None  # type: ignore[assignment]  # an attack
     sys.modules.clear()

@@ -17,10 +17,10 @@ import requests
 from starlette.applications import Starlette
 from starlette.types import Message, Receive, Scope, Send
 
-from ec262.adapters.credentials import TokenFile, load_or_create_token
-from ec262.domain.ledger import operator_grant
-from ec262.entrypoints import account
-from ec262.entrypoints.discovery_api import discovery_app
+from ec262.adapters.files.credentials import TokenFile, load_or_create_token
+from ec262.domain.discovery.ledger import operator_grant
+from ec262.entrypoints.account import __main__ as account
+from ec262.entrypoints.discovery.discovery_api import discovery_app
 from tests.discovery_process import running_discovery
 from tests.discovery_town import Town, build_town, digest, registration
 from tests.live_discovery import served
@@ -114,7 +114,7 @@ def test_options_mean_the_same_before_the_command_and_after_it(town: Town, holde
 
 
 def test_a_long_history_is_read_page_by_page(town: Town, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ec262.domain.account_commands.MAX_HISTORY", 2)
+    monkeypatch.setattr("ec262.domain.protocol.account_calls.MAX_HISTORY", 2)
     mine = town.service.accounts.open_with_grant(holder.token(), 1).account
     with town.service._unit_of_work() as uow:
         uow.ledger.post(operator_grant(mine, 1, id=str(number), at=0) for number in range(6))

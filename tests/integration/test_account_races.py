@@ -10,13 +10,13 @@ from contextlib import suppress
 import attrs
 import pytest
 
-from ec262.adapters.entropy import SystemEntropy
+from ec262.adapters.machine.system_entropy import SystemEntropy
 from ec262.adapters.sql.repositories import SqlAccounts
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.account_commands import OpenAccount, ReplaceToken
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import AccountFrozen, Ec262Error, NotAuthenticated
-from ec262.services.discovery import DiscoveryService
-from ec262.services.discovery_admin import DiscoveryAdmin
+from ec262.domain.protocol.account_calls import OpenAccount, ReplaceToken
+from ec262.services.discovery.administration import DiscoveryAdmin
+from ec262.services.discovery.discovery_service import DiscoveryService
 from tests.storage_crowd import foreman_token, service_over
 
 WAIT_S = 0.5

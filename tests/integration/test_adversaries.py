@@ -17,13 +17,14 @@ from typing import Any
 import attrs
 import pytest
 
-from ec262.adapters.credentials import load_or_create_token
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.files.credentials import load_or_create_token
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.adapters.tcp import connection as tcp_connection
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.ledger import SERVICE, Reason
-from ec262.domain.messages import Committed, Delivered, Message, Ready, Welcome
+from ec262.domain.discovery.ledger import SERVICE
 from ec262.domain.ports.transport import Connection
+from ec262.domain.protocol.messages import Committed, Delivered, Message, Ready, Welcome
+from ec262.domain.protocol.reason import Reason
 from tests.adversaries import (
     Act,
     Crasher,

@@ -9,21 +9,14 @@ from contextlib import asynccontextmanager
 import attrs
 import pytest
 
-from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.domain.commands import (
-    BoughtTask,
-    BuyTasks,
-    Commitment,
-    CommitResults,
-    PoolQuery,
-    RegisterWorker,
-    Requirement,
-    TaskState,
-    VerdictQuery,
-)
-from ec262.domain.standing import Standing
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.services.discovery_policy import Policy
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
+from ec262.domain.discovery.reputation import Reputation
+from ec262.domain.protocol.foreman_calls import BoughtTask, BuyTasks, PoolQuery, VerdictQuery
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.protocol.worker_calls import Commitment, CommitResults, RegisterWorker
+from ec262.domain.verification.task_state import TaskState
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.services.discovery.discovery_policy import Policy
 from tests.discovery_town import (
     OTHER_PYTHON,
     PYTHON,
@@ -106,13 +99,13 @@ class Scene:
         query = PoolQuery(requirement=REQUIREMENT, rule=RULE)
         return (await self.accounts[self.victim].client.pool(query)).team
 
-    def everybody_knows(self, worker: str) -> Standing:
+    def everybody_knows(self, worker: str) -> Reputation:
         with self.town.unit_of_work() as uow:
-            return next(iter(uow.standings.find([worker], [])), Standing(worker=worker, runtime=runtime()))
+            return next(iter(uow.reputations.find([worker], [])), Reputation(worker=worker, runtime=runtime()))
 
     def liars(self) -> set[str]:
         with self.town.unit_of_work() as uow:
-            return {each.worker for each in uow.standings.caught_since(0.0, [])}
+            return {each.worker for each in uow.reputations.caught_since(0.0, [])}
 
 
 @asynccontextmanager
@@ -129,8 +122,8 @@ async def scene(friend: RegisterWorker, *, separate: bool = True, known: float =
         if known:
             with town.unit_of_work() as uow:
                 at = town.clock()
-                uow.standings.save(
-                    [Standing(worker=each, runtime=runtime(), agreed=known, as_of=at) for each in made.honest]
+                uow.reputations.save(
+                    [Reputation(worker=each, runtime=runtime(), agreed=known, as_of=at) for each in made.honest]
                 )
                 uow.commit()
         made.victim = await made.open("victim")

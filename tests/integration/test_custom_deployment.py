@@ -17,10 +17,10 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from ec262.domain import canonical
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Limits, Phase, Work
-from ec262.domain.outcome import Pairs, decode_outcome
+from ec262.domain.values import canonical
+from ec262.domain.work.outcome import Pairs, decode_outcome
+from ec262.domain.work.work import Limits, Phase, Work
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "custom_deployment.py"
 POEM = """

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import requests
 
-from ec262.adapters.sql.damage import failure
-from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.adapters.sql.engine.damage import failure
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.ledger import MINT, operator_grant
 from ec262.domain.errors import DiscoveryUnavailable, StorageDamaged
-from ec262.domain.ledger import MINT, operator_grant
-from ec262.entrypoints import discovery_admin
+from ec262.entrypoints.discovery_admin import __main__ as discovery_admin
 from tests.discovery_process import database_of, running_discovery
 from tests.discovery_town import digest
 from tests.full_disk import files_up_to

@@ -18,17 +18,24 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from ec262.adapters.runtime import local_python
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
-from ec262.adapters.variation import vary
-from ec262.adapters.watching import watch
-from ec262.domain.commands import Requirement
-from ec262.domain.determinism import ADDRESSES, CAUSES, CLOCK_SHIFT_S, Circumstances, PhaseCheck, packing_cause
-from ec262.domain.job import Limits
-from ec262.domain.job_definition import Job
-from ec262.domain.partition import encode_row
-from ec262.domain.row_spool import held
-from ec262.services.determinism import DeterminismCheck
+from ec262.adapters.jobs.local_runtime import local_python
+from ec262.adapters.jobs.variation import vary
+from ec262.adapters.jobs.watching import watch
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
+from ec262.domain.foreman.data.partition import encode_row
+from ec262.domain.foreman.data.row_spool import held
+from ec262.domain.foreman.job.determinism import (
+    ADDRESSES,
+    CAUSES,
+    CLOCK_SHIFT_S,
+    Circumstances,
+    PhaseCheck,
+    packing_cause,
+)
+from ec262.domain.foreman.job.job_definition import Job
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.work.work import Limits
+from ec262.services.foreman.determinism_check import DeterminismCheck
 from tests.sandbox_jobs import LIMITS, map_work, pairs_of, pickled
 
 pytestmark = [

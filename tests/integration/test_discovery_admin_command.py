@@ -16,9 +16,9 @@ import pytest
 import requests
 from sqlalchemy import create_engine, inspect
 
-from ec262.entrypoints import discovery_admin
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app, open_database
-from ec262.entrypoints.settings import DiscoverySettings
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app, open_database
+from ec262.entrypoints.discovery_admin import __main__ as discovery_admin
+from ec262.entrypoints.shared.settings import DiscoverySettings
 from tests.discovery_process import RunningDiscovery, database_of, running_discovery
 from tests.discovery_town import build_town
 from tests.live_discovery import served
@@ -251,7 +251,7 @@ def test_wrong_usage(command: list[str], capsys: pytest.CaptureFixture[str]) -> 
 def test_a_locked_database_is_reported(
     database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ec262.adapters.sql.engines.WAIT_S", 0.1)
+    monkeypatch.setattr("ec262.adapters.sql.engine.engines.WAIT_S", 0.1)
     with closing(sqlite3.connect(database.removeprefix("sqlite:///"), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         assert "database is locked" in refused(database, capsys, "freeze", "nobody", status=2)

@@ -20,9 +20,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from ec262.entrypoints import discovery_server, discovery_writing
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.discovery_server import Connections, Loop, Server, server_config
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.entrypoints.http import server as discovery_server
+from ec262.entrypoints.http import slow_readers as discovery_writing
+from ec262.entrypoints.http.server import Connections, Loop, Server, server_config
 from tests.discovery_process import RunningDiscovery, running_discovery
 from tests.discovery_town import FOREMAN, build_town
 
@@ -378,7 +379,8 @@ def stuck(running: RunningDiscovery) -> Iterator[None]:
 def test_stuck_requests_are_aborted_at_the_end_and_no_new_ones_served(tmp_path: Path) -> None:
     assert discovery_server.END_S == 5
     script = (
-        "import sys; from ec262.entrypoints import discovery, discovery_server;"
+        "import sys; from ec262.entrypoints.discovery import __main__ as discovery;"
+        "from ec262.entrypoints.http import server as discovery_server;"
         "discovery_server.END_S = 1.5; sys.exit(discovery.main(sys.argv[1:]))"
     )
     with running_discovery(tmp_path, first=("-c", script)) as running, stuck(running):

@@ -22,13 +22,16 @@ import requests
 from ec262.adapters.memory.clock import ManualClock
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
-from ec262.entrypoints import admin_command, cli, discovery, discovery_api
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app
-from ec262.entrypoints.client_address import ClientAddresses
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.metrics import PrometheusMeter, served_metrics
-from ec262.entrypoints.rates import Rate, RateLimits
-from ec262.entrypoints.settings import DiscoverySettings, load_settings
+from ec262.entrypoints import cli
+from ec262.entrypoints.discovery import __main__ as discovery
+from ec262.entrypoints.discovery import discovery_api
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.entrypoints.discovery_admin import admin_command
+from ec262.entrypoints.http.client_address import ClientAddresses
+from ec262.entrypoints.http.metrics import PrometheusMeter, served_metrics
+from ec262.entrypoints.http.rates import Rate, RateLimits
+from ec262.entrypoints.shared.settings import DiscoverySettings, load_settings
 from tests.discovery_process import running_discovery
 from tests.discovery_town import FOREMAN, build_town, registration
 from tests.live_discovery import served
@@ -310,7 +313,7 @@ def test_lines_of_threads_have_the_requests_id(tmp_path: Path, caplog: pytest.Lo
     town, seen = build_town(), []
 
     def note(_token: str, _command: object = None) -> None:
-        from ec262.entrypoints.logs import request_id
+        from ec262.entrypoints.shared.logs import request_id
 
         seen.append((request_id.get(), threading.current_thread() is threading.main_thread()))
         raise DiscoveryUnavailable("not now")

@@ -26,13 +26,13 @@ import requests
 from starlette.applications import Starlette
 
 from ec262 import __version__
-from ec262.adapters.prober import TlsProber
-from ec262.entrypoints import discovery
-from ec262.entrypoints.bootstrap import build_foreman_discovery
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app
-from ec262.entrypoints.discovery_api import MAX_BODY_BYTES, discovery_app
-from ec262.entrypoints.discovery_routes import ROUTES, STATUS
-from ec262.entrypoints.settings import DiscoverySettings, ForemanSettings
+from ec262.adapters.tcp.tls_prober import TlsProber
+from ec262.entrypoints.discovery import __main__ as discovery
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
+from ec262.entrypoints.discovery.discovery_api import MAX_BODY_BYTES, discovery_app
+from ec262.entrypoints.discovery.routes import ROUTES, STATUS
+from ec262.entrypoints.shared.bootstrap import build_foreman_discovery
+from ec262.entrypoints.shared.settings import DiscoverySettings, ForemanSettings
 from tests.discovery_town import REQUIREMENT, build_town, registration, worker_token
 from tests.live_discovery import served
 
@@ -348,7 +348,7 @@ def test_an_oversize_body_is_not_read(url: str) -> None:
 
 
 def test_a_body_that_does_not_come(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ec262.entrypoints.discovery_api.BODY_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("ec262.entrypoints.discovery.discovery_api.BODY_TIMEOUT_S", 0.1)
     host, port = url.removeprefix("http://").split(":")
     head = f"POST /v1/verdicts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 9\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as connection:

@@ -19,12 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ec262.adapters.http_discovery import HttpDiscovery
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
-from ec262.entrypoints import discovery, discovery_server
-from ec262.entrypoints.bootstrap import build_foreman_discovery
-from ec262.entrypoints.discovery_server import TlsFiles
-from ec262.entrypoints.settings import ForemanSettings
+from ec262.entrypoints.discovery import __main__ as discovery
+from ec262.entrypoints.http import server as discovery_server
+from ec262.entrypoints.http.server import TlsFiles
+from ec262.entrypoints.shared.bootstrap import build_foreman_discovery
+from ec262.entrypoints.shared.settings import ForemanSettings
 from tests.discovery_process import RunningDiscovery, running_discovery
 
 TOKEN = "somebody-" + "s" * 40
@@ -170,7 +171,8 @@ def test_old_tls_is_refused(authority: Authority, tmp_path: Path) -> None:
 def test_handshakes_and_heads_have_a_time_limit(authority: Authority, tmp_path: Path) -> None:
     """Without it a connection on which nothing is said lives for a minute."""
     script = (
-        "import sys; from ec262.entrypoints import discovery, discovery_server;"
+        "import sys; from ec262.entrypoints.discovery import __main__ as discovery;"
+        "from ec262.entrypoints.http import server as discovery_server;"
         "discovery_server.HEAD_S = 0.5; sys.exit(discovery.main(sys.argv[1:]))"
     )
     certificate, key = authority.vouch_for("patient")

@@ -18,15 +18,17 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.adapters.runtime import local_python
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
+from ec262.adapters.jobs.local_runtime import local_python
 from ec262.adapters.tcp import tls
 from ec262.adapters.tcp.dialer import TcpDialer
-from ec262.domain.commands import BoughtTask, BuyTasks, Requirement, WorkerAddress
 from ec262.domain.errors import PeerError
-from ec262.domain.messages import Assign, Committed, Compute, Deliver, Hello, Message, Ready, Refused, Welcome
-from ec262.domain.wire import Decoder, encode
-from ec262.services.worker_link import LinkPolicy, WorkerLink
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.foreman_calls import BoughtTask, BuyTasks
+from ec262.domain.protocol.messages import Assign, Committed, Compute, Deliver, Hello, Message, Ready, Refused, Welcome
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.protocol.wire import Decoder, encode
+from ec262.services.foreman.workers.worker_link import LinkPolicy, WorkerLink
 from tests.adversaries import write
 from tests.system import make_job
 from tests.tcp_system import HONEST, TcpSystem, tcp_system

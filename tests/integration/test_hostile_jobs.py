@@ -16,10 +16,10 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed, SandboxError, SandboxLimitExceeded
-from ec262.domain.job import Limits, Phase, Work
-from ec262.domain.outcome import decode_outcome
+from ec262.domain.work.outcome import decode_outcome
+from ec262.domain.work.work import Limits, Phase, Work
 from tests.canaries import SECRET, Scene
 from tests.hostile_jobs import PAYLOADS, armed
 from tests.sandbox_jobs import (

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.errors import SandboxError
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.outcome import decode_outcome
+from ec262.domain.work.outcome import decode_outcome
+from ec262.domain.work.work import Computed, Limits, Work
 from tests.canaries import Scene
 from tests.hostile_jobs import PAYLOADS
 from tests.hostile_jobs.guests import ATTACKS

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from ec262.adapters import http_discovery
-from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.domain.commands import PoolQuery, VerdictQuery
+from ec262.adapters.discovery_client import http_discovery
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.domain.errors import ConfigurationError, DiscoveryRefused, DiscoveryUnavailable, InvalidRequest
+from ec262.domain.protocol.foreman_calls import PoolQuery, VerdictQuery
 from tests.discovery_town import REQUIREMENT, order
 
 TOKEN = "token-" + "t" * 40

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.sql import known_tasks
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.tasks import expire, fetch
+from ec262.adapters.sql.engine import known_tasks
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.tasks import expire, fetch
 from tests.stored import after, task, with_accounts
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 from tests.sandbox_jobs import assert_serves, map_work, reduce_work
 
 pytestmark = [

@@ -18,9 +18,9 @@ import pytest_asyncio
 
 from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.child.preload import LOADED, STANDARD
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 from tests.canaries import NOBODY
 from tests.sandbox_jobs import (
     LIMITS,
@@ -422,7 +422,7 @@ async def test_as_an_ordinary_user() -> None:
         import sys
         assert sys.version_info[1] == {sys.version_info.minor}
         import attrs, cloudpickle, seccompy, pytest, pytest_asyncio, pytest_timeout, xdist
-        import ec262.adapters.sandbox.linux.sandbox
+        import ec262.adapters.sandbox.linux.linux_sandbox
         """
     )
 

@@ -17,9 +17,9 @@ import pytest
 import pytest_asyncio
 
 from ec262.adapters.sandbox.linux import zygote
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 from tests.canaries import has, session_of
 from tests.compile_policy import compile_policy
 from tests.sandbox_jobs import (
@@ -164,7 +164,7 @@ async def test_a_closed_sandbox_runs_nothing() -> None:
 
 OWNER = """
 import asyncio, sys
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from tests.sandbox_jobs import LIMITS, map_work, sleep, zygote_of
 
 async def main():
@@ -248,7 +248,7 @@ filter = seccompy.Filter()
 filter.errno("seccomp", errno.{error})
 filter.errno("prctl", errno.{error}, args={{0: 22}})
 filter.load()
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 asyncio.run(LinuxSandbox().start())
 """
 

@@ -13,11 +13,11 @@ import attrs
 import pytest
 import pytest_asyncio
 
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
 from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.domain.errors import SandboxLimitExceeded
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 from tests.canaries import has, is_first_of_namespace, session_of
 from tests.sandbox_jobs import LIMITS, assert_serves, is_busy, is_idle, map_work, served, sleep, zygote_of
 

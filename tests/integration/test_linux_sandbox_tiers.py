@@ -19,9 +19,9 @@ import pytest
 from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.child import kernel
 from ec262.adapters.sandbox.linux.child.namespaces import Namespaces
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
+from ec262.adapters.sandbox.self_test import Trial
 from ec262.adapters.sandbox.tier import Layer
-from ec262.adapters.sandbox.witness import Trial
 from tests.canaries import Scene, has, is_first_of_namespace, session_of
 from tests.compile_policy import compile_policy
 from tests.hostile_jobs import Target
@@ -202,7 +202,7 @@ for call in sys.argv[2].split():
     filter.errno(call, int(sys.argv[1]))
 filter.load()
 
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from tests.sandbox_jobs import assert_serves
 
 async def main():

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from ec262.adapters.sandbox.linux.child import zygote as zygote_module
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import SandboxBroken
 from tests.canaries import has
 from tests.sandbox_jobs import LIMITS, assert_serves, count_words, is_idle, map_work, spare_was_tried, zygote_of

@@ -12,13 +12,13 @@ from typing import Any
 import attrs
 import pytest
 
-from ec262.adapters.runtime import runtime_class
+from ec262.adapters.jobs.local_runtime import runtime_class
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain import canonical
+from ec262.domain.discovery.reputation import Reputation
 from ec262.domain.errors import InsufficientCredits, KeyCollision, NoEligibleWorkers, TaskLimitExceeded, UserCodeFailed
-from ec262.domain.job import Phase
-from ec262.domain.standing import Standing
-from ec262.domain.verification import parse_rule
+from ec262.domain.values import canonical
+from ec262.domain.verification.rules import parse_rule
+from ec262.domain.work.work import Phase
 from tests.adversaries import Clasher, Denier, Exhausted, Liar, Misnamer
 from tests.system import make_job
 from tests.tcp_system import HONEST, POLICY, Staff, TcpSystem, tcp_system
@@ -36,14 +36,14 @@ def let_be_known(system: TcpSystem, staff: Iterable[Staff], agreed: float = 200.
     """Have everybody believe these workers alone."""
     with system.service._unit_of_work() as uow:
         runtime = runtime_class(UnconfinedSandbox.name)
-        known = Standing(worker="", runtime=runtime, agreed=agreed, as_of=time.time())
-        uow.standings.save([attrs.evolve(known, worker=each.lease.worker) for each in staff])
+        known = Reputation(worker="", runtime=runtime, agreed=agreed, as_of=time.time())
+        uow.reputations.save([attrs.evolve(known, worker=each.lease.worker) for each in staff])
         uow.commit()
 
 
 def dissented(system: TcpSystem, staff: Staff) -> int:
     with system.service._unit_of_work() as uow:
-        return sum(each.dissented for each in uow.standings.find([staff.lease.worker], []))
+        return sum(each.dissented for each in uow.reputations.find([staff.lease.worker], []))
 
 
 LIES: dict[str, Maker] = {

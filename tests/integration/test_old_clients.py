@@ -21,12 +21,12 @@ import attrs
 import pytest
 import requests
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import LedgerError
-from ec262.entrypoints import discovery_admin
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.settings import DiscoverySettings
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.entrypoints.discovery_admin import __main__ as discovery_admin
+from ec262.entrypoints.shared.settings import DiscoverySettings
 from tests.live_discovery import served
 from tests.old_client import OldClient, RawReply, only_id
 

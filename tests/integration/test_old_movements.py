@@ -9,10 +9,10 @@ import attrs
 import pytest
 from sqlalchemy import text
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.ledger import Reason
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.protocol.reason import Reason
 from tests.discovery_process import database_of
-from tests.unit.services.test_discovery_books import DAY_S, POLICY, office_over
+from tests.unit.services.discovery.test_discovery_books import DAY_S, POLICY, office_over
 
 WEEK = attrs.evolve(POLICY, history_s=3 * DAY_S)
 

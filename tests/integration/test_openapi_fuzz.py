@@ -15,10 +15,10 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.entrypoints.discovery_api import discovery_app
-from ec262.entrypoints.discovery_routes import ROUTES, Route
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
+from ec262.entrypoints.discovery.discovery_api import discovery_app
+from ec262.entrypoints.discovery.routes import ROUTES, Route
 from tests.discovery_town import FOREMAN, build_town
 from tests.live_discovery import served
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from tests.postgres import PostgresServer, servers
 
 

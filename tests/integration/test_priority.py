@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.process import Priority
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.machine.processes import Priority
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from tests.sandbox_jobs import LIMITS, map_work, pairs_of, zygote_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the Linux sandbox needs Linux")

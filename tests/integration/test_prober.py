@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.knocks import MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE, MAX_WAIT_S, Knocks
 from ec262.adapters.memory.clock import ManualClock
-from ec262.adapters.prober import TlsProber
 from ec262.adapters.tcp.certificate import make_identity
-from ec262.domain.commands import WorkerAddress
+from ec262.adapters.tcp.knocks import MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE, MAX_WAIT_S, Knocks
+from ec262.adapters.tcp.tls_prober import TlsProber
 from ec262.domain.errors import AddressUnreachable, DiscoveryUnavailable
+from ec262.domain.protocol.address import WorkerAddress
 
 IDENTITY = make_identity()
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ec262.adapters.sandbox.linux.sandbox import LinuxSandbox
+from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.errors import Ec262Error, TaskAbandoned, TaskLimitExceeded
-from ec262.domain.messages import Committed, Failed, Message
-from ec262.services import worker_link
+from ec262.domain.protocol.messages import Committed, Failed, Message
+from ec262.services.foreman.workers import worker_link
 from tests.system import add_up, make_job
 from tests.tcp_system import TcpSystem, tcp_system
 

@@ -15,13 +15,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from ec262.adapters.sql import migrations, schema_2012
-from ec262.adapters.sql.engines import open_engine
-from ec262.adapters.sql.revisions import PRESENT, REVISIONS
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.commands import TaskState
+from ec262.adapters.sql import migrations
+from ec262.adapters.sql.engine.engines import open_engine
+from ec262.adapters.sql.schema import schema_2012
+from ec262.adapters.sql.schema.revisions import PRESENT, REVISIONS
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.unit_of_work import Holdings
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.ports.unit_of_work import Holdings
+from ec262.domain.verification.task_state import TaskState
 from tests.discovery_town import FOREMAN, Town, build_town, digest, order, worker_token
 from tests.postgres import PostgresServer
 
@@ -204,7 +205,7 @@ def constraints_and_indexes(connection: Connection) -> dict[str, object]:
 def test_a_fresh_database_spares_alembic(empty_url: str) -> None:
     program = """if True:
         import sys
-        from ec262.adapters.sql.unit_of_work import SqlDatabase
+        from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
         for _ in range(2):
             SqlDatabase(sys.argv[1]).close()
         print([name for name in sys.modules if name.partition(".")[0] in {"alembic", "mako"}])
@@ -215,7 +216,7 @@ def test_a_fresh_database_spares_alembic(empty_url: str) -> None:
 
 def test_a_present_database_is_known_by_one_question(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     SqlDatabase(empty_url).close()
-    monkeypatch.setattr("ec262.adapters.sql.revisions._change", None)
+    monkeypatch.setattr("ec262.adapters.sql.schema.revisions._change", None)
     SqlDatabase(empty_url).close()
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.ledger import Transfer, moved
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.ledger import Transfer, moved
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 from tests import storage_crowd
 from tests.storage_crowd import GRANT, SHORT_S, populate, service_over
 

@@ -14,12 +14,12 @@ import attrs
 import pytest
 from sqlalchemy import ClauseElement, event
 
-from ec262.adapters.sql import tasks as sql_tasks
-from ec262.adapters.sql.statements import NOTHING, Statements, Values
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.commands import TaskState
+from ec262.adapters.sql import task_tables as sql_tasks
+from ec262.adapters.sql.engine.statements import NOTHING, Statements, Values
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.tasks import Task, expire, fetch
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable, LedgerError, StorageDamaged
-from ec262.domain.tasks import Task, expire, fetch
+from ec262.domain.verification.task_state import TaskState
 from tests.discovery_town import build_town, digest, order
 from tests.postgres import PostgresServer
 from tests.stored import account, after, member, replica, task, token, transfer, with_accounts
@@ -90,7 +90,7 @@ def test_the_schema_refuses_strangers_and_tells_no_secrets(database: SqlDatabase
 def test_the_schema_refuses_debts(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     """The domain's rule comes first; should it break, this is what is left."""
     monkeypatch.setattr(
-        "ec262.adapters.sql.ledger.moved", lambda _before, _transfer: {"user:boss1": -1, "escrow:task1": 1}
+        "ec262.adapters.sql.ledger_tables.moved", lambda _before, _transfer: {"user:boss1": -1, "escrow:task1": 1}
     )
     with database.unit_of_work() as uow:
         uow.ledger.post([transfer("t1", "user:boss1", "escrow:task1", 1)])

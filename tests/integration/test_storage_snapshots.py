@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.entropy import SystemEntropy
-from ec262.adapters.sql.unit_of_work import SqlDatabase
+from ec262.adapters.machine.system_entropy import SystemEntropy
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.ledger import MINT, operator_grant, user_account
 from ec262.domain.errors import Ec262Error
-from ec262.domain.ledger import MINT, operator_grant, user_account
-from ec262.entrypoints.metrics import PrometheusMeter
-from ec262.services.discovery_admin import DiscoveryAdmin
+from ec262.entrypoints.http.metrics import PrometheusMeter
+from ec262.services.discovery.administration import DiscoveryAdmin
 from tests.discovery_process import database_of
 from tests.discovery_town import FOREMAN, build_town, order
 
@@ -107,7 +107,7 @@ def test_readers_neither_block_nor_wait(database: SqlDatabase) -> None:
 
     def look() -> None:
         told.append((len(admin.accounts()), admin.account(foreman).credits, len(admin.history(foreman, limit=9))))
-        told.append((admin.standings(foreman), admin.invitations()))
+        told.append((admin.reputations(foreman), admin.invitations()))
         samples = (sample for family in meter.collect() for sample in family.samples)
         seen.update({"".join([sample.name, *sample.labels.values()]): sample.value for sample in samples})
 

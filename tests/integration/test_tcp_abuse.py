@@ -24,11 +24,11 @@ from ec262.adapters.tcp.certificate import make_identity
 from ec262.adapters.tcp.connection import TcpConnection
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import ConfigurationError, MessageTooLarge, PeerError, PeerLost, ProtocolViolation
-from ec262.domain.messages import Delivered, Hello, Message
 from ec262.domain.ports.transport import Connection
-from ec262.domain.wire import encode
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Delivered, Hello, Message
+from ec262.domain.protocol.wire import encode
 
 HELLO = Hello(versions=(3,), release="test")
 

@@ -21,11 +21,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ec262.adapters.runtime import local_python
-from ec262.adapters.sandbox.wasm import process
-from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox
+from ec262.adapters.jobs.local_runtime import local_python
+from ec262.adapters.sandbox.wasm import host_process as process
+from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 from tests.portable import needs_guest
 from tests.processes import alive, children, still_alive
 from tests.sandbox_jobs import LIMITS, assert_serves, environment, failure_of, map_work, pairs_of, reduce_work
@@ -97,7 +97,7 @@ async def test_results_of_another_engine_are_not_compared_with_its_own(
     sandbox: WasmSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def with_engine(version: str) -> WasmSandbox:
-        monkeypatch.setattr("ec262.adapters.sandbox.wasm.sandbox.engine_version", lambda: version)
+        monkeypatch.setattr("ec262.adapters.sandbox.wasm.wasm_sandbox.engine_version", lambda: version)
         return WasmSandbox()
 
     assert sandbox.runtime.sandbox.endswith(f"-wasmtime{own_major()}")
@@ -291,7 +291,7 @@ async def test_it_serves_nobody_when_closed() -> None:
 async def test_hosts_do_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> None:
     script = (
         "import asyncio\n"
-        "from ec262.adapters.sandbox.wasm.sandbox import WasmSandbox\n"
+        "from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox\n"
         "from tests.integration.test_wasm_sandbox import spin\n"
         "from tests.sandbox_jobs import map_work, Limits\n"
         "async def main():\n"

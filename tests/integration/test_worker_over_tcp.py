@@ -13,14 +13,15 @@ import pytest
 from ec262.adapters.tcp.dialer import TcpDialer
 from ec262.adapters.tcp.listener import TcpListener
 from ec262.adapters.tcp.tls import client_context
-from ec262.domain.commands import Lease, WorkerAddress
 from ec262.domain.errors import PeerLost
-from ec262.domain.job import Computed
-from ec262.domain.messages import Committed, Delivered, Hello, Message, Ready, Refused, Welcome
 from ec262.domain.ports.transport import Connection
-from ec262.domain.wire import encode
-from ec262.services.worker import Worker
-from tests.unit.services.worker_doubles import RESULT, SECRET, TASK, Rig, assign, compute, deliver
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Committed, Delivered, Hello, Message, Ready, Refused, Welcome
+from ec262.domain.protocol.wire import encode
+from ec262.domain.protocol.worker_calls import Lease
+from ec262.domain.work.work import Computed
+from ec262.services.worker.worker import Worker
+from tests.unit.services.worker.worker_doubles import RESULT, SECRET, TASK, Rig, assign, compute, deliver
 
 HELLO = Hello(versions=(3,), release="test")
 

@@ -16,19 +16,21 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ec262.adapters.http_discovery import HttpDiscovery
-from ec262.adapters.pickling import pickle_functions
-from ec262.adapters.runtime import local_python
+from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
+from ec262.adapters.jobs.local_runtime import local_python
+from ec262.adapters.jobs.pickling import pickle_functions
 from ec262.adapters.tcp.dialer import TcpDialer
-from ec262.domain.commands import BoughtReplica, BuyTasks, PoolQuery, Requirement, TaskState, Verdict, VerdictQuery
 from ec262.domain.errors import ConfigurationError
-from ec262.domain.messages import Assign, Committed, Deliver, Failed, Hello
-from ec262.domain.partition import encode_row, rows_payload
-from ec262.domain.wire import encode
-from ec262.entrypoints.bootstrap_discovery import build_discovery_app
-from ec262.entrypoints.settings import DiscoverySettings
-from ec262.entrypoints.worker import main, serve
-from ec262.services.worker_link import LinkPolicy, WorkerLink
+from ec262.domain.foreman.data.partition import encode_row, rows_payload
+from ec262.domain.protocol.foreman_calls import BoughtReplica, BuyTasks, PoolQuery, Verdict, VerdictQuery
+from ec262.domain.protocol.messages import Assign, Committed, Deliver, Failed, Hello
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.protocol.wire import encode
+from ec262.domain.verification.task_state import TaskState
+from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
+from ec262.entrypoints.shared.settings import DiscoverySettings
+from ec262.entrypoints.worker.__main__ import main, serve
+from ec262.services.foreman.workers.worker_link import LinkPolicy, WorkerLink
 from tests.adversaries import write_piecewise
 from tests.live_discovery import served
 from tests.processes import alive, busy_child, family, peak_mib, unburied
@@ -292,7 +294,7 @@ def test_a_missing_package_is_reported(start: Start) -> None:
 def test_usage(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EC262_DISCOVERY", raising=False)
     monkeypatch.setattr(
-        "ec262.entrypoints.logs.configure_logging", lambda _arguments: None
+        "ec262.entrypoints.shared.logs.configure_logging", lambda _arguments: None
     )  # it is the whole process's
     assert main([]) == 2
     assert "no discovery service is configured: give --discovery URL" in capsys.readouterr().err

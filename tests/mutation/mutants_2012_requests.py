@@ -23,7 +23,7 @@ from tests.mutation.paths_2012 import (
 GENERAL = (
     Mutant(
         rule="identity is the source address; ::ffff:127.0.0.2 is 127.0.0.2",
-        file="src/ec262/domain/networks.py",
+        file="src/ec262/domain/protocol/networks.py",
         old="    return mapped or address",
         new="    return address",
         tests=f"{API}::test_a_mapped_address_is_the_address {OF_ADDRESSES}::test_an_address_has_one_spelling",

@@ -4,48 +4,49 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 
-TASKS = "src/ec262/domain/tasks.py"
-LEDGER = "src/ec262/domain/ledger.py"
-DOMAIN = "src/ec262/domain/accounts.py"
-ACCOUNT_COMMANDS = "src/ec262/domain/account_commands.py"
-DESK = "src/ec262/services/discovery_accounts.py"
-WORKERS = "src/ec262/services/discovery_workers.py"
-FOREMEN = "src/ec262/services/discovery_foremen.py"
-TRANSACTIONS = "src/ec262/services/discovery_transactions.py"
-SERVICE = "src/ec262/services/discovery.py"
-REPLIES = "src/ec262/services/discovery_replies.py"
+TASKS = "src/ec262/domain/discovery/tasks.py"
+LEDGER = "src/ec262/domain/discovery/ledger.py"
+TOKEN = "src/ec262/domain/protocol/token.py"
+DOMAIN = "src/ec262/domain/discovery/accounts.py"
+ACCOUNT_COMMANDS = "src/ec262/domain/protocol/account_calls.py"
+DESK = "src/ec262/services/discovery/for_accounts.py"
+WORKERS = "src/ec262/services/discovery/for_workers.py"
+FOREMEN = "src/ec262/services/discovery/for_foremen.py"
+TRANSACTIONS = "src/ec262/services/discovery/transactions.py"
+SERVICE = "src/ec262/services/discovery/discovery_service.py"
+REPLIES = "src/ec262/services/discovery/replies.py"
 MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
-ADDRESS = "src/ec262/entrypoints/client_address.py"
-RATES = "src/ec262/entrypoints/rates.py"
-GATE = "src/ec262/entrypoints/discovery_gate.py"
-BELL = "src/ec262/entrypoints/discovery_bell.py"
+ADDRESS = "src/ec262/entrypoints/http/client_address.py"
+RATES = "src/ec262/entrypoints/http/rates.py"
+GATE = "src/ec262/entrypoints/http/middleware.py"
+BELL = "src/ec262/entrypoints/http/long_poll.py"
 
-ACCOUNTS = "tests/unit/services/test_discovery_accounts.py"
-WORKING = "tests/unit/services/test_discovery_workers.py"
+ACCOUNTS = "tests/unit/services/discovery/test_discovery_accounts.py"
+WORKING = "tests/unit/services/discovery/test_discovery_workers.py"
 VERDICTS = "tests/unit/services/test_discovery_verdicts.py"
-UPKEEP = "tests/unit/services/test_discovery_service.py"
-OF_ACCOUNTS = "tests/unit/domain/test_accounts.py"
-OF_LEDGER = "tests/unit/domain/test_ledger.py"
-OF_TASKS = "tests/unit/domain/test_tasks.py"
-OF_COMMANDS = "tests/unit/domain/test_commands.py"
-OF_ADDRESS = "tests/unit/entrypoints/test_client_address.py"
-OF_RATES = "tests/unit/entrypoints/test_rates.py"
+UPKEEP = "tests/unit/services/discovery/test_discovery_service.py"
+OF_ACCOUNTS = "tests/unit/domain/discovery/test_accounts.py"
+OF_LEDGER = "tests/unit/domain/discovery/test_ledger.py"
+OF_TASKS = "tests/unit/domain/discovery/test_tasks.py"
+OF_COMMANDS = "tests/unit/domain/protocol/test_commands.py"
+OF_ADDRESS = "tests/unit/entrypoints/http/test_client_address.py"
+OF_RATES = "tests/unit/entrypoints/http/test_rates.py"
 OF_PROBER = "tests/integration/test_prober.py"
 OF_CONNECTIONS = "tests/integration/test_discovery_connections.py"
-OF_BELL = "tests/unit/entrypoints/test_discovery_bell.py"
+OF_BELL = "tests/unit/entrypoints/http/test_discovery_bell.py"
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
 
 TOKENS = (
     Mutant(
         rule="tokens are stored hashed (token stored in clear)",
-        file=DOMAIN,
+        file=TOKEN,
         old="    return hashlib.sha256(token.encode()).digest()",
         new="    return token.encode()",
         tests=f"{OF_ACCOUNTS}::test_a_token_is_known_by_its_sha256",
     ),
     Mutant(
         rule="nobody guesses a token",
-        file=DOMAIN,
+        file=TOKEN,
         old='TOKEN_PATTERN = r"[A-Za-z0-9._~+/=-]{32,256}"',
         new='TOKEN_PATTERN = r"[A-Za-z0-9._~+/=-]{8,256}"',
         tests=f"{OF_ACCOUNTS}::test_weak_or_malformed_tokens_are_refused",
@@ -281,63 +282,63 @@ STRANGERS = (
     ),
     Mutant(
         rule="who does not read replies holds no connection",
-        file="src/ec262/entrypoints/discovery_writing.py",
+        file="src/ec262/entrypoints/http/slow_readers.py",
         old="        if self._taken_so_far() - self._taken < LEAST_WRITTEN:",
         new="        if False:",
         tests=f"{OF_CONNECTIONS}::test_a_reply_that_nobody_reads_is_given_up",
     ),
     Mutant(
         rule="two addresses do not hold all connections",
-        file="src/ec262/entrypoints/discovery_server.py",
+        file="src/ec262/entrypoints/http/server.py",
         old="        self.guarded.make_room(host)\n",
         new="",
         tests=f"{OF_CONNECTIONS}::test_two_addresses_that_hold_all_connections_make_room_for_a_third",
     ),
     Mutant(
         rule="silent machines of few addresses do not block registration",
-        file="src/ec262/adapters/knocks.py",
+        file="src/ec262/adapters/tcp/knocks.py",
         old="MAX_DOUBTED, MAX_DOUBTED_PER_SOURCE, DOUBT_S = 8, 2, 300.0",
         new="MAX_DOUBTED, MAX_DOUBTED_PER_SOURCE, DOUBT_S = 16, 8, 300.0",
         tests=f"{OF_PROBER}::test_sources_where_a_check_failed_share_few_places_for_a_while",
     ),
     Mutant(
         rule="an account waits after a failed check",
-        file="src/ec262/adapters/knocks.py",
+        file="src/ec262/adapters/tcp/knocks.py",
         old="        if now < wait_until:",
         new="        if False:",
         tests=f"{OF_PROBER}::test_an_account_waits_longer_after_each_failure_and_not_after_an_answer",
     ),
     Mutant(
         rule="discovery knocks at no private addresses for strangers",
-        file="src/ec262/adapters/prober.py",
+        file="src/ec262/adapters/tcp/tls_prober.py",
         old="        return _is_global(ip) or any(ip in network for network in self._networks)",
         new="        return True",
         tests=f"{OF_PROBER}::test_strangers_cannot_have_the_services_own_machine_knocked_at",
     ),
     Mutant(
         rule="an IPv6 address counts as its /64",
-        file="src/ec262/domain/networks.py",
+        file="src/ec262/domain/protocol/networks.py",
         old="IPV6_BITS = 64",
         new="IPV6_BITS = 128",
         tests=f"{OF_RATES}::test_one_ipv6_network_counts_as_one_address",
     ),
     Mutant(
         rule="a beginner gets no long lease",
-        file="src/ec262/services/discovery_workers.py",
+        file="src/ec262/services/discovery/for_workers.py",
         old="min(command.ttl_s, self._policy.beginner_lease_s)",
         new="command.ttl_s",
         tests=f"{WORKING}::test_a_long_lease_is_for_those_who_have_earned",
     ),
     Mutant(
         rule="beginners have a limited number of places",
-        file="src/ec262/domain/beginners.py",
+        file="src/ec262/domain/discovery/pool/beginners.py",
         old="    if len(others) < places:",
         new="    if True:",
-        tests="tests/unit/domain/test_beginners.py",
+        tests="tests/unit/domain/discovery/test_beginners.py",
     ),
     Mutant(
         rule="an offer of packages has few characters",
-        file="src/ec262/domain/shapes.py",
+        file="src/ec262/domain/protocol/shapes.py",
         old="    if size > MAX_PACKAGES_CHARS:",
         new="    if False:",
         tests=f"{OF_COMMANDS}::test_names_of_packages_have_few_characters_in_all",

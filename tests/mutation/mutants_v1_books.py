@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 
-BOOKS = "src/ec262/services/discovery_books.py"
-FOLDING = "src/ec262/domain/folding.py"
+BOOKS = "src/ec262/services/discovery/bookkeeping.py"
+FOLDING = "src/ec262/domain/discovery/folding.py"
 SQL = "src/ec262/adapters/sql/folds.py"
 STATEMENTS = "src/ec262/adapters/sql/transfers.py"
-AUDIT = "src/ec262/services/discovery_admin.py"
+AUDIT = "src/ec262/services/discovery/administration.py"
 
-OF_BOOKS = "tests/unit/services/test_discovery_books.py"
-OF_FOLDING = "tests/unit/domain/test_folding.py"
+OF_BOOKS = "tests/unit/services/discovery/test_discovery_books.py"
+OF_FOLDING = "tests/unit/domain/discovery/test_folding.py"
 STORED = "tests/contract/test_old_movements_contract.py"
 
 MUTANTS = (

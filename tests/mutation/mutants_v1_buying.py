@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 
-TASKS = "src/ec262/domain/tasks.py"
-POOL = "src/ec262/domain/pool.py"
-CREW = "src/ec262/domain/crew.py"
-DRAW = "src/ec262/domain/draw.py"
-URNS = "src/ec262/domain/urns.py"
-PURCHASES = "src/ec262/domain/purchases.py"
-VERIFICATION = "src/ec262/domain/verification.py"
-FOREMEN = "src/ec262/services/discovery_foremen.py"
-REPLIES = "src/ec262/services/discovery_replies.py"
+TASKS = "src/ec262/domain/discovery/tasks.py"
+POOL = "src/ec262/domain/discovery/pool/pool.py"
+CREW = "src/ec262/domain/discovery/pool/teams.py"
+DRAW = "src/ec262/domain/discovery/pool/draw.py"
+URNS = "src/ec262/domain/discovery/pool/sampler.py"
+PURCHASES = "src/ec262/domain/discovery/purchases.py"
+VERIFICATION = "src/ec262/domain/verification/rules.py"
+FOREMEN = "src/ec262/services/discovery/for_foremen.py"
+REPLIES = "src/ec262/services/discovery/replies.py"
 MEMORY = "src/ec262/adapters/memory/unit_of_work.py"
 
-BUYING = "tests/unit/services/test_discovery_purchases.py"
-ADDING = "tests/unit/services/test_discovery_replicas.py"
-WORKING = "tests/unit/services/test_discovery_workers.py"
-OF_TASKS = "tests/unit/domain/test_tasks.py"
-OF_POOL = "tests/unit/domain/test_pool.py"
-OF_DRAW = "tests/unit/domain/test_draw.py"
-OF_PURCHASES = "tests/unit/domain/test_purchases.py"
-OF_RULES = "tests/unit/domain/test_verification.py"
+BUYING = "tests/unit/services/discovery/test_discovery_purchases.py"
+ADDING = "tests/unit/services/discovery/test_discovery_replicas.py"
+WORKING = "tests/unit/services/discovery/test_discovery_workers.py"
+OF_TASKS = "tests/unit/domain/discovery/test_tasks.py"
+OF_POOL = "tests/unit/domain/discovery/test_pool.py"
+OF_DRAW = "tests/unit/domain/discovery/test_draw.py"
+OF_PURCHASES = "tests/unit/domain/discovery/test_purchases.py"
+OF_RULES = "tests/unit/domain/verification/test_verification.py"
 
 PURCHASE = (
     Mutant(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 
-TASKS = "src/ec262/domain/tasks.py"
-STATES = "src/ec262/domain/task_states.py"
-FOREMEN = "src/ec262/services/discovery_foremen.py"
-REPLIES = "src/ec262/services/discovery_replies.py"
+TASKS = "src/ec262/domain/discovery/tasks.py"
+STATES = "src/ec262/domain/discovery/task_states.py"
+FOREMEN = "src/ec262/services/discovery/for_foremen.py"
+REPLIES = "src/ec262/services/discovery/replies.py"
 
 VERDICTS = "tests/unit/services/test_discovery_verdicts.py"
-ADDING = "tests/unit/services/test_discovery_replicas.py"
-WITHOUT_WIN = "tests/unit/domain/test_tasks_without_a_win.py"
+ADDING = "tests/unit/services/discovery/test_discovery_replicas.py"
+WITHOUT_WIN = "tests/unit/domain/discovery/test_tasks_without_a_win.py"
 
 MUTANTS = (
     Mutant(

@@ -5,26 +5,26 @@ from __future__ import annotations
 from tests.mutation.mutant import Mutant
 
 TLS = "src/ec262/adapters/tcp/tls.py"
-BOOK = "src/ec262/services/task_book.py"
-COMPUTER = "src/ec262/services/computer.py"
-SESSION = "src/ec262/services/worker_session.py"
-CIPHERS = "src/ec262/adapters/ciphers.py"
+BOOK = "src/ec262/services/worker/task_book.py"
+COMPUTER = "src/ec262/services/worker/computer.py"
+SESSION = "src/ec262/services/worker/worker_session.py"
+CIPHERS = "src/ec262/adapters/ciphers/aes_siv.py"
 RESULTS = "src/ec262/adapters/memory/result_store.py"
-DELIVERIES = "src/ec262/services/deliveries.py"
-CREDENTIALS = "src/ec262/adapters/credentials.py"
-OUTCOME = "src/ec262/domain/outcome.py"
-PAIRS = "src/ec262/domain/pairs.py"
-PLAIN_PAIRS = "src/ec262/domain/plain_pairs.py"
+DELIVERIES = "src/ec262/services/foreman/workers/deliveries.py"
+CREDENTIALS = "src/ec262/adapters/files/credentials.py"
+OUTCOME = "src/ec262/domain/work/outcome.py"
+PAIRS = "src/ec262/domain/values/pairs.py"
+PLAIN_PAIRS = "src/ec262/domain/values/plain_pairs.py"
 
-OF_BOOK = "tests/unit/services/test_task_book.py"
-OF_SESSION = "tests/unit/services/test_worker_session.py"
-OF_COMPUTER = "tests/unit/services/test_computer.py"
-OF_FOREMAN = "tests/unit/services/test_foreman.py"
+OF_BOOK = "tests/unit/services/worker/test_task_book.py"
+OF_SESSION = "tests/unit/services/worker/test_worker_session.py"
+OF_COMPUTER = "tests/unit/services/worker/test_computer.py"
+OF_FOREMAN = "tests/unit/services/foreman/test_foreman.py"
 OF_CIPHERS = "tests/contract/test_cipher_contract.py"
 OF_RESULTS = "tests/contract/test_result_store_contract.py"
 OF_TRANSPORT = "tests/contract/test_transport_contract.py"
-OF_CREDENTIALS = "tests/unit/adapters/test_credentials.py"
-OF_OUTCOME = "tests/unit/domain/test_outcome.py"
+OF_CREDENTIALS = "tests/unit/adapters/files/test_credentials.py"
+OF_OUTCOME = "tests/unit/domain/work/test_outcome.py"
 OF_PLAIN_PAIRS = "tests/property/test_plain_pairs.py"
 
 MUTANTS = (
@@ -93,17 +93,17 @@ MUTANTS = (
     ),
     Mutant(
         rule="a commitment that is said to be a limit agrees with no other",
-        file="src/ec262/domain/digests.py",
+        file="src/ec262/domain/work/digests.py",
         old="return hashlib.sha256(_STOPPED + digest).digest() if stopped else digest",
         new="return digest",
-        tests="tests/unit/domain/test_standing.py::test_a_lie_that_is_called_a_limit_agrees_with_no_lie_that_is_not",
+        tests="tests/unit/domain/discovery/test_reputation.py::test_a_lie_that_is_called_a_limit_agrees_with_no_lie_that_is_not",
     ),
     Mutant(
         rule="the foreman takes nothing else for a limit, and no limit for anything else",
         file=DELIVERIES,
         old="    if is_stopped(outcome) != stopped:",
         new="    if False:",
-        tests="tests/unit/services/test_deliveries.py::test_a_result_that_was_committed_as_what_it_is_not_is_refused",
+        tests="tests/unit/services/foreman/test_deliveries.py::test_a_result_that_was_committed_as_what_it_is_not_is_refused",
     ),
     Mutant(
         rule="the foreman checks the digest of what is delivered",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from tests.mutation.mutant import Mutant
 
 REPOSITORIES = "src/ec262/adapters/sql/repositories.py"
-TASKS = "src/ec262/adapters/sql/tasks.py"
-KNOWN = "src/ec262/adapters/sql/known_tasks.py"
-LEDGER = "src/ec262/adapters/sql/ledger.py"
-TRANSACTIONS = "src/ec262/services/discovery_transactions.py"
-ADMIN = "src/ec262/services/discovery_admin.py"
+TASKS = "src/ec262/adapters/sql/task_tables.py"
+KNOWN = "src/ec262/adapters/sql/engine/known_tasks.py"
+LEDGER = "src/ec262/adapters/sql/ledger_tables.py"
+TRANSACTIONS = "src/ec262/services/discovery/transactions.py"
+ADMIN = "src/ec262/services/discovery/administration.py"
 
 STORAGE = "tests/contract/test_unit_of_work_contract.py"
 OF_KNOWN = "tests/integration/test_known_tasks.py"

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from tests.mutation.mutant import Mutant
 
-TASKS = "src/ec262/domain/tasks.py"
-STATES = "src/ec262/domain/task_states.py"
-VERIFICATION = "src/ec262/domain/verification.py"
-FOREMEN = "src/ec262/services/discovery_foremen.py"
-REPLIES = "src/ec262/services/discovery_replies.py"
-TRANSACTIONS = "src/ec262/services/discovery_transactions.py"
+TASKS = "src/ec262/domain/discovery/tasks.py"
+STATES = "src/ec262/domain/discovery/task_states.py"
+VERIFICATION = "src/ec262/domain/verification/rules.py"
+FOREMEN = "src/ec262/services/discovery/for_foremen.py"
+REPLIES = "src/ec262/services/discovery/replies.py"
+TRANSACTIONS = "src/ec262/services/discovery/transactions.py"
 MEMORY = "src/ec262/adapters/memory/tasks.py"
-COMMANDS = "src/ec262/domain/commands.py"
-BELL = "src/ec262/entrypoints/discovery_bell.py"
+COMMANDS = "src/ec262/domain/protocol/foreman_calls.py"
+BELL = "src/ec262/entrypoints/http/long_poll.py"
 
 VERDICTS = "tests/unit/services/test_discovery_verdicts.py"
-WORKING = "tests/unit/services/test_discovery_workers.py"
-SERVICE = "tests/unit/services/test_discovery_service.py"
-OF_TASKS = "tests/unit/domain/test_tasks.py"
-WITHOUT_WIN = "tests/unit/domain/test_tasks_without_a_win.py"
-OF_RULES = "tests/unit/domain/test_verification.py"
-OF_COMMANDS = "tests/unit/domain/test_commands.py"
-OF_BELL = "tests/unit/entrypoints/test_discovery_bell.py"
+WORKING = "tests/unit/services/discovery/test_discovery_workers.py"
+SERVICE = "tests/unit/services/discovery/test_discovery_service.py"
+OF_TASKS = "tests/unit/domain/discovery/test_tasks.py"
+WITHOUT_WIN = "tests/unit/domain/discovery/test_tasks_without_a_win.py"
+OF_RULES = "tests/unit/domain/verification/test_verification.py"
+OF_COMMANDS = "tests/unit/domain/protocol/test_commands.py"
+OF_BELL = "tests/unit/entrypoints/http/test_discovery_bell.py"
 
 COMMITTING = (
     Mutant(

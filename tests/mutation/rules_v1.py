@@ -8,7 +8,7 @@ from tests.mutation import (
     mutants_v1_buying,
     mutants_v1_no_win,
     mutants_v1_peers,
-    mutants_v1_standings,
+    mutants_v1_reputations,
     mutants_v1_storage,
     mutants_v1_tasks,
 )
@@ -20,6 +20,6 @@ MUTANTS = (
     *mutants_v1_accounts.MUTANTS,
     *mutants_v1_peers.MUTANTS,
     *mutants_v1_storage.MUTANTS,
-    *mutants_v1_standings.MUTANTS,
+    *mutants_v1_reputations.MUTANTS,
     *mutants_v1_books.MUTANTS,
 )

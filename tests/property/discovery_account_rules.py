@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from ec262.domain.account_commands import AccountStatus, HistoryEntry, HistoryQuery, OpenAccount, ReplaceToken
+from ec262.domain.protocol.account_calls import AccountStatus, HistoryEntry, HistoryQuery, OpenAccount, ReplaceToken
 from tests.property.discovery_machine import NO_CRASH, POLICY, Crash, DiscoveryGround, crashes, indices
 from tests.property.discovery_records import Offer
 

@@ -8,7 +8,8 @@ import attrs
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from ec262.domain.commands import (
+from ec262.domain.errors import DiscoveryRefused, LimitReached, PurchaseTooExpensive
+from ec262.domain.protocol.foreman_calls import (
     AddReplicas,
     BuyDisputes,
     BuyTasks,
@@ -16,11 +17,10 @@ from ec262.domain.commands import (
     DeliveryReports,
     PoolQuery,
     Purchase,
-    TaskState,
     Verdict,
     VerdictQuery,
 )
-from ec262.domain.errors import DiscoveryRefused, LimitReached, PurchaseTooExpensive
+from ec262.domain.verification.task_state import TaskState
 from tests.discovery_town import REQUIREMENT, more_replicas, order
 from tests.property.discovery_machine import (
     NO_CRASH,

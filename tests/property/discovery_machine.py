@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from ec262.adapters.memory.entropy import SeededEntropy
-from ec262.domain.commands import AddReplicas, BuyTasks, Verdict
+from ec262.domain.discovery.tasks import Task
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 from ec262.domain.errors import DiscoveryRefused
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.domain.tasks import Task
-from ec262.services.discovery_admin import DiscoveryAdmin
-from ec262.services.discovery_policy import Policy
+from ec262.domain.protocol.foreman_calls import AddReplicas, BuyTasks, Verdict
+from ec262.services.discovery.administration import DiscoveryAdmin
+from ec262.services.discovery.discovery_policy import Policy
 from tests.discovery_faults import Died, Faults
 from tests.discovery_town import FOREMAN, OTHER_PYTHON, PYTHON, build_town, registration, worker_token
 from tests.property.discovery_model import Model

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from ec262.domain.commands import AddReplicas, BoughtTask, BuyTasks, Purchase, TaskState
+from ec262.domain.discovery.ledger import MINT, SERVICE
 from ec262.domain.errors import (
     AccountFrozen,
     InvitationRefused,
@@ -18,9 +18,11 @@ from ec262.domain.errors import (
     PurchaseConflict,
     PurchaseTooExpensive,
 )
-from ec262.domain.ledger import MINT, SERVICE, Reason
-from ec262.domain.verification import MAX_REPLICAS
-from ec262.services.discovery_policy import Policy
+from ec262.domain.protocol.foreman_calls import AddReplicas, BoughtTask, BuyTasks, Purchase
+from ec262.domain.protocol.reason import Reason
+from ec262.domain.verification.rules import MAX_REPLICAS
+from ec262.domain.verification.task_state import TaskState
+from ec262.services.discovery.discovery_policy import Policy
 from tests.property.discovery_records import Bought, Holder, Job, Lease, Offer, Part
 
 QUORUMS = {"majority:1": (1, 1), "majority:3": (3, 2), "majority:5:4": (5, 4), "quorum:2": (2, 2)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from ec262.domain.commands import AddReplicas, BuyTasks, TaskState
+from ec262.domain.protocol.foreman_calls import AddReplicas, BuyTasks
+from ec262.domain.verification.task_state import TaskState
 
 CLAIM_S = 30
 RUNNING = {TaskState.OPEN, TaskState.WON}

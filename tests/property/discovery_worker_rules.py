@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from ec262.domain.commands import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal, TaskState
+from ec262.domain.protocol.worker_calls import AssignmentQuery, Commitment, CommitResults, GiveUp, TaskRefusal
+from ec262.domain.verification.task_state import TaskState
 from tests.property.discovery_machine import (
     TEXTS,
     UNKNOWN,

@@ -15,23 +15,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ec262.domain import job_events as ev
-from ec262.domain.commands import (
-    BoughtReplica,
-    BoughtTask,
-    DisputedResult,
-    TaskState,
-    Verdict,
-    Winner,
-    WorkerAddress,
-)
-from ec262.domain.diagnosis import Diagnosis, Suspect
-from ec262.domain.difference import Difference
 from ec262.domain.errors import KeyCollision, LimitReached, TaskLimitExceeded, UserCodeFailed
-from ec262.domain.job import Phase, TaskName
-from ec262.domain.job_policy import RunPolicy
-from ec262.domain.job_run import JobRun
-from ec262.domain.verification import parse_rule
+from ec262.domain.foreman.job.diagnosis import Diagnosis, Suspect
+from ec262.domain.foreman.job.difference import Difference
+from ec262.domain.foreman.run import events as ev
+from ec262.domain.foreman.run.job_run import JobRun
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.foreman_calls import BoughtReplica, BoughtTask, DisputedResult, Verdict, Winner
+from ec262.domain.verification.rules import parse_rule
+from ec262.domain.verification.task_state import TaskState
+from ec262.domain.work.work import Phase, TaskName
 
 WORKERS = [f"worker-{number}" for number in range(9)]
 EVENTS = 300

@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ec262.entrypoints.discovery_2012 import app_2012, connection_address
-from ec262.entrypoints.form_2012 import MAX_BODY_BYTES
-from ec262.entrypoints.metrics import Meter
+from ec262.entrypoints.http.metrics import Meter
+from ec262.entrypoints.legacy_2012.form_2012 import MAX_BODY_BYTES
+from ec262.entrypoints.legacy_2012.routes_2012 import app_2012, connection_address
 from tests.town_2012 import build_town, worker
 
 METHODS = ["GET", "POST", "DELETE", "PUT", "HEAD"]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical, ValueNotEncodable
+from ec262.domain.values import canonical
 from tests.property.canonical_values import hashables, identity, texts, values
 
 ROOT = Path(__file__).parents[2]
@@ -298,7 +298,7 @@ def test_keys_made_to_collide_are_refused_at_once() -> None:
 
 ENCODE_HASHED = """
 import hashlib, random
-from ec262.domain import canonical
+from ec262.domain.values import canonical
 words = [f"{i:x}" for i in range(500)]
 sets = [set(words), frozenset(map(str.encode, words)), {word: {word, word + "x", None, (word,)} for word in words}]
 data = canonical.encode([*sets, {(word, None): 1 for word in words}])

@@ -22,13 +22,13 @@ from hypothesis.stateful import (
 )
 
 from ec262.adapters.memory.unit_of_work_2012 import MemoryStore2012
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.adapters.sql.unit_of_work_2012 import Sql2012
-from ec262.domain.api2012.constants import Constants2012
-from ec262.domain.api2012.parameters import LEAVE_S, Ending, Registration
-from ec262.domain.api2012.tasks import Accepted, Rejected, Task
+from ec262.adapters.sql.legacy_2012.sql_unit_of_work_2012 import Sql2012
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import InvalidRequest, PurchaseTooExpensive, UnknownClient, UnknownTask
-from ec262.domain.ports.unit_of_work_2012 import UnitOfWork2012Factory
+from ec262.domain.legacy_2012.constants_2012 import Constants2012
+from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
+from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
+from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012Factory
 from tests.town_2012 import Town2012, build_town
 
 TASK_TTL_S = 100

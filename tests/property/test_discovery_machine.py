@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from ec262.adapters.memory.unit_of_work import MemoryStore
-from ec262.adapters.sql.unit_of_work import SqlDatabase
-from ec262.domain.commands import TaskState
-from ec262.domain.ledger import MINT, SERVICE, Reason, Transfer, escrow_account
-from ec262.domain.ports.unit_of_work import UnitOfWorkFactory
-from ec262.domain.tasks import Task
+from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
+from ec262.domain.discovery.ledger import MINT, SERVICE, Transfer, escrow_account
+from ec262.domain.discovery.tasks import Task
+from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
+from ec262.domain.protocol.reason import Reason
+from ec262.domain.verification.task_state import TaskState
 from tests.postgres import PostgresServer
 from tests.property.discovery_account_rules import AccountRules
 from tests.property.discovery_foreman_rules import ForemanRules

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.adapters.memory.entropy import SeededEntropy
-from ec262.domain.draw import Team, draw
-from ec262.domain.pool import HOUSES, Lot, Member, Tie
+from ec262.domain.discovery.pool.draw import Team, draw
+from ec262.domain.discovery.pool.pool import HOUSES, Lot, Member, Tie
 from tests.discovery_town import REQUIREMENT
-from tests.unit.domain.test_pool import member, pool
+from tests.unit.domain.discovery.test_pool import member, pool
 
 slot_counts = st.lists(st.integers(1, 9), max_size=9)
 seeds = st.integers(0, 1000)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.adapters import file_rows as module
-from ec262.adapters.file_rows import FileRows, InputFiles, file_rows
-from ec262.adapters.inputs import read_rows
-from ec262.domain import canonical
+from ec262.adapters.files import file_rows as module
+from ec262.adapters.files.file_rows import FileRows, InputFiles, file_rows
+from ec262.adapters.files.inputs import read_rows
 from ec262.domain.errors import JobDefinitionError
-from ec262.domain.partition import split
+from ec262.domain.foreman.data.partition import split
+from ec262.domain.values import canonical
 
 texts = st.lists(st.sampled_from(["a", "ä", "\n", "\r", "\r\n", "\n\n", "€uro", "x" * 50, '"', "\u2028"])).map("".join)
 json_lines = st.lists(st.sampled_from(['["a",1]\n', '[ "b", [2] ]\r\n', "\n", "  \n", '["ä",{"$tuple":[]}]\n'])).map(

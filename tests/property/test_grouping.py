@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.adapters.sandbox.grouping import Grouping
-from ec262.domain import canonical
 from ec262.domain.errors import ValueNotEncodable
+from ec262.domain.values import canonical
 from tests.property.canonical_values import identity, values
 
 keys = st.one_of(st.sampled_from(["a", "b", "\ud800", 1, True, 1.0, (1,), None]), values)

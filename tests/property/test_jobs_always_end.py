@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ec262.domain.errors import LimitReached
-from ec262.domain.job import TaskName
-from ec262.domain.job_policy import RunPolicy
-from ec262.services.discovery_policy import Policy
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.work.work import TaskName
+from ec262.services.discovery.discovery_policy import Policy
 from tests.discovery_town import build_town, registration
 from tests.job_simulation import JobSimulation, Way, is_right
 

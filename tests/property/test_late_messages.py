@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from ec262.adapters.memory.spill import MemorySpill
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.job_history import TaskHistory
-from ec262.domain.messages import Assign, Committed, Compute, Deliver, Delivered, Message, Ready, Welcome
-from ec262.domain.verification import parse_rule
+from ec262.domain.foreman.run.job_history import TaskHistory
+from ec262.domain.protocol.messages import Assign, Committed, Compute, Deliver, Delivered, Message, Ready, Welcome
+from ec262.domain.verification.rules import parse_rule
+from ec262.domain.work.work import Computed, Limits, Work
 from tests import virtual_time
 from tests.late_links import MOMENTS, Hold, HoldingDialer, Stage
 from tests.system import FOREMAN_POLICY, System, make_job, memory_system

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.domain.verification import Ballot, Finding, Majority, Quorum, VerificationRule, parse_rule
+from ec262.domain.verification.rules import Ballot, Finding, Majority, Quorum, VerificationRule, parse_rule
 
 majorities = st.integers(1, 15).flatmap(
     lambda replicas: st.integers(replicas // 2 + 1, replicas).map(

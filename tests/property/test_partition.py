@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ec262.domain import canonical
 from ec262.domain.errors import ValueNotEncodable
-from ec262.domain.pairs import AROUND
-from ec262.domain.partition import encode_row, rows_payload, split
-from ec262.domain.shuffle import shuffle
+from ec262.domain.foreman.data.partition import encode_row, rows_payload, split
+from ec262.domain.foreman.data.shuffle import shuffle
+from ec262.domain.values import canonical
+from ec262.domain.values.pairs import AROUND
 from tests.property.canonical_values import hashables, identity, values
 
 sizes_and_parts = st.lists(st.one_of(st.integers(0, 10), st.integers(0, 10**9)), min_size=1, max_size=60).flatmap(

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical
-from ec262.domain.groups import all_values
-from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
-from ec262.domain.pairs import encode_keys, encode_pairs, plain_rows
-from ec262.domain.plain_pairs import read_plain_pairs
+from ec262.domain.foreman.data.groups import all_values
+from ec262.domain.values import canonical
+from ec262.domain.values.pairs import encode_keys, encode_pairs, plain_rows
+from ec262.domain.values.plain_pairs import read_plain_pairs
+from ec262.domain.work.outcome import Pairs, decode_outcome, encode_outcome
 
 texts = st.text(st.characters() | st.sampled_from('$"\\\n\x7f\u2028\ud800é'), max_size=4)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts

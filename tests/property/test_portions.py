@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.errors import NotCanonical
-from ec262.domain.outcome import Failure, Pairs, decode_outcome, encode_outcome
-from ec262.domain.portions import portions, read_ending
+from ec262.domain.foreman.data.portions import portions, read_ending
+from ec262.domain.work.outcome import Failure, Pairs, decode_outcome, encode_outcome
 from tests.property.canonical_values import identity, values
 
 # Strings and lists that look like the places between rows.

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.domain.canonical import MAX_DEPTH, encode
 from ec262.domain.errors import ValueNotEncodable
-from ec262.domain.rounding import MAX_DIGITS, round_floats
+from ec262.domain.values.canonical import MAX_DEPTH, encode
+from ec262.domain.values.rounding import MAX_DIGITS, round_floats
 from tests.property.canonical_values import finite_floats, floats_without_nan, identity, values
 
 digits = st.integers(1, MAX_DIGITS)

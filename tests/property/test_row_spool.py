@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.adapters.memory.spill import MemorySpill
-from ec262.domain import canonical
-from ec262.domain.cuts import Cuts
-from ec262.domain.partition import encode_row, split
-from ec262.domain.row_spool import RowSpool, held
+from ec262.domain.foreman.data.cuts import Cuts
+from ec262.domain.foreman.data.partition import encode_row, split
+from ec262.domain.foreman.data.row_spool import RowSpool, held
+from ec262.domain.values import canonical
 
 sizes = st.lists(st.one_of(st.integers(1, 9), st.integers(1, 10**6)), min_size=1, max_size=300)
 
@@ -75,7 +75,7 @@ def test_rows_that_belong_together_are_not_cut_apart() -> None:
 
 @pytest.mark.parametrize("write_bytes", [1, 13, 1000])
 def test_rows_are_put_away_in_portions(write_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ec262.domain.row_spool.WRITE_BYTES", write_bytes)
+    monkeypatch.setattr("ec262.domain.foreman.data.row_spool.WRITE_BYTES", write_bytes)
     spool = RowSpool(MemorySpill, memory_bytes=400)
     for number in range(100):
         spool.append(b"[%d,0]" % number)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable
-from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
-from ec262.domain.partition import split
-from ec262.domain.shuffle import merge_results, shuffle
+from ec262.domain.foreman.data.partition import split
+from ec262.domain.foreman.data.shuffle import merge_results, shuffle
+from ec262.domain.values import canonical
+from ec262.domain.work.outcome import Pairs, decode_outcome, encode_outcome
 from tests.property.canonical_values import identity
 
 Pair = tuple[Any, Any]

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ec262.adapters.memory.spill import MemorySpill
-from ec262.domain import canonical
-from ec262.domain.job import Phase, TaskName
-from ec262.domain.memory import MemoryBudget
-from ec262.domain.outcome import Pairs, encode_outcome
-from ec262.domain.plan import plan_job
+from ec262.domain.foreman.data.memory_budget import MemoryBudget
+from ec262.domain.foreman.job.plan import plan_job
+from ec262.domain.values import canonical
+from ec262.domain.work.outcome import Pairs, encode_outcome
+from ec262.domain.work.work import Phase, TaskName
 from tests.system import make_job, new_job_data
 
 

@@ -11,12 +11,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ec262.adapters.memory.spill import MemorySpill
-from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, KeyCollision, KeyNotHashable, NotCanonical, SpillFailed
-from ec262.domain.groups import Fold, Groups, GroupTooLarge, all_values, last_value
-from ec262.domain.job import MAX_ROW_BYTES
-from ec262.domain.memory import MemoryBudget
-from ec262.domain.shuffle import ResultLines, Shuffle, merge_results, shuffle
+from ec262.domain.foreman.data.groups import Fold, Groups, GroupTooLarge, all_values, last_value
+from ec262.domain.foreman.data.memory_budget import MemoryBudget
+from ec262.domain.foreman.data.row import MAX_ROW_BYTES
+from ec262.domain.foreman.data.shuffle import ResultLines, Shuffle, merge_results, shuffle
+from ec262.domain.values import canonical
 
 Pair = tuple[Any, Any]
 
@@ -196,7 +196,7 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(collect: Collect, key: Any
 
 @pytest.mark.parametrize("budget", [1, 1 << 40])
 def test_a_row_that_is_too_large_is_reported_with_its_key(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ec262.domain.shuffle.MAX_ROW_BYTES", 5000)
+    monkeypatch.setattr("ec262.domain.foreman.data.shuffle.MAX_ROW_BYTES", 5000)
     with pytest.raises(JobDefinitionError, match='yielded 0 MiB or more under the key "huge"'):
         spooled([[("a", 1), ("huge", "x" * 1000)]] * 9, budget)
     assert MAX_ROW_BYTES > 5000

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ec262.domain.errors import MessageTooLarge, ProtocolViolation
-from ec262.domain.job import Limits, Phase
-from ec262.domain.messages import (
+from ec262.domain.protocol.messages import (
     Assign,
     Committed,
     Compute,
@@ -23,7 +22,8 @@ from ec262.domain.messages import (
     Refused,
     Welcome,
 )
-from ec262.domain.wire import MAX_HEADER_BYTES, Decoder, encode
+from ec262.domain.protocol.wire import MAX_HEADER_BYTES, Decoder, encode
+from ec262.domain.work.work import Limits, Phase
 
 LARGEST = 1 << 32
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from ec262.domain.commands import TaskState
-from ec262.domain.ports.unit_of_work import (
+from ec262.domain.discovery.tasks import Task
+from ec262.domain.discovery.unit_of_work import (
     AccountRepository,
     AnchorRepository,
     Holdings,
@@ -18,11 +18,11 @@ from ec262.domain.ports.unit_of_work import (
     Process,
     PurchaseRepository,
     ReportRepository,
-    StandingRepository,
+    ReputationRepository,
     TaskRepository,
     UnitOfWork,
 )
-from ec262.domain.tasks import Task
+from ec262.domain.verification.task_state import TaskState
 
 BOUGHT = "bought"
 
@@ -116,9 +116,9 @@ class MeteredUnitOfWork:
         return self._inner.reports
 
     @property
-    def standings(self) -> StandingRepository:
+    def reputations(self) -> ReputationRepository:
         """How far workers are known."""
-        return self._inner.standings
+        return self._inner.reputations
 
     @property
     def anchors(self) -> AnchorRepository:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ec262.entrypoints.command import complain, run, tell
+from ec262.entrypoints.shared.command import complain, run, tell
 from ec262.version import __version__
 
 COMMANDS = {
@@ -27,7 +27,7 @@ def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
     if command in COMMANDS:
-        module = import_module(f"ec262.entrypoints.{command.replace('-', '_')}")
+        module = import_module(f"ec262.entrypoints.{command.replace('-', '_')}.__main__")
         status: int = module.main(arguments[1:])
         return status
     if command == "--version":

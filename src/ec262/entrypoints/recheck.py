@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ec262.domain.errors import ConfigurationError
-from ec262.entrypoints.command import complain, run, tell
+from ec262.entrypoints.shared.command import complain, run, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    from ec262.adapters.receipt_files import read_report, summary_lines
-    from ec262.domain.receipts import recheck
+    from ec262.adapters.files.receipt_files import read_report, summary_lines
+    from ec262.domain.foreman.receipts import recheck
     from ec262.domain.terminal import one_line
 
     parser = argparse.ArgumentParser(
@@ -50,7 +50,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _rule(text: str) -> str:
-    from ec262.domain.verification import parse_rule
+    from ec262.domain.verification.rules import parse_rule
 
     try:
         return parse_rule(text).spec

@@ -8,7 +8,7 @@ import pytest
 
 from ec262.adapters.memory.unit_of_work import MemoryStore
 from ec262.adapters.metered_storage import MeteredUnitOfWork
-from ec262.domain.commands import BuyDisputes
+from ec262.domain.protocol.foreman_calls import BuyDisputes
 from tests.discovery_town import FOREMAN, Town, build_town, order
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.runner import Run
-from ec262.domain import canonical
-from ec262.domain.outcome import Pairs, decode_outcome, encode_outcome
-from ec262.domain.pairs import encode_pairs
-from ec262.domain.partition import encode_row
+from ec262.domain.foreman.data.partition import encode_row
+from ec262.domain.values import canonical
+from ec262.domain.values.pairs import encode_pairs
+from ec262.domain.work.outcome import Pairs, decode_outcome, encode_outcome
 
 COUNT = 2000
 REPEATED = tuple((f"word {number % 50}", number) for number in range(COUNT))

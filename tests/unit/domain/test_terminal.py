@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from ec262.domain.diagnosis import Diagnosis, Suspect
-from ec262.domain.difference import Difference
 from ec262.domain.errors import BadDelivery, Ec262Error, PeerRefused, UserCodeFailed
-from ec262.domain.messages import Failed, Refused
+from ec262.domain.foreman.job.diagnosis import Diagnosis, Suspect
+from ec262.domain.foreman.job.difference import Difference
+from ec262.domain.protocol.messages import Failed, Refused
 from ec262.domain.terminal import indented, one_line, printable
-from ec262.entrypoints import command
-from ec262.entrypoints.logs import JsonFormatter, TextFormatter
+from ec262.entrypoints.shared import command
+from ec262.entrypoints.shared.logs import JsonFormatter, TextFormatter
 
 ACTING = {
     "clears the screen": "\x1b[2J",

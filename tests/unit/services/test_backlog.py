@@ -9,10 +9,10 @@ from collections.abc import Iterable
 import attrs
 import pytest
 
-from ec262.adapters.entropy import SystemEntropy
+from ec262.adapters.machine.system_entropy import SystemEntropy
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.runtime import RuntimeClass
+from ec262.domain.work.runtime import RuntimeClass
+from ec262.domain.work.work import Computed, Limits, Work
 from tests.system import FOREMAN_POLICY, System, make_job, memory_system
 
 

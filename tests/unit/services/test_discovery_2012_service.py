@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ec262.domain.api2012.constants import Constants2012
-from ec262.domain.api2012.ledger import Reason
-from ec262.domain.api2012.parameters import LEAVE_S, Ending, Registration
-from ec262.domain.api2012.tasks import Accepted, Rejected, Task
 from ec262.domain.errors import InvalidRequest, LedgerError, PurchaseTooExpensive, UnknownClient, UnknownTask
+from ec262.domain.legacy_2012.constants_2012 import Constants2012
+from ec262.domain.legacy_2012.ledger_2012 import Reason
+from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
+from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
 from tests.town_2012 import FOREMAN, STRANGER, Town2012, build_town, worker
 
 

@@ -6,16 +6,10 @@ import hashlib
 
 import pytest
 
-from ec262.domain.commands import (
-    BoughtTask,
-    BuyDisputes,
-    DeliveryReport,
-    DeliveryReports,
-    TaskState,
-    VerdictQuery,
-)
+from ec262.domain.discovery.ledger import SERVICE
 from ec262.domain.errors import TaskClosed
-from ec262.domain.ledger import SERVICE
+from ec262.domain.protocol.foreman_calls import BoughtTask, BuyDisputes, DeliveryReport, DeliveryReports, VerdictQuery
+from ec262.domain.verification.task_state import TaskState
 from tests.discovery_town import (
     DAY_S,
     FOREMAN,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ec262.domain.errors import TaskAbandoned
-from ec262.domain.messages import Committed
-from ec262.domain.verification import parse_rule
+from ec262.domain.protocol.messages import Committed
+from ec262.domain.verification.rules import parse_rule
 from tests.adversaries import Liar
 from tests.late_links import LOST, Hold, HoldingDialer, Stage
 from tests.system import make_job, memory_system
-from tests.unit.services.test_foreman_rules import under
+from tests.unit.services.foreman.test_foreman_rules import under
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])

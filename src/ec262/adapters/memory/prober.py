@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import AddressUnreachable
+from ec262.domain.protocol.address import WorkerAddress
 
 
 class MemoryProber:

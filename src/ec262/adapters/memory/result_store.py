@@ -6,7 +6,7 @@ import re
 
 from ec262.domain.errors import ResultNotStored
 from ec262.domain.ports.result_store import StoredResult
-from ec262.domain.shapes import ID_PATTERN
+from ec262.domain.protocol.shapes import ID_PATTERN
 
 
 class MemoryResultStore:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ec262.domain.availability import Moment
+from ec262.domain.worker.availability import Moment
 
 QUIET_NOON = Moment(minute=12 * 60, others_load=0.0, input_idle_s=math.inf)
 

@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from ec262.adapters.memory.table import Journal
-from ec262.domain.commands import TaskState
-from ec262.domain.ports.unit_of_work import Holdings, Process
-from ec262.domain.task_states import RUNNING
-from ec262.domain.tasks import Task
+from ec262.domain.discovery.task_states import RUNNING
+from ec262.domain.discovery.tasks import Task
+from ec262.domain.discovery.unit_of_work import Holdings, Process
+from ec262.domain.verification.task_state import TaskState
 
 
 class MemoryTasks:

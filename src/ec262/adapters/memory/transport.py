@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import attrs
 
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import ConfigurationError, PeerError, PeerLost
-from ec262.domain.messages import Message
 from ec262.domain.ports.transport import Admit, Handler
-from ec262.domain.wire import Decoder, encode
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Message
+from ec262.domain.protocol.wire import Decoder, encode
 
 logger = logging.getLogger(__name__)
 

@@ -12,16 +12,17 @@ from typing import Self
 
 from ec262.adapters.memory.table import Journal, Table
 from ec262.adapters.memory.tasks import MemoryTasks
-from ec262.domain.accounts import Account, Invitation
+from ec262.domain.discovery.accounts import Account, Invitation
+from ec262.domain.discovery.folding import Fold, Posting, fold, is_over
+from ec262.domain.discovery.ledger import FOR_WORK, Transfer, change, moved
+from ec262.domain.discovery.pool.pool import Member
+from ec262.domain.discovery.purchases import PurchaseRecord
+from ec262.domain.discovery.reputation import EVERYBODY, Reputation
 from ec262.domain.errors import LedgerError
-from ec262.domain.folding import Fold, Posting, fold, is_over
-from ec262.domain.ledger import FOR_WORK, Reason, Transfer, change, moved
-from ec262.domain.pool import Member
-from ec262.domain.purchases import PurchaseRecord
-from ec262.domain.runtime import RuntimeClass
-from ec262.domain.standing import EVERYBODY, Standing
+from ec262.domain.protocol.reason import Reason
+from ec262.domain.work.runtime import RuntimeClass
 
-_Known = Mapping[str, Mapping[RuntimeClass, Standing]]
+_Known = Mapping[str, Mapping[RuntimeClass, Reputation]]
 """What is known of a worker: by which foreman, or by everybody, and as which runtime class."""
 
 
@@ -108,9 +109,9 @@ class MemoryReports:
         return sum(pair.startswith(f"{worker}/") for pair in self._table.rows)
 
 
-class MemoryStandings:
-    """Standings by worker, and of each by foreman and runtime: many foremen may know a worker, and a purchase or a
-    commitment asks for the standings of a few."""
+class MemoryReputations:
+    """Reputations by worker, and of each by foreman and runtime: many foremen may know a worker, and a purchase or a
+    commitment asks for the reputations of a few."""
 
     def __init__(self, journal: Journal) -> None:
         self._table: Table[_Known] = Table(journal)
@@ -118,30 +119,32 @@ class MemoryStandings:
         self._last_lies: Table[float] = Table(journal)
         self._alarms: Table[float] = Table(journal)
 
-    def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Standing]:
-        """Return the general standings of these workers and the foremen's own."""
+    def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Reputation]:
+        """Return the general reputations of these workers and the foremen's own."""
         rows = self._table.rows
         known = [rows[worker] for worker in set(workers) if worker in rows]
         return _known_by(known, dict.fromkeys((EVERYBODY, *foremen)))
 
-    def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Standing]:
+    def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Reputation]:
         """Return the same of workers in a runtime each."""
         found = self.find([worker for worker, _ in known], foremen)
-        return [standing for standing in found if (standing.worker, standing.runtime) in known]
+        return [reputation for reputation in found if (reputation.worker, reputation.runtime) in known]
 
-    def save(self, standings: Collection[Standing]) -> None:
-        """Store standings as they are now."""
-        for standing in standings:
-            _put(self._table, standing)
-            if standing.caught_at is not None:
-                _put(self._caught, standing)
-                if standing.caught_at > self._last_lies.rows.get(standing.foreman, -math.inf):
-                    self._last_lies.put(standing.foreman, standing.caught_at)
-            if standing.alarmed_at is not None and standing.alarmed_at > self._alarms.rows.get(standing.foreman, 0.0):
-                self._alarms.put(standing.foreman, standing.alarmed_at)
+    def save(self, reputations: Collection[Reputation]) -> None:
+        """Store reputations as they are now."""
+        for reputation in reputations:
+            _put(self._table, reputation)
+            if reputation.caught_at is not None:
+                _put(self._caught, reputation)
+                if reputation.caught_at > self._last_lies.rows.get(reputation.foreman, -math.inf):
+                    self._last_lies.put(reputation.foreman, reputation.caught_at)
+            if reputation.alarmed_at is not None and reputation.alarmed_at > self._alarms.rows.get(
+                reputation.foreman, 0.0
+            ):
+                self._alarms.put(reputation.foreman, reputation.alarmed_at)
 
-    def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Standing]:
-        """Return the general standings and the foremen's own of those who were caught lying at that time or later."""
+    def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Reputation]:
+        """Return the general reputations and the foremen's own of those who were caught lying at that time or later."""
         # Each commitment asks for the lies of its task's time, and mostly there are none.
         asked = [
             name for name in dict.fromkeys((EVERYBODY, *foremen)) if self._last_lies.rows.get(name, -math.inf) >= at
@@ -155,7 +158,7 @@ class MemoryStandings:
         return {foreman: at for foreman, at in last.items() if at >= since}
 
     def forget(self, before: float) -> None:
-        """Drop old standings."""
+        """Drop old reputations."""
         for table in (self._table, self._caught):
             for worker, known in list(table.rows.items()):
                 kept = {
@@ -166,21 +169,21 @@ class MemoryStandings:
                     table.put(worker, {foreman: kinds for foreman, kinds in kept.items() if kinds})
 
 
-def _known_by(known: Iterable[_Known], asked: Collection[str]) -> list[Standing]:
+def _known_by(known: Iterable[_Known], asked: Collection[str]) -> list[Reputation]:
     """Pick what these foremen know."""
     return [
-        standing
+        reputation
         for by_foreman in known
         for foreman in asked
         if foreman in by_foreman
-        for standing in by_foreman[foreman].values()
+        for reputation in by_foreman[foreman].values()
     ]
 
 
-def _put(table: Table[_Known], standing: Standing) -> None:
-    known = table.rows.get(standing.worker, {})
-    kinds = {**known.get(standing.foreman, {}), standing.runtime: standing}
-    table.put(standing.worker, {**known, standing.foreman: kinds})
+def _put(table: Table[_Known], reputation: Reputation) -> None:
+    known = table.rows.get(reputation.worker, {})
+    kinds = {**known.get(reputation.foreman, {}), reputation.runtime: reputation}
+    table.put(reputation.worker, {**known, reputation.foreman: kinds})
 
 
 class MemoryAnchors:
@@ -366,7 +369,7 @@ class MemoryStore:
         self.accounts = MemoryAccounts(self.journal)
         self.invitations = MemoryInvitations(self.journal)
         self.reports = MemoryReports(self.journal)
-        self.standings = MemoryStandings(self.journal)
+        self.reputations = MemoryReputations(self.journal)
         self.anchors = MemoryAnchors(self.journal)
         self.ledger = MemoryLedger(self.journal)
         self.pool = MemoryPool(self.journal)
@@ -386,7 +389,7 @@ class MemoryUnitOfWork:
         self.accounts = store.accounts
         self.invitations = store.invitations
         self.reports = store.reports
-        self.standings = store.standings
+        self.reputations = store.reputations
         self.anchors = store.anchors
         self.ledger = store.ledger
         self.pool = store.pool

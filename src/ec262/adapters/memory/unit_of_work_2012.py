@@ -11,11 +11,11 @@ from typing import Self
 import attrs
 
 from ec262.adapters.memory.table import Journal, Table
-from ec262.domain.api2012.addresses import Endpoint
-from ec262.domain.api2012.clients import Client
-from ec262.domain.api2012.ledger import Entry, Reason, Totals
-from ec262.domain.api2012.tasks import Task
 from ec262.domain.errors import LedgerError
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.clients_2012 import Client
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
+from ec262.domain.legacy_2012.tasks_2012 import Task
 
 
 class MemoryClients2012:

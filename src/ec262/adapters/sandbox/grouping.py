@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any
 
-from ec262.domain import canonical
-from ec262.domain.pairs import Pair
+from ec262.domain.values import canonical
+from ec262.domain.values.pairs import Pair
 
 BATCH_PAIRS = 1000
 """So many are grouped at a time: few enough to be in the processor's cache still. Where several rows fail, it has a say

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ec262.adapters.runtime import runtime_class
+from ec262.adapters.jobs.local_runtime import runtime_class
 from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.runner import Run
 from ec262.domain.errors import SandboxLimitExceeded
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.runtime import RuntimeClass
+from ec262.domain.work.runtime import RuntimeClass
+from ec262.domain.work.work import Computed, Limits, Work
 
 
 class UnconfinedSandbox:

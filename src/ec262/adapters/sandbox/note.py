@@ -10,9 +10,9 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from ec262.domain import canonical
 from ec262.domain.errors import NotCanonical, key_text
-from ec262.domain.roles import ROLES
+from ec262.domain.values import canonical
+from ec262.domain.work.roles import ROLES
 
 _FORMAT = struct.Struct("12p244p")
 """The function's name and the row's key in canonical form, each after its length, cut where it is longer."""

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
-from ec262.domain.outcome import Failure
+from ec262.domain.work.outcome import Failure
 
 MAX_FRAMES = 32
 """Outermost frames that a failure tells: how deep a recursion came may differ between machines, its start does not."""

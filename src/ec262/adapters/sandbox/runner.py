@@ -14,11 +14,11 @@ from ec262.adapters.sandbox import randomness, report
 from ec262.adapters.sandbox.grouping import BATCH_PAIRS, Grouping
 from ec262.adapters.sandbox.log import Log
 from ec262.adapters.sandbox.note import Note
-from ec262.domain import canonical
 from ec262.domain.errors import JobDefinitionError, NotCanonical, ValueNotEncodable, key_text
-from ec262.domain.outcome import Pairs, encode_outcome
-from ec262.domain.pairs import is_number
-from ec262.domain.rounding import round_floats
+from ec262.domain.values import canonical
+from ec262.domain.values.pairs import is_number
+from ec262.domain.values.rounding import round_floats
+from ec262.domain.work.outcome import Pairs, encode_outcome
 
 Pair = tuple[Any, Any]
 

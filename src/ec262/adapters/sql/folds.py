@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, delete, select, text
 
-from ec262.adapters.sql import schema
-from ec262.adapters.sql.dialects import one_of
-from ec262.adapters.sql.statements import Statements
+from ec262.adapters.sql.engine.dialects import one_of
+from ec262.adapters.sql.engine.statements import Statements
+from ec262.adapters.sql.schema import schema
 from ec262.adapters.sql.transfers import FOLD_COLUMNS, TRANSFER_COLUMNS, fold_of, transfer_of
-from ec262.domain.folding import NO_MONTH, REASONS, Fold, fold
-from ec262.domain.ledger import Reason
+from ec262.domain.discovery.folding import NO_MONTH, REASONS, Fold, fold
+from ec262.domain.protocol.reason import Reason
 
 _folds, _transfers = schema.folds, schema.transfers
 

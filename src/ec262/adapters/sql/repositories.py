@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import attrs
 from sqlalchemy import bindparam, delete, func, insert, select, text, update
 
-from ec262.adapters.sql import schema
-from ec262.adapters.sql.dialects import one_of, upsert
-from ec262.adapters.sql.statements import Statements
+from ec262.adapters.sql.engine.dialects import one_of, upsert
+from ec262.adapters.sql.engine.statements import Statements
+from ec262.adapters.sql.schema import schema
 from ec262.adapters.sql.values import address_of, names_text, packages_of, runtime_of, runtime_text
-from ec262.domain.accounts import Account, Invitation
-from ec262.domain.pool import Member
-from ec262.domain.purchases import PurchaseRecord
+from ec262.domain.discovery.accounts import Account, Invitation
+from ec262.domain.discovery.pool.pool import Member
+from ec262.domain.discovery.purchases import PurchaseRecord
 
 Found = TypeVar("Found")
 

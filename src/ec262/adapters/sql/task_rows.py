@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any
 
-from ec262.adapters.sql import schema
+from ec262.adapters.sql.schema import schema
 from ec262.adapters.sql.values import address_of, names_of, names_text, runtime_of, runtime_text
-from ec262.domain.commands import TaskState
-from ec262.domain.credibility import NOTHING_KNOWN, Trust
-from ec262.domain.tasks import Replica, Task
+from ec262.domain.discovery.tasks import Replica, Task
+from ec262.domain.verification.credibility import NOTHING_KNOWN, Trust
+from ec262.domain.verification.task_state import TaskState
 
 Row = tuple[Any, ...]
 

@@ -21,10 +21,11 @@ from sqlalchemy import (
     union_all,
 )
 
-from ec262.adapters.sql import schema
-from ec262.adapters.sql.statements import Statements
-from ec262.domain.folding import REASONS, Fold, Posting
-from ec262.domain.ledger import ESCROW, Reason, Transfer, change
+from ec262.adapters.sql.engine.statements import Statements
+from ec262.adapters.sql.schema import schema
+from ec262.domain.discovery.folding import REASONS, Fold, Posting
+from ec262.domain.discovery.ledger import ESCROW, Transfer, change
+from ec262.domain.protocol.reason import Reason
 
 _END = 1 << 62
 """Every position is before it."""

@@ -7,8 +7,8 @@ from functools import lru_cache
 import attrs
 import msgspec
 
-from ec262.domain.commands import WorkerAddress
-from ec262.domain.runtime import RuntimeClass
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.work.runtime import RuntimeClass
 
 ANY = "any"
 """In the place of a Python's version, which is for people."""

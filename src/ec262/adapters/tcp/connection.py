@@ -9,9 +9,9 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from ec262.domain.errors import PeerError, PeerLost
-from ec262.domain.messages import Message
 from ec262.domain.ports.transport import Admit
-from ec262.domain.wire import Decoder, encode
+from ec262.domain.protocol.messages import Message
+from ec262.domain.protocol.wire import Decoder, encode
 
 READ_BUFFER_BYTES = 256 << 10
 """Twice as much may wait in memory, unread; then the peer has to wait."""

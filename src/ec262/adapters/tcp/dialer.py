@@ -6,8 +6,8 @@ import asyncio
 
 from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
 from ec262.adapters.tcp.tls import client_context, is_pinned
-from ec262.domain.commands import WorkerAddress
 from ec262.domain.errors import PeerLost
+from ec262.domain.protocol.address import WorkerAddress
 
 
 class TcpDialer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ec262.domain.work_hash import WorkBinding
+from ec262.domain.work.work_hash import WorkBinding
 
 
 class Cipher(Protocol):

@@ -5,26 +5,28 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ec262.domain.account_commands import AccountStatus, History, HistoryQuery
-from ec262.domain.commands import (
+from ec262.domain.protocol.account_calls import AccountStatus, History, HistoryQuery
+from ec262.domain.protocol.foreman_calls import (
     AcceptResults,
     AddReplicas,
-    AssignmentQuery,
-    Assignments,
     BuyDisputes,
     BuyTasks,
-    CommitResults,
-    Committed,
     DeliveryReports,
-    GivenUp,
-    GiveUp,
-    Lease,
     PoolQuery,
     PoolStatus,
     Purchase,
-    RegisterWorker,
     VerdictQuery,
     Verdicts,
+)
+from ec262.domain.protocol.worker_calls import (
+    AssignmentQuery,
+    Assignments,
+    CommitResults,
+    Committed,
+    GivenUp,
+    GiveUp,
+    Lease,
+    RegisterWorker,
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ec262.domain.commands import WorkerAddress
+from ec262.domain.protocol.address import WorkerAddress
 
 
 class Prober(Protocol):

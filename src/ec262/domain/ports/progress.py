@@ -6,7 +6,7 @@ from typing import Protocol
 
 import attrs
 
-from ec262.domain.job import Phase
+from ec262.domain.work.work import Phase
 
 
 @attrs.frozen(kw_only=True)

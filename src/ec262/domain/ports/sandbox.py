@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ec262.domain.job import Computed, Limits, Work
-from ec262.domain.runtime import RuntimeClass
+from ec262.domain.work.runtime import RuntimeClass
+from ec262.domain.work.work import Computed, Limits, Work
 
 
 class Sandbox(Protocol):

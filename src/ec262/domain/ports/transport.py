@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ec262.domain.commands import WorkerAddress
-from ec262.domain.messages import Message
-from ec262.domain.wire import Announcement
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.messages import Message
+from ec262.domain.protocol.wire import Announcement
 
 Admit = Callable[[Announcement], Awaitable[None]]
 """Decides on a message when its header has arrived and its payload has not; waits until there is room for it."""

@@ -8,11 +8,11 @@ import contextlib
 import signal
 import socket
 
-from ec262.adapters.sandbox.linux import frames
+from ec262.adapters.sandbox.linux.child import frames
 from ec262.adapters.sandbox.linux.offspring import Child
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded
-from ec262.domain.job import Computed, Limits, Phase, Work
 from ec262.domain.terminal import printable
+from ec262.domain.work.work import Computed, Limits, Phase, Work
 
 _LAST_WORDS_S = 0.2
 _EXIT_S = 1.0

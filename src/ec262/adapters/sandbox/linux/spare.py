@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 
 from ec262.adapters.sandbox.linux.offspring import Child
 from ec262.domain.errors import SandboxBroken
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 
 PAUSE_S = 0.01
 """First what a task's end brings about is done, and a task that comes sooner than that gains nothing."""

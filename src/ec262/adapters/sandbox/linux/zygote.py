@@ -16,13 +16,13 @@ import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ec262.adapters.process import Priority
-from ec262.adapters.sandbox.linux import frames
+from ec262.adapters.machine.processes import Priority
+from ec262.adapters.sandbox.linux.child import frames
 from ec262.adapters.sandbox.linux.offspring import Child, Exit
-from ec262.adapters.sandbox.linux.policy import seccomp_program
+from ec262.adapters.sandbox.linux.seccomp.policy import seccomp_program
 from ec262.adapters.sandbox.tier import Layer
 from ec262.domain.errors import SandboxBroken, SandboxUnavailable
-from ec262.domain.job import Limits
+from ec262.domain.work.work import Limits
 
 logger = logging.getLogger(__name__)
 

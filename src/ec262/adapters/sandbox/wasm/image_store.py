@@ -21,10 +21,10 @@ from pathlib import Path
 import attrs
 import platformdirs
 
-from ec262.adapters.private_paths import open_to_others
+from ec262.adapters.files.private_paths import open_to_others
 from ec262.adapters.sandbox.wasm.bundle import build_bundle
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED, Guest
-from ec262.adapters.sandbox.wasm.process import GuestRefused, order_done
+from ec262.adapters.sandbox.wasm.host_process import GuestRefused, order_done
 from ec262.domain.errors import SandboxUnavailable
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The tables' revisions, by Alembic: ``versions`` has a module for each, which says how to get there with the data.
 
-Once released, a revision is never changed. The newest is also named in ``ec262.adapters.sql.revisions``.
+Once released, a revision is never changed. The newest is also named in ``ec262.adapters.sql.schema.revisions``.
 """
 
 from __future__ import annotations

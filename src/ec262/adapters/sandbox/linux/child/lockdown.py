@@ -15,9 +15,9 @@ import signal
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
-from ec262.adapters.sandbox.linux import policy
 from ec262.adapters.sandbox.linux.child import kernel
 from ec262.adapters.sandbox.linux.child.namespaces import Namespaces
+from ec262.adapters.sandbox.linux.seccomp import policy
 
 STREAM = 3
 """The child's one descriptor beside /dev/null on 0 to 2."""

@@ -7,8 +7,7 @@ import os
 import signal
 from typing import NoReturn
 
-from ec262.adapters.sandbox.linux import frames
-from ec262.adapters.sandbox.linux.child import refusals
+from ec262.adapters.sandbox.linux.child import frames, refusals
 from ec262.adapters.sandbox.linux.child.lockdown import STREAM, Confinement, lock_down
 from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.note import NOTE_BYTES, note_in

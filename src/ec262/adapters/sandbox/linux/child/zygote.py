@@ -17,12 +17,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ec262.adapters.sandbox.linux import frames, policy
-from ec262.adapters.sandbox.linux.child import kernel, lockdown
+from ec262.adapters.sandbox.linux.child import frames, kernel, lockdown
 from ec262.adapters.sandbox.linux.child.lockdown import Confinement
 from ec262.adapters.sandbox.linux.child.namespaces import PID
 from ec262.adapters.sandbox.linux.child.preload import preload
 from ec262.adapters.sandbox.linux.child.task import Child
+from ec262.adapters.sandbox.linux.seccomp import policy
 
 GARBAGE_THRESHOLD = 20_000
 """Objects between two looks for garbage in a task: it makes pairs by the million, of which none is garbage."""

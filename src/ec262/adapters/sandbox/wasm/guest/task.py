@@ -22,7 +22,7 @@ import cloudpickle
 from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.note import NOTE_BYTES, note_in
 from ec262.adapters.sandbox.runner import Run
-from ec262.adapters.sandbox.wasm import frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
 from ec262.adapters.sandbox.wasm.guest import witness
 
 _LOADED = (

@@ -17,7 +17,7 @@ from typing import cast
 
 import wasmtime
 
-from ec262.adapters.sandbox.wasm import frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
 from ec262.adapters.sandbox.wasm.host.image import STACK, TABLE, Image, Places
 from ec262.adapters.sandbox.wasm.host.system import FAULT, PERM, Exited, System
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import wasmtime
 
-from ec262.adapters.sandbox.wasm import frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
 from ec262.adapters.sandbox.wasm.host import image
 from ec262.adapters.sandbox.wasm.host.confinement import confine, filter_system_calls, limit
 from ec262.adapters.sandbox.wasm.host.engine import THREAD_STACK_BYTES, Guest, OutOfFuel, Stopped, make_engine

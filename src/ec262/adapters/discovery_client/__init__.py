@@ -1,0 +1,1 @@
+"""The discovery service over HTTP, as its clients use it."""

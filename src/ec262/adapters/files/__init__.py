@@ -1,0 +1,1 @@
+"""Files: inputs, spills, results, receipts, tokens."""

@@ -1,0 +1,1 @@
+"""A job's functions: pickled, varied, watched."""

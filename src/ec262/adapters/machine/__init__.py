@@ -1,0 +1,1 @@
+"""This machine: its capacity, its processes, who uses it, its randomness."""

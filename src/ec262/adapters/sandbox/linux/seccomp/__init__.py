@@ -1,0 +1,1 @@
+"""The system call policy, and the programs compiled from it."""

@@ -1,0 +1,1 @@
+"""Discovery's rules: accounts and credits, tasks, reputation."""

@@ -1,0 +1,95 @@
+"""Whether the books of a discovery service are right, and if not, what is wrong with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from ec262.domain.discovery.folding import Fold
+from ec262.domain.discovery.ledger import ESCROW, MINT, Transfer, escrow_account
+from ec262.domain.discovery.tasks import Task
+
+MAX_FINDINGS = 100
+"""Most that are named one by one."""
+
+
+@attrs.frozen(kw_only=True)
+class Audit:
+    """What an audit came to: credits ever ``granted``, movements and accounts looked at, and a sentence for everything
+    that is wrong."""
+
+    granted: int
+    transfers: int
+    accounts: int
+    findings: tuple[str, ...]
+
+
+def audit_books(
+    balances: Mapping[str, int],
+    transfers: Iterable[Transfer],
+    tasks: Iterable[Task],
+    *,
+    escrow: int,
+    folds: Iterable[Fold] = (),
+) -> Audit:
+    """Check everything against everything else. ``folds`` are what movements come to that are not kept any more.
+
+    ``tasks`` are those that any transfer speaks of, as far as they are not forgotten; ``escrow`` is what all tasks hold
+    together, counted by their foremen.
+    """
+    sums: Counter[str] = Counter()
+    count = 0
+    for transfer in transfers:
+        count += 1
+        sums[transfer.debit] -= transfer.amount
+        sums[transfer.credit] += transfer.amount
+    folded = 0
+    for fold in folds:
+        # Of each movement that is added up, one side is an escrow's.
+        count += 0 if fold.account.startswith(ESCROW) else fold.movements
+        folded += fold.change
+        sums[fold.account] += fold.change
+    held = {escrow_account(task.id): task.escrow for task in tasks}
+    accounts = sorted(balances.keys() | sums.keys())
+    findings = [
+        *_sums(balances, folded),
+        *(line for account in accounts for line in _account(account, balances, sums)),
+        *(line for account in sorted(held.keys() | balances.keys()) for line in _escrow(account, balances, held)),
+        *_total(balances, escrow),
+    ]
+    if len(findings) > MAX_FINDINGS:
+        findings[MAX_FINDINGS:] = [f"... and {len(findings) - MAX_FINDINGS} more"]
+    return Audit(granted=-balances.get(MINT, 0), transfers=count, accounts=len(accounts), findings=tuple(findings))
+
+
+def _sums(balances: Mapping[str, int], folded: int) -> Iterable[str]:
+    if folded:
+        yield f"the old movements, added up by account and month, come to {folded} credits together, not 0"
+    total = sum(balances.values())
+    if total:
+        yield f"all accounts together have {total} credits, not 0"
+
+
+def _account(account: str, balances: Mapping[str, int], sums: Mapping[str, int]) -> Iterable[str]:
+    balance, moved = balances.get(account, 0), sums.get(account, 0)
+    if balance != moved:
+        yield f"{account} has {balance} credits, and its movements add up to {moved}"
+    if balance < 0 and account != MINT:
+        yield f"{account} is overdrawn by {-balance}"
+
+
+def _escrow(account: str, balances: Mapping[str, int], held: Mapping[str, int]) -> Iterable[str]:
+    balance = balances.get(account, 0)
+    if account in held:
+        if balance != held[account]:
+            yield f"{account} has {balance} credits, and its task holds {held[account]}"
+    elif account.startswith(ESCROW) and balance:
+        yield f"{account} has {balance} credits, and no such task is known"
+
+
+def _total(balances: Mapping[str, int], escrow: int) -> Iterable[str]:
+    together = sum(balance for account, balance in balances.items() if account.startswith(ESCROW))
+    if together != escrow:
+        yield f"all escrows together have {together} credits, and the accounts' tasks hold {escrow}"

@@ -1,0 +1,273 @@
+"""The pool of workers: who is there, who could be drawn for a foreman's tasks, and why others could not."""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.networks import ip_address
+from ec262.domain.protocol.requirement import Requirement
+from ec262.domain.work.runtime import PythonTag, RuntimeClass
+
+MAX_NAMED = 5
+"""Most Pythons or packages that an explanation names one by one."""
+
+
+@attrs.frozen(kw_only=True)
+class Member:
+    """A worker with a lease, alive until ``expires_at`` (Unix seconds). An account is one worker.
+
+    ``owner`` is whose it is, as far as discovery knows; ``block`` the block of network addresses that it lives in;
+    ``earned`` whether it was ever paid for work. Who was not is a beginner.
+    """
+
+    worker: str
+    address: WorkerAddress
+    runtime: RuntimeClass
+    packages: frozenset[str]
+    slots: int
+    expires_at: float
+    owner: str
+    block: str
+    earned: bool = False
+
+
+class Tie(enum.Enum):
+    """What two workers can have in common that makes it likelier that they collude."""
+
+    OWNER = "owner"
+    BLOCK = "block"
+
+    @property
+    def title(self) -> str:
+        """The tie as a person would name it, with its article."""
+        return "an owner" if self is Tie.OWNER else "an address block"
+
+    __hash__ = object.__hash__  # as for TaskState; so sets of ties have another order in each process
+
+
+House = Callable[[Any], str]
+"""What tells which members belong together: those of one house."""
+
+HOUSES: Mapping[Tie, House] = {Tie.OWNER: attrgetter("owner"), Tie.BLOCK: attrgetter("block")}
+"""Those who have a tie are of one house."""
+
+
+def address_block(host: str, source: str) -> str:
+    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6.
+
+    That of ``host``, or of the address that the request came from where the host is a name: whoever has a domain makes
+    names as many as they like. A source that is no address is a block itself.
+    """
+    address = ip_address(host) or ip_address(source)
+    if address is None:
+        return source.lower()
+    bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
+    return str(ipaddress.ip_network((int(address), bits), strict=False))
+
+
+@attrs.frozen(kw_only=True)
+class Lot:
+    """What is drawn for: up to ``tasks`` tasks of ``replicas`` workers each.
+
+    Nobody is drawn beside a worker of the same owner or block where that can be helped; not at all for a tie in
+    ``apart``. ``avoid`` are drawn only where the others do not suffice for that. For replicas that are added to a task,
+    ``company`` are the workers that it has, and ``runtime`` theirs.
+    """
+
+    requirement: Requirement
+    foreman: str
+    replicas: int
+    tasks: int
+    avoid: frozenset[str] = frozenset()
+    apart: frozenset[Tie] = frozenset()
+    company: frozenset[str] = frozenset()
+    runtime: RuntimeClass | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Pool:
+    """The members whose lease is alive, and how many slots of each are ``busy``: with replicas of open tasks, and with
+    ``late`` ones, which the worker may still be computing although their tasks are decided."""
+
+    members: tuple[Member, ...]
+    busy: Mapping[str, int]
+    late: Mapping[str, int] = attrs.Factory(dict)
+
+    def free_slots(self, member: Member) -> int:
+        """Return how many more replicas the member can take."""
+        free = member.slots - self.busy.get(member.worker, 0)
+        return free if free > 0 else 0  # noqa: FURB136 - twice as fast, and all are looked at in every purchase
+
+    def taken(self, team: Sequence[Member]) -> Pool:
+        """Return the pool with one more slot busy of each of the team."""
+        busy = Counter(self.busy)
+        busy.update(member.worker for member in team)
+        return attrs.evolve(self, busy=busy)
+
+    def all_punctual(self, lot: Lot) -> Pool:
+        """Return the pool as it would be if nobody were busy and those were not in it who have no slot that late
+        replicas do not take; but with the lot's company."""
+        members = [m for m in self.members if m.slots > self.late.get(m.worker, 0) or m.worker in lot.company]
+        return attrs.evolve(self, members=tuple(members), busy={}, late={})
+
+    def regardless_of_late(self) -> Pool:
+        """Return the pool as it would be if late replicas took no slots."""
+        busy = {worker: count - self.late.get(worker, 0) for worker, count in self.busy.items()}
+        return attrs.evolve(self, busy=busy, late={})
+
+    def without(self, workers: Collection[str]) -> Pool:
+        """Return the pool as it would be if these were not in it."""
+        return attrs.evolve(self, members=tuple(member for member in self.members if member.worker not in workers))
+
+    def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
+        """Return the members that fit, busy ones included; never the foreman's own."""
+        fitting = _runtimes(self.members, lambda runtime: runtime.python == requirement.python)
+        return tuple(
+            [
+                member
+                for member in self.members
+                if id(member.runtime) in fitting
+                and member.worker != foreman
+                and member.packages.issuperset(requirement.packages)
+            ]
+        )
+
+    def candidates(self, lot: Lot) -> Sequence[Member]:
+        """Return the eligible that are none of the lot's company, and comparable with it; busy ones included."""
+        return _of_lot(self.eligible(lot.requirement, foreman=lot.foreman), lot)
+
+    def company(self, lot: Lot) -> tuple[Member, ...]:
+        """Return those of the lot's company whose lease is alive."""
+        return tuple(member for member in self.members if member.worker in lot.company)
+
+    def explanation(self, requirement: Requirement, *, foreman: str, apart: frozenset[Tie] = frozenset()) -> str:
+        """Say who is in the pool and cannot be drawn, and why; empty if everybody can. ``apart`` as in a lot."""
+        lot = Lot(requirement=requirement, foreman=foreman, replicas=1, tasks=1, apart=apart)
+        return self._explanation(lot, self.eligible(requirement, foreman=foreman))
+
+    def shortfall(self, lot: Lot, *, assigned: int) -> str:
+        """Say why fewer tasks were assigned than asked for; empty if none is missing."""
+        if assigned >= lot.tasks:
+            return ""
+        eligible = self.eligible(lot.requirement, foreman=lot.foreman)
+        candidates = _of_lot(eligible, lot)
+        slots = sum([self.free_slots(member) for member in candidates])
+        missing = (
+            f"{lot.tasks - assigned} of {_count(lot.tasks, 'task')} not assigned: "
+            f"{_count(lot.replicas, 'worker')} needed for each, "
+            f"{len(candidates)} eligible with {_count(slots, 'free slot')}"
+        )
+        explanation = self._explanation(lot, eligible)
+        return f"{missing}; {explanation}" if explanation else missing
+
+    def _explanation(self, lot: Lot, eligible: Sequence[Member]) -> str:
+        if not self.members:
+            return "the pool is empty"
+        others = [member for member in self.members if member.worker != lot.foreman]
+        python, packages = lot.requirement.python, lot.requirement.packages
+        fitting = _runtimes(others, lambda runtime: runtime.python == python)
+        same_python = [member for member in others if id(member.runtime) in fitting]
+        strange = [member.runtime.python for member in others if id(member.runtime) not in fitting]
+        candidates, company = _of_lot(eligible, lot), self.company(lot)
+        at_work = sum([member.worker in lot.company for member in eligible])
+        reasons = [
+            *_own(len(self.members) - len(others)),
+            *_other_pythons(strange, python),
+            *_missing_packages(same_python, packages),
+            *_at_work(at_work),
+            *_of_another_class(len(eligible) - at_work - len(candidates)),
+            *_incomparable(candidates),
+            *_kept_apart(candidates, company, lot.apart),
+            *_busy(sum([self.free_slots(member) == 0 for member in candidates])),
+        ]
+        return "; ".join(reasons)
+
+
+def _runtimes(members: Sequence[Member], fits: Callable[[RuntimeClass], bool]) -> set[int]:
+    """Return the ids of the objects among the members' runtime classes that fit. Members are of a few kinds, and most
+    of one kind share the object that says so: to compare each one's takes a large part of a purchase's time."""
+    kinds = {id(member.runtime): member.runtime for member in members}
+    return {name for name, runtime in kinds.items() if fits(runtime)}
+
+
+def _of_lot(eligible: Sequence[Member], lot: Lot) -> Sequence[Member]:
+    """Return those who are none of the lot's company, and comparable with it."""
+    if lot.company:
+        eligible = [member for member in eligible if member.worker not in lot.company]
+    if lot.runtime is not None:
+        comparable = _runtimes(eligible, lambda runtime: runtime == lot.runtime)
+        eligible = [member for member in eligible if id(member.runtime) in comparable]
+    return eligible
+
+
+def _own(count: int) -> list[str]:
+    return ["1 is the foreman's own"] if count else []
+
+
+def _other_pythons(pythons: Sequence[PythonTag], required: PythonTag) -> list[str]:
+    counts = Counter(_short_name(python, required) for python in pythons)
+    return [
+        f"{count} {'runs' if count == 1 else 'run'} {name}"
+        for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMED]
+    ]
+
+
+def _short_name(python: PythonTag, required: PythonTag) -> str:
+    """Name a Python as a person would, in full where that would not tell it from the required one."""
+    name = f"{python.implementation} {python.version}"
+    return str(python) if name == f"{required.implementation} {required.version}" else name
+
+
+def _missing_packages(members: Sequence[Member], packages: Sequence[str]) -> list[str]:
+    """Only members that run the required Python are asked: what the others have is of no use."""
+    lacking = {name: sum(name not in member.packages for member in members) for name in packages} if members else {}
+    lines = []
+    for name, count in [(name, count) for name, count in lacking.items() if count][:MAX_NAMED]:
+        verb = "lacks" if count == 1 else "lack"
+        lines.append(f"none offers {name}" if count == len(members) else f"{count} {verb} {name}")
+    return lines
+
+
+def _at_work(count: int) -> list[str]:
+    return [f"{count} {'has' if count == 1 else 'have'} the task already"] if count else []
+
+
+def _of_another_class(count: int) -> list[str]:
+    verb = "gives" if count == 1 else "give"
+    return [f"{count} {verb} results that cannot be compared with those of the task's workers"] if count else []
+
+
+def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: frozenset[Tie]) -> list[str]:
+    """Tell of candidates that have a tie to another worker with which they cannot be in one team."""
+    lines = []
+    for tie in (tie for tie in Tie if tie in apart):
+        house = HOUSES[tie]
+        sizes = Counter(map(house, (*candidates, *company)))
+        count = sum(sizes[house(member)] > 1 for member in candidates)
+        if count:
+            verb = "shares" if count == 1 else "share"
+            lines.append(f"{count} of the eligible {verb} {tie.title} with others, and a task gets no two of one")
+    return lines
+
+
+def _incomparable(eligible: Sequence[Member]) -> list[str]:
+    sizes = sorted(Counter(member.runtime for member in eligible).values(), reverse=True)
+    if len(sizes) <= 1:
+        return []
+    return [f"the eligible are of {len(sizes)} kinds whose results cannot be compared, at most {sizes[0]} of one kind"]
+
+
+def _busy(count: int) -> list[str]:
+    return [f"{count} {'is' if count == 1 else 'are'} busy"] if count else []
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

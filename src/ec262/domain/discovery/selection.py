@@ -1,0 +1,256 @@
+"""Who computes a foreman's tasks, under rules to which it matters who does.
+
+Workers who are known come first, and those who are known well enough compute alone. Who is not known yet is drawn
+beside others, to be checked and to become known; only where hardly anybody is known are new tasks computed by workers
+of whom nothing is, many for each. So whoever comes under new names again and again never has a task to themselves.
+
+What is many is counted by address block and owner, not by account or slot, and a team that must agree has no two
+workers of one block where there are enough blocks: a flood of new accounts changes nothing (docs/adr/0086).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import attrs
+
+from ec262.domain.discovery.pool.draw import Team, draw
+from ec262.domain.discovery.pool.pool import HOUSES, Lot, Member, Pool, Tie
+from ec262.domain.discovery.pool.steering import are_few, fair, steered
+from ec262.domain.discovery.tasks import Task
+from ec262.domain.ports.clock import Entropy
+from ec262.domain.verification.credibility import ESTABLISHED, NOTHING_KNOWN, Trust
+from ec262.domain.verification.rules import VerificationRule, parse_rule
+
+TRAINING = 0.25
+"""The share of the tasks of single workers that are audited as long as there are newcomers to become known."""
+
+_LOT_BYTES = 8
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Company:
+    """The eligible of a lot that are in a pool, by how far they are known: ``trusts`` has what is known of whom,
+    ``probation`` who lied not long ago. If it is ``anchored``, all trust descends from anchors, which are in the
+    pool."""
+
+    pool: Pool
+    trusts: Mapping[str, Trust]
+    probation: frozenset[str]
+    anchored: bool = False
+
+    def trust(self, member: Member) -> Trust:
+        """Return how far a member is known."""
+        return self.trusts.get(member.worker, NOTHING_KNOWN)
+
+    def is_newcomer(self, member: Member) -> bool:
+        """Tell whether too little is known of a member, and nothing bad: neither of it nor of its neighbors."""
+        return self._is_innocent(member) and self.trust(member).agreed < ESTABLISHED
+
+    def is_established(self, member: Member) -> bool:
+        """Tell whether a member is known, and nothing bad of it."""
+        return member.worker not in self.probation and self.trust(member).agreed >= ESTABLISHED
+
+    def _is_innocent(self, member: Member) -> bool:
+        """Tell whether no worker of the member's block lied not long ago: who was caught comes back next door. Where
+        all are of one block this says nothing."""
+        return member.worker not in self.probation and member.block not in self._blocks_of_liars
+
+    @cached_property
+    def _blocks_of_liars(self) -> frozenset[str]:
+        liars = frozenset([member.block for member in self.pool.members if member.worker in self.probation])
+        return liars if any(member.block not in liars for member in self.pool.members) else frozenset()
+
+    def has_newcomers(self, candidates: Sequence[Member]) -> bool:
+        """Tell whether there is a newcomer who could be drawn now."""
+        return any(self.pool.free_slots(member) and self.is_newcomer(member) for member in candidates)
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """The teams drawn, whether each one's task is to be audited, and whether the foreman could steer its draw; ``lot``
+    is what the last of them were drawn for, which is also what more would have been drawn for."""
+
+    teams: tuple[Team, ...]
+    audited: tuple[bool, ...]
+    steered: tuple[bool, ...]
+    lot: Lot
+
+
+def select(
+    company: Company, lot: Lot, rule: VerificationRule, entropy: Entropy, *, audit_rate: float, credits: int
+) -> Selection:
+    """Draw teams for new tasks, at most as many as the lot has and one more than ``credits`` can pay. The lot's
+    ``replicas`` do not matter: the rule knows them."""
+    if not rule.weighs_trust:
+        lot = attrs.evolve(lot, replicas=rule.team())
+        teams = _without_liars(company, _payable(lot, credits), entropy)
+        drawable = [member for member in company.pool.candidates(lot) if member.worker not in company.probation]
+        return Selection(
+            teams=tuple(teams),
+            audited=(False,) * len(teams),
+            steered=steered(company.pool, lot, drawable, teams),
+            lot=lot,
+        )
+    single = attrs.evolve(lot, replicas=1)
+    candidates = company.pool.candidates(single)
+    audit = max(audit_rate, TRAINING if company.has_newcomers(candidates) else 0.0)
+    known, rest = _ranks(company, candidates, rule)
+    teams = draw(_only(company.pool, known), _payable(single, credits), entropy)
+    audited = [_chance(audit, entropy) for _ in teams]
+    steering = steered(company.pool, lot, known, teams)
+    credits -= len(teams)
+    others = attrs.evolve(lot, replicas=_team_size(company, rest, rule), tasks=lot.tasks - len(teams))
+    if rest and others.tasks and credits >= 0:
+        # No more at once than there are workers: the last teams of a large batch are of those with the most slots.
+        apart = attrs.evolve(
+            _apart(company.pool, others, rest), tasks=min(others.tasks, max(1, len(rest) // others.replicas))
+        )
+        more = draw(_one_a_block(company.pool, apart, rest, entropy), _payable(apart, credits), entropy)
+        more = fair(company.pool, others, rest, more)
+        teams += more
+        audited += [False] * len(more)
+        steering += steered(company.pool, lot, rest, more)
+    wanted = attrs.evolve(single if known else others, tasks=lot.tasks)
+    return Selection(teams=tuple(teams), audited=tuple(audited), steered=steering, lot=wanted)
+
+
+def _one_a_block(pool: Pool, lot: Lot, members: Sequence[Member], entropy: Entropy) -> Pool:
+    """Return a pool of these members; if a team must not have two of one block, of one from each block, chosen by lot,
+    with one slot: or a draw would be likely to find those who have many accounts, or many slots, in a block."""
+    if Tie.BLOCK not in lot.apart:
+        return _only(pool, list(members))
+    blocks: dict[str, list[Member]] = {}
+    for member in members:
+        if pool.free_slots(member):
+            blocks.setdefault(member.block, []).append(member)
+    chosen = [group[_below(len(group), entropy)] if len(group) > 1 else group[0] for group in blocks.values()]
+    company = pool.company(lot)
+    return Pool(members=(*[attrs.evolve(member, slots=1) for member in chosen], *company), busy={})
+
+
+def _below(count: int, entropy: Entropy) -> int:
+    return int.from_bytes(entropy.token(_LOT_BYTES), "big") * count >> 8 * _LOT_BYTES
+
+
+def _apart(pool: Pool, lot: Lot, members: Sequence[Member]) -> Lot:
+    """Return a lot whose teams have no two workers of one block, or no two of one owner, if there are enough of
+    these."""
+    company = pool.company(lot)
+    ties = [
+        tie
+        for tie in Tie
+        if len({HOUSES[tie](member) for member in members}.difference(map(HOUSES[tie], company))) >= lot.replicas
+    ]
+    return attrs.evolve(lot, apart=lot.apart.union(ties))
+
+
+def _without_liars(company: Company, lot: Lot, entropy: Entropy) -> list[Team]:
+    """Draw teams without those on probation, unless that costs any."""
+    teams = draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy)
+    if company.probation and len(teams) < lot.tasks:
+        teams = max(teams, draw(company.pool, lot, entropy), key=len)
+    return teams
+
+
+def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, audit_rate: float) -> Team | None:
+    """Draw workers that are added to a task, which has the lot's company: those who are established; or, to audit one
+    worker's word, often a newcomer, if there is one. None if there are too few."""
+    if not parse_rule(task.rule).weighs_trust:
+        return next(iter(_without_liars(company, lot, entropy)), None)
+    ballots = sum(replica.digest is not None for replica in task.replicas)
+    checks = task.audited and ballots == 1
+    training = checks and _chance(TRAINING / (TRAINING + audit_rate), entropy)
+    fits = company.is_newcomer if training else company.is_established
+    avoid = frozenset(member.worker for member in company.pool.candidates(lot) if not fits(member))
+    # The task's own workers stay in the pool, whatever they did, for others to be kept apart from them.
+    others = company.pool.without(company.probation - lot.company)
+    candidates = others.candidates(lot)
+    lot = _apart(others, lot, candidates)
+    fitting = [member for member in candidates if member.worker not in avoid and others.free_slots(member)]
+    if not training and len(fitting) < lot.replicas and _await_established(company, others, lot, entropy):
+        return None
+    source = others
+    if training or len(fitting) < lot.replicas:
+        source = _one_a_block(others, lot, fitting if len(fitting) >= lot.replicas else candidates, entropy)
+    for team in draw(source, attrs.evolve(lot, avoid=lot.avoid | avoid), entropy):
+        strangers = [member for member in candidates if not company.is_established(member)]
+        by_chance = checks or all(map(company.is_established, team)) or fair(others, lot, strangers, [team])
+        return team if by_chance else None
+    if draw(attrs.evolve(others, busy={}, late={}), lot, entropy):
+        return None  # where the others are only busy they are waited for: who lied would be asked mostly, being idle
+    for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
+        return team
+    return None
+
+
+def _await_established(company: Company, pool: Pool, lot: Lot, entropy: Entropy) -> bool:
+    """Tell whether those who are established are not few, and could fill the order if all of them were free. Once most
+    honest workers are known, most strangers are liars, and many together outweigh anybody (docs/adr/0097)."""
+    candidates = pool.candidates(lot)
+    established = [member for member in candidates if company.is_established(member)]
+    if not company.anchored and are_few(pool, established, candidates):
+        return False
+    wanted = [member for member in established if member.worker not in lot.avoid]
+    free = Pool(members=(*wanted, *pool.company(lot)), busy={})
+    return bool(draw(free, attrs.evolve(lot, tasks=1), entropy))
+
+
+def steered_addition(company: Company, lot: Lot, team: Team) -> bool:
+    """Tell whether the foreman could steer the draw of workers that ``select_more`` added: they are taken to have been
+    drawn from all who are known, or not known, as they are."""
+    kinds = {_kind(company, member) for member in team}
+    drawable = [member for member in company.pool.candidates(lot) if _kind(company, member) in kinds]
+    return steered(company.pool, lot, drawable, [team])[0]
+
+
+def _kind(company: Company, member: Member) -> tuple[bool, bool]:
+    return member.worker in company.probation, company.trust(member).agreed >= ESTABLISHED
+
+
+def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
+    """Return how many workers a new task would be drawn now, at most."""
+    if not rule.weighs_trust:
+        return rule.team()
+    known, rest = _ranks(company, company.pool.candidates(attrs.evolve(lot, replicas=1)), rule)
+    return 1 if known else _team_size(company, rest, rule)
+
+
+def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
+    """Return who computes alone, and who does not, but may have the first word on a task."""
+    candidates = [member for member in everybody if member.worker not in company.probation]
+    established = [member for member in candidates if company.is_established(member)]
+    # Who is established may speak for the others only if there are enough of them, or all trust descends from anchors.
+    few = not company.anchored and are_few(company.pool, established, candidates)
+    for speakers in ([] if few else established, candidates):
+        known, rest = _parted(company, speakers, rule)
+        if known or len(rest) >= _team_size(company, rest, rule):
+            return known, rest
+    return _parted(company, everybody, rule)  # nothing can be done without those on probation
+
+
+def _parted(company: Company, members: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
+    """Part members who may compute alone from the others."""
+    known = [member for member in members if rule.believes(company.trust(member))]
+    alone = {member.worker for member in known}
+    return known, [member for member in members if member.worker not in alone]
+
+
+def _team_size(company: Company, members: list[Member], rule: VerificationRule) -> int:
+    """Return how many of these have to agree, going by the mean of those who are free."""
+    free = [company.trust(m).agreed for m in members if company.pool.free_slots(m)] or [0.0]
+    return max(2, rule.team(Trust(agreed=sum(free) / len(free))))
+
+
+def _only(pool: Pool, members: list[Member]) -> Pool:
+    return attrs.evolve(pool, members=tuple(members))
+
+
+def _payable(lot: Lot, credits: int) -> Lot:
+    """One task more than can be paid is enough to find out that the purse is too small: drawing takes time."""
+    return attrs.evolve(lot, tasks=max(0, min(lot.tasks, credits // lot.replicas + 1)))
+
+
+def _chance(share: float, entropy: Entropy) -> bool:
+    return int.from_bytes(entropy.token(_LOT_BYTES), "big") < share * (1 << 8 * _LOT_BYTES)

@@ -1,0 +1,399 @@
+"""A task at the discovery service: bought, committed to, won, settled or refunded.
+
+The functions here are the whole of the rules: they take a task and what happened, and return the task as it is then
+and the movements of credits that belong to it. Storing both is one transaction of whoever calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+
+import attrs
+
+from ec262.domain.discovery.changed import changed
+from ec262.domain.discovery.ledger import SERVICE, Transfer, escrow_account, user_account
+from ec262.domain.discovery.task_states import NEXT, RUNNING, Event
+from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.reason import Reason
+from ec262.domain.verification.credibility import NOTHING_KNOWN, Trust
+from ec262.domain.verification.rules import MAX_REPLICAS, Ballot, Finding, parse_rule
+from ec262.domain.verification.task_state import TaskState
+from ec262.domain.work.runtime import RuntimeClass
+
+KEY_BYTES = 32
+"""AES-SIV with 128-bit security takes two AES-128 keys (RFC 5297, section 2.2)."""
+
+SECRET_BYTES = 32
+
+CLAIM_S = 30.0
+"""A worker that has not asked for its part so long after it was drawn counts as free again."""
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Replica:
+    """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for the purchase of that id. ``arrival`` counts
+    the task's commitments from 0, in the order they came.
+
+    ``stopped`` says that what it committed is a limit or a crash. ``fetched`` says that its worker has asked for its
+    part; ``given_up`` that it will not commit, which frees the worker's slot and moves no credits. ``trust`` is how far
+    the worker was known when it committed.
+    """
+
+    worker: str
+    address: WorkerAddress
+    purchase: str
+    drawn_at: float
+    secret: bytes = attrs.field(repr=False)
+    delivery_secret: bytes = attrs.field(repr=False)
+    digest: bytes | None = None
+    arrival: int | None = None
+    stopped: bool = False
+    paid: bool = False
+    given_up: bool = False
+    fetched: bool = False
+    trust: Trust = NOTHING_KNOWN
+
+    @property
+    def outstanding(self) -> bool:
+        """Whether the worker may still commit."""
+        return self.digest is None and not self.given_up
+
+    def takes_slot(self, now: float) -> bool:
+        """Tell whether the worker is busy with it. A foreman that buys and then sends nothing blocks nobody long."""
+        return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
+
+    @property
+    def unused(self) -> bool:
+        """Whether the worker has asked for its part, and nothing came of it so far."""
+        return self.fetched and self.digest is None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the worker, once the task is decided, may still be computing it: it commits or gives up."""
+        return self.outstanding and self.fetched
+
+    @property
+    def delivery_digest(self) -> bytes:
+        """SHA-256 of the delivery secret: what the worker may know of it before the win."""
+        return hashlib.sha256(self.delivery_secret).digest()
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Task:
+    """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more. Its workers are all of
+    one ``runtime``, and can import ``packages``.
+
+    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline. An ``audited`` task
+    is not decided by one worker alone. ``confidence`` is the rule's, in what has won. ``released`` says that
+    the key was given away by a win that was doubted afterwards: none of its credits go back to the foreman. ``steered``
+    says that the foreman could influence who was drawn: what the task shows of workers is for that foreman alone.
+    """
+
+    id: str
+    foreman: str
+    rule: str
+    runtime: RuntimeClass
+    packages: tuple[str, ...]
+    deadline: float
+    forgotten_at: float
+    key: bytes | None = attrs.field(repr=False)
+    replicas: tuple[Replica, ...]
+    state: TaskState = TaskState.OPEN
+    digest: bytes | None = None
+    audited: bool = False
+    confidence: float = 0.0
+    released: bool = False
+    steered: bool = False
+
+    @property
+    def escrow(self) -> int:
+        """The credits that the task holds: a share for each replica, less those that moved."""
+        return [replica.paid for replica in self.replicas].count(False) if self.state in RUNNING else 0
+
+    @property
+    def won(self) -> bool:
+        """Whether key, digest and winners are the foreman's to read."""
+        return self.digest is not None
+
+    @property
+    def outstanding(self) -> int:
+        """How many workers may still commit."""
+        if self.state not in RUNNING:
+            return 0
+        # As Replica.outstanding says, without a call for each.
+        return len([None for replica in self.replicas if replica.digest is None and not replica.given_up])
+
+    @property
+    def committed(self) -> int:
+        """How many workers have committed."""
+        return len(self.replicas) - [replica.digest for replica in self.replicas].count(None)
+
+    @property
+    def decided(self) -> bool:
+        """Whether there is nothing more for the foreman to wait for but the deadline."""
+        return self.state is not TaskState.OPEN or self.outstanding == 0
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether the deadline passed without having been applied."""
+        return self.state in RUNNING and now >= self.deadline
+
+    def replica_of(self, worker: str) -> Replica:
+        """Return the worker's replica. Raises UnknownTask if it has none."""
+        for replica in self.replicas:
+            if replica.worker == worker:
+                return replica
+        raise unknown_task(self.id)
+
+    def running_key(self) -> bytes:
+        """Return the key, as long as workers may commit. Raises TaskClosed."""
+        if self.key is None or self.state not in RUNNING:
+            raise TaskClosed(f"the deadline of task {self.id} passed, or its foreman has ended it")
+        return self.key
+
+    def ballots(self) -> list[Ballot]:
+        """Return the commitments in order of arrival."""
+        return [Ballot(digest=digest, trust=trust) for _, digest, trust in self._arrived()]
+
+    def commitments(self) -> list[bytes]:
+        """Return the committed digests in order of arrival."""
+        return [ballot.digest for ballot in self.ballots()]
+
+    def finding(self) -> Finding:
+        """Return what its rule makes of what was committed. To a rule it matters which digests are equal, and nothing
+        else of them: so tasks whose workers agreed in the same way are adjudicated once."""
+        places: dict[bytes, int] = {}
+        alike = tuple([(places.setdefault(digest, len(places)), trust) for _, digest, trust in self._arrived()])
+        found = _finding(self.rule, alike, self.outstanding, self.audited)
+        if found.digest is None:
+            return found
+        digest = list(places)[found.digest[0]]
+        return Finding(digest=digest, confidence=found.confidence, alone=found.alone, wanted=found.wanted)
+
+    def _arrived(self) -> list[tuple[int, bytes, Trust]]:
+        return sorted([(r.arrival, r.digest, r.trust) for r in self.replicas if r.arrival is not None and r.digest])
+
+
+@lru_cache(maxsize=4096)
+def _finding(rule: str, ballots: tuple[tuple[int, Trust], ...], outstanding: int, audited: bool) -> Finding:  # noqa: FBT001 - lru_cache wants no names
+    """Return what a rule makes of ballots for digests of one byte: the number of each, in order of arrival."""
+    told = [Ballot(digest=bytes([place]), trust=trust) for place, trust in ballots]
+    return parse_rule(rule).find(told, outstanding=outstanding, audited=audited)
+
+
+def unknown_task(task: str) -> UnknownTask:
+    """The one answer for a task that does not exist and for one that is not the caller's business."""
+    return UnknownTask(f"unknown task {task}")
+
+
+def purchase_transfer(task: Task, *, purchase: str, at: float) -> Transfer:
+    """The movement that buys a task's replicas of one purchase: a credit for each, from the foreman into escrow."""
+    return Transfer(
+        id=f"purchase:{task.id}:{purchase}",
+        debit=user_account(task.foreman),
+        credit=escrow_account(task.id),
+        amount=sum(replica.purchase == purchase for replica in task.replicas),
+        reason=Reason.PURCHASE,
+        task=task.id,
+        at=at,
+    )
+
+
+def room_for(task: Task, *, replicas: int, now: float) -> bool:
+    """Tell whether so many replicas may be added: to an open task, or to one that a single worker has decided, whose
+    foreman wants to have that checked; before its deadline, up to the limit."""
+    fits = len(task.replicas) + replicas <= MAX_REPLICAS
+    return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits
+
+
+def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float, steered: bool = False) -> Task:
+    """Add workers to a task, whose draw may have been ``steered``; its deadline and its end move back as far as
+    ``deadline`` asks. Raises TaskClosed."""
+    later_s = max(0.0, deadline - task.deadline)
+    return changed(
+        _advance(task, Event.REPLICAS),
+        replicas=task.replicas + replicas,
+        steered=task.steered or steered,
+        deadline=task.deadline + later_s,
+        forgotten_at=task.forgotten_at + later_s,
+    )
+
+
+def fetch(task: Task, *, worker: str) -> Task:
+    """Note that a worker has asked for its part. Raises UnknownTask, TaskClosed (nothing can come of it any more)."""
+    replica = task.replica_of(worker)
+    task.running_key()
+    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))
+
+
+def commit(
+    task: Task,
+    *,
+    worker: str,
+    digest: bytes,
+    stopped: bool = False,
+    now: float,
+    trust: Trust = NOTHING_KNOWN,
+    liars: Collection[str] = frozenset(),
+) -> tuple[Task, tuple[Transfer, ...]]:
+    """Take the commitment of a worker that is so far known, and adjudicate. ``liars`` are those of the task's workers
+    who were caught since they were drawn: as long as nothing has won for good, their word is worth nothing.
+
+    The first digest that satisfies the rule wins and is paid, with every equal one that comes before the deadline. What
+    one worker alone decides is provisional: another commitment may confirm it or open the task again. Raises
+    UnknownTask (not assigned), CommitmentConflict (another digest before), TaskClosed (too late).
+    """
+    replica = task.replica_of(worker)
+    if replica.digest == digest:
+        return task, ()
+    if replica.digest is not None:
+        raise CommitmentConflict(f"another digest was committed for task {task.id} before")
+    if replica.given_up:
+        raise TaskClosed(f"task {task.id} was given up by this worker before")
+    if task.is_due(now):
+        raise TaskClosed(f"the deadline of task {task.id} passed")
+    committed = _with_replica(
+        task, changed(replica, digest=digest, arrival=task.committed, stopped=stopped, trust=trust)
+    )
+    if task.state is TaskState.WON:
+        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
+    return _adjudicate(_advance(distrust(committed, liars), Event.COMMITMENT), now)
+
+
+def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    finding = task.finding()
+    if finding.digest is None:
+        return (task if task.state is TaskState.OPEN else _reopened(task)), ()
+    event = Event.LONE_WIN if finding.alone else Event.WIN
+    won = changed(task, state=_next(task, event), digest=finding.digest, confidence=finding.confidence)
+    return (won, ()) if finding.alone else _pay_winners(won, at=now)
+
+
+def accept(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Let a provisional win be a win, and pay it. Raises TaskClosed."""
+    return _pay_winners(_advance(task, Event.ACCEPTANCE), at=now)
+
+
+def distrust(task: Task, workers: Collection[str]) -> Task:
+    """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
+    if not workers or all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
+        return task
+    replicas = (changed(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
+    return changed(task, replicas=tuple(replicas))
+
+
+def doubt(task: Task) -> Task:
+    """Open a task again whose only supporter was caught lying: its word is worth nothing now. Raises TaskClosed."""
+    return distrust(_reopened(task), [each.worker for each in task.replicas if each.digest == task.digest])
+
+
+def _reopened(task: Task) -> Task:
+    return changed(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
+
+
+def give_up(task: Task, *, worker: str) -> Task:
+    """Note that a worker will not commit; its share stays in escrow for the verdict or the deadline to decide.
+
+    Doing it again, or after a commitment, changes nothing. Raises UnknownTask (not assigned), TaskClosed (too late).
+    """
+    replica = task.replica_of(worker)
+    if not replica.outstanding:
+        return task
+    return _with_replica(_advance(task, Event.SURRENDER), changed(replica, given_up=True))
+
+
+def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Apply the deadline: a provisional win is accepted; what a won task did not pay is kept by the service; what
+    nobody won goes back to the foreman and its key is destroyed, or is kept, too, if the foreman had the key already.
+    Of the shares of workers that waited for work, or did not finish it, half are kept. Before the deadline nothing
+    happens. Raises TaskClosed if it was applied already."""
+    after = _advance(task, Event.DEADLINE)
+    if now < task.deadline:
+        return task, ()
+    if task.state is TaskState.PROVISIONAL:
+        return _expire_won(*accept(task, now=now), now=now)
+    if task.won:
+        return _expire_won(task, (), now=now)
+    after = changed(after, key=None)
+    if task.released:
+        after = changed(after, state=TaskState.LAPSED)
+        return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
+    unused = [replica.unused for replica in task.replicas].count(True)
+    kept = -(-unused // 2)  # credits are whole, and to block a single worker is not to be free
+    moves = (_to_service(task, kept, id=f"unused:{task.id}", at=now),) if kept else ()
+    if task.escrow == kept:
+        return after, moves
+    to, reason = user_account(task.foreman), Reason.REFUND
+    return after, (*moves, _from_escrow(task, to, task.escrow - kept, reason, id=f"deadline:{task.id}", at=now))
+
+
+def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    after = _advance(task, Event.DEADLINE)
+    if task.escrow == 0:
+        return after, paid
+    return after, (*paid, _to_service(task, task.escrow, id=f"deadline:{task.id}", at=now))
+
+
+def can_be_disputed(task: Task, *, now: float) -> bool:
+    """Tell whether the foreman may buy the dispute: somebody committed, nobody may any more, none won, and the refund
+    is not due."""
+    waits = task.state is TaskState.OPEN and not task.is_due(now)
+    return waits and task.outstanding == 0 and bool(task.commitments())
+
+
+def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Pay everybody who committed, although none won; the shares of those who gave up are kept by the service, as after
+    a win: whoever gets a key gets no credits back. Raises TaskClosed."""
+    after = _advance(task, Event.DISPUTE)
+    if not can_be_disputed(task, now=now):
+        raise TaskClosed(f"task {task.id} cannot be disputed: workers may still commit, or none did")
+    payees = [replica for replica in task.replicas if replica.digest is not None]
+    after, transfers = _pay(after, payees, Reason.DISPUTE, now)
+    rest = task.escrow - len(transfers)
+    if rest:
+        transfers += (_to_service(task, rest, id=f"dispute:{task.id}", at=now),)
+    return after, transfers
+
+
+def _advance(task: Task, event: Event) -> Task:
+    state = _next(task, event)
+    return task if state is task.state else changed(task, state=state)
+
+
+def _next(task: Task, event: Event) -> TaskState:
+    state = NEXT.get((task.state, event))
+    if state is None:
+        raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
+    return state
+
+
+def _with_replica(task: Task, replica: Replica) -> Task:
+    replicas = [replica if each.worker == replica.worker else each for each in task.replicas]
+    return changed(task, replicas=tuple(replicas))
+
+
+def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
+    """Pay every replica that committed the winning digest and has not been paid."""
+    payees = [replica for replica in task.replicas if replica.digest == task.digest and not replica.paid]
+    return _pay(task, payees, Reason.WIN, at)
+
+
+def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tuple[Task, tuple[Transfer, ...]]:
+    transfers = [
+        _from_escrow(task, user_account(each.worker), 1, reason, id=f"{reason.value}:{task.id}:{each.worker}", at=at)
+        for each in payees
+    ]
+    paid = [replica.worker for replica in payees]
+    replicas = [changed(each, paid=True) if each.worker in paid else each for each in task.replicas]
+    return changed(task, replicas=tuple(replicas)), tuple(transfers)
+
+
+def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
+    return _from_escrow(task, SERVICE, amount, Reason.UNPAID, id=id, at=at)
+
+
+def _from_escrow(task: Task, to: str, amount: int, reason: Reason, *, id: str, at: float) -> Transfer:  # noqa: A002 - likewise
+    source = escrow_account(task.id)
+    return Transfer(id=id, debit=source, credit=to, amount=amount, reason=reason, task=task.id, at=at)

@@ -1,0 +1,220 @@
+"""Between the phases and after them: group what the map tasks yielded, merge what the reduce tasks yielded.
+
+Tasks may come in any order; each task's pairs with one key are in the order of yielding. What counts is the order of
+the tasks: as they are contiguous cuts of the rows, that is the order of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any
+
+from ec262.domain.errors import JobDefinitionError, KeyCollision
+from ec262.domain.foreman.data.groups import Groups, GroupTooLarge, Table, all_values, last_value
+from ec262.domain.foreman.data.key_check import KeyCheck, is_hashable, not_hashable
+from ec262.domain.foreman.data.memory_budget import DEFAULT_BUDGET, MemoryBudget
+from ec262.domain.foreman.data.row import MAX_ROW_BYTES, Row, key_too_large
+from ec262.domain.foreman.data.row_spool import RowSpool
+from ec262.domain.ports.spill import Spills
+from ec262.domain.values.hash_tables import check_dict
+from ec262.domain.values.pairs import NUMBER_BYTES, Pair, encode_keys, encode_pairs, number_bytes
+from ec262.domain.values.plain_pairs import PlainPairs
+
+
+class Shuffle:
+    """Makes the rows of the reduce phase: sorted by the keys' canonical bytes, and where the job has a partitioner, by
+    the number that it gave the key before that.
+
+    A row's value is the list of the key's values in the order of the data. Without ``spills``, memory holds all.
+    """
+
+    def __init__(
+        self, spills: Spills | None = None, budget: MemoryBudget = DEFAULT_BUDGET, *, numbered: bool = False
+    ) -> None:
+        self._spills = spills
+        self._budget = budget
+        self._numbered = numbered
+        self._groups = Groups(
+            all_values,
+            spills,
+            memory_bytes=budget.groups_bytes,
+            load_bytes=budget.load_bytes,
+            most_bytes=MAX_ROW_BYTES,
+        )
+        self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes, numbered=numbered)
+
+    def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
+        """Take in the pairs of a task, all or nothing.
+
+        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the numbers that they should have,
+        JobDefinitionError as soon as a key is sure to have too many values for one row, and what the portions raise.
+        """
+        try:
+            self._groups.add(task, map(self.table, portions))
+        except GroupTooLarge as error:
+            raise self._too_large(error) from error
+
+    def rows(self) -> RowSpool:
+        """Return all rows; what was taken in is let go of. Raises KeyCollision, JobDefinitionError, SpillFailed."""
+        spool = RowSpool(self._spills, memory_bytes=self._budget.rows_bytes)
+        number = b""
+        for names, rows in self._row_tables():
+            for name, row in zip(names, rows, strict=True):
+                spool.append(row, with_last=self._numbered and name[:NUMBER_BYTES] == number)
+                number = name[:NUMBER_BYTES]
+        return spool
+
+    def listed(self) -> list[Row]:
+        """Return all rows as a list, for who has few. Raises what ``rows`` does."""
+        return [Row(key=name, data=data) for table in self._row_tables() for name, data in zip(*table, strict=True)]
+
+    def close(self) -> None:
+        """Forget everything. May be called twice."""
+        self._groups.close()
+        self._check.close()
+
+    def look(self, pairs: Sequence[Pair]) -> None:
+        """Raise KeyNotHashable, or NotCanonical if keys lack the numbers that they should have, as ``add`` would."""
+        if self._numbered:
+            for key, _ in pairs:
+                number_bytes(key)
+            self._check.look([key[1] for key, _ in pairs])
+        elif not isinstance(pairs, PlainPairs):
+            self._check.look([key for key, _ in pairs])
+
+    def table(self, pairs: Sequence[Pair]) -> Table:
+        """Return the names that pairs are sorted by, and the canonical bytes of their values. Raises what ``look``
+        does."""
+        if isinstance(pairs, PlainPairs) and not self._numbered:
+            return pairs.groups()
+        self.look(pairs)
+        if not self._numbered:
+            return encode_pairs(pairs)
+        names, values = encode_pairs([(key[1], value) for key, value in pairs])
+        return [number_bytes(key) + name for (key, _), name in zip(pairs, names, strict=True)], values
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what was taken in, sorted by the names. Raises SpillFailed, JobDefinitionError."""
+        try:
+            yield from self._groups.tables(drain=False)
+        except GroupTooLarge as error:
+            raise self._too_large(error) from error
+
+    @property
+    def prefix(self) -> int:
+        """How much stands before the canonical bytes of a key in its name."""
+        return NUMBER_BYTES if self._numbered else 0
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether keys were looked at that might clash with others."""
+        return self._check.needed
+
+    def _row_tables(self) -> Iterator[Table]:
+        """Yield the rows, with the names that they are sorted by."""
+        prefix = self.prefix
+        try:
+            for names, values in self._groups.tables(drain=True):
+                keys = [name[prefix:] for name in names] if prefix else names
+                if self._check.needed:
+                    self._check.add(keys)
+                rows = [b"[%b,[%b]]" % row for row in zip(keys, values, strict=True)]
+                if max(map(len, rows)) > MAX_ROW_BYTES:
+                    key, row = next(pair for pair in zip(keys, rows, strict=True) if len(pair[1]) > MAX_ROW_BYTES)
+                    raise key_too_large(key, len(row))
+                yield names, rows
+        except GroupTooLarge as error:
+            raise self._too_large(error) from error
+        self._check.finish()
+
+    def _too_large(self, error: GroupTooLarge) -> JobDefinitionError:
+        return key_too_large(error.name[self.prefix :], error.size)
+
+
+def shuffle(outputs: Iterable[Sequence[Pair]], *, numbered: bool = False) -> list[Row]:
+    """Group the pairs of map tasks that yielded little; raises what ``Shuffle`` does."""
+    whole = Shuffle(numbered=numbered)
+    for task, pairs in enumerate(outputs):
+        whole.add(task, [pairs])
+    return whole.listed()
+
+
+class ResultLines:
+    """Merges the reduce tasks' pairs as ``merge_results`` does, into lines of text instead of a dict."""
+
+    def __init__(self, spills: Spills | None = None, budget: MemoryBudget = DEFAULT_BUDGET) -> None:
+        self._groups = Groups(last_value, spills, memory_bytes=budget.groups_bytes, load_bytes=budget.load_bytes)
+        self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes)
+
+    def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
+        """Take in the pairs of a task, all or nothing. Raises KeyNotHashable, SpillFailed, what the portions raise."""
+        self._groups.add(task, map(self.table, portions))
+
+    def check(self) -> None:
+        """Raise KeyCollision or JobDefinitionError if the keys cannot stand side by side in a dict."""
+        if self._check.needed:
+            for names, _ in self._groups.tables(drain=False):
+                self._check.add(names)
+            self._check.finish()
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the canonical bytes of [key, value], with a line end, for each key in the order of their canonical
+        bytes; what was taken in is let go of. Raises SpillFailed."""
+        for names, values in self._groups.tables(drain=True):
+            yield from map(b"[%b,%b]\n".__mod__, zip(names, values, strict=True))
+
+    def close(self) -> None:
+        """Forget everything. May be called twice."""
+        self._groups.close()
+        self._check.close()
+
+    def look(self, pairs: Sequence[Pair]) -> None:
+        """Raise KeyNotHashable as ``add`` would."""
+        if not isinstance(pairs, PlainPairs):
+            self._check.look([key for key, _ in pairs])
+
+    def table(self, pairs: Sequence[Pair]) -> Table:
+        """Return the canonical bytes of pairs, keys and values. Raises KeyNotHashable."""
+        self.look(pairs)
+        return encode_pairs(pairs)
+
+    def tables(self) -> Iterator[Table]:
+        """Yield what was taken in, sorted by the keys. Raises SpillFailed."""
+        yield from self._groups.tables(drain=False)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether keys were looked at that might clash with others."""
+        return self._check.needed
+
+
+def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
+    """Merge the reduce tasks' pairs into the job's result, ordered by the keys' canonical bytes.
+
+    Of several pairs with one key the last wins. Raises KeyCollision, and KeyNotHashable for keys that no dict
+    takes.
+    """
+    last: dict[bytes, Pair] = {}
+    for pairs in outputs:
+        last.update(zip(encode_keys(pairs), pairs, strict=True))
+    merged = [pair for _, pair in sorted(last.items(), key=itemgetter(0))]
+    _check_keys([key for key, _ in merged])
+    return dict(merged)
+
+
+def _check_keys(keys: list[Any]) -> None:
+    """Raise if a dict cannot hold these keys, which all have different canonical bytes, side by side."""
+    if set(map(type, keys)) <= {str}:
+        return
+    for key in keys:
+        if not is_hashable(key):
+            raise not_hashable(key)
+    try:
+        check_dict(keys)
+    except ValueError as error:
+        raise JobDefinitionError(f"these keys cannot be told apart in reasonable time: {error}") from error
+    known: dict[Any, Any] = {}
+    for key in keys:
+        if known.setdefault(key, key) is not key:
+            raise KeyCollision(known[key], key)

@@ -1,0 +1,1 @@
+"""What a job is, how it is planned, and why its results may differ."""

@@ -1,0 +1,109 @@
+"""Why results of one task differ: what a dispute that was bought shows, in words.
+
+Honest machines differ where the job's code depends on what differs between them, or from one run to the next; liars
+differ because they lie. From a few results nobody can tell for certain: this says what it looks like, and where.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import attrs
+
+from ec262.domain.foreman.job.difference import LAST_DIGITS, REORDERED, Difference, first_difference
+from ec262.domain.work.outcome import Outcome, Pairs, Stopped
+
+_EPOCH = 1_000_000_000
+"""Seconds since 1970 that were over in 2001: what looks like a time is not less, in some unit."""
+_UNITS = (1, 10**3, 10**6, 10**9)
+_DATE = re.compile(r"\b(19|20)\d\d-\d\d-\d\d|\b\d\d:\d\d:\d\d")
+_DAY_S = 24 * 3600
+
+
+class Suspect(enum.Enum):
+    """What differing results look like, and what to do about it."""
+
+    FLOATS = "floats that differ in their last digits: --round-floats 12 makes them one"
+    ORDER = "an order that is not the same everywhere, as that of a set: sort"
+    TIME = "the clock: pass times as data"
+    RANDOMNESS = (
+        "randomness that no seed gives, or addresses (os.urandom, uuid4, random.SystemRandom, id()): use the functions "
+        "of random, which are seeded for each row"
+    )
+    RESOURCES = "machines of different speed or size: smaller rows, more tasks, or higher limits"
+    CHEATING = "workers that did not compute it: others are asked"
+
+
+@attrs.frozen(kw_only=True)
+class Diagnosis:
+    """``difference`` is the first one of the two results that show it best, by the workers named."""
+
+    suspect: Suspect
+    difference: Difference
+    workers: tuple[str, str]
+
+    def __str__(self) -> str:
+        first, second = self.workers
+        return (
+            f"{self.difference.where}: {self.difference.first} by worker {first[:8]}, "
+            f"{self.difference.second} by worker {second[:8]}; it looks like {self.suspect.value}"
+        )
+
+
+def diagnose(results: Mapping[str, Outcome]) -> Diagnosis | None:
+    """Say what results that several workers committed look like, by worker; None if fewer than two differ.
+
+    Whatever several agree on is taken for honest, so that only who differs from them is suspected.
+    """
+    suspects: list[Diagnosis] = []
+    for first, second in combinations(sorted(results), 2):
+        difference = first_difference(results[first], results[second])
+        if difference is not None:
+            suspect = _suspect(results[first], results[second], difference)
+            suspects.append(Diagnosis(suspect=suspect, difference=difference, workers=(first, second)))
+    if not suspects:
+        return None
+    counts = Counter(diagnosis.suspect for diagnosis in suspects)
+    # A liar differs from everybody, so that one pair of honest workers is enough to tell what else there is.
+    honest = [diagnosis for diagnosis in suspects if diagnosis.suspect is not Suspect.CHEATING]
+    likely = honest or suspects
+    return max(likely, key=lambda diagnosis: counts[diagnosis.suspect])
+
+
+def _suspect(first: Outcome, second: Outcome, difference: Difference) -> Suspect:
+    if isinstance(first, Stopped) or isinstance(second, Stopped):
+        return Suspect.RESOURCES
+    if not isinstance(first, Pairs) or not isinstance(second, Pairs) or not _are_alike(first, second):
+        return Suspect.CHEATING
+    if difference.leaves is not None and _are_times(*difference.leaves):
+        return Suspect.TIME
+    if difference.hint == LAST_DIGITS:
+        return Suspect.FLOATS
+    if difference.hint == REORDERED:
+        return Suspect.ORDER
+    return Suspect.RANDOMNESS
+
+
+def _are_alike(first: Pairs, second: Pairs) -> bool:
+    """Tell whether two results could be of the same code: keys and values are of the same types."""
+    return _types(first) == _types(second)
+
+
+def _types(outcome: Pairs) -> set[tuple[type, type]]:
+    return {(type(key), type(value)) for key, value in outcome.pairs}
+
+
+def _are_times(first: Any, second: Any) -> bool:
+    if isinstance(first, str) and isinstance(second, str):
+        return bool(_DATE.search(first) and _DATE.search(second))
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        low, high = sorted((abs(first), abs(second)))
+        return any(
+            _EPOCH * unit <= low and high - low <= _DAY_S * unit and high < 10 * _EPOCH * unit for unit in _UNITS
+        )
+    return False

@@ -1,0 +1,99 @@
+"""Which rule a task is verified by, and when workers are added to it: one rule for all, or a user's own choice."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+
+from ec262.domain.errors import ConfigurationError, JobDefinitionError
+from ec262.domain.protocol.foreman_calls import Verdict
+from ec262.domain.verification.rules import VerificationRule, parse_rule
+from ec262.domain.work.work import Phase, TaskName
+
+
+class VerificationPlan(Protocol):
+    """A rule of the user's own. It is asked in the foreman's process and loop: it must answer at once, and the same to
+    the same question."""
+
+    def rule_for(self, name: TaskName, purchases: int) -> str | VerificationRule:
+        """Choose the rule, as ``parse_rule`` reads it, for a task that was bought ``purchases`` times without a win."""
+        ...
+
+    def replicas_to_add(self, name: TaskName, verdict: Verdict) -> int:
+        """Say how many workers to add to a task that has not won although nobody else can be expected to commit:
+        ``verdict.wanted`` is how many its rule asks for. With 0, as when a task would have more than
+        ``ec262.domain.verification.rules.MAX_REPLICAS``, it is bought anew from others."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class FixedRule:
+    """One rule for all tasks; as many workers are added as it asks for."""
+
+    rule: VerificationRule
+
+    def rule_for(self, name: TaskName, purchases: int) -> VerificationRule:  # noqa: ARG002 - it is the same for all
+        """Return the rule."""
+        return self.rule
+
+    def replicas_to_add(self, name: TaskName, verdict: Verdict) -> int:  # noqa: ARG002 - as above
+        """Return what is wanted."""
+        return verdict.wanted
+
+
+def as_plan(verify: Any) -> VerificationPlan:
+    """Make a plan out of whatever says how to verify: a rule as text, a rule, or a plan.
+
+    Raises JobDefinitionError for anything else; ValueError for a text that is no rule.
+    """
+    if isinstance(verify, str):
+        return FixedRule(rule=parse_rule(verify))
+    if callable(getattr(verify, "rule_for", None)) and callable(getattr(verify, "replicas_to_add", None)):
+        plan: VerificationPlan = verify
+        return plan
+    if isinstance(getattr(verify, "spec", None), str):
+        return FixedRule(rule=parse_rule(verify.spec))
+    raise JobDefinitionError(
+        f"verify is {type(verify).__name__}: give a rule, such as 'majority:3', or an object with rule_for and "
+        "replicas_to_add (see ec262.VerificationPlan)"
+    )
+
+
+def rule_of(plan: VerificationPlan, name: TaskName, purchases: int, *, one_word: bool) -> VerificationRule:
+    """Ask a plan for a task's rule. A rule by which any single worker decides is only for who trusts all of them:
+    ``one_word``.
+
+    Raises JobDefinitionError if the plan's answer is no rule, ConfigurationError for such a rule where it must not be.
+    """
+    chosen: object = plan.rule_for(name, purchases)
+    try:
+        rule = parse_rule(chosen if isinstance(chosen, str) else str(getattr(chosen, "spec", chosen)))
+    except ValueError as error:
+        raise JobDefinitionError(f"verify.rule_for({name}) gave no rule: {error}") from error
+    if rule.enough(1) and not one_word:
+        raise ConfigurationError(
+            f"by {rule.spec} the word of one stranger would decide each task: that is for the embedded system alone; "
+            "with a discovery service use majority:3, quorum:2 or error:1e-4"
+        )
+    return rule
+
+
+def replicas_to_add(plan: VerificationPlan, name: TaskName, verdict: Verdict) -> int:
+    """Ask a plan how many workers to add. Raises JobDefinitionError if its answer is no number of them."""
+    count: object = plan.replicas_to_add(name, verdict)
+    if not isinstance(count, int) or count < 0:
+        raise JobDefinitionError(f"verify.replicas_to_add({name}) gave {count!r:.100}: a number from 0 on is needed")
+    return count
+
+
+def workers_needed(plan: VerificationPlan) -> int:
+    """Return how many workers, of whom nothing is known, the first task of either phase needs: one more than it is
+    bought with where they may be added."""
+    rules = [rule_of(plan, TaskName(phase=phase, index=0), 0, one_word=True) for phase in Phase]
+    return max(rule.team() + adds_workers(rule) for rule in rules)
+
+
+def adds_workers(rule: VerificationRule) -> bool:
+    """Tell whether a rule asks for more workers than it was bought with where these do not suffice."""
+    return rule.find((), outstanding=0, audited=False).wanted > 0

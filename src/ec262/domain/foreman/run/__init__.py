@@ -1,0 +1,1 @@
+"""The state machine that runs a job, and the parts of it."""

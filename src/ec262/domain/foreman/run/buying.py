@@ -1,0 +1,315 @@
+"""The part of a job's state machine that buys: tasks, workers for tasks that lack them, and lost tasks anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from itertools import islice
+
+from ec262.domain.errors import Ec262Error, InsufficientCredits, LimitReached, NoEligibleWorkers, TaskAbandoned
+from ec262.domain.foreman.job.diagnosis import Diagnosis
+from ec262.domain.foreman.run.asking import Questions
+from ec262.domain.foreman.run.events import Added, Bought, Buy, Dispatch, Extend, Fail, Instruction, LimitHit, TooPoor
+from ec262.domain.foreman.run.job_state import JobTasks
+from ec262.domain.foreman.run.purchase_retry import Retry, Wait
+from ec262.domain.foreman.run.run_policy import RunPolicy
+from ec262.domain.foreman.run.running_task import Attempt, RunningTask, Step
+from ec262.domain.foreman.run.timer import JobTimer
+from ec262.domain.protocol.foreman_calls import BoughtReplica, BoughtTask, ReplicaOrder
+from ec262.domain.protocol.limits import MAX_BATCH, MAX_ORDERS
+from ec262.domain.verification.rules import VerificationRule
+
+NO_QUORUM = "no quorum of equal results"
+NOBODY_TO_ADD = "no quorum of equal results, and nobody else to ask"
+DIFFERENT = (
+    "if nobody lied, the functions give different results on different machines: look for time, id(), os.urandom, "
+    "the order of sets, random generators of your own"
+)
+
+
+LEAST_ASKED = 20
+"""Tasks that are asked for at a time, at least, if there are as many."""
+
+
+class Purchases:
+    """Buys what is wanted, one purchase at a time; workers for tasks that lack them go before new tasks."""
+
+    def __init__(self, policy: RunPolicy, tasks: JobTasks, timer: JobTimer, questions: Questions) -> None:
+        self._policy = policy
+        self._tasks = tasks
+        self._timer = timer
+        self._questions = questions
+        self._tasks_retry = Retry(policy.retry_s, reach=MAX_BATCH)
+        self._replicas_retry = Retry(policy.retry_s, reach=MAX_ORDERS)
+        self._avoided: dict[str, None] = {}
+        self._found: Diagnosis | None = None
+        self._refunds: list[float] = []
+        self._last_deadline = -math.inf
+        self._limited_since: float | None = None
+        self._idle_since: float | None = None
+        self._buy_from = -math.inf
+        """What becomes wanted before is bought then, together."""
+        timer.wakes(self._due)
+
+    # --- whom and what for ------------------------------------------------------------------------------------------
+
+    def avoid(self, workers: Iterable[str]) -> None:
+        """Draw these workers only if there are not enough others."""
+        self._avoided |= dict.fromkeys(workers)
+
+    def is_avoided(self, worker: str) -> bool:
+        """Tell whether a worker is to be avoided."""
+        return worker in self._avoided
+
+    @property
+    def waiting(self) -> Wait | None:
+        """What purchases that discovery refused wait for. That an account has as much under way as it may have says
+        nothing while tasks run: they make room."""
+        count = self._tasks.count
+        lacking = self._replicas_retry.wait if count(Step.LACKING, Step.EXTENDING) else None
+        wait = lacking or (self._tasks_retry.wait if count(Step.WANTED, Step.BUYING) else None)
+        return None if wait is not None and wait.for_limit and count(Step.RUNNING, Step.FETCHING) else wait
+
+    @property
+    def stuck_at_limit(self) -> bool:
+        """Whether the account's limits keep the job from going on, and nothing runs that would make room."""
+        waiting = self.waiting
+        return waiting is not None and waiting.for_limit
+
+    def _due(self) -> float | None:
+        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+            return None
+        return min((retry.at for retry, _ in self._retries() if retry.at is not None), default=None)
+
+    # --- when -------------------------------------------------------------------------------------------------------
+
+    def buy_soon(self, now: float) -> list[Instruction]:
+        """Buy what is wanted, with what else will be by then: slots become free one by one."""
+        count = self._tasks.count
+        may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(Step.BUYING, Step.EXTENDING)
+        if now >= self._buy_from or not may_wait:
+            return self.buy_wanted(now, slots_may_be_free=True)
+        for retry, step in self._retries():
+            if count(step):
+                retry.no_later_than(self._buy_from)
+        return self._timer.set(now)
+
+    def buy_wanted(self, now: float, *, slots_may_be_free: bool = False) -> list[Instruction]:
+        """Buy what is wanted, unless a purchase is under way. What nobody was to be had for waits for its next try."""
+        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+            return self._timer.set(now)
+        due = [(retry, step) for retry, step in self._retries() if slots_may_be_free or retry.is_due(now)]
+        for retry, _ in due:
+            retry.at = None
+        wanted = next((step for _, step in due if self._tasks.count(step)), None)
+        if wanted is None:
+            return self._timer.set(now)
+        self._buy_from = now + self._tasks.pause_s
+        return [self._extend() if wanted is Step.LACKING else self._buy(), *self._timer.set(now)]
+
+    def _retries(self) -> Iterable[tuple[Retry, Step]]:
+        return (self._replicas_retry, Step.LACKING), (self._tasks_retry, Step.WANTED)
+
+    # --- what -------------------------------------------------------------------------------------------------------
+
+    def _buy(self) -> Instruction:
+        """Buy the tasks that have waited longest, as many as have the same rule; but not many more than there will be
+        workers for, going by the last time: discovery and this class work for every task that is asked for."""
+        tasks = self._tasks
+        rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
+        alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
+        batch = list(islice(alike, self._tasks_retry.reach))
+        for task in batch:
+            tasks.move(task, "buy")
+        return Buy(tasks=tuple(task.name for task in batch), rule=rule.spec, avoid=self._avoid())
+
+    def _rule_of(self, task: RunningTask) -> VerificationRule:
+        if task.rule is None:
+            task.rule = self._policy.rule_of(task.name, task.purchases)
+        return task.rule
+
+    def _extend(self) -> Instruction:
+        batch = list(islice(self._tasks.at(Step.LACKING), self._replicas_retry.reach))
+        for task in batch:
+            self._tasks.move(task, "order")
+        attempts = [task.current for task in batch]
+        orders = tuple(ReplicaOrder(task=attempt.bought.task, replicas=attempt.lacking) for attempt in attempts)
+        return Extend(tasks=tuple(task.name for task in batch), orders=orders, avoid=self._avoid())
+
+    def _avoid(self) -> tuple[str, ...]:
+        return tuple(self._avoided)[:MAX_BATCH]
+
+    # --- answers ----------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Bought | Added | TooPoor | LimitHit) -> list[Instruction]:
+        """Take in discovery's answer to a purchase."""
+        match event:
+            case Bought():
+                return self._on_bought(event)
+            case Added():
+                return self._on_added(event)
+            case TooPoor() | LimitHit():
+                return self._on_refused(event)
+
+    def _on_bought(self, event: Bought) -> list[Instruction]:
+        """Send out the work; try again for what was not assigned."""
+        dispatches: list[Instruction] = []
+        for name, bought in zip(event.asked, event.tasks, strict=False):
+            dispatches += self._assigned(self._tasks[name], bought, event.now)
+        short = event.asked[len(event.tasks) :]
+        for name in short:
+            self._tasks.move(self._tasks[name], "unassigned")
+        retry = self._tasks_retry
+        least = LEAST_ASKED if retry.reach >= LEAST_ASKED else 1  # fewer, once discovery has refused as many
+        retry.reach = min(MAX_BATCH, max(least, 2 * len(event.tasks if short else event.asked)))
+        self._try_again(self._tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
+        if self._out_of_luck(event.now, got_some=bool(event.tasks)):
+            waited = f"no worker could be had for {self._policy.patience_s:g} s"
+            return [Fail(error=NoEligibleWorkers(f"{waited}: {event.shortfall}"))]
+        return [*dispatches, *self.buy_wanted(event.now)]
+
+    def _assigned(self, task: RunningTask, bought: BoughtTask, now: float) -> Iterable[Instruction]:
+        attempt = self._tasks.assign(task, bought, now)
+        self._last_deadline = max(self._last_deadline, attempt.deadline)
+        return self._dispatched(task, bought.task, bought.replicas, now)
+
+    def _dispatched(
+        self, task: RunningTask, task_id: str, replicas: Iterable[BoughtReplica], now: float
+    ) -> Iterable[Instruction]:
+        self._questions.watch_soon(now)
+        return [Dispatch(name=task.name, task=task_id, replica=replica) for replica in replicas]
+
+    def _on_added(self, event: Added) -> list[Instruction]:
+        """Send the work to the workers that were added. What none were added to may have been decided meanwhile: it is
+        asked after, and else tried again until its deadline, or until nothing runs and patience is at its end."""
+        added = {bought.task: bought for bought in event.tasks}
+        instructions: list[Instruction] = []
+        short: list[tuple[RunningTask, Attempt]] = []
+        for name in event.asked:
+            task, attempt = self._tasks[name], self._tasks[name].current
+            more = added.get(attempt.bought.task)
+            self._tasks.move(task, "not added" if more is None else "added")
+            if more is None:
+                short.append((task, attempt))
+                self._questions.ask_later(attempt)
+            else:
+                attempt.extend(more, event.now)
+                self._last_deadline = max(self._last_deadline, attempt.deadline)
+                instructions += self._dispatched(task, more.task, more.replicas, event.now)
+        retry = self._replicas_retry
+        retry.reach = min(MAX_ORDERS, max(retry.reach, 2 * len(event.asked)))
+        self._try_again(retry, event.now, got_some=bool(added), short=bool(short))
+        if self._out_of_luck(event.now, got_some=bool(added)):
+            self._idle_since = None
+            instructions += [each for task, attempt in short for each in self._lost(task, attempt, NOBODY_TO_ADD)]
+        return [*instructions, *self.buy_wanted(event.now)]
+
+    def _on_refused(self, event: TooPoor | LimitHit) -> list[Instruction]:
+        """Ask for fewer, as long as waiting can help at all; if even one is refused, wait; else give up."""
+        extending = any(self._tasks[name].step is Step.EXTENDING for name in event.asked)
+        for name in event.asked:
+            self._tasks.move(self._tasks[name], "not added" if extending else "unassigned")
+        wait = self._refund_due(event) if isinstance(event, TooPoor) else self._room_due(event)
+        if wait is None:
+            claims = (self._tasks[name].current.claim for name in event.asked if extending)
+            return [Fail(error=next(filter(None, claims), None) or self._refusal(event, extending=extending))]
+        retry = self._replicas_retry if extending else self._tasks_retry
+        if len(event.asked) > 1:
+            retry.reach = len(event.asked) // 2
+            return self.buy_wanted(event.now)
+        retry.wait = wait
+        if wait.for_limit:
+            retry.later(event.now)
+        else:
+            retry.at = wait.until
+        return self._timer.set(event.now)
+
+    def _refund_due(self, event: TooPoor) -> Wait | None:
+        """Return the refund of a lost task that comes next, if one is to come."""
+        self._refunds = [at for at in self._refunds if at > event.now]
+        if not self._refunds:
+            return None
+        what = f"waiting for the credits of a lost task to come back ({event.have} left, {event.need} needed)"
+        return Wait(what=what, until=min(self._refunds))
+
+    def _room_due(self, event: LimitHit) -> Wait | None:
+        """Return the wait for the account's tasks to be settled: for this job's as long as that can take, for those of
+        the account's other jobs as long as patience lasts."""
+        policy = self._policy
+        if self._limited_since is None:
+            self._limited_since = event.now
+        until = max(self._last_deadline + policy.grace_s, self._limited_since + policy.patience_s)
+        if event.now >= until:
+            return None
+        return Wait(what=f"waiting for tasks to be settled ({event.error})", until=until, for_limit=True)
+
+    def _refusal(self, event: TooPoor | LimitHit, *, extending: bool) -> Ec262Error:
+        if isinstance(event, LimitHit):
+            since = event.now if self._limited_since is None else self._limited_since
+            return LimitReached(f"{event.error}; that did not change for {event.now - since:.0f} s")
+        again = any(self._tasks[name].purchases for name in event.asked)
+        why = "for a task that has to be bought again" if again else "to go on"
+        if extending:
+            why = "for more workers, where those asked differ or gave no result"
+        return InsufficientCredits(have=event.have, need=event.need, why=why)
+
+    def _try_again(self, retry: Retry, now: float, *, got_some: bool, short: bool) -> None:
+        retry.wait = None
+        if got_some:
+            self._limited_since = None
+            retry.pause_s = retry.first_s
+        if short:
+            # While tasks run, the slots that they free are heard of: only what others free has to be asked for.
+            hears = self._tasks.count(Step.RUNNING) > 0
+            retry.later(now, least_s=self._tasks.seldom_s if hears else 0.0)
+
+    def _out_of_luck(self, now: float, *, got_some: bool) -> bool:
+        """Tell whether nobody could be had for too long while nothing ran."""
+        if got_some or self._tasks.count(Step.RUNNING, Step.FETCHING):
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        else:
+            return now - self._idle_since >= self._policy.patience_s
+        return False
+
+    # --- what was lost ----------------------------------------------------------------------------------------------
+
+    def diagnosed(self, found: Diagnosis | None) -> None:
+        """Take in what workers who could not agree differ in."""
+        self._found = found
+
+    def lose(
+        self, task: RunningTask, attempt: Attempt, why: str, now: float, *, again: bool = True
+    ) -> list[Instruction]:
+        """Give this purchase of a task up and want it again, from others, as often as the policy allows; or, if
+        ``again`` would be of no use, give up the job."""
+        return self._lost(task, attempt, why, again=again) or self.buy_soon(now)
+
+    def _lost(self, task: RunningTask, attempt: Attempt, why: str, *, again: bool = True) -> list[Instruction]:
+        workers = [replica.worker for replica in attempt.bought.replicas]
+        silent = [worker for worker in workers if worker in attempt.ended or worker not in attempt.committed]
+        # Where all committed and still none won, who lied is not known: others are to try.
+        self.avoid(silent or workers)
+        if attempt.verdict is None:
+            self._refunds.append(attempt.deadline + self._policy.grace_s)
+        task.give_up(why)
+        self._tasks.move(task, "lost")
+        self._questions.forget(attempt)
+        if attempt.claim is not None and why == NOBODY_TO_ADD:
+            again = False
+        if task.purchases >= self._policy.attempts or not again:
+            hint = self._hint(task.attempts) if why in {NO_QUORUM, NOBODY_TO_ADD} else ""
+            error: Ec262Error = attempt.claim or TaskAbandoned(
+                task=str(task.name), attempts=task.purchases, history=task.history, hint=hint
+            )
+            return [Fail(error=error)]
+        return []
+
+    def _hint(self, attempts: Collection[Attempt]) -> str:
+        """Say why workers may differ; what was found in one task goes for the others. Where no two of them gave a
+        result, nothing says that they do."""
+        found = self._found
+        if found is not None:
+            return f"workers differ in {found}"
+        return DIFFERENT if any(max(len(each.committed), each.counted) > 1 for each in attempts) else ""

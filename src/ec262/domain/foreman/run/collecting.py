@@ -1,0 +1,216 @@
+"""The part of a job's state machine that sees to deliveries, has provisional wins accepted, and ends phases."""
+
+from __future__ import annotations
+
+import enum
+from itertools import islice
+
+from ec262.domain.foreman.run.asking import Questions
+from ec262.domain.foreman.run.buying import Purchases
+from ec262.domain.foreman.run.events import (
+    Accept,
+    Accepted,
+    CheckPhase,
+    CodeFailed,
+    Crashed,
+    Delivered,
+    Fail,
+    Finish,
+    Instruction,
+    PhaseChecked,
+    StartReduce,
+    Undelivered,
+)
+from ec262.domain.foreman.run.job_state import JobTasks
+from ec262.domain.foreman.run.judging import Verdicts
+from ec262.domain.foreman.run.running_task import DELIVERED, Attempt, Claim, RunningTask, Step
+from ec262.domain.foreman.run.timer import JobTimer
+from ec262.domain.protocol.limits import MAX_BATCH
+from ec262.domain.verification.task_state import TaskState
+from ec262.domain.work.work import Phase
+
+ACCEPT_AHEAD_S = 30.0
+"""A provisional win is accepted so long before its deadline at the latest, or a quarter of the time that it had:
+at the deadline it would be without a look at whether its worker was caught."""
+
+MANY_PROVISIONAL = 5000
+"""More are not left provisional: discovery lets an account have only so many tasks under way."""
+
+
+class Check(enum.Enum):
+    """How far it is known whether the results of the phase can stand side by side."""
+
+    DUE = enum.auto()
+    UNDER_WAY = enum.auto()
+    PASSED = enum.auto()
+
+
+class Results:
+    """Holds results of provisional wins until the end of their phase: whoever lies may be caught until then."""
+
+    def __init__(
+        self, tasks: JobTasks, timer: JobTimer, questions: Questions, purchases: Purchases, verdicts: Verdicts
+    ) -> None:
+        self._tasks = tasks
+        self._timer = timer
+        self._questions = questions
+        self._purchases = purchases
+        self._verdicts = verdicts
+        self._phase_over = False
+        self._check = Check.DUE
+        timer.wakes(self._due)
+
+    def _due(self) -> float | None:
+        return None if self._tasks.count(Step.ACCEPTING) else self._accept_at()
+
+    def _accept_at(self) -> float | None:
+        """Return when the provisional win that has waited longest has to be accepted."""
+        return next((accept_by(task.current) for task in self._tasks.at(Step.PROVISIONAL)), None)
+
+    def begin_phase(self) -> None:
+        """There are tasks again whose results are to come."""
+        self._phase_over = False
+        self._check = Check.DUE
+
+    def handle(
+        self, event: Accepted | CodeFailed | Crashed | Delivered | PhaseChecked | Undelivered
+    ) -> list[Instruction]:
+        """Take in what became of a win."""
+        match event:
+            case Delivered():
+                return self._on_delivered(event)
+            case Undelivered():
+                return self._on_undelivered(event)
+            case CodeFailed():
+                return self._on_code_failed(event)
+            case Crashed():
+                return self._on_crashed(event)
+            case Accepted():
+                return self._on_accepted(event)
+            case PhaseChecked():
+                return self._on_checked(event)
+
+    def _on_delivered(self, event: Delivered) -> list[Instruction]:
+        current = self._tasks.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        self._verdicts.keep(*current)
+        # The first that waits is the first to be accepted in time.
+        return self._timer.set(event.now) if self._tasks.count(Step.PROVISIONAL) == 1 else []
+
+    def _on_undelivered(self, event: Undelivered) -> list[Instruction]:
+        """Ask another winner."""
+        current = self._tasks.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        task, attempt = current
+        attempt.ended[event.worker] = f"won, but did not deliver: {event.reason}"
+        self._purchases.avoid([event.worker])
+        return self._verdicts.fetch(task, attempt, event.now)
+
+    def _on_code_failed(self, event: CodeFailed) -> list[Instruction]:
+        """End the job; where one worker alone says so, another has to say so, too: an end is never opened again."""
+        current = self._tasks.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        task, attempt = current
+        if not attempt.one_word:
+            return [Fail(error=event.error)]
+        return self._doubt(task, attempt, event.error, event.now)
+
+    def _doubt(self, task: RunningTask, attempt: Attempt, error: Claim, now: float) -> list[Instruction]:
+        """Have somebody else say what one worker alone does, and what would end the job."""
+        attempt.claim = error.unconfirmed()
+        if task.step is not Step.DONE:
+            self._tasks.move(task, "claimed")
+            self._questions.watch_soon(now)
+        assert attempt.verdict is not None  # noqa: S101 - one worker vouches for it
+        return self._verdicts.check_claim(task, attempt, attempt.verdict, now)
+
+    def _on_checked(self, event: PhaseChecked) -> list[Instruction]:
+        """Go on, or end the job if it is sure to fail; have what would make it fail at one worker's word confirmed."""
+        self._check = Check.DUE
+        if not self._all_delivered:  # a win was opened again meanwhile
+            return []
+        if event.error is None:
+            self._check = Check.PASSED
+            return []
+        if not event.tasks:
+            return [Fail(error=event.error)]
+        instructions: list[Instruction] = []
+        for name in event.tasks:
+            task = self._tasks[name]
+            if task.step in {Step.PROVISIONAL, Step.DONE} and task.current.one_word:
+                instructions += self._doubt(task, task.current, event.error, event.now)
+        return [*instructions, *self._timer.set(event.now)]
+
+    def _on_crashed(self, event: Crashed) -> list[Instruction]:
+        """Have others try: machines crash for reasons of their own, so that several agree may be chance."""
+        current = self._tasks.current(event.task, Step.FETCHING)
+        if current is None:
+            return []
+        task, attempt = current
+        return self._verdicts.give_up(task, attempt, f"its process crashed: {event.detail}", event.now)
+
+    def _on_accepted(self, event: Accepted) -> list[Instruction]:
+        """Be done with what won; go on with what was opened again, or is won by something else by now."""
+        verdicts = {verdict.task: verdict for verdict in event.verdicts}
+        instructions: list[Instruction] = []
+        for task_id in event.asked:
+            current = self._tasks.current(task_id, Step.ACCEPTING)
+            if current is None:
+                continue
+            task, attempt = current
+            verdict = verdicts.get(task_id)
+            won = verdict is not None and verdict.state in {TaskState.WON, TaskState.SETTLED}
+            if verdict is not None and won and verdict.digest == task.kept:
+                self._tasks.move(task, "accepted")
+                attempt.verdict = verdict
+            else:
+                self._tasks.move(task, "reopened")
+                self._questions.watch_soon(event.now)
+                instructions += self._verdicts.judge(task, attempt, verdict, event.now, up_to_date=True)
+        return [*instructions, *self._timer.set(event.now)]
+
+    def go_on(self, now: float) -> list[Instruction]:
+        """Have provisional wins accepted if it is time, one batch after the other; end the phase when all is done."""
+        tasks = self._tasks
+        if self._phase_over or not tasks or self._check is Check.UNDER_WAY:
+            return []
+        if not self._all_delivered:
+            self._check = Check.DUE
+        elif self._check is Check.DUE:
+            # Before anything is accepted: to a task that is provisional a worker can be added.
+            doubted = tuple(task.name for task in tasks if task.current.one_word)
+            self._check = Check.UNDER_WAY if doubted else Check.PASSED
+            if doubted:
+                return [CheckPhase(doubted=doubted)]
+        if tasks.count(Step.DONE) == len(tasks):
+            self._phase_over = True
+            return [StartReduce()] if tasks.phase is Phase.MAP else [Finish()]
+        batch = [] if tasks.count(Step.ACCEPTING) else self._to_accept(now)
+        if not batch:
+            return []
+        for task in batch:
+            tasks.move(task, "accept")
+        return [Accept(tasks=tuple(task.current.bought.task for task in batch))]
+
+    @property
+    def _all_delivered(self) -> bool:
+        return self._tasks.count(*DELIVERED) == len(self._tasks)
+
+    def _to_accept(self, now: float) -> list[RunningTask]:
+        tasks = self._tasks
+        waiting = tasks.at(Step.PROVISIONAL)
+        if self._all_delivered or len(waiting) > MANY_PROVISIONAL or self._purchases.stuck_at_limit:
+            return list(islice(waiting, MAX_BATCH))
+        # The first has waited longest: what has not is left to be caught.
+        accept_at = self._accept_at()
+        if accept_at is None or now < accept_at:
+            return []
+        return [task for task in islice(waiting, MAX_BATCH) if now >= accept_by(task.current)]
+
+
+def accept_by(attempt: Attempt) -> float:
+    """Return when a provisional win has to be accepted at the latest."""
+    return attempt.deadline - min(ACCEPT_AHEAD_S, attempt.bought.deadline_s / 4)

@@ -1,0 +1,21 @@
+"""Drawing workers: by lot, nobody twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.ports.clock import Entropy
+
+_LOT_BYTES = 8
+"""A remainder of 64 random bits favors nobody by anything that could be measured."""
+
+
+def draw(pool: Sequence[Endpoint], count: int, entropy: Entropy) -> list[Endpoint]:
+    """Return ``count`` of the pool, in random order: the first places of a Fisher-Yates shuffle."""
+    deck = list(pool)
+    for place in range(count):
+        lot = int.from_bytes(entropy.token(_LOT_BYTES), "big")
+        other = place + lot % (len(deck) - place)
+        deck[place], deck[other] = deck[other], deck[place]
+    return deck[:count]

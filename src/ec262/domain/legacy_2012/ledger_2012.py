@@ -1,0 +1,83 @@
+"""The books: a line for every change of a client's credits.
+
+What a client gains or loses, a task's escrow (or the mint, for a grant) loses or gains: the lines of an open task add
+up to what its foreman paid, those of an ended one to nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from ec262.domain.errors import LedgerError
+from ec262.domain.legacy_2012.tasks_2012 import Task
+
+
+class Reason(enum.Enum):
+    """Why credits moved."""
+
+    GRANT = "grant"
+    PURCHASE = "purchase"
+    PAY = "pay"
+    REFUND = "refund"
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One line: ``amount`` credits came, or went if it is below zero. A line with the same ``id`` is never there twice.
+    ``at`` is Unix seconds."""
+
+    id: str
+    client: str
+    amount: int
+    reason: Reason
+    task: str | None
+    at: float
+
+
+@attrs.frozen(kw_only=True)
+class Totals:
+    """Sums over all books: what clients have, what is in escrow for open tasks, and what was ever granted."""
+
+    credits: int
+    escrow: int
+    granted: int
+
+
+def grant(addr: str, amount: int, *, at: float) -> tuple[Entry, ...]:
+    """Return the starting credits of a client; no line if there are none."""
+    entry = Entry(id=f"grant:{addr}", client=addr, amount=amount, reason=Reason.GRANT, task=None, at=at)
+    return (entry,) if amount else ()
+
+
+def purchase(task: Task, *, at: float) -> Entry:
+    """Return what a foreman pays for a task."""
+    return Entry(
+        id=f"purchase:{task.id}", client=task.foreman, amount=-task.price, reason=Reason.PURCHASE, task=task.id, at=at
+    )
+
+
+def payments(task: Task, *, at: float) -> tuple[Entry, ...]:
+    """Return what the workers get for a task whose result was taken: one credit each."""
+    return tuple(
+        Entry(id=f"pay:{task.id}:{worker.addr}", client=worker.addr, amount=1, reason=Reason.PAY, task=task.id, at=at)
+        for worker in task.workers
+    )
+
+
+def refund(task: Task, *, at: float) -> Entry:
+    """Return what the foreman gets back for a task without a result, or that nobody ended."""
+    return Entry(
+        id=f"refund:{task.id}", client=task.foreman, amount=task.price, reason=Reason.REFUND, task=task.id, at=at
+    )
+
+
+def audit(totals: Totals) -> int:
+    """Return the credits ever granted. Raises LedgerError if they are not all there."""
+    if totals.credits + totals.escrow != totals.granted:
+        raise LedgerError(
+            f"the books of the 2012 API do not balance: clients have {totals.credits} credits, open tasks hold "
+            f"{totals.escrow}, and {totals.granted} were granted"
+        )
+    return totals.granted

@@ -1,0 +1,16 @@
+"""Where a worker listens."""
+
+from __future__ import annotations
+
+import attrs
+
+from ec262.domain.protocol.shapes import a_fingerprint, a_host, a_port
+
+
+@attrs.frozen(kw_only=True)
+class WorkerAddress:
+    """Where a worker listens, and the SHA-256 of its TLS certificate (hexadecimal), which is all that proves it."""
+
+    host: str = attrs.field(validator=a_host)
+    port: int = attrs.field(validator=a_port)
+    fingerprint: str = attrs.field(validator=a_fingerprint)

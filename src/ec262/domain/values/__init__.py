@@ -1,0 +1,1 @@
+"""Values in canonical form: one value, one sequence of bytes."""

@@ -1,0 +1,1 @@
+"""Which result of a task wins, and how sure that is."""

@@ -1,0 +1,1 @@
+"""``ec262 account``: the account holder's command."""

@@ -1,0 +1,1 @@
+"""``ec262 discovery``: the ``/v1`` API over HTTP."""

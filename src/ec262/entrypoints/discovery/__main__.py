@@ -1,0 +1,209 @@
+"""``python -m ec262.entrypoints.discovery``: serve the ``/v1`` API.
+
+SIGTERM or Ctrl-C: take no new requests, finish what is under way, end within 5 s; a second one ends at once. Exit
+status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 and the signal's number if it had to be hurried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import os
+import resource
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ec262.domain.errors import ConfigurationError, Ec262Error, StorageDamaged
+from ec262.entrypoints.discovery.bootstrap_discovery import advice_on_damage
+from ec262.entrypoints.shared.command import announce, complain, run
+from ec262.entrypoints.shared.interruption import exit_status
+
+if TYPE_CHECKING:
+    from ec262.entrypoints.http.metrics import Meter
+    from ec262.entrypoints.shared.settings import DiscoverySettings
+
+SPARE_FILES = 100
+"""Open files that are not connections: the database, workers that are knocked at."""
+
+LEAST_FILES = SPARE_FILES + 28
+"""With fewer it could serve hardly anybody."""
+
+NEW_OBJECTS = 20_000
+"""After so many the interpreter looks for cycles among them: what a hundred requests leave, or a few large batches."""
+
+ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognize them
+
+_log = logging.getLogger("ec262.entrypoints.discovery")  # under ``-m`` the module has another name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    from ec262.entrypoints.shared.logs import configure_logging
+    from ec262.entrypoints.shared.settings import DiscoverySettings, load_settings
+
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
+        configure_logging(arguments, settings.log_format)
+        return _serve(settings)
+    except StorageDamaged as error:
+        complain(f"ec262: {advice_on_damage(error, settings)}")
+        return 2
+    except Ec262Error as error:
+        complain(f"ec262: {error}")
+        return 2
+
+
+def _serve(settings: DiscoverySettings) -> int:
+    """Serve until a signal; return the exit status."""
+    from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
+    from ec262.entrypoints.http.client_address import ClientAddresses
+    from ec262.entrypoints.http.server import Connections, TlsFiles, serve_on_socket
+
+    tls = None if settings.tls_cert is None else TlsFiles(settings.tls_cert, settings.tls_key)
+    if tls is None and settings.tls_key is not None:
+        raise ConfigurationError("a TLS key without a certificate: give --tls-cert, too")
+    room, waiting = _room_for(settings.max_connections)
+    connections = Connections(room, ClientAddresses(settings.trusted_proxy).is_proxy, waiting=waiting)
+    with _metrics(settings) as meter, _listen(settings.host, settings.discovery_port) as listening:
+        app = build_discovery_app(settings, meter=meter)
+        announcement = _announcement(settings, listening)
+        _collect_rarely()
+        try:
+            serve_on_socket(app, listening, tls=tls, connections=connections, on_started=lambda: announce(announcement))
+        except KeyboardInterrupt as interrupt:  # it has ended in good order: there is nothing to say
+            return exit_status(interrupt)
+    return 0
+
+
+def _collect_rarely() -> None:
+    """Look for cycles in memory seldom. The values of a batch are thousands of objects and make none; to look through
+    them, and the tasks that are kept, again and again took a fifth of the service's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS, 20, 50)
+
+
+@contextmanager
+def _metrics(settings: DiscoverySettings) -> Iterator[Meter]:
+    from ec262.entrypoints.http.metrics import Meter, PrometheusMeter, served_metrics
+
+    if settings.metrics_port is None:
+        yield Meter()
+        return
+    meter = PrometheusMeter()
+    with served_metrics(meter, settings.metrics_host, settings.metrics_port) as port:
+        _log.info("metrics at http://%s:%d/metrics", settings.metrics_host, port)
+        yield meter
+
+
+def _room_for(connections: int) -> tuple[int, int]:
+    """Return how many of these connections the system lets this process have, and how many more it may accept, which
+    takes a descriptor, only to refuse them. Raises the limit on open files. Raises ConfigurationError if it is too low.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return connections, connections // 4 + 1
+    if hard < LEAST_FILES:
+        raise ConfigurationError(
+            f"this process may open {hard} files, and discovery needs {LEAST_FILES} at least: raise the limit "
+            "(ulimit -n, or LimitNOFILE= of systemd)"
+        )
+    room = min(connections, (hard - SPARE_FILES) * 4 // 5)
+    if room < connections:
+        _log.warning("of %d connections there is room for %d: the limit of open files is %d", connections, room, hard)
+    return room, room // 4 + 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from ec262.entrypoints.shared.logs import add_verbosity
+    from ec262.version import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="ec262 discovery",
+        description="Serve as the discovery service: introduce foremen to workers, and keep their credits.",
+    )
+    add = parser.add_argument
+    add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for other machines)")
+    add("--port", type=int, dest="discovery_port", metavar="PORT", help="TCP port (default: 26262; 0: any free one)")
+    add("--database", metavar="URL", help="sqlite:///PATH, postgresql://HOST/NAME (default: a file of this user's)")
+    add("--grant", metavar="N", help="credits that a new account starts with (default: 12); or invitation, or none")
+    add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may share: owner, block")
+    add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")
+    add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
+    add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are checked (default: 0.08)")
+    add(
+        "--max-beginners", type=int, metavar="N", help="workers in the pool that have earned nothing yet (default: 256)"
+    )
+    add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
+    add(
+        "--history",
+        type=float,
+        metavar="S",
+        help="how long each movement of credits is kept; older ones are added up by account and month "
+        "(default: 2592000, 30 days)",
+    )
+    add("--tls-cert", metavar="FILE", help="certificate with its chain (PEM): serve HTTPS")
+    add("--tls-key", metavar="FILE", help="its private key (PEM), if it is not in the same file")
+    add(
+        "--trusted-proxy",
+        action="append",
+        metavar="NETWORK",
+        help="address or network of a reverse proxy whose X-Forwarded-For is believed; may be repeated",
+    )
+    add(
+        "--worker-network",
+        action="append",
+        metavar="NETWORK",
+        help="private address or network in which workers may be, beside global addresses; may be repeated",
+    )
+    add("--rate", type=float, metavar="N", help="requests a second of an account (default: 100; 0: any number)")
+    add("--burst", type=int, metavar="N", help="requests of an account at once (default: 1000)")
+    add("--max-connections", type=int, metavar="N", help="open at the same time (default: 2000)")
+    add("--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus on this port (default: none)")
+    add("--metrics-host", metavar="HOST", help="address to serve them on (default: 127.0.0.1)")
+    add("--log-format", choices=("text", "json"), help="lines for people or for programs (default: text)")
+    add("--api-2012", action="store_true", default=None, help="offer the API of 2012, too: it trusts source addresses")
+    add("--task-ttl", type=float, metavar="S", help="2012: seconds until a forgotten task is refunded (default: 86400)")
+    add("--api-2012-credits", type=int, metavar="N", help="2012: credits of a new client (default: 12)")
+    add("--api-2012-workers", type=int, metavar="N", help="2012: workers a task, and so its price (default: 3)")
+    add("--api-2012-port", type=int, metavar="PORT", help="2012: port of a worker that names none (default: 26262)")
+    add("--api-2012-lease", type=int, metavar="S", help="2012: seconds in the pool if none are named (default: 60)")
+    add("--api-2012-key-bytes", type=int, metavar="N", help="2012: size of a task's key (default: 16)")
+    add("--config", metavar="FILE", help="settings file (TOML)")
+    add_verbosity(parser)
+    add("--version", action="version", version=f"ec262 {__version__}")
+    return parser
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    from ec262.entrypoints.http.server import BACKLOG
+
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, UnicodeError) as error:
+        # create_server makes its own long text of the system's reason; a name that is no host has no such number.
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number is not None and number > 0 else "no such address"
+        raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error
+
+
+def _announcement(settings: DiscoverySettings, listening: socket.socket) -> str:
+    host = socket.gethostname() if settings.host in ANYWHERE else settings.host
+    scheme = "http" if settings.tls_cert is None else "https"
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    return f"discovery listens on {url}; start workers and foremen with --discovery {url}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""``ec262 discovery-admin``: the operator's command."""

@@ -1,0 +1,1 @@
+"""The embedded system: discovery and workers on the machine of a foreman."""

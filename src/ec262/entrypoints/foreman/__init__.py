@@ -1,0 +1,1 @@
+"""``ec262 foreman`` and the Python API of jobs."""

@@ -1,0 +1,146 @@
+"""What the ``foreman`` command does with its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from ec262.adapters.files.file_rows import InputFiles
+from ec262.adapters.machine.processes import give_memory_back
+from ec262.domain.errors import (
+    ConfigurationError,
+    Ec262Error,
+    FunctionNotPicklable,
+    InsufficientCredits,
+    JobDefinitionError,
+    OutputFailed,
+    TaskLimitExceeded,
+    UserCodeFailed,
+)
+from ec262.domain.foreman.job.plan import Plan
+from ec262.entrypoints.foreman.job_file import failure, run_job_file
+from ec262.entrypoints.foreman.job_output import opened_output
+from ec262.entrypoints.foreman.job_reading import pairs_of
+from ec262.entrypoints.foreman.job_sources import loaded_files, with_source_lines
+from ec262.entrypoints.foreman.session import CheckOnly, PlanOnly, Session
+from ec262.entrypoints.shared.command import complain, tell
+
+ADVICE = {
+    "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
+    "wall": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
+    "memory": "Smaller rows or a combiner take less; --task-memory MIB asks for more, as far as the workers allow it.",
+    "output": (
+        "If its tasks have several rows, cut them into more (--map-tasks N, --reduce-tasks N). Else yield less for a "
+        "row: fewer or smaller pairs, or a combiner (@ec262.combiner)."
+    ),
+}
+"""What to do about a limit that a task exceeded."""
+
+
+def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
+    """Run the job that the command line asks for; tell what went wrong on standard error; return the exit status."""
+    give_memory_back()
+    try:
+        session = Session(
+            vars(arguments),
+            os.environ,
+            quiet=arguments.quiet,
+            dry_run=arguments.dry_run,
+            check_rows=arguments.sample if arguments.check_determinism else 0,
+            supervisor=supervisor,
+        )
+        with session:
+            _run(arguments, session)
+    except PlanOnly as plan_only:
+        tell(_describe(plan_only.plan, local=plan_only.local))
+    except CheckOnly as check_only:
+        return _tell_check(check_only)
+    except UserCodeFailed as error:
+        if error.report:
+            complain(with_source_lines(error.report, loaded_files()))
+        complain(f"ec262: {error}")
+        return 1
+    except OutputFailed:  # whoever runs this command reports it
+        raise
+    except (ConfigurationError, JobDefinitionError, FunctionNotPicklable) as error:
+        complain(f"ec262: {error}")
+        return 2
+    except Ec262Error as error:
+        complain(f"ec262: {error}{_advice(error)}")
+        return 1
+    return 0
+
+
+def _run(arguments: argparse.Namespace, session: Session) -> None:
+    with opened_output(arguments) as output:
+        if arguments.input or arguments.output:
+            session.script_calls_refused = (
+                f"{arguments.job} calls run_job itself, so --input and --output have no say: "
+                "read and write files in the script, or leave run_job to the command"
+            )
+        job = run_job_file(arguments.job, arguments.job_arguments)
+        if job.ran_itself:
+            return
+        session.script_calls_refused = ""
+        why_empty = session.write_job(_data_of(arguments, job.data), job.functions, output.write)
+        if not output.lines and not arguments.quiet:
+            complain(f"ec262: the result is empty: {why_empty}")
+
+
+def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
+    if arguments.input:
+        return InputFiles(tuple(arguments.input), arguments.format)
+    if data is None:
+        raise JobDefinitionError(
+            f"{arguments.job} has no data: define `data` (a mapping, pairs, or a function), or give --input FILE"
+        )
+    return partial(_rows, data)
+
+
+def _rows(data: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the job's rows. Raises UserCodeFailed for whatever the data's own code raises."""
+    try:
+        yield from pairs_of(data)
+    except (Ec262Error, BrokenPipeError):  # the latter: nobody reads our output any more
+        raise
+    except Exception as error:
+        raise failure("data", error) from error
+
+
+def _advice(error: Ec262Error) -> str:
+    if isinstance(error, InsufficientCredits):
+        return "\nWorkers earn credits: --role worker-PORT spends yours. The operator, or an --invitation, gives more."
+    if isinstance(error, TaskLimitExceeded):
+        return "\n" + ADVICE.get(error.limit, "")
+    return ""
+
+
+def _describe(plan: Plan | None, *, local: bool) -> str:
+    """Tell how a job would be cut, and what it would cost where that matters."""
+    if plan is None:
+        return "the job has no rows: there is nothing to run"
+    sized = plan.most_map_tasks > plan.map_tasks
+    text = f"{plan.map_tasks} map tasks and {plan.reduce_tasks} reduce tasks, {plan.replicas} replicas each"
+    text += " at first" * plan.adds_workers
+    if not local:
+        text += f": {'about ' * sized}{plan.price} credits of {plan.purse}"
+        text += ", more where workers differ, fail or are checked" * plan.adds_workers
+        text += f"{';' if plan.adds_workers else ','} {plan.spare} to spare"
+    if not sized:
+        return text
+    return (
+        f"{text}\nmap tasks are sized by the time that rows take: there are more"
+        f"{'' if local else f', for up to {plan.most_price} credits,'} if that is long, and fewer if it is short; "
+        "--map-tasks N sets their number"
+    )
+
+
+def _tell_check(only: CheckOnly) -> int:
+    from ec262.entrypoints.foreman.check_determinism import describe
+
+    tell(describe(only.checks, only.rows) if only.checks else "the job has no rows: there is nothing to check")
+    return 1 if any(check.finding is not None for check in only.checks) else 0

@@ -1,0 +1,125 @@
+"""Where the ``foreman`` command writes a job's result."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from ec262.adapters.files.whole_file import WholeFile
+from ec262.domain.errors import ConfigurationError, OutputFailed
+from ec262.entrypoints.shared.command import complain, write
+
+MAX_LINES_SHOWN = 40
+"""Lines of a result that are printed to a terminal; files and pipes get all."""
+
+
+@attrs.define
+class JobOutput:
+    """Where a result goes, and how many lines it had."""
+
+    put: Callable[[Iterable[bytes]], None]
+    lines: int = 0
+
+    def write(self, lines: Iterable[bytes]) -> None:
+        """Write the lines of a result. Raises OutputFailed, or BrokenPipeError if nobody reads them."""
+        self.put(self._counted(lines))
+
+    def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        for line in lines:
+            self.lines += 1
+            yield line
+
+
+@contextmanager
+def opened_output(arguments: argparse.Namespace) -> Iterator[JobOutput]:
+    """Yield what writes the result. A file is opened before any work is done, and appears under its name when it is
+    whole. Raises ConfigurationError if it cannot be written, or is one of the job's own files."""
+    if arguments.dry_run or arguments.check_determinism:
+        yield JobOutput(_print_lines)
+        return
+    _refuse_own_files(arguments)
+    if not arguments.output:
+        yield JobOutput(_print_lines)
+        return
+    path = Path(arguments.output)
+    with ExitStack() as stack:
+        try:
+            # What is there and no plain file (a pipe, a device) is written as it is: it must not be replaced by a file.
+            if path.exists() and not path.is_file():
+                file: BinaryIO = path.open("wb")
+                stack.callback(_close, file)
+                publish = file.flush
+            else:
+                whole = stack.enter_context(WholeFile(path))
+                file, publish = whole.file, whole.publish
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror or error}") from error
+        yield JobOutput(partial(_write_lines, file, path))
+        with _explained(path):
+            publish()
+
+
+def _write_lines(file: BinaryIO, path: Path, lines: Iterable[bytes]) -> None:
+    with _explained(path):
+        file.writelines(lines)
+        file.flush()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputFailed(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _close(file: BinaryIO) -> None:
+    with suppress(OSError):  # flushing has reported what could not be written
+        file.close()
+
+
+def _print_lines(lines: Iterable[bytes]) -> None:
+    """Print a result; on a terminal only as much of it as a person wants to see."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    rest = iter(lines)
+    write(line.decode() for line in (islice(rest, MAX_LINES_SHOWN) if terminal else rest))
+    more = sum(1 for _ in rest)
+    if more:
+        complain(f"... and {more:,} more: --output FILE writes all")
+
+
+# --- files that must not be overwritten -----------------------------------------------------------------------------
+
+
+def _refuse_own_files(arguments: argparse.Namespace) -> None:
+    """Raise ConfigurationError if what is written would replace what is read, or something else that is written."""
+    read = {"the job": [arguments.job], "an input": arguments.input or []}
+    written = [("--output", Path(arguments.output))] if arguments.output else []
+    named = arguments.report or os.environ.get("EC262_REPORT")
+    if named:
+        report = Path(named)
+        written += [("--report", path) for path in dict.fromkeys((report, report.with_suffix(".json")))]
+    for number, (flag, path) in enumerate(written):
+        for what, names in read.items():
+            if any(_same_file(path, Path(name)) for name in names):
+                raise ConfigurationError(f"{flag} {path} would overwrite {what}: give another name")
+        others = [other for other_flag, other in written[:number] if other_flag != flag]
+        if os.path.realpath(path) in map(os.path.realpath, others):
+            raise ConfigurationError(f"{flag} {path} would overwrite what --output writes: give another name")
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    """Whether both are one plain file, by whatever names."""
+    try:
+        return first.is_file() and first.samefile(second)
+    except OSError:
+        return False

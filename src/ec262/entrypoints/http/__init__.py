@@ -1,0 +1,1 @@
+"""The HTTP server under the APIs: connections, middleware, limits, metrics."""

@@ -1,0 +1,339 @@
+"""The HTTP server under the discovery service: connections and their limits, TLS, and an end in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ec262.domain.errors import ConfigurationError
+from ec262.domain.protocol.networks import customer
+from ec262.entrypoints.http.slow_readers import WriteWatch
+
+KEEP_ALIVE_S = 75
+"""Longer than the pauses of a foreman or worker between its calls, so that these keep their connections."""
+
+HEAD_S = 10.0
+"""In which a request's head must have come, from its first byte or the connection's beginning on."""
+
+GRACE_S, END_S = 4, 5.0
+"""After a signal: how long requests may take to end, and when the process ends whatever happens."""
+
+MAX_CONNECTIONS = 2000
+
+BACKLOG = 512
+"""Connections that may wait to be accepted; all of them are in one turn of the event loop."""
+
+_BUSY = b'{"error":"unavailable","message":"too many connections are open"}'
+BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
+) % (len(_BUSY), _BUSY)
+
+_log = logging.getLogger(__name__)
+
+
+class Guest(Protocol):
+    """A connection that was counted in."""
+
+    def leave(self) -> None:
+        """End, and be counted out at once."""
+
+
+class Connections:
+    """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``. ``waiting``
+    are those that may wait to be accepted, or refused. An IPv6 address counts as its /64.
+
+    When all places are taken, whoever has few gets one from whoever has most.
+    """
+
+    def __init__(
+        self,
+        most: int = MAX_CONNECTIONS,
+        is_proxy: Callable[[str], bool] = lambda _host: False,
+        *,
+        waiting: int = BACKLOG,
+    ) -> None:
+        self.waiting = min(waiting, BACKLOG)
+        self._most = most
+        self._is_proxy = is_proxy
+        self._open: Counter[str] = Counter()
+        self._given: defaultdict[str, dict[Guest, None]] = defaultdict(dict)
+        """The places of each customer; first is the one that has not answered a request for longest."""
+
+    def admit(self, host: str) -> bool:
+        """Count a connection in, if there is room for it."""
+        name = customer(host)
+        full = self._open.total() >= self._most
+        if full or (self._open[name] >= max(1, self._most // 2) and not self._is_proxy(host)):
+            return False
+        self._open[name] += 1
+        return True
+
+    def release(self, host: str) -> None:
+        """Count a connection out."""
+        name = customer(host)
+        self._open[name] -= 1
+        if not self._open[name]:
+            del self._open[name]
+
+    def keep(self, host: str, guest: Guest) -> None:
+        """Note that a connection that was counted in has just come, or has answered a request."""
+        given = self._given[customer(host)]
+        given.pop(guest, None)
+        given[guest] = None
+
+    def forget(self, host: str, guest: Guest) -> None:
+        """Forget a connection, which was counted out."""
+        name = customer(host)
+        self._given[name].pop(guest, None)
+        if not self._given[name]:
+            del self._given[name]
+
+    def make_room(self, host: str) -> None:
+        """If all places are taken, end a connection of the customer that has most of them, unless this one would then
+        have as many: every call may be repeated, and is, when its connection ends."""
+        if self._open.total() < self._most:
+            return
+        crowd, size = self._open.most_common(1)[0]
+        if size >= self._open[customer(host)] + 2 and self._given[crowd]:
+            next(iter(self._given[crowd])).leave()
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection. It ends if there are too many, and if a request's head does not come in time, however steadily
+    its bytes drip, and if a reply is not read."""
+
+    guarded: ClassVar[Connections]
+
+    _admitted: str | None = None
+    _head_timer: asyncio.TimerHandle | None = None
+    _writing: WriteWatch
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class has it
+        """Take the connection, or refuse it."""
+        super().connection_made(transport)
+        self._writing = WriteWatch(transport, self.loop)
+        # So that ``pause_writing`` tells when anything waits. At 0, asyncio's TLS pauses when nothing does.
+        transport.set_write_buffer_limits(high=1, low=0)
+        host = self.client[0] if self.client is not None else ""
+        self.guarded.make_room(host)
+        if self.guarded.admit(host):
+            self._admitted = host
+            self.guarded.keep(host, self)
+            self._watch()
+        else:
+            transport.write(BUSY)
+            transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Read; what comes on a connection that was refused, or given up, is of no interest."""
+        if not self.transport.is_closing():
+            super().data_received(data)
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count it out."""
+        super().connection_lost(exc)
+        self._stop_watching()
+        self._writing.end()
+        self._count_out()
+
+    def leave(self) -> None:
+        """End, and be counted out at once: another connection takes the place."""
+        self._count_out()
+        self.transport.abort()
+
+    def _count_out(self) -> None:
+        if self._admitted is not None:
+            self.guarded.release(self._admitted)
+            self.guarded.forget(self._admitted, self)
+            self._admitted = None
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, if it is there."""
+        if self._admitted is not None:
+            self.guarded.keep(self._admitted, self)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Something waits to be sent: watch whether it is taken."""
+        super().pause_writing()
+        self._writing.begin()
+
+    def resume_writing(self) -> None:
+        """All is sent."""
+        super().resume_writing()
+        self._writing.end()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection; one whose reply is still being taken is not idle."""
+        if self._writing.is_waiting:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _watch(self) -> None:
+        """Let the time for a head run unless a request is being answered."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_watching()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self.transport.abort)
+
+    def _stop_watching(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends within ``END_S`` of a signal, and at once at the second."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_stopping: Callable[[], None],
+        on_started: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(config)
+        self._on_stopping = on_stopping
+        self._on_started = on_started
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; what the storage was told is durable, so nothing is lost with the rest."""
+        status = 128 + sig
+        if self.should_exit:
+            os._exit(status)
+        # A thread that waits for the storage cannot be ended, and the interpreter would wait for it.
+        last_resort = threading.Timer(END_S, os._exit, (status,))
+        last_resort.daemon = True
+        last_resort.start()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as the base class does, then tell it: from now on requests are answered, and signals obeyed."""
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wake up who waits for news, then end as the base class does."""
+        self._on_stopping()
+        await super().shutdown(sockets)
+
+
+class TlsFiles:
+    """A certificate with its chain and its key, both PEM; ``key`` None means that the first file has both."""
+
+    def __init__(self, certificate: str, key: str | None) -> None:
+        """Raises ConfigurationError if they cannot be used. A key that others can read is told in the log."""
+        self._certificate = certificate
+        self._key = key
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load()
+
+    def reload(self) -> None:
+        """Read the files again, for connections to come; what is wrong with them is logged, and changes nothing."""
+        try:
+            TlsFiles(self._certificate, self._key)
+            self._load()
+        except ConfigurationError as error:
+            _log.error("the old certificate stays: %s", error)
+        else:
+            _log.info("the certificate was read again")
+
+    def _load(self) -> None:
+        key = Path(self._key or self._certificate)
+        try:
+            self.context.load_cert_chain(self._certificate, self._key, password=_no_password)
+            if key.stat().st_mode & 0o077:
+                _log.warning("%s is a private key that others than its owner can read: chmod 600", key)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            reason = getattr(error, "strerror", None) or error
+            if self._key is None and isinstance(error, ssl.SSLError):
+                reason = f"it is to have its private key in it, too, or that is to be given with --tls-key ({reason})"
+            files = " with the key ".join(filter(None, (self._certificate, self._key)))
+            raise ConfigurationError(f"cannot use the TLS certificate {files}: {reason}") from error
+
+
+def _no_password() -> str:
+    """Without this, OpenSSL would ask at the terminal."""
+    raise ValueError("its key is encrypted, and must not be")
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Gives TLS handshakes as long as the heads of requests."""
+
+    async def create_server(self, *args: Any, ssl: ssl.SSLContext | None = None, **options: Any) -> asyncio.Server:  # type: ignore[override] # overloads whose rest is passed on
+        if ssl is not None:
+            options |= {"ssl_handshake_timeout": HEAD_S, "ssl_shutdown_timeout": GRACE_S}
+        return await super().create_server(*args, ssl=ssl, **options)
+
+
+def server_config(
+    app: ASGIApp, *, tls: TlsFiles | None = None, connections: Connections | None = None
+) -> uvicorn.Config:
+    """Say how an application is served."""
+    connections = connections or Connections()
+    config = uvicorn.Config(
+        app,
+        http=type("Protocol", (GuardedProtocol,), {"guarded": connections}),
+        backlog=connections.waiting,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",  # at warnings, strangers who speak no HTTP would fill the log
+        access_log=False,
+        proxy_headers=False,  # see client_address
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    config.load()
+    config.ssl = None if tls is None else tls.context
+    return config
+
+
+def serve_on_socket(
+    app: Starlette,
+    listening: socket.socket,
+    *,
+    tls: TlsFiles | None = None,
+    connections: Connections | None = None,
+    on_started: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve on a bound, listening socket, which is taken over, until SIGTERM or Ctrl-C; then end what is under way, and
+    return.
+
+    ``on_started`` is called when requests are answered, ``app.state.on_stopping`` in the event loop when the end
+    begins. SIGHUP reads the certificate again. Raises KeyboardInterrupt after Ctrl-C. To be called in the main thread
+    of a process that ends soon after.
+    """
+    server = Server(server_config(app, tls=tls, connections=connections), app.state.on_stopping, on_started)
+    # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
+    if tls is not None:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: tls.reload())
+    # Made anew from its descriptor, the socket knows that it speaks TCP: create_server's do not, and only where it is
+    # known does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
+    with socket.socket(fileno=listening.detach()) as known, asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(server.serve(sockets=[known]))
+    if not server.started:
+        raise ConfigurationError("the service could not start; the log has the reason")

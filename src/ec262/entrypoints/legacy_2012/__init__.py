@@ -1,0 +1,1 @@
+"""The API of 2012 over HTTP."""

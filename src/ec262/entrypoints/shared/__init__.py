@@ -1,0 +1,1 @@
+"""What all commands share: settings, logging, how a command runs and ends."""

@@ -1,0 +1,1 @@
+"""``ec262 worker``: lend this machine."""

@@ -1,0 +1,1 @@
+"""Calls to discovery: batched, and retried."""

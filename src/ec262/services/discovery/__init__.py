@@ -1,0 +1,1 @@
+"""Discovery's use cases, each a transaction."""

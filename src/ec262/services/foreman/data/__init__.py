@@ -1,0 +1,1 @@
+"""A job's data on its way through the phases."""

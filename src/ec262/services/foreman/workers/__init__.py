@@ -1,0 +1,1 @@
+"""The foreman's connections to workers, and what comes over them."""

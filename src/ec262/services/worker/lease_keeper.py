@@ -1,0 +1,150 @@
+"""A worker's place in the pool: joined, renewed, given up while its owner wants the machine, left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+from ec262.domain.errors import DiscoveryError, DiscoveryRefused, DiscoveryUnavailable
+from ec262.domain.pauses import growing, scattered
+from ec262.domain.ports.clock import Entropy
+from ec262.domain.ports.discovery import WorkerDiscovery
+from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.worker_calls import Lease, RegisterWorker
+from ec262.domain.worker.surroundings import Surroundings
+from ec262.services.worker.worker_policy import WorkerPolicy
+
+logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 3
+LEAVE_S = 5.0
+
+OnJoined = Callable[[Lease], None]
+
+
+class LeaseKeeper:
+    """Keeps one worker registered. Each change of its reputation is logged once, however often it is asked again."""
+
+    def __init__(
+        self,
+        discovery: WorkerDiscovery,
+        surroundings: Surroundings,
+        entropy: Entropy,
+        registration: RegisterWorker,
+        policy: WorkerPolicy,
+    ) -> None:
+        self._discovery = discovery
+        self._surroundings = surroundings
+        self._entropy = entropy
+        self._registration = registration
+        self._policy = policy
+        self._lease_s = registration.ttl_s
+        self._has_account = False
+        self._may_have_lease = False
+        self._was_in = False
+        self._is_in = False
+        self._reputation = ""
+        self._pauses = self._new_pauses()
+
+    async def keep(self, stop: asyncio.Event, *, on_joined: OnJoined) -> None:
+        """Be in the pool while this machine is available, and renew the lease, until ``stop`` is set.
+
+        ``on_joined`` is called each time that the worker has come in. While discovery does not answer, or refuses a
+        renewal, it is asked again. Raises DiscoveryRefused when it refuses the first registration: the owner has to
+        act; ConfigurationError if the machine cannot be watched.
+        """
+        while not stop.is_set():
+            obstacle = await self._obstacle()
+            pause_s = await (self._stay_out(obstacle) if obstacle else self._stay_in(on_joined))
+            # Between requests only: one that is given up could still reach discovery after we have left.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+
+    async def leave(self) -> None:
+        """Leave the pool, if discovery can be told."""
+        if not self._may_have_lease:
+            return
+        self._may_have_lease = False
+        try:
+            async with asyncio.timeout(LEAVE_S):
+                await self._discovery.leave()
+        except (DiscoveryError, TimeoutError) as error:
+            reason = str(error) or f"discovery did not answer within {LEAVE_S:g} s"
+            logger.warning("could not leave the pool; the lease will run out: %s", reason)
+        else:
+            logger.info("left the pool")
+
+    async def _obstacle(self) -> str:
+        if not self._policy.availability.restricted:
+            return ""
+        return self._policy.availability.obstacle(await self._surroundings.observe())
+
+    async def _stay_out(self, obstacle: str) -> float:
+        """Be out of the pool; return after how many seconds to look again."""
+        await self.leave()
+        self._is_in = False
+        self._note(logging.WARNING, f"not in the pool, and back by itself: {obstacle}")
+        return self._policy.watch_s
+
+    async def _stay_in(self, on_joined: OnJoined) -> float:
+        """Join or renew; return after how many seconds to do so again."""
+        try:
+            lease = await self._register()
+        except DiscoveryUnavailable as error:
+            self._note(logging.WARNING, f"discovery is away, trying again: {error}")
+            return next(self._pauses)
+        except DiscoveryRefused as error:
+            if not self._was_in:
+                raise
+            self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
+            return next(self._pauses)
+        self._lease_s = min(lease.expires_in_s, self._registration.ttl_s)
+        self._note(*self._told_of(lease))
+        if not self._is_in:
+            self._was_in = self._is_in = True
+            on_joined(lease)
+        self._pauses = self._new_pauses()
+        # Scattered, or workers that came back at the same moment would renew at the same moments ever after.
+        renew_s = scattered(self._lease_s / RENEWALS_PER_LEASE, self._entropy)
+        return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
+
+    def _told_of(self, lease: Lease) -> tuple[int, str]:
+        """Return what a lease is worth telling, and how urgent that is."""
+        there = f"in the pool as {lease.worker}, reached at {_place(lease.address)}"
+        if lease.expires_in_s < self._registration.ttl_s:
+            wanted, granted = self._registration.ttl_s, lease.expires_in_s
+            there = f"{there}, with a lease of {granted:g} s, not {wanted:g} s: discovery grants no longer one yet"
+        other = lease.replaced
+        if other is None or not (self._is_in or (other.host, other.port) != (lease.address.host, lease.address.port)):
+            return logging.INFO, there  # what it took the place of, at this very address, was a process before this one
+        remedy = "give each machine credentials of its own (--credentials), or each worker another port (-P)"
+        if self._is_in:
+            return logging.ERROR, f"{there}, but a worker at {_place(other)} has the same account and place: {remedy}"
+        return logging.WARNING, f"{there}, where a worker at {_place(other)} was: if that still runs, {remedy}"
+
+    async def _register(self) -> Lease:
+        try:
+            if not self._has_account:
+                await self._discovery.open_account(self._policy.invitation)
+                self._has_account = True
+            self._may_have_lease = True
+            return await self._discovery.register(self._registration)
+        except DiscoveryRefused:
+            # Perhaps it lost its accounts: the next attempt opens this one again.
+            self._has_account = False
+            raise
+
+    def _new_pauses(self) -> Iterator[float]:
+        longest_s = min(self._policy.max_retry_s, self._lease_s / RENEWALS_PER_LEASE)
+        return growing(self._policy.retry_s, longest_s, self._entropy)
+
+    def _note(self, level: int, reputation: str) -> None:
+        if reputation != self._reputation:
+            self._reputation = reputation
+            logger.log(level, "%s", reputation)
+
+
+def _place(address: WorkerAddress) -> str:
+    return f"{address.host}:{address.port}"

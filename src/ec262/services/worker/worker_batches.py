@@ -1,0 +1,73 @@
+"""A worker's questions to discovery about single tasks, asked in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ec262.domain.errors import DiscoveryRefused, refusal
+from ec262.domain.ports.discovery import WorkerDiscovery
+from ec262.domain.protocol.limits import MAX_BATCH
+from ec262.domain.protocol.worker_calls import (
+    Assignment,
+    AssignmentQuery,
+    Commitment,
+    CommitResults,
+    GiveUp,
+    TaskRefusal,
+)
+from ec262.domain.terminal import one_line
+from ec262.services.calls.batching import Batcher
+
+PAUSE_S = 0.003
+"""Between two calls that tell of the end of tasks: in that time a worker with many slots has more to tell."""
+
+STRANGERS_PAUSE_S = 0.2
+"""Between two calls about what strangers claim: they must not use up what discovery allows this worker."""
+
+NO_ANSWER = "discovery's reply says nothing about this task"
+
+
+class WorkerBatches:
+    """Each method asks about one task, and raises DiscoveryRefused or DiscoveryUnavailable as if it had gone alone."""
+
+    def __init__(self, discovery: WorkerDiscovery) -> None:
+        self._discovery = discovery
+        self.assignment: Batcher[str, Assignment] = Batcher(self._assignments, most=MAX_BATCH)
+        self.claim: Batcher[str, Assignment] = Batcher(
+            self._assignments, most=MAX_BATCH, pause_s=lambda: STRANGERS_PAUSE_S
+        )
+        """Asks for an assignment that a peer claims which has proved none so far."""
+        self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH, pause_s=_pause_s)
+        self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH, pause_s=_pause_s)
+
+    async def _assignments(self, tasks: Sequence[str]) -> list[Assignment | Exception]:
+        reply = await self._discovery.assignments(AssignmentQuery(tasks=_each_once(tasks)))
+        found = {assignment.task: assignment for assignment in reply.assignments}
+        refused = _errors(reply.refused)
+        return [found.get(task) or refused.get(task) or DiscoveryRefused(NO_ANSWER) for task in tasks]
+
+    async def _commit(self, commitments: Sequence[Commitment]) -> list[Exception | None]:
+        reply = await self._discovery.commit(CommitResults(commitments=tuple(commitments)))
+        return _settled([commitment.task for commitment in commitments], reply.tasks, reply.refused)
+
+    async def _give_up(self, tasks: Sequence[str]) -> list[Exception | None]:
+        reply = await self._discovery.give_up(GiveUp(tasks=_each_once(tasks)))
+        return _settled(tasks, reply.tasks, reply.refused)
+
+
+def _pause_s() -> float:
+    return PAUSE_S
+
+
+def _each_once(tasks: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tasks))
+
+
+def _settled(tasks: Sequence[str], done: Sequence[str], refused: Sequence[TaskRefusal]) -> list[Exception | None]:
+    """Return None for each task that is done, and for the others why not."""
+    done_tasks, why = set(done), _errors(refused)
+    return [None if task in done_tasks else why.get(task) or DiscoveryRefused(NO_ANSWER) for task in tasks]
+
+
+def _errors(refused: Sequence[TaskRefusal]) -> dict[str, DiscoveryRefused]:
+    return {one.task: refusal(one.error, one_line(one.message)) for one in refused}
