@@ -151,7 +151,7 @@ async def test_small_results_share_files_that_are_few(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept_bytes", [40, 6300], ids=["beside what is forgotten", "alone"])
-async def test_values_kept_long_hold_no_memory_but_their_own(tmp_path: Path, kept_bytes: int) -> None:
+async def test_results_kept_long_take_up_only_their_own_room(tmp_path: Path, kept_bytes: int) -> None:
     store = FileResultStore(capacity_bytes=6400, parent=tmp_path)
     await store.put(TASK, result(50), forgotten_at=10.0)
     await store.put(OTHER, result(kept_bytes), forgotten_at=11.0)

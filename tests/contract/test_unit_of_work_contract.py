@@ -265,7 +265,7 @@ def test_transfers_move_balances_and_are_kept(unit_of_work: UnitOfWorkFactory) -
         assert [each.at for each in uow.ledger.transfers()] == [3, 7.25]
 
 
-def test_accounts_with_similar_names_are_added_up(unit_of_work: UnitOfWorkFactory) -> None:
+def test_accounts_with_one_prefix_are_counted_and_added_up(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         uow.ledger.post([transfer("one", MINT, "user:boss1", 12), transfer("two", "user:boss1", "escrow:task1", 3)])
         uow.ledger.post([transfer("six", "user:boss1", "escrow:task2", 2), transfer("ten", MINT, "escrow", 9)])

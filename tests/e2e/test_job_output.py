@@ -142,7 +142,7 @@ def test_a_full_disk_is_reported_in_one_sentence(shell: Shell, foreman: Foreman,
     assert done.status == 1
 
 
-def test_a_closed_output_is_reported_in_a_sentence(shell: Shell, foreman: Foreman) -> None:
+def test_a_closed_output_is_reported_in_one_sentence(shell: Shell, foreman: Foreman) -> None:
     shell.file("job.py", GOOD)
     done = foreman("job.py", redirect=">&-")
     assert (done.status, done.stderr) == (1, "ec262: cannot write to standard output: it is closed\n")

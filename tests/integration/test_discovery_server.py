@@ -182,7 +182,7 @@ def test_the_reason_why_it_cannot_start_is_reported(
 @pytest.mark.parametrize(
     ("host", "reason"), [("192.0.2.1", "Cannot assign requested address"), ("..", "no such address")]
 )
-def test_a_host_of_another_machine_is_reported(
+def test_a_host_that_cannot_be_listened_on_is_reported(
     host: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--host", host, "--port", "0", "--database", f"sqlite:///{tmp_path / 'd'}"]

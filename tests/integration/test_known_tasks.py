@@ -93,7 +93,7 @@ def test_rolled_back_reputations_are_unknown(databases: tuple[SqlDatabase, SqlDa
         assert uow.tasks.find(["task1", "task4"]) == [task("task1")]
 
 
-def test_forgotten_tasks_are_unknown(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
+def test_forgotten_tasks_are_dropped_from_the_cache(databases: tuple[SqlDatabase, SqlDatabase]) -> None:
     ours, _ = databases
     end = task().forgotten_at
     with ours.unit_of_work() as uow:

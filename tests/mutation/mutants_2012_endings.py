@@ -131,7 +131,7 @@ KEYS_AND_ENDINGS = (
         file=PARAMETERS,
         old='    if valid not in {"1", "0", None}:\n        raise InvalidRequest("valid must be 1 or 0")\n',
         new="",
-        tests=f"{USE}::test_an_unrelated_failure_ends_nothing",
+        tests=f"{USE}::test_an_invalid_ending_is_refused_and_ends_nothing",
     ),
     Mutant(
         rule="missing: tasks_failed +1 in place of tasks_completed +1",

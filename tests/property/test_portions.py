@@ -59,7 +59,7 @@ def test_a_failure_is_read_at_once_and_has_no_pairs() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'["paris",[]]', b'["failure",1]'])
-def test_other_values_are_refused(data: bytes) -> None:
+def test_invalid_endings_are_refused(data: bytes) -> None:
     with pytest.raises(NotCanonical):
         read_ending(data)
 

@@ -239,7 +239,7 @@ def test_a_stranger_to_the_task_cannot_be_missing(town: Town2012, task: Task, mi
 
 
 @pytest.mark.parametrize("valid", ["", "2", "true", "01"])
-def test_an_unrelated_failure_ends_nothing(town: Town2012, task: Task, valid: str) -> None:
+def test_an_invalid_ending_is_refused_and_ends_nothing(town: Town2012, task: Task, valid: str) -> None:
     with pytest.raises(InvalidRequest):
         town.end(task, valid)
     assert town.credits() == 9

@@ -57,7 +57,7 @@ def test_many_at_once_get_the_same(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_second_caller_takes_the_firsts_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_process_uses_the_token_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / credentials._file_name(URL, "foreman")
     first = "first-" + "f" * 40
     monkeypatch.setattr(Path, "exists", lambda _self: False)

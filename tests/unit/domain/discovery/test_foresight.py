@@ -32,7 +32,7 @@ def foresight(free: dict[str, int], members: list[Member], replicas: int, teams:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_passed_time_is_subtracted_from_the_rest(seed: int) -> None:
+def test_looking_ahead_step_by_step_equals_looking_anew(seed: int) -> None:
     chance = random.Random(seed)
     members = [member(f"w{number}", owner=f"o{chance.randrange(6)}") for number in range(8)]
     free = {each.worker: chance.randint(1, 5) for each in members}

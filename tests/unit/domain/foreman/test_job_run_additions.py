@@ -233,7 +233,7 @@ def test_a_plan_chooses_the_rules_and_how_many_are_added() -> None:
     assert (again.tasks, again.rule) == ((name(1),), "quorum:4")
 
 
-def test_an_event_for_an_unknown_task_is_a_defect() -> None:
+def test_asking_for_a_state_that_a_task_is_not_in_is_a_defect() -> None:
     run = started()
     with pytest.raises(AssertionError, match="is buying and not bought"):
         _ = run._tasks[name(0)].current

@@ -156,7 +156,7 @@ def test_workers_on_one_machine_get_no_smaller_tasks_at_the_end() -> None:
     assert all(len(pieces) > 80 for pieces in done[2:-1])
 
 
-def test_held_messages_wait_for_those_under_way() -> None:
+def test_held_pieces_wait_for_those_under_way() -> None:
     timed = cut([10] * 1000, at_once=2, most_tasks=100, most_bytes=MIB, hold=True)
     assert timed.begin() == 4
     assert timed.has_room

@@ -62,7 +62,7 @@ def test_leases_out_of_range(ttl: str) -> None:
         registration({"ttl": ttl}, Constants2012())
 
 
-def test_the_number_of_tasks_wanted() -> None:
+def test_the_number_of_tasks_wanted_is_read() -> None:
     assert tasks_wanted({}) == 1
     assert tasks_wanted({"n": "2"}) == 2
     assert tasks_wanted({"n": "9" * 5000}) == MANY

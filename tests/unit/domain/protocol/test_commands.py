@@ -92,7 +92,7 @@ TOKEN = "t" * 32
         (Requirement(python=TAG), {"packages": ("a b",)}),
     ],
 )
-def test_requests_beyond_a_limit_are_refused(value: Any, change: dict[str, Any]) -> None:
+def test_values_beyond_a_limit_are_refused(value: Any, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r".+"):
         attrs.evolve(value, **change)
 

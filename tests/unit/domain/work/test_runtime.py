@@ -14,7 +14,7 @@ def test_a_tag_is_described_for_people() -> None:
     assert str(TAG) == "cpython 3.11 (magic 3495, cloudpickle 3.1)"
 
 
-def test_the_runtime_class_is_what_makes_pickles_load() -> None:
+def test_tags_differ_exactly_where_pickles_would_not_load() -> None:
     assert attrs.evolve(TAG, version="3.11.9") == TAG
     assert attrs.evolve(TAG, magic=3531) != TAG
     assert attrs.evolve(TAG, implementation="pypy") != TAG

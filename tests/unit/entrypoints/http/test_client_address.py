@@ -94,7 +94,7 @@ def test_a_long_list_is_read_from_its_end() -> None:
     assert BEHIND(request(PROXY, ",".join([STRANGER] * 4000 + [CLIENT] + [PROXY] * 3))) == CLIENT
 
 
-def test_addresses_that_are_proxies() -> None:
+def test_proxies_are_recognized_by_their_addresses() -> None:
     assert [BEHIND.is_proxy(host) for host in (PROXY, f"::ffff:{PROXY}", "2001:db8::1", STRANGER, "", "x")] == [
         *[True] * 3,
         *[False] * 3,

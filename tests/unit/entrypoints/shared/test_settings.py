@@ -207,7 +207,7 @@ def test_a_malformed_invitation_is_reported_without_showing_it(code: str) -> Non
     assert not code or code not in str(caught.value)
 
 
-def test_the_payer_is_the_foreman_or_a_worker() -> None:
+def test_a_role_is_foreman_or_worker_with_port() -> None:
     assert load_settings(ForemanSettings, {"role": "worker-11235"}, {}).role == "worker-11235"
     with pytest.raises(ConfigurationError, match="must be foreman or worker-PORT"):
         load_settings(ForemanSettings, {"role": "../x"}, {})

@@ -61,7 +61,7 @@ def test_a_plot_is_drawn(tmp_path: Path, suffix: str) -> None:
     "arguments",
     [["--rule", "guess"], ["--tasks", "0"], ["--policy", "mine"], ["--full", "--quick"], ["--audit-rate", "0"]],
 )
-def test_senseless_values_are_refused(arguments: list[str]) -> None:
+def test_senseless_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
 

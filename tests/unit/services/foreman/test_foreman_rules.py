@@ -54,7 +54,7 @@ async def test_a_job_with_a_liar_and_a_crashing_worker_among_honest_ones(rule: s
         assert purchase.verdict.votes
 
 
-async def test_a_movement_that_was_never_reported_has_no_history() -> None:
+async def test_a_foreman_that_has_run_no_job_has_no_history() -> None:
     async with memory_system() as system:
         assert await system.foreman().history() == ()
 

@@ -317,7 +317,7 @@ async def test_a_shared_account_is_reported_at_each_renewal(
     assert "other port (-P)" in text
 
 
-async def test_taking_over_from_another_address_returns_that_address(caplog: pytest.LogCaptureFixture) -> None:
+async def test_taking_over_from_another_address_warns_of_that_address(caplog: pytest.LogCaptureFixture) -> None:
     (level, text), *_ = await told_of(OTHER, caplog=caplog)
     assert (level, "where a worker at other.example:1 was: if that still runs, give each" in text) == ("WARNING", True)
 
