@@ -24,9 +24,10 @@ from ec262.domain.errors import SandboxCrashed, SandboxLimitExceeded
 from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.work.work import Computed, Limits, Work
 from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_service
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman
 from ec262.entrypoints.foreman.job_reading import build_job
-from ec262.entrypoints.shared.bootstrap import build_foreman, build_worker
 from ec262.entrypoints.shared.settings import ForemanSettings, WorkerSettings
+from ec262.entrypoints.worker.bootstrap_worker import build_worker
 from ec262.services.discovery.discovery_policy import Policy
 
 TASK = Path(__file__).with_name("custom_deployment_task.py")

@@ -22,7 +22,7 @@ from ec262.domain.foreman.data.partition import encode_row, rows_payload
 from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.ports.progress import JobStatus
 from ec262.domain.protocol.requirement import Requirement
-from ec262.entrypoints.shared.bootstrap import build_foreman, build_foreman_discovery
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman, build_foreman_discovery
 from ec262.entrypoints.shared.settings import ForemanSettings
 
 

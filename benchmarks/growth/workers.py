@@ -21,8 +21,8 @@ from ec262.domain.protocol.worker_calls import Lease
 from ec262.domain.values import canonical
 from ec262.domain.work.outcome import Pairs, encode_outcome
 from ec262.domain.work.work import Computed, Limits, Phase, Work
-from ec262.entrypoints.shared.bootstrap import build_worker, build_worker_discovery
 from ec262.entrypoints.shared.settings import WorkerSettings
+from ec262.entrypoints.worker.bootstrap_worker import build_worker, build_worker_discovery
 
 SLOTS, AHEAD = 4, 3
 

@@ -31,7 +31,7 @@ from ec262.entrypoints.discovery import __main__ as discovery
 from ec262.entrypoints.discovery.bootstrap_discovery import build_discovery_app
 from ec262.entrypoints.discovery.discovery_api import MAX_BODY_BYTES, discovery_app
 from ec262.entrypoints.discovery.routes import ROUTES, STATUS
-from ec262.entrypoints.shared.bootstrap import build_foreman_discovery
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman_discovery
 from ec262.entrypoints.shared.settings import DiscoverySettings, ForemanSettings
 from tests.discovery_town import REQUIREMENT, build_town, registration, worker_token
 from tests.live_discovery import served

@@ -22,9 +22,9 @@ from cryptography.x509.oid import NameOID
 from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.domain.errors import ConfigurationError, DiscoveryUnavailable
 from ec262.entrypoints.discovery import __main__ as discovery
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman_discovery
 from ec262.entrypoints.http import server as discovery_server
 from ec262.entrypoints.http.server import TlsFiles
-from ec262.entrypoints.shared.bootstrap import build_foreman_discovery
 from ec262.entrypoints.shared.settings import ForemanSettings
 from tests.discovery_process import RunningDiscovery, running_discovery
 

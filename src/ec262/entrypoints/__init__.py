@@ -1,1 +1,1 @@
-"""Ways in: commands, HTTP routes, the Python API, and the composition root in two ``bootstrap`` modules."""
+"""Commands, HTTP routes, the Python API, and the composition roots in ``bootstrap`` modules."""

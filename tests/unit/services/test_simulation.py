@@ -9,7 +9,7 @@ import pytest
 from ec262.domain.errors import Ec262Error
 from ec262.domain.simulation.population import Scenario
 from ec262.domain.simulation.statistics import Tally
-from ec262.entrypoints.discovery.bootstrap_discovery import build_simulation
+from ec262.entrypoints.simulate.bootstrap_simulation import build_simulation
 
 
 def simulate(*, tasks: int = 60, job: int = 30, rule: str = "error:1e-2", seed: int = 5, **kinds: object) -> Tally:

@@ -15,9 +15,9 @@ import attrs
 
 from ec262.adapters.tcp.certificate import Identity, make_identity
 from ec262.adapters.tcp.connection import READ_BUFFER_BYTES, TcpConnection
-from ec262.domain.discovery.pool.pool import address_block
 from ec262.domain.errors import ConfigurationError, PeerError
 from ec262.domain.ports.transport import Handler
+from ec262.domain.protocol.networks import address_block
 
 logger = logging.getLogger(__name__)
 

@@ -28,3 +28,16 @@ def customer(host: str) -> str:
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.ip_network((int(address), IPV6_BITS), strict=False))
+
+
+def address_block(host: str, source: str) -> str:
+    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6.
+
+    That of ``host``, or of the address that the request came from where the host is a name: whoever has a domain makes
+    names as many as they like. A source that is no address is a block itself.
+    """
+    address = ip_address(host) or ip_address(source)
+    if address is None:
+        return source.lower()
+    bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
+    return str(ipaddress.ip_network((int(address), bits), strict=False))

@@ -54,7 +54,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _holder(arguments: argparse.Namespace) -> Holder:
     from ec262.entrypoints.account.account_holder import Holder
-    from ec262.entrypoints.shared.bootstrap import credentials_folder
+    from ec262.entrypoints.shared.discovery_client import credentials_folder
     from ec262.entrypoints.shared.settings import AccountSettings, load_settings
 
     settings = load_settings(AccountSettings, vars(arguments), os.environ)

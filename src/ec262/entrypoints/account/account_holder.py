@@ -8,7 +8,7 @@ import attrs
 
 from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.adapters.files.credentials import TokenFile
-from ec262.entrypoints.shared.bootstrap import build_discovery_client
+from ec262.entrypoints.shared.discovery_client import build_discovery_client
 from ec262.entrypoints.shared.settings import AccountSettings
 
 

@@ -20,7 +20,7 @@ from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.foreman.job.verification_plan import VerificationPlan, as_plan, workers_needed
 from ec262.domain.ports.rows import Rows
 from ec262.domain.protocol.requirement import Requirement
-from ec262.entrypoints.shared.bootstrap import check_room
+from ec262.entrypoints.foreman.bootstrap_foreman import check_room
 from ec262.entrypoints.shared.settings import ForemanSettings, load_settings
 
 Functions = Mapping[str, Callable[..., Any] | None]

@@ -11,8 +11,8 @@ import attrs
 from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.ports.progress import Progress
 from ec262.entrypoints.embedded.embedded import EmbeddedSystem, EmbeddedSystems
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman, build_foreman_discovery
 from ec262.entrypoints.foreman.job_reading import JobTerms
-from ec262.entrypoints.shared.bootstrap import build_foreman, build_foreman_discovery
 from ec262.entrypoints.shared.settings import ForemanSettings, WorkerSettings
 from ec262.services.foreman.foreman import Foreman
 

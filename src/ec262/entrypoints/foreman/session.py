@@ -21,9 +21,9 @@ from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.foreman.job.plan import Plan
 from ec262.domain.ports.progress import Progress
 from ec262.entrypoints.embedded.embedded import EmbeddedSystems
-from ec262.entrypoints.foreman.event_loop import run_to_end
 from ec262.entrypoints.foreman.job_reading import Functions, JobTerms, build_job, read_terms
 from ec262.entrypoints.foreman.job_system import System, provided_system
+from ec262.entrypoints.shared.event_loop import run_to_end
 from ec262.entrypoints.shared.settings import ForemanSettings
 from ec262.services.foreman.foreman import Foreman
 

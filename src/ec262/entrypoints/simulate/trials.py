@@ -9,7 +9,7 @@ import attrs
 from ec262.domain.simulation.population import TRUTH, Dice, Population, Scenario
 from ec262.domain.simulation.rivals import Boinc, Poco, Rival, Voting
 from ec262.domain.simulation.statistics import Tally
-from ec262.entrypoints.discovery.bootstrap_discovery import build_simulation
+from ec262.entrypoints.simulate.bootstrap_simulation import build_simulation
 from ec262.services.discovery.discovery_policy import Policy
 
 OWN = "ec262"

@@ -16,9 +16,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ec262.domain.errors import ConfigurationError, Ec262Error
-from ec262.entrypoints.shared.bootstrap import build_worker, build_worker_discovery, room_for_results
 from ec262.entrypoints.shared.command import announce, complain
 from ec262.entrypoints.shared.command import run as run_command
+from ec262.entrypoints.worker.bootstrap_worker import build_worker, build_worker_discovery, room_for_results
 
 if TYPE_CHECKING:
     from ec262.domain.protocol.worker_calls import Lease

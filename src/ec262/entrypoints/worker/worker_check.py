@@ -22,9 +22,9 @@ from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.values import canonical
 from ec262.domain.work.outcome import Pairs, decode_outcome
 from ec262.domain.work.work import Phase, Work
-from ec262.entrypoints.shared.bootstrap import build_sandbox, room_for_results
 from ec262.entrypoints.shared.command import complain, tell
 from ec262.entrypoints.shared.settings import NO_SANDBOX, UNSAFE_SANDBOX, WorkerSettings
+from ec262.entrypoints.worker.bootstrap_worker import build_sandbox, room_for_results
 from ec262.version import __version__
 
 IMPORTED = "can be imported"

@@ -7,11 +7,12 @@ from functools import partial
 from ec262.domain.discovery import tasks
 from ec262.domain.discovery.ledger import user_account
 from ec262.domain.discovery.pool.beginners import who_makes_way
-from ec262.domain.discovery.pool.pool import Member, address_block
+from ec262.domain.discovery.pool.pool import Member
 from ec262.domain.discovery.tasks import Task
 from ec262.domain.errors import InvalidRequest
 from ec262.domain.ports.prober import Prober
 from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.networks import address_block
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 
 import attrs
 
-from ec262.domain.discovery.pool.pool import address_block
 from ec262.domain.discovery.pool.steering import House, independence, related
 from ec262.domain.discovery.reputation import OWN_ALONE, SURE, Evidence, Lesson, Reputation, certainty
 from ec262.domain.discovery.tasks import Task
 from ec262.domain.discovery.unit_of_work import UnitOfWork
+from ec262.domain.protocol.networks import address_block
 from ec262.domain.verification.credibility import ESTABLISHED, Trust
 
 

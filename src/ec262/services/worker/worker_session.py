@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ec262.domain.discovery.pool.pool import address_block
 from ec262.domain.errors import MessageTooLarge, PeerError, ProtocolViolation, VersionMismatch
 from ec262.domain.ports.transport import Connection
 from ec262.domain.protocol.messages import (
@@ -21,6 +20,7 @@ from ec262.domain.protocol.messages import (
     Refused,
     Welcome,
 )
+from ec262.domain.protocol.networks import address_block
 from ec262.domain.protocol.wire import Announcement, negotiate
 from ec262.services.worker.announcements import Line
 from ec262.services.worker.task_book import NOT_ASSIGNED, TaskBook

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from ec262.domain.discovery.pool.pool import Lot, Member, Pool, Tie, address_block
+from ec262.domain.discovery.pool.pool import Lot, Member, Pool, Tie
 from ec262.domain.protocol.address import WorkerAddress
+from ec262.domain.protocol.networks import address_block
 from ec262.domain.protocol.requirement import Requirement
 from ec262.domain.work.runtime import PythonTag
 from tests.discovery_town import FINGERPRINT, OTHER_PYTHON, PYTHON, REQUIREMENT, runtime

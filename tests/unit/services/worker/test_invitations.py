@@ -18,9 +18,9 @@ from ec262.domain.discovery.accounts import Invitation
 from ec262.domain.errors import DiscoveryRefused, InvitationRefused, NoEligibleWorkers
 from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.protocol.token import token_digest
+from ec262.entrypoints.foreman.bootstrap_foreman import build_foreman
 from ec262.entrypoints.foreman.job_reading import JobTerms
 from ec262.entrypoints.foreman.job_system import System
-from ec262.entrypoints.shared.bootstrap import build_foreman
 from ec262.entrypoints.shared.settings import ForemanSettings, load_settings
 from ec262.services.discovery.discovery_policy import Policy
 from ec262.services.worker.lease_keeper import LeaseKeeper

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
@@ -12,7 +11,6 @@ from typing import Any
 import attrs
 
 from ec262.domain.protocol.address import WorkerAddress
-from ec262.domain.protocol.networks import ip_address
 from ec262.domain.protocol.requirement import Requirement
 from ec262.domain.work.runtime import PythonTag, RuntimeClass
 
@@ -58,19 +56,6 @@ House = Callable[[Any], str]
 
 HOUSES: Mapping[Tie, House] = {Tie.OWNER: attrgetter("owner"), Tie.BLOCK: attrgetter("block")}
 """Those who have a tie are of one house."""
-
-
-def address_block(host: str, source: str) -> str:
-    """Return the block of addresses that is likely one network: /24 of IPv4, /48 of IPv6.
-
-    That of ``host``, or of the address that the request came from where the host is a name: whoever has a domain makes
-    names as many as they like. A source that is no address is a block itself.
-    """
-    address = ip_address(host) or ip_address(source)
-    if address is None:
-        return source.lower()
-    bits = 24 if address.version == 4 else 48  # noqa: PLR2004 - the two versions of IP
-    return str(ipaddress.ip_network((int(address), bits), strict=False))
 
 
 @attrs.frozen(kw_only=True)
