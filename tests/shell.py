@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -164,14 +163,6 @@ def line_of(process: subprocess.Popen[str]) -> str:
     """Wait for the next line of a command's output."""
     assert process.stdout is not None
     return process.stdout.readline().rstrip("\n")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for something to come true, as long as a command may take."""
-    deadline = time.monotonic() + COMMAND_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def read_until(stream: IO[str] | None, pattern: str) -> str:

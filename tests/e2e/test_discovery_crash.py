@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from tests.shell import Network, Shell, pairs, wait_until
+from tests.shell import Network, Shell, pairs
+from tests.waits import wait_until
 
 Found = Callable[[str], AbstractContextManager[Network]]
 

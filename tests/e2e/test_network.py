@@ -12,8 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.processes import family, unburied
-from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until, wait_until
+from tests.shell import COMMAND_S, Done, Network, Shell, line_of, pairs, read_until
 from tests.slow_proxy import free_port
+from tests.waits import wait_until
 
 SQUARES_JOB = """
     import time

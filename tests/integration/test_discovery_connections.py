@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ec262.entrypoints.http import slow_readers as discovery_writing
 from ec262.entrypoints.http.server import Connections, Loop, Server, server_config
 from tests.discovery_process import RunningDiscovery, running_discovery
 from tests.discovery_town import FOREMAN, build_town
+from tests.waits import wait_until
 
 HEAD_S = 0.4
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -213,7 +214,7 @@ def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypat
         asking.start()
         try:
             wait_until(lambda: connections._open.total() == 1)
-            wait_until(lambda: connections._open.total() == 0, within_s=30)
+            wait_until(lambda: connections._open.total() == 0)
         finally:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -250,13 +251,6 @@ def test_a_client_that_reads_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPa
             return connections._open.total() == 0
 
         wait_until(is_given_up)
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 10) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # --- how many -------------------------------------------------------------------------------------------------------

@@ -298,7 +298,7 @@ UNFINISHED_BYTES = 8 << 20
 
 
 def undecoded_bytes() -> int:
-    """Return what all connections of this process have received of messages that are not whole."""
+    """Return what the connections that were made since ``gc.freeze`` have received of messages that are not whole."""
     return sum(len(found._buffer) for found in gc.get_objects() if isinstance(found, Decoder))
 
 
@@ -308,6 +308,15 @@ async def send_half(connection: Any, message: Message) -> None:
         await write(connection, frame[: len(frame) // 2])
 
 
+@pytest.fixture
+def young_objects() -> Iterator[None]:
+    """What other tests have left is not looked through."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("young_objects")
 async def test_one_assignment_on_many_connections_has_one_frame_in_memory() -> None:
     async with tcp_system(HONEST, HONEST, HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
         system.service.accounts.open_with_grant(HOSTILE, 3)
