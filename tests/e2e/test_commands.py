@@ -147,7 +147,7 @@ def test_more_connections_than_open_files_are_no_traceback(shell: Shell) -> None
     told = re.search(r"listens on http://127\.0\.0\.1:(\d+);", discovery.stdout.readline())
     assert told is not None
     with ExitStack() as stack:
-        crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", int(told[1])))) for _ in range(150)]
+        crowd = [stack.enter_context(socket.create_connection(("127.0.0.1", int(told[1])))) for _ in range(130)]
         for connection in crowd:
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         answers = [connection.recv(12) for connection in crowd]

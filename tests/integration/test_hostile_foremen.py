@@ -337,6 +337,8 @@ async def test_one_assignment_on_many_connections_has_one_frame_in_memory() -> N
             for each in sending:
                 each.cancel()
             await asyncio.wait(sending)
+            # Each waits for the worker to take what is buffered: all at once.
+            await asyncio.gather(*(connection.close() for connection in connections))
 
 
 # --- connections ----------------------------------------------------------------------------------------------------
