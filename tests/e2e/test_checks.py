@@ -116,7 +116,7 @@ def test_a_worker_outside_its_hours_waits_out_of_the_pool(shell: Shell, network:
     flags = ("-P", 0, "--listen", "127.0.0.1", "--discovery", network.url, "--credentials", "waiting")
     worker = shell.start("worker", *flags, "--hours", f"{hour}-{(hour + 20) % 24}")
     told = read_until(worker.stderr, "not in the pool")
-    assert "not in the pool, and back by itself: it is outside the hours" in told
+    assert "not in the pool, will join automatically: it is outside the hours" in told
     worker.send_signal(signal.SIGTERM)
     done = shell.wait(worker)
     assert (done.status, done.stdout, done.stderr) == (0, "", "")

@@ -50,7 +50,7 @@ def start_squares(shell: Shell, town: Network) -> subprocess.Popen[str]:
 
 def in_the_pool(town: Network) -> int:
     """Return how many workers think that they are, going by what they told."""
-    return town.log().count("in the pool as") - town.log().count("discovery is away")
+    return town.log().count("in the pool as") - town.log().count("discovery is unavailable")
 
 
 def no_lease_lasts(town: Network) -> bool:
@@ -68,7 +68,7 @@ def test_discovery_is_killed_and_comes_back_in_the_middle(shell: Shell, town: Ne
     foreman = start_squares(shell, town)
     before = len(town.log())
     town.kill_discovery()
-    wait_until(lambda: "discovery is away" in town.log()[before:])
+    wait_until(lambda: "discovery is unavailable" in town.log()[before:])
     town.start_discovery()
     assert squares_of(shell.wait(foreman)) == SQUARES
 
@@ -144,7 +144,7 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
     assert "serves at" in line_of(worker)
     done = shell.run("foreman", squares_job(shell), "--quiet", "--patience", "0.5", "--discovery", network.url)
     assert (done.status, done.stdout) == (1, "")
-    assert "3 workers are needed, 0 can be had (1 runs cpython 3.7)" in done.stderr
+    assert "3 workers are needed, 0 are available (1 runs cpython 3.7)" in done.stderr
     assert "Traceback" not in done.stderr
     network.workers.append(worker)
     assert network.end(signal.SIGTERM) == [0, 0]
@@ -156,7 +156,7 @@ def test_two_machines_that_share_credentials_hear_of_each_other(shell: Shell) ->
     port = free_port(*homes)
     for home in homes:
         network.start_worker("-P", port, "--listen", home, "--advertise", home, "--credentials", "shared", "--lease", 2)
-    told = "but a worker at {}:{} has the same account and place: give each machine credentials of its own"
+    told = "but a worker at {}:{} uses the same account: give each machine its own credentials"
     wait_until(lambda: all(told.format(home, port) in network.log() for home in homes))
     assert network.end(signal.SIGTERM) == [0, 0, 0]
 

@@ -84,7 +84,7 @@ def test_an_operator_s_day(running: RunningDiscovery, tmp_path: Path, capsys: py
     assert granted.stdout == f"granted 5 credits (id birthday): {account} has 35\n"
     assert open_account(running).json()["credits"] == 35
     shown = asked(running.database, capsys, "account", account)
-    assert [entry["text"] for entry in shown["history"]] == ["given by the operator", "an invitation"]
+    assert [entry["text"] for entry in shown["history"]] == ["granted by the operator", "an invitation"]
     assert shown["account"]["owner"] == "ann"
     assert asked(running.database, capsys, "freeze", account)["frozen"] is True
     assert open_account(running).json()["frozen"] is True
@@ -142,7 +142,7 @@ def test_a_grant_is_repeated_without_harm(database: str, capsys: pytest.CaptureF
     account = asked(database, capsys, "accounts")[0]["account"]
     first = asked(database, capsys, "grant", account, "7", "--id", "x")
     assert asked(database, capsys, "grant", account, "7", "--id", "x") == first | {"repeated": True}
-    assert refused(database, capsys, "grant", account, "8", "--id", "x") == "the id x stands for another grant"
+    assert refused(database, capsys, "grant", account, "8", "--id", "x") == "the id x belongs to another grant"
     assert discovery_admin.main(["grant", account, "7", "--id", "x", "--database", database]) == 0
     assert "was granted before" in capsys.readouterr().out
 

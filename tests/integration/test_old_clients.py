@@ -436,5 +436,5 @@ def test_books_that_do_not_balance_stop_the_start(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "discovery.sqlite")) as database:
         database.execute("UPDATE clients_2012 SET credits = 13")
         database.commit()
-    with pytest.raises(LedgerError, match=r"credits of 127\.0\.0\.2 are not what the books"):
+    with pytest.raises(LedgerError, match=r"credits of 127\.0\.0\.2 do not match the ledger"):
         build_discovery_app(settings)

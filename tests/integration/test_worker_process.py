@@ -269,12 +269,12 @@ def test_discovery_is_waited_for_with_one_line(start: Start) -> None:
         mute.bind(("127.0.0.1", 0))  # and does not listen: no other process can
         worker = start("-P", "0", discovery=f"http://127.0.0.1:{mute.getsockname()[1]}")
         assert worker.process.stderr is not None
-        assert "discovery is away" in worker.process.stderr.readline()
+        assert "discovery is unavailable" in worker.process.stderr.readline()
         time.sleep(0.8)  # for two more attempts
         worker.process.send_signal(signal.SIGTERM)
         status, said = worker.end()
     assert status == 0
-    assert "discovery is away" not in said
+    assert "discovery is unavailable" not in said
 
 
 def test_a_worker_that_nobody_can_reach_is_reported(start: Start) -> None:

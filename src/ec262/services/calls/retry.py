@@ -24,4 +24,4 @@ async def until_answered(ask: Callable[[], Awaitable[T]], pauses: Iterator[float
                 except DiscoveryUnavailable:
                     await asyncio.sleep(next(pauses))
     except TimeoutError:
-        raise DiscoveryUnavailable(f"the discovery service did not answer for {within_s:.0f} s") from None
+        raise DiscoveryUnavailable(f"discovery did not answer within {within_s:.0f} s") from None

@@ -119,7 +119,7 @@ class DiscoveryAdmin:
         grant.
         """
         if not 1 <= credits <= ledger.MAX_GRANT:
-            raise InvalidRequest(f"a grant is 1 to {ledger.MAX_GRANT:,} credits")
+            raise InvalidRequest(f"a grant must be 1 to {ledger.MAX_GRANT:,} credits")
         name = self._new_id() if id is None else _checked(id)
         with self._unit_of_work() as uow:
             user = ledger.user_account(_known(uow, account).id)
@@ -129,7 +129,7 @@ class DiscoveryAdmin:
                 after = uow.ledger.balance(user)
                 uow.commit()
             except LedgerError as error:
-                raise InvalidRequest(f"the id {name} stands for another grant") from error
+                raise InvalidRequest(f"the id {name} belongs to another grant") from error
         return Granted(id=name, account=account, credits=after, repeated=after == before)
 
     def revoke(self, account: str) -> None:
@@ -178,11 +178,11 @@ class DiscoveryAdmin:
         """Make an invitation. Raises InvalidRequest if it would bring nothing, to nobody or at no time, or more than
         the books hold."""
         if credits < 1 or uses < 1:
-            raise InvalidRequest("an invitation brings at least one credit to at least one account")
+            raise InvalidRequest("an invitation must give at least one credit to at least one account")
         if max(credits, uses) > ledger.MAX_GRANT:
-            raise InvalidRequest(f"an invitation has at most {ledger.MAX_GRANT:,} credits and as many uses")
+            raise InvalidRequest(f"an invitation may have at most {ledger.MAX_GRANT:,} credits and as many uses")
         if expires_in_s is not None and not 0 < expires_in_s <= MAX_INVITATION_S:
-            raise InvalidRequest("an invitation runs out after more than 0 and at most 36,500 days")
+            raise InvalidRequest("an invitation must expire after more than 0 and at most 36,500 days")
         code = self._entropy.token(CODE_BYTES).hex()
         invitation = Invitation(
             id=self._new_id(),
@@ -228,7 +228,7 @@ class DiscoveryAdmin:
 
 def _checked(name: str) -> str:
     if not re.fullmatch(NAME_PATTERN, name):
-        raise InvalidRequest(f"{name!r} is no name: 1 to 64 letters, digits and ._@+-")
+        raise InvalidRequest(f"invalid name {name!r}: use 1 to 64 letters, digits and ._@+-")
     return name
 
 

@@ -74,7 +74,7 @@ class AccountDesk:
             if old == new:
                 return
             if accounts.by_token(new) is not None or accounts.is_revoked(new):
-                raise NotAuthenticated("the new token is not new")
+                raise NotAuthenticated("the new token was used before")
             accounts.revoke(account.id)
             accounts.add_token(account.id, new)
             transaction.commit()
@@ -109,7 +109,7 @@ class AccountDesk:
     def _redeemed(self, transaction: Transaction, account: Account, code: str) -> Account:
         """Give an account the credits of an invitation, once, and its owner."""
         if not self._policy.invitations:
-            raise InvitationRefused("this service takes no invitations")
+            raise InvitationRefused("this service does not accept invitations")
         invitation = transaction.uow.invitations.locked(token_digest(code))
         if invitation is None:
             raise unknown_invitation()

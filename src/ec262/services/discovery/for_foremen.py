@@ -144,7 +144,7 @@ class ForemanDesk:
         for order in command.orders:
             task = known.get(order.task)
             if task is None or task.foreman != foreman or not tasks.room_for(task, replicas=order.replicas, now=now):
-                closed = "some tasks take no replicas any more"
+                closed = "some tasks no longer accept replicas"
                 continue
             lot = self._lot(task, order, command)
             rule = parse_rule(task.rule)
@@ -211,13 +211,13 @@ class ForemanDesk:
         held = transaction.uow.tasks.holdings(foreman)
         if held.tasks + tasks > self._policy.max_open_tasks:
             raise LimitReached(
-                f"{held.tasks} tasks are under way and {tasks} would come: "
-                f"an account may have {self._policy.max_open_tasks}"
+                f"{held.tasks} tasks are open and {tasks} more were requested: "
+                f"an account may have {self._policy.max_open_tasks} open tasks"
             )
         if held.credits + price > self._policy.max_escrow:
             raise LimitReached(
-                f"{held.credits} credits are in escrow and {price} would come: "
-                f"an account may have {self._policy.max_escrow}"
+                f"{held.credits} credits are in escrow and {price} more are needed: "
+                f"an account may have {self._policy.max_escrow} in escrow"
             )
 
     def _new_task(

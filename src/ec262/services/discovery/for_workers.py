@@ -147,4 +147,4 @@ def _address(command: RegisterWorker, source: str) -> WorkerAddress:
     try:
         return WorkerAddress(host=command.host or source, port=command.port, fingerprint=command.fingerprint)
     except ValueError as error:
-        raise InvalidRequest("the address that the request came from is of no use: name one as host") from error
+        raise InvalidRequest("the address that the request came from cannot be used: state one as host") from error

@@ -69,7 +69,7 @@ def _months_explanation(fold: Fold) -> str:
     year, month = divmod(fold.month, 100)
     movements = f"{fold.movements:,} movement{'' if fold.movements == 1 else 's'}"
     sums = ", ".join(f"{text} {change:+,}" for text, change in what.items() if change)
-    return f"{year}-{month:02}, {movements} added up: {sums}"
+    return f"{year}-{month:02}, {movements} in total: {sums}"
 
 
 def _explanation(transfer: Transfer) -> str:
@@ -77,20 +77,20 @@ def _explanation(transfer: Transfer) -> str:
     match reason:
         case Reason.GRANT:
             return {"grant": "starting credits", "invitation": "an invitation"}.get(
-                transfer.id.partition(":")[0], "given by the operator"
+                transfer.id.partition(":")[0], "granted by the operator"
             )
         case Reason.PURCHASE:
             return f"bought {amount} {'replica' if amount == 1 else 'replicas'} of task {task}"
         case Reason.WIN:
             return f"computed task {task}: the result won"
         case Reason.DISPUTE:
-            return f"computed task {task}: no result won, and its foreman paid to see them all"
+            return f"computed task {task}: no result won, and the foreman paid to compare them all"
         case Reason.REFUND:
-            return f"refund: nobody won task {task} before its deadline"
+            return f"refund: task {task} was not won before its deadline"
         case Reason.UNPAID:
             return f"task {task}: shares of workers that did not earn them"
         case Reason.MONTH:
-            raise AssertionError(f"{transfer.id} is no movement of its own")
+            raise AssertionError(f"{transfer.id} is not a single movement")
         case _:
             assert_never(reason)
 
@@ -114,7 +114,7 @@ def purchase_reply(record: PurchaseRecord, bought: Collection[Task], now: float)
     """Tell a foreman what it bought: those of the tasks that there still are, in the order of their ids. Raises
     PurchaseConflict once some are forgotten."""
     if len(bought) < record.tasks:
-        raise PurchaseConflict(f"the tasks of purchase {record.id} are forgotten: buy under a new id")
+        raise PurchaseConflict(f"the tasks of purchase {record.id} have been forgotten: buy again under a new id")
     return Purchase(
         purchase=record.id,
         tasks=tuple(

@@ -21,7 +21,7 @@ from ec262.services.discovery.reputations import doubtful, learn
 EXPIRY_BATCH = 200
 """Most deadlines applied in one go: others wait for it."""
 
-REVOKED = "this token was revoked: it opens nothing any more"
+REVOKED = "this token has been revoked"
 
 OnDecided = Callable[[Collection[str]], None]
 """Is told the ids of tasks for whose verdict nobody need wait any longer; may be called by any thread."""
@@ -42,7 +42,7 @@ class Transaction:
         account = self.uow.accounts.by_token(digest)
         if account is None:
             revoked = self.uow.accounts.is_revoked(digest)
-            raise NotAuthenticated(REVOKED if revoked else "no account has this token: open one first")
+            raise NotAuthenticated(REVOKED if revoked else "no account has this token: open an account first")
         return account
 
     def active(self, token: str) -> Account:

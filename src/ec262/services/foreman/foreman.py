@@ -57,7 +57,7 @@ class Foreman:
             reduce_tasks=job.reduce_tasks,
         )
         logger.info(
-            "plan: %d (to %d) map and %d reduce tasks%s, %d workers with %d free slots",
+            "plan: %d (up to %d) map and %d reduce tasks%s, %d workers with %d free slots",
             plan.map_tasks, plan.most_map_tasks, plan.reduce_tasks,
             "" if self._policy.local else f" for {plan.price} of {plan.purse} credits",
             pool.workers, pool.slots,
@@ -135,9 +135,9 @@ class Foreman:
                 lacking += f" ({pool.explanation})"
             waited_s = self._ports.clock() - began
             if waited_s >= patience_s:
-                raise NoEligibleWorkers(f"no luck for {patience_s:g} s: {lacking}")
+                raise NoEligibleWorkers(f"no eligible workers after {patience_s:g} s: {lacking}")
             if waited_s >= LAST_PAUSE_S and lacking != told:
-                logger.warning("waiting: %s", lacking)
+                logger.warning("waiting for workers: %s", lacking)
                 told = lacking
             await asyncio.sleep(next(pauses))
 
@@ -153,10 +153,9 @@ class Foreman:
         if pool.workers >= team:
             return pool, team, ""
         if not rule.weighs_trust:
-            return pool, team, f"{team} workers are needed, {pool.workers} can be had"
+            return pool, team, f"{team} workers are needed, {pool.workers} are available"
         lacking = (
-            f"{rule.spec} needs {team} workers who agree as long as they are not known better, "
-            f"{pool.workers} can be had"
+            f"{rule.spec} needs {team} agreeing workers until their reputation is better, {pool.workers} are available"
         )
         others = rules_for(pool.workers)
         return pool, team, f"{lacking}: use {' or '.join(others)}" if others else lacking

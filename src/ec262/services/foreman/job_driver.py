@@ -216,4 +216,4 @@ def at_once(operation: Operation) -> ev.Event:
         event: ev.Event = end.value
         return event
     coroutine.close()
-    raise AssertionError(f"{operation} waits")
+    raise AssertionError(f"{operation} did not finish at once")

@@ -191,7 +191,7 @@ class JobWorkers:
 
     def _open(self, verdict: Verdict, delivered: Delivered, work: WorkBinding) -> tuple[bytes, str]:
         if verdict.digest is None or verdict.key is None:
-            raise BadDelivery("discovery told of a win without its key")
+            raise BadDelivery("discovery reported a win without its key")
         key, cipher = verdict.key, self._ports.cipher
         limits = self._policy.limits
         outcome = open_result(
@@ -209,9 +209,9 @@ class JobWorkers:
         try:
             await self._ports.discovery.report(DeliveryReports(reports=tuple(reports)))
         except DiscoveryError as error:
-            logger.debug("%d workers not reported: %s", len(reports), error)
+            logger.debug("could not report %d workers: %s", len(reports), error)
         except Exception:
-            logger.exception("%d workers not reported", len(reports))
+            logger.exception("could not report %d workers", len(reports))
         return [None] * len(reports)
 
     # --- differing ----------------------------------------------------------------------------------------------------

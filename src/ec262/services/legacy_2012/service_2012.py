@@ -113,7 +113,7 @@ class Discovery2012:
         with self._unit_of_work() as uow:
             unbalanced = uow.ledger.unbalanced()
             if unbalanced:
-                raise LedgerError(f"the credits of {unbalanced[0]} are not what the books of the 2012 API say")
+                raise LedgerError(f"the credits of {unbalanced[0]} do not match the ledger of the 2012 API")
             return ledger.audit(uow.ledger.totals())
 
     @contextmanager

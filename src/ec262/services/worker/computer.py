@@ -70,8 +70,8 @@ class WorkerPorts:
 
 
 LEAVING = "this worker is leaving the pool"
-WON_WITHOUT = "the task was won without this worker, before it began"
-DEFECT = "internal error of the worker"
+WON_WITHOUT = "the task was won before this worker began it"
+DEFECT = "internal error in the worker"
 
 
 class Computer:
@@ -113,7 +113,11 @@ class Computer:
         for task in list(self._waiting):
             self.drop(task, LEAVING)
         if self._committing:
-            logger.info("%d results wait for discovery: %g s more", len(self._committing), self._policy.last_words_s)
+            logger.info(
+                "%d results are waiting for discovery; giving up after %g s",
+                len(self._committing),
+                self._policy.last_words_s,
+            )
         for committing in self._committing:
             self._bound(committing)
 
@@ -137,7 +141,7 @@ class Computer:
         except (SandboxError, ResultNotStored, DiscoveryError, ConfigurationError) as error:
             return _failed(task, str(error))
         except Exception:
-            logger.exception("task %s: a defect of this worker", task)
+            logger.exception("task %s: internal error in this worker", task)
             return _failed(task, DEFECT)
         logger.info("task %s: committed (%d bytes)", task, len(stored.ciphertext))
         return Committed(task=task, took_s=took_s)
@@ -156,7 +160,7 @@ class Computer:
                 raise SandboxError(self._dropped[replica.task]) from None
             if began is None:
                 raise SandboxError("the task's deadline passed while it waited for a free slot") from None
-            raise SandboxError("the task's deadline passed while it was computed") from None
+            raise SandboxError("the task's deadline passed while it was being computed") from None
         finally:
             self._dropped.pop(replica.task, None)
 
@@ -212,7 +216,8 @@ class Computer:
                 await until_answered(ask, pauses, within_s=self._left_s(replica))
         except TimeoutError:
             raise DiscoveryUnavailable(
-                f"this worker ends, and discovery did not take the result within {self._policy.last_words_s:g} s"
+                "this worker is shutting down, and discovery did not accept the result "
+                f"within {self._policy.last_words_s:g} s"
             ) from None
         finally:
             self._committing.discard(hurried)
@@ -222,9 +227,9 @@ class Computer:
         try:
             await self._batches.give_up(task)
         except DiscoveryError as error:
-            logger.debug("task %s: not given up: %s", task, error)
+            logger.debug("task %s: could not surrender it: %s", task, error)
         except Exception:
-            logger.exception("task %s: not given up: a defect of this worker", task)
+            logger.exception("task %s: could not surrender it: internal error in this worker", task)
 
     def _left_s(self, replica: Replica) -> float:
         return replica.deadline - self._ports.clock()

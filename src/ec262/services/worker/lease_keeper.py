@@ -72,7 +72,7 @@ class LeaseKeeper:
                 await self._discovery.leave()
         except (DiscoveryError, TimeoutError) as error:
             reason = str(error) or f"discovery did not answer within {LEAVE_S:g} s"
-            logger.warning("could not leave the pool; the lease will run out: %s", reason)
+            logger.warning("could not leave the pool; the lease will expire: %s", reason)
         else:
             logger.info("left the pool")
 
@@ -85,7 +85,7 @@ class LeaseKeeper:
         """Be out of the pool; return after how many seconds to look again."""
         await self.leave()
         self._is_in = False
-        self._note(logging.WARNING, f"not in the pool, and back by itself: {obstacle}")
+        self._note(logging.WARNING, f"not in the pool, will join automatically: {obstacle}")
         return self._policy.watch_s
 
     async def _stay_in(self, on_joined: OnJoined) -> float:
@@ -93,12 +93,12 @@ class LeaseKeeper:
         try:
             lease = await self._register()
         except DiscoveryUnavailable as error:
-            self._note(logging.WARNING, f"discovery is away, trying again: {error}")
+            self._note(logging.WARNING, f"discovery is unavailable, retrying: {error}")
             return next(self._pauses)
         except DiscoveryRefused as error:
             if not self._was_in:
                 raise
-            self._note(logging.WARNING, f"discovery refuses the lease, trying again: {error}")
+            self._note(logging.WARNING, f"discovery refused the lease, retrying: {error}")
             return next(self._pauses)
         self._lease_s = min(lease.expires_in_s, self._registration.ttl_s)
         self._note(*self._told_of(lease))
@@ -112,17 +112,19 @@ class LeaseKeeper:
 
     def _told_of(self, lease: Lease) -> tuple[int, str]:
         """Return what a lease is worth telling, and how urgent that is."""
-        there = f"in the pool as {lease.worker}, reached at {_place(lease.address)}"
+        there = f"in the pool as {lease.worker}, reachable at {_place(lease.address)}"
         if lease.expires_in_s < self._registration.ttl_s:
             wanted, granted = self._registration.ttl_s, lease.expires_in_s
-            there = f"{there}, with a lease of {granted:g} s, not {wanted:g} s: discovery grants no longer one yet"
+            there = (
+                f"{there}, with a lease of {granted:g} s instead of {wanted:g} s: discovery grants no longer leases yet"
+            )
         other = lease.replaced
         if other is None or not (self._is_in or (other.host, other.port) != (lease.address.host, lease.address.port)):
             return logging.INFO, there  # what it took the place of, at this very address, was a process before this one
-        remedy = "give each machine credentials of its own (--credentials), or each worker another port (-P)"
+        remedy = "give each machine its own credentials (--credentials), or each worker its own port (-P)"
         if self._is_in:
-            return logging.ERROR, f"{there}, but a worker at {_place(other)} has the same account and place: {remedy}"
-        return logging.WARNING, f"{there}, where a worker at {_place(other)} was: if that still runs, {remedy}"
+            return logging.ERROR, f"{there}, but a worker at {_place(other)} uses the same account: {remedy}"
+        return logging.WARNING, f"{there}, replacing a worker at {_place(other)}: if that is still running, {remedy}"
 
     async def _register(self) -> Lease:
         try:

@@ -60,7 +60,7 @@ class Shares:
                 self.release(task)
             if isinstance(error, TimeoutError):
                 raise MessageTooLarge(
-                    f"task {task}: no memory for {size} bytes within {self._wait_s or 0:g} s"
+                    f"task {task}: no memory for {size} bytes became free within {self._wait_s or 0:g} s"
                 ) from None
             raise
 

@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 
 NOT_ASSIGNED = "no such assignment"
 """One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
-HUNG_UP = "the foreman hung up before it sent the task"
-TOO_LATE = "the foreman announced the task and did not send it"
+HUNG_UP = "the foreman disconnected before it sent the task's work"
+TOO_LATE = "the foreman announced the task but did not send its work"
 NO_MEMORY = "this worker has no memory left for more work"
-OTHER_WORK = "the work that arrived is not the work that the foreman's work hash stands for"
+OTHER_WORK = "the received work does not match the foreman's work hash"
 
 
 class TaskBook:
@@ -134,7 +134,7 @@ class TaskBook:
             return Refused(task=task, reason=NOT_ASSIGNED)
         result = await self._ports.results.get(task)
         if result is None:
-            return Refused(task=task, reason="this worker has no result of the task")
+            return Refused(task=task, reason="this worker has no result for the task")
         logger.info("task %s: delivering", task)
         return Delivered(task=task, ciphertext=result.ciphertext, log=result.log)
 
@@ -170,7 +170,7 @@ class TaskBook:
         except (TaskClosed, UnknownTask) as error:
             await self._drop(task, str(error))
         except DiscoveryError as error:
-            logger.debug("task %s: whether it is won is not known: %s", task, error)
+            logger.debug("task %s: could not check whether it is won: %s", task, error)
         else:
             if assignment.won:
                 await self._drop(task, WON_WITHOUT)
@@ -253,7 +253,7 @@ class TaskBook:
             return LEAVING
         now = self._ports.clock()
         if replica.deadline <= now:
-            return "the task's deadline passed"
+            return "the task's deadline has passed"
         if replica.task not in self._open and len(self._open) >= self._policy.max_open_tasks:
             return "this worker has no room for another task"
         if self.room_bytes <= 0:
@@ -264,7 +264,7 @@ class TaskBook:
         try:
             outcome = await self._outcome(replica, message)
         except Exception:  # its foreman may be gone, and nobody else awaits this
-            logger.exception("task %s: a defect of this worker", replica.task)
+            logger.exception("task %s: internal error in this worker", replica.task)
             outcome = await self._computer.give_up(replica.task, DEFECT)
         finally:
             del self._running[replica.task]

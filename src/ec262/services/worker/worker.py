@@ -52,8 +52,8 @@ class Worker:
             await lease.leave()
             if self._book.computing:
                 logger.info(
-                    "finishing %d tasks, which takes %.0f s at most; results that discovery does not take within %g s "
-                    "after that are lost",
+                    "finishing %d tasks, which takes at most %.0f s; results that discovery does not accept "
+                    "within %g s after that are lost",
                     self._book.computing,
                     self._book.ends_in_s,
                     self._policy.last_words_s,
@@ -120,4 +120,4 @@ async def _regularly(chore: Callable[[], Awaitable[None]], pause_s: float) -> No
         try:
             await chore()
         except Exception:
-            logger.exception("a chore failed; it is tried again in %g s", pause_s)
+            logger.exception("housekeeping failed; retrying in %g s", pause_s)

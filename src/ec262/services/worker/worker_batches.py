@@ -24,7 +24,7 @@ PAUSE_S = 0.003
 STRANGERS_PAUSE_S = 0.2
 """Between two calls about what strangers claim: they must not use up what discovery allows this worker."""
 
-NO_ANSWER = "discovery's reply says nothing about this task"
+NO_ANSWER = "discovery's reply does not mention this task"
 
 
 class WorkerBatches:

@@ -28,7 +28,7 @@ from ec262.services.worker.worker_policy import WorkerPolicy
 
 logger = logging.getLogger(__name__)
 
-UNDER_WAY = "the task is under way on this connection"
+UNDER_WAY = "the task is already in progress on this connection"
 
 UNREQUESTED_BYTES = 1 << 10
 """Work that comes too early, or a second time, is received and refused if it is no larger than a greeting."""
@@ -129,7 +129,7 @@ class WorkerSession:
                 case Deliver():
                     return message
                 case _:
-                    raise await self._sent_away(f"a foreman does not send {type(message).__name__} here")
+                    raise await self._sent_away(f"unexpected {type(message).__name__} message from a foreman")
 
     async def _admit(self, announced: Announcement) -> None:
         """Reserve memory for a message before its payload is received: work of a task that was announced and accepted
@@ -139,12 +139,10 @@ class WorkerSession:
         if announced.payload_bytes <= (UNREQUESTED_BYTES if may_come else 0) and not awaited:
             return
         if not awaited:
-            raise MessageTooLarge(
-                f"a {announced.kind} message of {announced.payload_bytes} bytes that nobody asked for"
-            )
+            raise MessageTooLarge(f"unrequested {announced.kind} message of {announced.payload_bytes} bytes")
         if announced.memory_bytes > self._policy.max_pending_bytes:
             raise MessageTooLarge(
-                f"work of {announced.memory_bytes} bytes: {self._policy.max_pending_bytes} are allowed"
+                f"work of {announced.memory_bytes} bytes exceeds the limit of {self._policy.max_pending_bytes}"
             )
         self._line.take()
         await self._book.intake.reserve(announced.task, self._block, announced.memory_bytes)

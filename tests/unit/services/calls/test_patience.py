@@ -25,7 +25,7 @@ async def test_gives_up_in_the_end() -> None:
     async def ask() -> int:
         raise DiscoveryUnavailable("away")
 
-    with pytest.raises(DiscoveryUnavailable, match="did not answer for"):
+    with pytest.raises(DiscoveryUnavailable, match="did not answer within"):
         await until_answered(ask, repeat(0.001), within_s=0.05)
 
 

@@ -176,10 +176,10 @@ def test_a_replacement_can_be_repeated() -> None:
 
 def test_a_new_token_has_to_be_new() -> None:
     town = build_town(workers=2)
-    with pytest.raises(NotAuthenticated, match="not new"):
+    with pytest.raises(NotAuthenticated, match="used before"):
         replace(town, FOREMAN, worker_token(0))
     town.service.accounts.close(worker_token(1))
-    with pytest.raises(NotAuthenticated, match="not new"):
+    with pytest.raises(NotAuthenticated, match="used before"):
         replace(town, FOREMAN, worker_token(1))
     assert town.credits() == 12
 
@@ -281,7 +281,7 @@ def test_an_unknown_invitation_is_not_used_up() -> None:
     with pytest.raises(InvitationRefused, match="no such"):
         redeem(town, FOREMAN, "x" * 40)
     shut = build_town(policy=Policy(grant=0, invitations=False))
-    with pytest.raises(InvitationRefused, match="takes no invitations"):
+    with pytest.raises(InvitationRefused, match="does not accept invitations"):
         redeem(shut, FOREMAN, invite(shut))
     assert (town.credits(), shut.credits()) == (12, 12)
 
@@ -333,17 +333,17 @@ def test_every_movement_of_an_account_is_explained() -> None:
     town.dispute(disputed)
     town.clock.advance(600)
     assert [(entry.change, entry.balance, entry.text) for entry in history(town).entries] == [
-        (4, 18, f"refund: nobody won task {lost.task} before its deadline"),
+        (4, 18, f"refund: task {lost.task} was not won before its deadline"),
         (-1, 14, f"bought 1 replica of task {lost.task}"),
         (-3, 15, f"bought 3 replicas of task {disputed.task}"),
         (-3, 18, f"bought 3 replicas of task {lost.task}"),
-        (4, 21, "given by the operator"),
+        (4, 21, "granted by the operator"),
         (5, 17, "an invitation"),
         (12, 12, "starting credits"),
     ]
     (paid,) = (entry for entry in history(town, town.tokens[disputed.replicas[0].worker]).entries if entry.task)
     assert (paid.change, paid.reason) == (1, Reason.DISPUTE)
-    assert paid.text == f"computed task {disputed.task}: no result won, and its foreman paid to see them all"
+    assert paid.text == f"computed task {disputed.task}: no result won, and the foreman paid to compare them all"
 
 
 def test_a_win_is_explained_to_its_winner() -> None:

@@ -89,7 +89,7 @@ def test_history_explains_and_ends(office: Office, monkeypatch: pytest.MonkeyPat
     office.town.buy_one()
     told = office.admin.history(office.foreman, limit=50)
     assert [(entry.change, entry.balance) for entry in told] == [(-3, 14), (5, 17), (12, 12)]
-    assert told[1].text == "given by the operator"
+    assert told[1].text == "granted by the operator"
     assert office.admin.history(office.foreman, limit=2) == told[:2]
     monkeypatch.setattr(discovery_admin, "MAX_HISTORY", 1)
     assert office.admin.history(office.foreman, limit=2) == told[:2]
@@ -104,7 +104,7 @@ def test_a_grant_under_a_name_is_given_once(office: Office) -> None:
     assert office.town.credits() == 20
     worker = next(iter(office.town.tokens))
     for account, credits in ((office.foreman, 9), (worker, 8)):
-        with pytest.raises(InvalidRequest, match="the id birthday stands for another grant"):
+        with pytest.raises(InvalidRequest, match="the id birthday belongs to another grant"):
             office.admin.grant(account, credits, id="birthday")
 
 
@@ -115,7 +115,7 @@ def test_grants_without_a_name_are_two(office: Office) -> None:
 
 @pytest.mark.parametrize("credits", [0, -1, ledger.MAX_GRANT + 1, 1 << 64])
 def test_a_grant_gives_something_and_no_more_than_the_books_hold(office: Office, credits: int) -> None:
-    with pytest.raises(InvalidRequest, match="a grant is 1 to 1,000,000,000 credits"):
+    with pytest.raises(InvalidRequest, match="a grant must be 1 to 1,000,000,000 credits"):
         office.admin.grant(office.foreman, credits)
     assert office.town.credits() == 12
     assert office.admin.grant(office.foreman, ledger.MAX_GRANT).credits == 12 + ledger.MAX_GRANT

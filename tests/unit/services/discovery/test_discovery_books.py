@@ -78,13 +78,13 @@ def test_old_movements_become_one_for_each_account_and_month(office: Office) -> 
     assert audit.transfers >= movements
     assert len(office.kept()) < 10
     assert [(each.reason, each.change, each.text) for each in office.history()[3:]] == [
-        (Reason.MONTH, -51, "2001-10, 55 movements added up: bought replicas -108, refunds +57"),
-        (Reason.MONTH, -69, "2001-09, 65 movements added up: bought replicas -132, refunds +63"),
+        (Reason.MONTH, -51, "2001-10, 55 movements in total: bought replicas -108, refunds +57"),
+        (Reason.MONTH, -69, "2001-09, 65 movements in total: bought replicas -132, refunds +63"),
         (Reason.GRANT, 1000, "starting credits"),
     ]
     assert [(each.change, each.text) for each in office.history(worker_token(0))[-2:]] == [
-        (6, "2001-10, 6 movements added up: computed tasks that won +6"),
-        (11, "2001-09, 11 movements added up: computed tasks that won +11"),
+        (6, "2001-10, 6 movements in total: computed tasks that won +6"),
+        (11, "2001-09, 11 movements in total: computed tasks that won +11"),
     ]
 
 

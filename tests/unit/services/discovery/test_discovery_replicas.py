@@ -23,7 +23,7 @@ from tests.discovery_town import (
 )
 
 UNKNOWN = "0" * 32
-CLOSED = "some tasks take no replicas any more"
+CLOSED = "some tasks no longer accept replicas"
 
 
 def undecided(town: Town) -> BoughtTask:

@@ -60,7 +60,7 @@ def test_a_worker_may_name_its_address() -> None:
 def test_a_source_without_an_address_needs_a_name() -> None:
     town = build_town()
     town.service.accounts.open(worker_token(1))
-    with pytest.raises(InvalidRequest, match="name one as host"):
+    with pytest.raises(InvalidRequest, match="state one as host"):
         town.service.workers.register(worker_token(1), registration(), source="fe80::1%eth0")
 
 

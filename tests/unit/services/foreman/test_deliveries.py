@@ -35,7 +35,7 @@ def test_a_result_is_opened(outcome: Outcome, *, as_stopped: bool) -> None:
 
 @pytest.mark.parametrize(("outcome", "as_stopped"), [(PAIRS, True), (LIMIT, False)])
 def test_a_result_that_was_committed_as_what_it_is_not_is_refused(outcome: Outcome, *, as_stopped: bool) -> None:
-    with pytest.raises(BadDelivery, match="committed as what it is not"):
+    with pytest.raises(BadDelivery, match="of another kind than the committed one"):
         opened(outcome, as_stopped=as_stopped)
 
 

@@ -237,7 +237,7 @@ async def test_rows_that_change_between_two_readings_are_not_sent() -> None:
     async with data.payload(name(0)):
         pass
     rows.shift = 1
-    with pytest.raises(SpillFailed, match="the rows of map task 1 are not those that were read before"):
+    with pytest.raises(SpillFailed, match="the rows of map task 1 have changed since they were first read"):
         async with data.payload(name(0)):
             raise AssertionError
 

@@ -69,7 +69,7 @@ async def test_no_task_gets_more_than_the_owner_grants() -> None:
     ("trouble", "reason"),
     [
         (SandboxBroken("no process"), "no process"),
-        (RuntimeError("oops"), "internal error of the worker"),
+        (RuntimeError("oops"), "internal error in the worker"),
     ],
 )
 async def test_trouble_of_the_workers_own_is_a_failure(
@@ -83,7 +83,7 @@ async def test_trouble_of_the_workers_own_is_a_failure(
     assert await compute(rig) == Failed(task=TASK, reason=reason)
     assert not rig.discovery.commitments
     assert rig.discovery.given_up == [TASK]
-    assert ("a defect" in caplog.text) == isinstance(trouble, RuntimeError)
+    assert ("internal error in this worker" in caplog.text) == isinstance(trouble, RuntimeError)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_nothing_is_computed_past_the_deadline() -> None:
     rig = Rig()
     rig.sandbox.act = act
     failed = await compute(rig, deadline_in_s=0.05)
-    assert failed == Failed(task=TASK, reason="the task's deadline passed while it was computed")
+    assert failed == Failed(task=TASK, reason="the task's deadline passed while it was being computed")
     assert cancelled
 
 
@@ -249,7 +249,9 @@ async def test_a_result_that_discovery_does_not_take_is_given_up_soon_by_a_worke
     async with asyncio.timeout(5):
         for outcome in (await before, await after):
             assert isinstance(outcome, Failed)
-            assert outcome.reason == "this worker ends, and discovery did not take the result within 0.05 s"
+            assert (
+                outcome.reason == "this worker is shutting down, and discovery did not accept the result within 0.05 s"
+            )
 
 
 async def test_a_worker_that_ends_takes_up_nothing_that_waits() -> None:

@@ -77,9 +77,9 @@ async def test_follows_the_lease_that_discovery_grants_and_says_so(caplog: pytes
     keeping = Keeping(discovery, lease_s=3600.0)
     await discovery.called("register", 4)  # which an hour's lease would not want for twenty minutes
     await keeping.end()
-    there = "in the pool as worker-account, reached at worker.example:1"
+    there = "in the pool as worker-account, reachable at worker.example:1"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{there}, with a lease of 1 s, not 3600 s: discovery grants no longer one yet",
+        f"{there}, with a lease of 1 s instead of 3600 s: discovery grants no longer leases yet",
         there,
     ]
 
@@ -119,8 +119,8 @@ async def test_tells_each_change_of_reputation_once(caplog: pytest.LogCaptureFix
     await discovery.called("register", 4)
     await keeping.end()
     assert [record.getMessage() for record in caplog.records] == [
-        "discovery is away, trying again: away",
-        "in the pool as worker-account, reached at worker.example:1",
+        "discovery is unavailable, retrying: away",
+        "in the pool as worker-account, reachable at worker.example:1",
     ]
     assert len(keeping.joined) == 1
 
@@ -144,7 +144,7 @@ async def test_a_refused_renewal_is_retried_after_opening_the_account(
     await discovery.called("register", 3)
     await keeping.end()
     assert discovery.calls[:5] == ["open_account", "register", "register", "open_account", "register"]
-    assert "discovery refuses the lease, trying again: no such account" in caplog.text
+    assert "discovery refused the lease, retrying: no such account" in caplog.text
 
 
 async def test_a_worker_that_never_joined_does_not_leave() -> None:
@@ -174,7 +174,7 @@ async def test_leaving_never_fails(trouble: Exception, caplog: pytest.LogCapture
     await discovery.called("register", 1)
     await keeping.end()
     await keeping.keeper.leave()
-    assert f"the lease will run out: {trouble}" in caplog.text
+    assert f"the lease will expire: {trouble}" in caplog.text
 
 
 async def test_leaving_does_not_wait_forever(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ async def test_leaving_does_not_wait_forever(caplog: pytest.LogCaptureFixture, m
     await discovery.called("register", 1)
     await keeping.end()
     await keeping.keeper.leave()
-    assert "the lease will run out" in caplog.text
+    assert "the lease will expire" in caplog.text
 
 
 # --- an owner who wants the machine back ------------------------------------------------------------------------------
@@ -217,10 +217,10 @@ async def test_leaves_when_the_hours_are_over_and_comes_back(caplog: pytest.LogC
     await keeping.end()
     assert len(keeping.joined) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        "in the pool as worker-account, reached at worker.example:1",
+        "in the pool as worker-account, reachable at worker.example:1",
         "left the pool",
-        "not in the pool, and back by itself: it is outside the hours 22:00-06:00",
-        "in the pool as worker-account, reached at worker.example:1",
+        "not in the pool, will join automatically: it is outside the hours 22:00-06:00",
+        "in the pool as worker-account, reachable at worker.example:1",
     ]
 
 
@@ -232,7 +232,7 @@ async def test_a_worker_out_of_the_pool_from_the_start_can_be_stopped(caplog: py
     await keeping.keeper.leave()
     assert discovery.calls == []
     assert [record.getMessage() for record in caplog.records] == [
-        "not in the pool, and back by itself: it is outside the hours 22:00-06:00"
+        "not in the pool, will join automatically: it is outside the hours 22:00-06:00"
     ]
 
 
@@ -248,7 +248,7 @@ async def test_a_lease_that_could_not_be_given_up_runs_out(caplog: pytest.LogCap
     await keeping.end()
     await keeping.keeper.leave()
     assert discovery.calls.count("leave") == 1
-    assert "the lease will run out: away" in caplog.text
+    assert "the lease will expire: away" in caplog.text
     assert "other programs use 50% or more of the processors" in caplog.text
 
 
@@ -266,7 +266,7 @@ async def test_a_refusal_after_an_absence_does_not_end_the_worker(caplog: pytest
     await asyncio.sleep(0)
     await keeping.end()
     assert len(keeping.joined) == 2
-    assert "discovery refuses the lease, trying again: nobody answers" in caplog.text
+    assert "discovery refused the lease, retrying: nobody answers" in caplog.text
 
 
 async def test_a_machine_that_cannot_be_watched_is_for_the_owner_to_solve() -> None:
@@ -310,16 +310,19 @@ async def test_a_shared_account_is_reported_at_each_renewal(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, shared, *_ = await told_of(None, OTHER, OTHER, caplog=caplog)
-    assert first == ("INFO", "in the pool as worker-account, reached at worker.example:1")
+    assert first == ("INFO", "in the pool as worker-account, reachable at worker.example:1")
     level, text = shared
     assert level == "ERROR"
-    assert "but a worker at other.example:1 has the same account and place: give each machine credentials" in text
-    assert "other port (-P)" in text
+    assert "but a worker at other.example:1 uses the same account: give each machine its own credentials" in text
+    assert "its own port (-P)" in text
 
 
 async def test_taking_over_from_another_address_warns_of_that_address(caplog: pytest.LogCaptureFixture) -> None:
     (level, text), *_ = await told_of(OTHER, caplog=caplog)
-    assert (level, "where a worker at other.example:1 was: if that still runs, give each" in text) == ("WARNING", True)
+    assert (level, "replacing a worker at other.example:1: if that is still running, give each" in text) == (
+        "WARNING",
+        True,
+    )
 
 
 async def test_returning_to_its_own_address_reports_no_other_process(caplog: pytest.LogCaptureFixture) -> None:

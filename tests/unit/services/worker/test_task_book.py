@@ -112,7 +112,7 @@ async def test_a_task_that_discovery_has_closed_is_refused() -> None:
 async def test_a_task_past_its_deadline_is_refused() -> None:
     rig = Rig()
     rig.discovery.assign(deadline_in_s=0.0)
-    assert await book_of(rig).assign(assign()) == Refused(task=TASK, reason="the task's deadline passed")
+    assert await book_of(rig).assign(assign()) == Refused(task=TASK, reason="the task's deadline has passed")
 
 
 async def test_open_tasks_are_capped_until_their_deadlines() -> None:
@@ -224,7 +224,7 @@ async def test_a_result_that_is_not_there_is_refused() -> None:
     rig.discovery.assign()
     book = book_of(rig)
     await book.assign(assign())
-    assert await book.deliver(deliver()) == Refused(task=TASK, reason="this worker has no result of the task")
+    assert await book.deliver(deliver()) == Refused(task=TASK, reason="this worker has no result for the task")
 
 
 async def test_a_leaving_worker_begins_nothing_and_finishes_what_it_has() -> None:
@@ -318,7 +318,7 @@ async def test_a_defect_outside_the_sandbox_is_a_failure_that_frees_the_slot(
     assert await computed(book, packed) == Failed(task=TASK, reason=DEFECT)
     assert await computed(book, packed) == Failed(task=TASK, reason=DEFECT)
     assert rig.discovery.given_up == [TASK]
-    assert "a defect of this worker" in caplog.text
+    assert "internal error in this worker" in caplog.text
 
 
 CHANGES: dict[str, Any] = {

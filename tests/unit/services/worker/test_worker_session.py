@@ -316,7 +316,7 @@ async def test_a_failure_is_reported(open_line: Open) -> None:
 async def test_a_worker_takes_no_workers_messages(open_line: Open) -> None:
     connection = await (await open_line(Rig())).greeted()
     refused = await ask(connection, Ready(task=TASK))
-    assert refused == Refused(task="", reason="a foreman does not send Ready here")
+    assert refused == Refused(task="", reason="unexpected Ready message from a foreman")
     await gone(connection)
 
 

@@ -124,7 +124,7 @@ class JobData:
     def _of(self, phase: Phase) -> PhaseData:
         """Return the data of the phase under way. Raises PhaseOver if that is another one."""
         if phase is not self._current.phase:
-            raise PhaseOver(f"the {phase.value} phase is not under way")
+            raise PhaseOver(f"the {phase.value} phase is not in progress")
         return self._current
 
     # --- to the workers -----------------------------------------------------------------------------------------------

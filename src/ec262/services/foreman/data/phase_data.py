@@ -162,7 +162,7 @@ class PhaseData:
             nonce = self._entropy.token(NONCE_BYTES)
             self._bindings[name] = WorkBinding(work_hash=digest, nonce=nonce)
         elif binding.work_hash != digest:
-            raise SpillFailed(f"the rows of {name} are not those that were read before: check this machine's disk")
+            raise SpillFailed(f"the rows of {name} have changed since they were first read: check this machine's disk")
         return rows
 
     async def _end(self, loan: _Loan, name: TaskName) -> None:
@@ -225,4 +225,4 @@ class PhaseData:
 
     def _check(self, name: TaskName) -> None:
         if self._over or name.phase is not self.phase:
-            raise PhaseOver(f"{name} is not wanted any more: its phase is over")
+            raise PhaseOver(f"{name} is no longer needed: its phase is over")

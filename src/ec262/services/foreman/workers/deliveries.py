@@ -35,14 +35,14 @@ def open_result(
     committed as a limit or crash and is none, or the other way round."""
     size = len(delivered.ciphertext)
     if size > max(most, LEAST_OUTPUT_BYTES) + MAX_CIPHER_BYTES:
-        raise BadDelivery(f"the delivered result has {size} bytes: the task's output limit is {most}")
+        raise BadDelivery(f"the delivered result has {size} bytes, but the task's output limit is {most}")
     committed = ciphertext_digest(delivered.ciphertext)
     stopped = not hmac.compare_digest(committed, digest)
     if stopped and not hmac.compare_digest(adjudicated_digest(committed, stopped=True), digest):
         raise BadDelivery("the delivered result is not the committed one")
     outcome = cipher.decrypt(delivered.ciphertext, key=key, task=delivered.task, label="result", work=work)
     if is_stopped(outcome) != stopped:
-        raise BadDelivery("the result was committed as what it is not")
+        raise BadDelivery("the delivered result is of another kind than the committed one")
     return outcome
 
 

@@ -50,7 +50,7 @@ class DisputeDesk:
         try:
             reply = await self._discovery.dispute(BuyDisputes(tasks=(dispute.task,)))
         except DiscoveryError as error:
-            logger.info("%s: no dispute: %s", dispute.name, error)
+            logger.info("%s: dispute not bought: %s", dispute.name, error)
             return None, None
         verdict = next(iter(reply.verdicts), None)
         if verdict is None or verdict.state is not TaskState.DISPUTED or verdict.key is None:
@@ -74,7 +74,7 @@ class DisputeDesk:
                 async with turns:
                     opened = await self._opened(dispute, replicas[result.worker], result, key, work)
                     if len(opened) > left:
-                        logger.info("%s: worker %s: too large to be compared", dispute.name, result.worker)
+                        logger.info("%s: worker %s: result too large to compare", dispute.name, result.worker)
                         return
                     left -= len(opened)
                     outcomes[result.worker] = await asyncio.to_thread(decode_outcome, opened)

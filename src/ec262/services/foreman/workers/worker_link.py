@@ -191,9 +191,7 @@ class WorkerLink:
         if not announced.payload_bytes:
             return
         if announced.kind != "delivered" or announced.task != self._requested:
-            raise MessageTooLarge(
-                f"a {announced.kind} message of {announced.payload_bytes} bytes that nobody asked for"
-            )
+            raise MessageTooLarge(f"unrequested {announced.kind} message of {announced.payload_bytes} bytes")
         self._requested = None
 
     async def _drop(self, error: PeerError) -> None:
@@ -202,10 +200,10 @@ class WorkerLink:
 
     def _route(self, message: Message) -> None:
         if not isinstance(message, Ready | Refused | Committed | Failed | Delivered):
-            raise ProtocolViolation(f"a worker does not send {type(message).__name__}")
+            raise ProtocolViolation(f"unexpected {type(message).__name__} message from a worker")
         self._expected -= 1
         if self._expected < 0:
-            raise ProtocolViolation("more replies than there can be")
+            raise ProtocolViolation("more replies than requests")
         replies = self._waiting.get(message.task)
         if replies is not None:  # else it is too late: nobody waits for this task any more
             replies.put_nowait(message)
@@ -220,9 +218,9 @@ class WorkerLink:
     @asynccontextmanager
     async def _replies(self, task: str) -> AsyncIterator[asyncio.Queue[Message | PeerError]]:
         if self._lost is not None:
-            raise PeerLost(f"the connection is gone: {self._lost}")
+            raise PeerLost(f"the connection was lost: {self._lost}")
         if task in self._waiting:
-            raise ProtocolViolation(f"task {task} is already under way on this connection")
+            raise ProtocolViolation(f"task {task} is already in progress on this connection")
         replies: asyncio.Queue[Message | PeerError] = asyncio.Queue()
         self._expected += MAX_REPLIES
         self._waiting[task] = replies
