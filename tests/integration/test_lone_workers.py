@@ -149,7 +149,7 @@ async def test_code_that_does_fail_where_nobody_can_confirm_it() -> None:
     hasty = attrs.evolve(RULE, run=attrs.evolve(RULE.run, patience_s=0.5))
     async with tcp_system(HONEST, credits=300) as system, asyncio.timeout(BOUND_S):
         let_be_known(system, system.staff)
-        with pytest.raises(UserCodeFailed, match="according to one worker, and no other was available") as caught:
+        with pytest.raises(UserCodeFailed, match="according to one worker; no other was available") as caught:
             await system.run(make_job({1: None}), hasty)
         assert not caught.value.confirmed
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,6 +35,18 @@ def test_every_error_stands_in_the_tree_with_its_parent_above_it(kind: type[Exce
         assert tree.index(parent.__name__) < tree.index(kind.__name__)
 
 
+def test_every_error_is_found_in_the_package_and_named_by_it() -> None:
+    ours = [kind for kind in _with_subclasses(Ec262Error) if kind.__module__.startswith(errors.__name__)]
+    assert set(ours) == set(CLASSES)
+    assert {kind.__module__ for kind in ours} == {errors.__name__}
+
+
+def _with_subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from _with_subclasses(below)
+
+
 def test_the_authors_mistakes_and_a_peers_misbehavior_are_different_branches() -> None:
     assert not [kind for kind in CLASSES if issubclass(kind, JobError) and issubclass(kind, PeerError)]
 
@@ -50,9 +63,9 @@ def test_texts_say_what_a_person_needs() -> None:
         "the keys 1 (int) and 1.0 (float) are equal in Python but are different values; use keys of one type"
     )
     for first, second, advice in [
-        (-0.0, 0.0, "add 0 to such keys, which makes -0.0 a 0.0"),
-        (complex(0, -0.0), 0j, "add 0 to such keys, which makes -0.0 a 0.0"),
-        ((1, True), (1, 1), "use values of one type in them, and 0.0 instead of -0.0"),
+        (-0.0, 0.0, "add 0 to such keys to turn -0.0 into 0.0"),
+        (complex(0, -0.0), 0j, "add 0 to such keys to turn -0.0 into 0.0"),
+        ((1, True), (1, 1), "use values of one type inside them, and 0.0 instead of -0.0"),
     ]:
         assert str(KeyCollision(first, second)).endswith(f"; {advice}")
     assert str(InsufficientCredits(have=2, need=9)) == "insufficient credits: have 2, need 9"
@@ -63,7 +76,7 @@ def test_texts_say_what_a_person_needs() -> None:
     )
     assert str(SandboxLimitExceeded("wall", "9 s")) == "wall limit exceeded: 9 s"
     abandoned = TaskAbandoned(task="map task 1", attempts=3, history=("w1: lost", "w2: late"))
-    assert str(abandoned) == "map task 1 was bought 3 times and never came to a result:\n  w1: lost\n  w2: late"
+    assert str(abandoned) == "map task 1 was bought 3 times and never won:\n  w1: lost\n  w2: late"
 
 
 def test_errors_keep_their_fields() -> None:

@@ -92,7 +92,7 @@ def test_without_other_workers_the_job_ends_and_names_the_one_that_claimed() -> 
     assert not end.confirmed
     assert str(end) == (
         "the mapper raised KeyError at the row with key 1 "
-        "(according to one worker, and no other was available to confirm it)"
+        "(according to one worker; no other was available to confirm it)"
     )
     assert (end.frames, end.report) == (ERROR.frames, ERROR.report)
 

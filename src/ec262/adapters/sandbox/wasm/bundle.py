@@ -12,7 +12,14 @@ from pathlib import Path
 from ec262.domain.errors import SandboxUnavailable
 
 _LIBRARIES = ("attr", "attrs", "cloudpickle")
-_OURS = ("adapters/__init__.py", "adapters/sandbox/*.py", "domain/*.py", "domain/values/*.py", "domain/work/*.py")
+_OURS = (
+    "adapters/__init__.py",
+    "adapters/sandbox/*.py",
+    "domain/*.py",
+    "domain/errors/*.py",
+    "domain/values/*.py",
+    "domain/work/*.py",
+)
 _GUESTS = ("__init__.py", "guest/*.py")
 _LEFT_OUT = {"test", "tests", "__pycache__"}
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
