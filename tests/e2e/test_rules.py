@@ -109,7 +109,7 @@ def test_one_commitment_decides_only_in_the_embedded_system(shell: Shell) -> Non
     assert (cost.at_first, cost.added) == (cost.tasks, 0)
     refused = shell.run("foreman", job(shell), "--verify", "none", "--discovery", "http://127.0.0.1:1")
     assert (refused.status, refused.stdout) == (2, "")
-    assert "embedded system alone" in refused.stderr
+    assert "only with the embedded system" in refused.stderr
 
 
 def test_a_dry_run_shows_the_initial_price(shell: Shell) -> None:

@@ -174,7 +174,7 @@ def test_the_audit_tells_what_is_wrong(database: str, capsys: pytest.CaptureFixt
     assert discovery_admin.main(["audit", "--database", database]) == 1
     told = capsys.readouterr().out
     assert "the books are wrong" in told
-    assert "has 49 credits, and its movements add up to 9" in told
+    assert "has 49 credits, but its transfers add up to 9" in told
 
 
 def test_a_backup_is_the_owners_alone_and_overwrites_nothing(

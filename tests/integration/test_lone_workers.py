@@ -175,7 +175,7 @@ async def test_credits_that_run_out_in_the_middle_are_accounted_for() -> None:
     hasty = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-2")), deadline_s=4)
     liars = [lambda lie=str(number): {"sandbox": Liar(lie)} for number in range(20)]
     async with tcp_system(*liars, credits=14) as system, asyncio.timeout(BOUND_S):
-        with pytest.raises(InsufficientCredits, match="for more workers, where those asked differ"):
+        with pytest.raises(InsufficientCredits, match="for additional workers, because the first ones differ"):
             await system.run(JOB, hasty)
         assert system.service.audit() == 14
         system.let_pass(hasty.deadline_s)

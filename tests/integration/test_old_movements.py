@@ -55,5 +55,5 @@ def test_an_audit_finds_what_was_changed_in_what_was_added_up(database: SqlDatab
         connection.execute(text("UPDATE folds SET refund = refund + 1 WHERE purchase < 0"))
     account = office.town.service.accounts.open("foreman-" + "f" * 40).account
     together, alone = office.admin.audit().findings
-    assert together == "the old movements, added up by account and month, come to 1 credits together, not 0"
+    assert together == "the folded transfers add up to 1 credits, not 0"
     assert alone.startswith(f"user:{account} has ")

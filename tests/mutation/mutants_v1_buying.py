@@ -319,7 +319,7 @@ DRAWING = (
     Mutant(
         rule="to ask for a part is noted",
         file=TASKS,
-        old="    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))",
+        old="    return task if replica.fetched else _with_replica(task, fast_evolve(replica, fetched=True))",
         new="    return task",
         tests=f"{WORKING}::test_a_worker_that_asked_for_its_part_stays_busy_and_others_become_free",
     ),

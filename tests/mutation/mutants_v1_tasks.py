@@ -128,7 +128,7 @@ WINNING = (
         old="    if task.state is TaskState.WON:\n"
         "        return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)",
         new="    if task.state is TaskState.WON:\n"
-        "        return _pay_winners(changed(committed, digest=digest), at=now)",
+        "        return _pay_winners(fast_evolve(committed, digest=digest), at=now)",
         tests=f"{OF_TASKS}::test_a_loser_is_not_paid",
     ),
     Mutant(
@@ -163,7 +163,7 @@ WINNING = (
     Mutant(
         rule="a commitment after the deadline is not taken (late commitment paid)",
         file=TASKS,
-        old='    if task.is_due(now):\n        raise TaskClosed(f"the deadline of task {task.id} passed")\n',
+        old='    if task.is_due(now):\n        raise TaskClosed(f"the deadline of task {task.id} has passed")\n',
         new="",
         tests=f"{OF_TASKS}::test_a_commitment_at_the_deadline_is_too_late",
     ),
@@ -260,7 +260,7 @@ DEADLINES = (
     Mutant(
         rule="refund and key exclude each other: the key is destroyed",
         file=TASKS,
-        old="    after = changed(after, key=None)",
+        old="    after = fast_evolve(after, key=None)",
         new="    pass",
         tests=f"{OF_TASKS}::test_a_task_without_a_win_is_refunded_and_its_key_destroyed",
     ),

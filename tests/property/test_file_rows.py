@@ -130,7 +130,7 @@ def test_a_row_larger_than_a_message_is_reported_before_anything_is_sent(
 ) -> None:
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1000)
     path = written(tmp_path, b"short\n" + b"x" * 2000)
-    with pytest.raises(JobDefinitionError, match="a worker takes no more than"):
+    with pytest.raises(JobDefinitionError, match="a worker accepts at most"):
         opened([path], file_format)
 
 
@@ -139,7 +139,7 @@ def test_a_row_that_grows_when_it_is_encoded_is_reported_when_it_is_sent(
 ) -> None:
     monkeypatch.setattr(module, "MAX_ROW_BYTES", 1000)
     rows = opened([written(tmp_path, b"\x01" * 900)], "lines")
-    with pytest.raises(JobDefinitionError, match="a worker takes no more than"):
+    with pytest.raises(JobDefinitionError, match="a worker accepts at most"):
         every_row(rows)
 
 

@@ -197,7 +197,7 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(collect: Collect, key: Any
 @pytest.mark.parametrize("budget", [1, 1 << 40])
 def test_a_row_that_is_too_large_is_reported_with_its_key(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.domain.foreman.data.shuffle.MAX_ROW_BYTES", 5000)
-    with pytest.raises(JobDefinitionError, match='yielded 0 MiB or more under the key "huge"'):
+    with pytest.raises(JobDefinitionError, match='yielded at least 0 MiB for the key "huge"'):
         spooled([[("a", 1), ("huge", "x" * 1000)]] * 9, budget)
     assert MAX_ROW_BYTES > 5000
 
@@ -209,7 +209,7 @@ def test_a_key_with_too_many_large_values_ends_the_job_before_all_are_there(*, n
     large = [[(key, "x" * (MAX_ROW_BYTES // 4))]]
     for task in range(3):
         whole.add(task, large)
-    with pytest.raises(JobDefinitionError, match='the mapper yielded 128 MiB or more under the key "huge"'):
+    with pytest.raises(JobDefinitionError, match='the mapper yielded at least 128 MiB for the key "huge"'):
         whole.add(3, large)
     whole.close()
 

@@ -21,5 +21,5 @@ async def test_a_dispute_is_read_when_a_workers_commitment_was_not_heard_of(lost
         port = sorted(system.network._doors)[lost]
         dialer = HoldingDialer(system.network.dialer(), port, [Hold(Committed, 0, LOST)], stage)
         foreman = system.foreman(under(parse_rule("majority:3:3"), attempts=1), dialer=dialer, progress=stage)
-        with pytest.raises(TaskAbandoned, match="workers differ in"):
+        with pytest.raises(TaskAbandoned, match="the workers' results differ in"):
             await foreman.run(make_job({1: "a b"}))

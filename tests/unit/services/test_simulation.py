@@ -93,5 +93,5 @@ def test_leases_are_renewed_and_progress_is_reported() -> None:
 
 def test_a_job_that_cannot_go_on_says_why() -> None:
     foreman = build_simulation(Scenario(name="test", workers=2), rule="majority:3:2", audit_rate=0.08, seed=1)
-    with pytest.raises(Ec262Error, match="no worker could be had"):
+    with pytest.raises(Ec262Error, match="no worker was available"):
         foreman.run(1, job=1)

@@ -44,4 +44,4 @@ class Invitation:
 
 def unknown_invitation() -> InvitationRefused:
     """The one answer for codes that never existed, are used up or ran out."""
-    return InvitationRefused("no such invitation, or nothing is left of it")
+    return InvitationRefused("this invitation does not exist, is used up or has expired")

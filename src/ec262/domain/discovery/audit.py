@@ -66,16 +66,16 @@ def audit_books(
 
 def _sums(balances: Mapping[str, int], folded: int) -> Iterable[str]:
     if folded:
-        yield f"the old movements, added up by account and month, come to {folded} credits together, not 0"
+        yield f"the folded transfers add up to {folded} credits, not 0"
     total = sum(balances.values())
     if total:
-        yield f"all accounts together have {total} credits, not 0"
+        yield f"the balances of all accounts add up to {total} credits, not 0"
 
 
 def _account(account: str, balances: Mapping[str, int], sums: Mapping[str, int]) -> Iterable[str]:
     balance, moved = balances.get(account, 0), sums.get(account, 0)
     if balance != moved:
-        yield f"{account} has {balance} credits, and its movements add up to {moved}"
+        yield f"{account} has {balance} credits, but its transfers add up to {moved}"
     if balance < 0 and account != MINT:
         yield f"{account} is overdrawn by {-balance}"
 
@@ -84,12 +84,12 @@ def _escrow(account: str, balances: Mapping[str, int], held: Mapping[str, int]) 
     balance = balances.get(account, 0)
     if account in held:
         if balance != held[account]:
-            yield f"{account} has {balance} credits, and its task holds {held[account]}"
+            yield f"{account} has {balance} credits, but its task holds {held[account]}"
     elif account.startswith(ESCROW) and balance:
-        yield f"{account} has {balance} credits, and no such task is known"
+        yield f"{account} has {balance} credits, but its task does not exist"
 
 
 def _total(balances: Mapping[str, int], escrow: int) -> Iterable[str]:
     together = sum(balance for account, balance in balances.items() if account.startswith(ESCROW))
     if together != escrow:
-        yield f"all escrows together have {together} credits, and the accounts' tasks hold {escrow}"
+        yield f"all escrow accounts together hold {together} credits, but the foremen's tasks hold {escrow}"

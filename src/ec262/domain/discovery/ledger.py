@@ -54,9 +54,9 @@ class Transfer:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.amount, int) or self.amount <= 0:
-            raise ValueError(f"a transfer of {self.amount} credits moves nothing")
+            raise ValueError(f"a transfer must move at least 1 credit, not {self.amount}")
         if self.credit == self.debit:
-            raise ValueError(f"a transfer from {self.credit} to itself moves nothing")
+            raise ValueError(f"a transfer from {self.credit} to itself is not allowed")
 
 
 def grant(account: str, amount: int, *, at: float) -> Transfer:
@@ -105,8 +105,8 @@ def audit(balances: Mapping[str, int]) -> int:
     """Return the credits ever granted. Raises LedgerError if the books do not balance."""
     total = sum(balances.values())
     if total != 0:
-        raise LedgerError(f"the books do not balance: all accounts together have {total} credits, not 0")
+        raise LedgerError(f"the books do not balance: all accounts add up to {total} credits, not 0")
     overdrawn = sorted(account for account, balance in balances.items() if balance < 0 and account != MINT)
     if overdrawn:
-        raise LedgerError(f"the books do not balance: {', '.join(overdrawn)} overdrawn")
+        raise LedgerError(f"accounts other than the mint are overdrawn: {', '.join(overdrawn)}")
     return -balances.get(MINT, 0)

@@ -37,7 +37,7 @@ class PurchaseRecord:
     def check_repeat(self, command: BuyTasks | AddReplicas, *, foreman: str) -> None:
         """Raise PurchaseConflict unless the command is the recorded one, from the same foreman."""
         if self.foreman != foreman or self.command_digest not in _known_digests(command):
-            raise PurchaseConflict(f"the purchase id {self.id} was used before, for something else")
+            raise PurchaseConflict(f"the purchase id {self.id} was already used for another purchase")
 
 
 def command_digest(command: BuyTasks | AddReplicas) -> bytes:

@@ -64,10 +64,10 @@ ALARM_S = PROBATION_S
 class Lesson(enum.Enum):
     """What a task shows of a worker."""
 
-    AGREED = "won beside others"
-    AUDITED = "won beside others, who were drawn to check it"
-    DISSENTED = "committed something else than what won"
-    MISSED = "came to no result before the deadline, where others did or might have"
+    AGREED = "won alongside others"
+    AUDITED = "won alongside others that were drawn to check it"
+    DISSENTED = "committed something other than the winning result"
+    MISSED = "committed no result before the deadline, although others did or could have"
 
 
 @attrs.frozen(kw_only=True)

@@ -13,10 +13,10 @@ class Event(enum.Enum):
     COMMITMENT = "a commitment"
     SURRENDER = "a surrender"
     WIN = "a win"
-    LONE_WIN = "a win by one worker's word"
+    LONE_WIN = "a provisional win"
     ACCEPTANCE = "an acceptance"
     DOUBT = "a doubt"
-    REPLICAS = "replicas"
+    REPLICAS = "more replicas"
     DISPUTE = "a dispute"
     DEADLINE = "a deadline"
 

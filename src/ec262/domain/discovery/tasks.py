@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import attrs
 
-from ec262.domain.discovery.changed import changed
+from ec262.domain.discovery.fast_evolve import fast_evolve
 from ec262.domain.discovery.ledger import SERVICE, Transfer, escrow_account, user_account
 from ec262.domain.discovery.task_states import NEXT, RUNNING, Event
 from ec262.domain.errors import CommitmentConflict, TaskClosed, UnknownTask
@@ -150,7 +150,7 @@ class Task:
     def running_key(self) -> bytes:
         """Return the key, as long as workers may commit. Raises TaskClosed."""
         if self.key is None or self.state not in RUNNING:
-            raise TaskClosed(f"the deadline of task {self.id} passed, or its foreman has ended it")
+            raise TaskClosed(f"the deadline of task {self.id} has passed, or its foreman has ended it")
         return self.key
 
     def ballots(self) -> list[Ballot]:
@@ -212,7 +212,7 @@ def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float, 
     """Add workers to a task, whose draw may have been ``steered``; its deadline and its end move back as far as
     ``deadline`` asks. Raises TaskClosed."""
     later_s = max(0.0, deadline - task.deadline)
-    return changed(
+    return fast_evolve(
         _advance(task, Event.REPLICAS),
         replicas=task.replicas + replicas,
         steered=task.steered or steered,
@@ -225,7 +225,7 @@ def fetch(task: Task, *, worker: str) -> Task:
     """Note that a worker has asked for its part. Raises UnknownTask, TaskClosed (nothing can come of it any more)."""
     replica = task.replica_of(worker)
     task.running_key()
-    return task if replica.fetched else _with_replica(task, changed(replica, fetched=True))
+    return task if replica.fetched else _with_replica(task, fast_evolve(replica, fetched=True))
 
 
 def commit(
@@ -249,13 +249,13 @@ def commit(
     if replica.digest == digest:
         return task, ()
     if replica.digest is not None:
-        raise CommitmentConflict(f"another digest was committed for task {task.id} before")
+        raise CommitmentConflict(f"this worker has already committed another digest for task {task.id}")
     if replica.given_up:
-        raise TaskClosed(f"task {task.id} was given up by this worker before")
+        raise TaskClosed(f"this worker has already given up task {task.id}")
     if task.is_due(now):
-        raise TaskClosed(f"the deadline of task {task.id} passed")
+        raise TaskClosed(f"the deadline of task {task.id} has passed")
     committed = _with_replica(
-        task, changed(replica, digest=digest, arrival=task.committed, stopped=stopped, trust=trust)
+        task, fast_evolve(replica, digest=digest, arrival=task.committed, stopped=stopped, trust=trust)
     )
     if task.state is TaskState.WON:
         return _pay_winners(_advance(committed, Event.COMMITMENT), at=now)
@@ -267,7 +267,7 @@ def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     if finding.digest is None:
         return (task if task.state is TaskState.OPEN else _reopened(task)), ()
     event = Event.LONE_WIN if finding.alone else Event.WIN
-    won = changed(task, state=_next(task, event), digest=finding.digest, confidence=finding.confidence)
+    won = fast_evolve(task, state=_next(task, event), digest=finding.digest, confidence=finding.confidence)
     return (won, ()) if finding.alone else _pay_winners(won, at=now)
 
 
@@ -280,8 +280,8 @@ def distrust(task: Task, workers: Collection[str]) -> Task:
     """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
     if not workers or all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
         return task
-    replicas = (changed(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
-    return changed(task, replicas=tuple(replicas))
+    replicas = (fast_evolve(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
+    return fast_evolve(task, replicas=tuple(replicas))
 
 
 def doubt(task: Task) -> Task:
@@ -290,7 +290,7 @@ def doubt(task: Task) -> Task:
 
 
 def _reopened(task: Task) -> Task:
-    return changed(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
+    return fast_evolve(_advance(task, Event.DOUBT), digest=None, audited=True, released=True, confidence=0.0)
 
 
 def give_up(task: Task, *, worker: str) -> Task:
@@ -301,7 +301,7 @@ def give_up(task: Task, *, worker: str) -> Task:
     replica = task.replica_of(worker)
     if not replica.outstanding:
         return task
-    return _with_replica(_advance(task, Event.SURRENDER), changed(replica, given_up=True))
+    return _with_replica(_advance(task, Event.SURRENDER), fast_evolve(replica, given_up=True))
 
 
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -316,9 +316,9 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
         return _expire_won(*accept(task, now=now), now=now)
     if task.won:
         return _expire_won(task, (), now=now)
-    after = changed(after, key=None)
+    after = fast_evolve(after, key=None)
     if task.released:
-        after = changed(after, state=TaskState.LAPSED)
+        after = fast_evolve(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
     unused = [replica.unused for replica in task.replicas].count(True)
     kept = -(-unused // 2)  # credits are whole, and to block a single worker is not to be free
@@ -348,7 +348,7 @@ def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
     a win: whoever gets a key gets no credits back. Raises TaskClosed."""
     after = _advance(task, Event.DISPUTE)
     if not can_be_disputed(task, now=now):
-        raise TaskClosed(f"task {task.id} cannot be disputed: workers may still commit, or none did")
+        raise TaskClosed(f"task {task.id} cannot be disputed: workers may still commit, or none has committed")
     payees = [replica for replica in task.replicas if replica.digest is not None]
     after, transfers = _pay(after, payees, Reason.DISPUTE, now)
     rest = task.escrow - len(transfers)
@@ -359,19 +359,19 @@ def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 def _advance(task: Task, event: Event) -> Task:
     state = _next(task, event)
-    return task if state is task.state else changed(task, state=state)
+    return task if state is task.state else fast_evolve(task, state=state)
 
 
 def _next(task: Task, event: Event) -> TaskState:
     state = NEXT.get((task.state, event))
     if state is None:
-        raise TaskClosed(f"task {task.id} is {task.state.value}: it takes no {event.value.removeprefix('a ')} any more")
+        raise TaskClosed(f"task {task.id} is {task.state.value} and no longer takes {event.value}")
     return state
 
 
 def _with_replica(task: Task, replica: Replica) -> Task:
     replicas = [replica if each.worker == replica.worker else each for each in task.replicas]
-    return changed(task, replicas=tuple(replicas))
+    return fast_evolve(task, replicas=tuple(replicas))
 
 
 def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
@@ -386,8 +386,8 @@ def _pay(task: Task, payees: Sequence[Replica], reason: Reason, at: float) -> tu
         for each in payees
     ]
     paid = [replica.worker for replica in payees]
-    replicas = [changed(each, paid=True) if each.worker in paid else each for each in task.replicas]
-    return changed(task, replicas=tuple(replicas)), tuple(transfers)
+    replicas = [fast_evolve(each, paid=True) if each.worker in paid else each for each in task.replicas]
+    return fast_evolve(task, replicas=tuple(replicas)), tuple(transfers)
 
 
 def _to_service(task: Task, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from ec262.domain.discovery import ledger
 from ec262.domain.discovery.accounts import Account
-from ec262.domain.discovery.changed import changed
+from ec262.domain.discovery.fast_evolve import fast_evolve
 from ec262.domain.discovery.folding import Fold, Posting
 from ec262.domain.discovery.ledger import Transfer
 from ec262.domain.discovery.purchases import PurchaseRecord
@@ -148,16 +148,16 @@ def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
     if task.state is TaskState.OPEN:
         finding = task.finding()
         wanted = min(finding.wanted, MAX_REPLICAS - len(task.replicas))
-        return changed(verdict, wanted=wanted, confidence=finding.confidence)
+        return fast_evolve(verdict, wanted=wanted, confidence=finding.confidence)
     if votes and (task.won or task.state is TaskState.DISPUTED):
-        verdict = changed(verdict, rule=task.rule, audited=task.audited, votes=_votes(task))
+        verdict = fast_evolve(verdict, rule=task.rule, audited=task.audited, votes=_votes(task))
     if task.state is TaskState.DISPUTED:
         results = tuple(
             DisputedResult(worker=replica.worker, digest=replica.digest, delivery_secret=replica.delivery_secret)
             for replica in task.replicas
             if replica.digest is not None
         )
-        return changed(verdict, key=task.key, results=results)
+        return fast_evolve(verdict, key=task.key, results=results)
     if not task.won:
         return verdict
     winners = tuple(
@@ -165,7 +165,7 @@ def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
         for replica in task.replicas
         if replica.paid or (task.state is TaskState.PROVISIONAL and replica.digest == task.digest)
     )
-    return changed(verdict, key=task.key, digest=task.digest, winners=winners)
+    return fast_evolve(verdict, key=task.key, digest=task.digest, winners=winners)
 
 
 def _votes(task: Task) -> tuple[Vote, ...]:

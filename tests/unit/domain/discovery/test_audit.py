@@ -69,15 +69,15 @@ def test_right_books() -> None:
 
 def test_a_balance_that_is_not_its_movements() -> None:
     assert audited(user_foreman=90) == (
-        "all accounts together have 81 credits, not 0",
-        "user:foreman has 90 credits, and its movements add up to 9",
+        "the balances of all accounts add up to 81 credits, not 0",
+        "user:foreman has 90 credits, but its transfers add up to 9",
     )
 
 
 def test_a_movement_between_accounts_that_nobody_wrote_down() -> None:
     assert audited(user_foreman=8, user_thief=1) == (
-        "user:foreman has 8 credits, and its movements add up to 9",
-        "user:thief has 1 credits, and its movements add up to 0",
+        "user:foreman has 8 credits, but its transfers add up to 9",
+        "user:thief has 1 credits, but its transfers add up to 0",
     )
 
 
@@ -87,27 +87,27 @@ def test_an_account_below_zero() -> None:
 
 def test_an_escrow_that_is_not_what_its_task_holds() -> None:
     assert audit_books(right_balances(), TRANSFERS, [task(replicas=2)], escrow=3).findings == (
-        f"escrow:{TASK} has 3 credits, and its task holds 2",
+        f"escrow:{TASK} has 3 credits, but its task holds 2",
     )
 
 
 def test_a_task_whose_escrow_is_empty() -> None:
     findings = audit_books(right_balances(), TRANSFERS, [task(), task(name="task-0002")], escrow=6).findings
     assert findings == (
-        "escrow:task-0002 has 0 credits, and its task holds 3",
-        "all escrows together have 3 credits, and the accounts' tasks hold 6",
+        "escrow:task-0002 has 0 credits, but its task holds 3",
+        "all escrow accounts together hold 3 credits, but the foremen's tasks hold 6",
     )
 
 
 def test_an_escrow_without_a_task() -> None:
     assert audit_books(right_balances(), TRANSFERS, [], escrow=3).findings == (
-        f"escrow:{TASK} has 3 credits, and no such task is known",
+        f"escrow:{TASK} has 3 credits, but its task does not exist",
     )
 
 
 def test_a_task_of_which_no_movement_speaks() -> None:
     assert audit_books(right_balances(), TRANSFERS, [task()], escrow=5).findings == (
-        "all escrows together have 3 credits, and the accounts' tasks hold 5",
+        "all escrow accounts together hold 3 credits, but the foremen's tasks hold 5",
     )
 
 

@@ -27,7 +27,9 @@ def test_the_largest_block_loses_the_lease_that_ends_first() -> None:
 
 @pytest.mark.parametrize("block", ["a", "b"])
 def test_a_source_with_as_many_as_the_largest_block_finds_no_place(block: str) -> None:
-    with pytest.raises(DiscoveryUnavailable, match="all 5 places for workers that have earned nothing yet are taken"):
+    with pytest.raises(
+        DiscoveryUnavailable, match="all 5 places for workers that have not earned anything yet are taken"
+    ):
         who_makes_way(of_block(block, "late"), [*FLOOD, *OTHERS], places=5)
 
 

@@ -118,7 +118,9 @@ def test_busy_workers_are_counted() -> None:
 
 def test_types_that_cannot_be_compared_are_reported() -> None:
     text = explain(member("a"), member("b"), member("c", machine="aarch64"))
-    assert text == "the eligible are of 2 kinds whose results cannot be compared, at most 2 of one kind"
+    assert text == (
+        "the eligible belong to 2 runtime classes, whose results cannot be compared (the largest class has 2 workers)"
+    )
 
 
 @pytest.mark.parametrize("assigned", [2, 3])
@@ -143,10 +145,10 @@ def test_a_shortfall_of_added_replicas_tells_of_those_that_work_at_the_task_alre
     members = (member("a"), member("b"), member("c"), member("d", machine="aarch64"), member("e"))
     added = lot(company=frozenset({"a", "b", "gone"}), runtime=runtime())
     assert pool(*members, busy={"c": 1}).shortfall(added, assigned=0) == (
-        "1 of 1 task not assigned: 3 workers needed for each, 2 eligible with 1 free slot; 2 have the task already; "
-        "1 gives results that cannot be compared with those of the task's workers; 1 is busy"
+        "1 of 1 task not assigned: 3 workers needed for each, 2 eligible with 1 free slot; 2 already have the task; "
+        "1 produces results that are not comparable with those of the task's workers; 1 is busy"
     )
-    assert "1 has the task already; 2 give results" in pool(*members[2:], member("f", machine="arm")).shortfall(
+    assert "1 already has the task; 2 produce results" in pool(*members[2:], member("f", machine="arm")).shortfall(
         lot(company=frozenset({"e"}), runtime=runtime()), assigned=0
     )
 
@@ -158,8 +160,8 @@ def test_a_shortage_report_names_workers_kept_apart_by_the_operator() -> None:
         .shortfall(lot(tasks=9, apart=frozenset(Tie)), assigned=1)
         .endswith(
             "4 eligible with 4 free slots; "
-            "2 of the eligible share an owner with others, and a task gets no two of one; "
-            "2 of the eligible share an address block with others, and a task gets no two of one"
+            "2 of the eligible share an owner with others, but a task gets one worker per owner; "
+            "2 of the eligible share an address block with others, but a task gets one worker per address block"
         )
     )
     assert "share" not in pool(*members).shortfall(lot(tasks=9), assigned=1)
@@ -175,7 +177,7 @@ def test_the_pool_shows_workers_kept_apart_by_the_operator() -> None:
     members = (member("a", block="x"), member("b", block="x"), member("c"))
     apart = frozenset({Tie.BLOCK})
     assert pool(*members).explanation(REQUIREMENT, foreman="me", apart=apart) == (
-        "2 of the eligible share an address block with others, and a task gets no two of one"
+        "2 of the eligible share an address block with others, but a task gets one worker per address block"
     )
 
 

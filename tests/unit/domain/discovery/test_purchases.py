@@ -40,7 +40,7 @@ MORE = AddReplicas(purchase="purchase-1", orders=(ReplicaOrder(task="task-0001")
     ids=["tasks", "rule", "deadline", "avoid", "replicas"],
 )
 def test_an_id_stands_for_one_command(other: BuyTasks | AddReplicas) -> None:
-    with pytest.raises(PurchaseConflict, match="something else"):
+    with pytest.raises(PurchaseConflict, match="another purchase"):
         RECORD.check_repeat(other, foreman="me")
 
 

@@ -98,7 +98,7 @@ def test_a_commitment_at_the_deadline_is_too_late() -> None:
 @pytest.mark.parametrize("commitments", [[], [("w0", "a"), ("w1", "a")]])
 def test_a_closed_task_takes_no_commitment_even_if_the_clock_is_set_back(commitments: list[tuple[str, str]]) -> None:
     closed, _ = expire(after(open_task(), *commitments), now=LATE)
-    with pytest.raises(TaskClosed, match="takes no commitment"):
+    with pytest.raises(TaskClosed, match="no longer takes a commitment"):
         commit(closed, worker="w2", digest=digest("a"), now=EARLY)
 
 
@@ -189,7 +189,7 @@ def test_a_task_that_paid_all_has_nothing_left_to_move() -> None:
 @pytest.mark.parametrize("commitments", [[], [("w0", "a"), ("w1", "a")]])
 def test_a_deadline_is_applied_once(commitments: list[tuple[str, str]]) -> None:
     closed, _ = expire(after(open_task(), *commitments), now=LATE)
-    with pytest.raises(TaskClosed, match="takes no deadline"):
+    with pytest.raises(TaskClosed, match="no longer takes a deadline"):
         expire(closed, now=LATE)
 
 

@@ -79,7 +79,7 @@ def test_there_is_room_in_open_tasks_before_their_deadline(task: Task, replicas:
     "task", [won_task(), disputed_task(), expire(open_task(), now=LATE)[0]], ids=["won", "disputed", "refunded"]
 )
 def test_nothing_is_added_to_a_task_that_is_not_open(task: Task) -> None:
-    with pytest.raises(TaskClosed, match="takes no replicas any more"):
+    with pytest.raises(TaskClosed, match="no longer takes more replicas"):
         add_replicas(task, (replica("w3"),), deadline=LATER)
 
 

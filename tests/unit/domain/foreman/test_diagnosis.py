@@ -47,7 +47,7 @@ def test_two_different_results_are_described(first: object, second: object, susp
 def test_the_first_key_that_differs_is_named_with_both_values() -> None:
     diagnosis = diagnose({"worker-one": pairs(a=1, b=2, c=3), "worker-two": pairs(a=1, b=7, c=9)})
     assert str(diagnosis).startswith(
-        "the value of the key 'b': 2 (int) by worker worker-o, 7 (int) by worker worker-t;"
+        "the value of the key 'b': 2 (int) from worker worker-o, 7 (int) from worker worker-t;"
     )
 
 

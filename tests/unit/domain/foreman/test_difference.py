@@ -45,12 +45,12 @@ def of_values(first: Any, second: Any) -> tuple[str, str, str, str]:
         ((1, 2), [1, 2], ("", "(1, 2) (tuple)", "[1, 2] (list)", "")),
         ([1, 2], [2, 1], ("", "[1, 2] (list)", "[2, 1] (list)", REORDERED)),
         ({"x": (5, 6)}, {"x": (6, 5)}, ("at ['x']", "(5, 6) (tuple)", "(6, 5) (tuple)", REORDERED)),
-        ([1], [1, 2], (": how many items", "1 (int)", "2 (int)", "")),
-        ([[1], 2], [[1, 2], 2], ("at [0]: how many items", "1 (int)", "2 (int)", "")),
+        ([1], [1, 2], (": the number of items", "1 (int)", "2 (int)", "")),
+        ([[1], 2], [[1, 2], 2], ("at [0]: the number of items", "1 (int)", "2 (int)", "")),
         ({"b": 1, "a": [1, 2]}, {"a": [1, 3], "b": 2}, ("at ['a'][1]", "2 (int)", "3 (int)", "")),
         ({"a": 1, "b": 2}, {"a": 1, "c": 2}, (": a key", "'b' (str)", "'c' (str)", "")),
-        ({"a": 1}, {}, (": a key", "'a' (str)", "nothing that the other has not", "")),
-        ([{"a": 1}], [{"a": 1, "b": 2}], ("at [0]: a key", "nothing that the other has not", "'b' (str)", "")),
+        ({"a": 1}, {}, (": a key", "'a' (str)", "no counterpart", "")),
+        ([{"a": 1}], [{"a": 1, "b": 2}], ("at [0]: a key", "no counterpart", "'b' (str)", "")),
         ({1, 2}, {2, 3}, (": an element", "1 (int)", "3 (int)", "")),
         (frozenset({(1, 2)}), frozenset({(1, 3)}), (": an element, at [1]", "2 (int)", "3 (int)", "")),
         ("a b c", "c b a", ("", "'a b c' (str)", "'c b a' (str)", REORDERED)),
@@ -69,16 +69,16 @@ def test_values_of_one_key_in_another_order_and_another_number() -> None:
     assert told(one, other) == ("value 1 of 2 of the key 'k'", "1 (int)", "2 (int)", REORDERED)
     other = pairs(("k", 1), ("k", [3]))
     assert told(one, other) == ("value 2 of 2 of the key 'k'", "2 (int)", "[3] (list)", "")
-    assert told(one, pairs(("k", 1))) == ("how many values the key 'k' has", "2", "1", "")
+    assert told(one, pairs(("k", 1))) == ("the number of values of the key 'k'", "2", "1", "")
 
 
 def test_keys_are_looked_at_after_the_values_of_those_that_both_have() -> None:
     first, second = pairs(("a", 1), ("c", 3)), pairs(("b", 1), ("c", 4))
     assert told(first, second) == ("the value of the key 'c'", "3 (int)", "4 (int)", "")
     first, second = pairs(("a", 1), ("c", 3)), pairs(("b", 1), ("c", 3))
-    assert told(first, second) == ("a key that was yielded", "'a' (str)", "'b' (str)", "")
+    assert told(first, second) == ("a yielded key", "'a' (str)", "'b' (str)", "")
     where, one, other, _ = told(first, pairs(("c", 3)))
-    assert (where, one, other) == ("a key that was yielded", "'a' (str)", "nothing that the other has not")
+    assert (where, one, other) == ("a yielded key", "'a' (str)", "no counterpart")
 
 
 def test_how_it_ended() -> None:

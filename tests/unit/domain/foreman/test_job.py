@@ -47,5 +47,5 @@ def test_data_stays_out_of_reprs() -> None:
 def test_a_row_that_is_too_large_to_travel_names_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ec262.domain.foreman.data.row.MAX_ROW_BYTES", 1 << 20)
     assert Row(key=b'"k"', data=b"x" * (1 << 20))
-    with pytest.raises(JobDefinitionError, match=r'the row with key "k" takes 1 MiB with its value'):
+    with pytest.raises(JobDefinitionError, match=r'the row with key "k" is 1 MiB large'):
         Row(key=b'"k"', data=b"x" * ((1 << 20) + 1))

@@ -154,7 +154,7 @@ def test_a_task_that_lacks_workers_for_too_long_is_bought_again_and_finally_give
     run.handle(ev.TimerRang(now=26))
     fail = only(ev.Fail, add(run, now=26))
     assert isinstance(fail.error, TaskAbandoned)
-    assert "nobody else to ask" in str(fail.error)
+    assert "no other worker to ask" in str(fail.error)
     assert "different results" in str(fail.error)
 
 
@@ -168,7 +168,7 @@ def test_too_poor_for_more_workers_waits_for_a_refund_or_ends_the_job() -> None:
     poor = ev.TooPoor(now=3, asked=(name(0),), have=0, need=1)
     fail = only(ev.Fail, lacking().handle(poor))
     assert isinstance(fail.error, InsufficientCredits)
-    assert "more workers" in str(fail.error)
+    assert "additional workers" in str(fail.error)
     run = lacking()
     run._purchases._refunds.append(50.0)
     assert kinds(run.handle(poor)) == [ev.Wake]

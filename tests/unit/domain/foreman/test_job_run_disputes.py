@@ -69,8 +69,8 @@ def test_a_failure_that_no_liar_produces_by_chance_ends_the_job_by_name(suspect:
     event = ev.Diagnosed(now=3, task="task-0002", verdict=DISPUTED, diagnosis=diagnosis(suspect))
     fail = only(ev.Fail, run.handle(event))
     assert isinstance(fail.error, TaskAbandoned)
-    values = "the value of the key 'a': 1 (int) by worker worker-a, 2 (int) by worker worker-b"
-    assert f"{values}; it looks like {suspect.value}" in str(fail.error)
+    values = "the value of the key 'a': 1 (int) from worker worker-a, 2 (int) from worker worker-b"
+    assert f"{values}; the cause looks like {suspect.value}" in str(fail.error)
 
 
 @pytest.mark.parametrize("suspect", [Suspect.RANDOMNESS, Suspect.CHEATING, None])
@@ -87,7 +87,7 @@ def test_possible_lies_are_bought_again_and_remembered(suspect: Suspect | None) 
     run.handle(ev.Bought(now=4, asked=asked, tasks=(bought("task-0009"),), shortfall=""))
     commit(run, *WORKERS, task="task-0009")
     fail = only(ev.Fail, judge(run, undecided("task-0009"), task="task-0009", now=5))
-    assert ("it looks like" if suspect else "if nobody lied") in str(fail.error)
+    assert ("the cause looks like" if suspect else "if no worker lied") in str(fail.error)
 
 
 def test_a_disputed_task_has_no_refund_to_wait_for() -> None:

@@ -81,7 +81,7 @@ def test_slots_taken_by_other_jobs_are_waited_for_within_patience() -> None:
     ask_again(run, now=POLICY.patience_s)
     fail = only(ev.Fail, hit(run, now=POLICY.patience_s))
     assert isinstance(fail.error, LimitReached)
-    assert str(fail.error) == f"{ANY}; that did not change for {POLICY.patience_s:.0f} s"
+    assert str(fail.error) == f"{ANY}; this did not change for {POLICY.patience_s:.0f} s"
 
 
 def test_a_jobs_own_tasks_are_waited_for_until_their_deadline() -> None:
@@ -146,7 +146,7 @@ def test_a_pending_refund_is_shown_with_its_time() -> None:
     end(run, *WORKERS)
     judge(run, verdict("task-0001", TaskState.OPEN))
     run.handle(ev.TooPoor(now=3, asked=(name(0),), have=1, need=3))
-    assert waiting(run).what == "waiting for the credits of a lost task to come back (1 left, 3 needed)"
+    assert waiting(run).what == "waiting for the refund of a lost task (1 credits left, 3 needed)"
     assert waiting(run).until == 100 + POLICY.grace_s
 
 

@@ -100,7 +100,7 @@ def test_a_rule_that_adds_workers_keeps_a_reserve_for_them() -> None:
     plan = plan_job([30] * 40, slots=100, purse=100, replicas=2, adds_workers=True)
     assert plan.price <= 80
     assert plan_reduce([10] * 500, attrs.evolve(plan, reduce_tasks=500), purse=50) == 19
-    with pytest.raises(InsufficientCredits, match="and a reserve for more workers") as caught:
+    with pytest.raises(InsufficientCredits, match="plus a reserve for additional workers") as caught:
         plan_job([30] * 4, slots=9, purse=13, replicas=4, adds_workers=True)
     assert caught.value.need == 14
     assert plan_job([30] * 4, slots=9, purse=14, replicas=4, adds_workers=True).map_tasks == 1

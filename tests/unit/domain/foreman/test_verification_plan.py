@@ -61,13 +61,13 @@ def test_an_invalid_rule_is_refused() -> None:
 
 @pytest.mark.parametrize("answer", ["faith", 3, None, "error:2"])
 def test_a_plan_must_answer_with_a_rule(answer: Any) -> None:
-    with pytest.raises(JobDefinitionError, match=r"rule_for\(map task 4\) gave no rule"):
+    with pytest.raises(JobDefinitionError, match=r"rule_for\(map task 4\) did not return a rule"):
         rule_of(Own(answer), NAME, 0, one_word=True)
 
 
 @pytest.mark.parametrize("answer", [-1, 1.5, None, "2"])
 def test_a_plan_must_add_a_number_of_workers(answer: Any) -> None:
-    with pytest.raises(JobDefinitionError, match=r"replicas_to_add\(map task 4\) gave"):
+    with pytest.raises(JobDefinitionError, match=r"replicas_to_add\(map task 4\) returned"):
         replicas_to_add(Own("quorum:2", answer), NAME, VERDICT)
 
 

@@ -278,7 +278,7 @@ def test_an_invitation_runs_out_but_not_for_who_has_used_it() -> None:
 
 def test_an_unknown_invitation_is_not_used_up() -> None:
     town = build_town()
-    with pytest.raises(InvitationRefused, match="no such"):
+    with pytest.raises(InvitationRefused, match="does not exist"):
         redeem(town, FOREMAN, "x" * 40)
     shut = build_town(policy=Policy(grant=0, invitations=False))
     with pytest.raises(InvitationRefused, match="does not accept invitations"):

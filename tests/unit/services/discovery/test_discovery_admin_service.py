@@ -235,6 +235,6 @@ def test_the_audit_names_a_theft(office: Office) -> None:
     office.store.ledger._balances.rows["user:thief"] = 1
     findings = office.admin.audit().findings
     assert findings == (
-        f"{victim} has 8 credits, and its movements add up to 9",
-        "user:thief has 1 credits, and its movements add up to 0",
+        f"{victim} has 8 credits, but its transfers add up to 9",
+        "user:thief has 1 credits, but its transfers add up to 0",
     )

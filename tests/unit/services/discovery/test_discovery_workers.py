@@ -145,7 +145,9 @@ def test_a_flood_of_beginners_yields_to_other_blocks_and_to_earners() -> None:
     for number in range(3):
         town.add_worker(number)  # has earned, and so leaves its place to others
     flood = [town.add_worker(10 + number, registration(5000, host="198.51.100.1")) for number in range(4)]
-    with pytest.raises(DiscoveryUnavailable, match="all 4 places for workers that have earned nothing yet are taken"):
+    with pytest.raises(
+        DiscoveryUnavailable, match="all 4 places for workers that have not earned anything yet are taken"
+    ):
         town.add_worker(14, registration(5000, host="198.51.100.2"))
     town.add_worker(10, registration(5000, host="198.51.100.1"))  # a renewal needs no further place
     other = town.add_worker(20, registration(5000, host="203.0.113.1"))

@@ -347,7 +347,7 @@ async def test_credits_spent_elsewhere_during_the_job_are_reported() -> None:
             return await self._discovery.buy(command)
 
     async with memory_system(credits=2) as system:
-        with pytest.raises(InsufficientCredits, match="to go on"):
+        with pytest.raises(InsufficientCredits, match="to continue"):
             await system.foreman(discovery=Thief(system.foreman_discovery)).run(make_job({1: "a"}))
 
 
@@ -452,5 +452,5 @@ async def test_a_job_whose_rows_were_put_away_runs_once() -> None:
     job = attrs.evolve(make_job(TEXT), rows=rows)
     async with memory_system(workers=3) as system:
         assert await system.foreman().run(job) == {"a": 1, "b": 1}
-        with pytest.raises(JobDefinitionError, match="a job runs once"):
+        with pytest.raises(JobDefinitionError, match="a job can run only once"):
             await system.foreman().run(job)

@@ -73,7 +73,7 @@ async def test_one_commitment_suffices_if_the_workers_are_your_own() -> None:
         assert plan.replicas == 1
         assert await system.foreman(under("none", one_word=True)).run(job()) == COUNTS
         assert 1000 - system.credits_of(FOREMAN) == plan.price
-        with pytest.raises(ConfigurationError, match="embedded system alone"):
+        with pytest.raises(ConfigurationError, match="only with the embedded system"):
             await system.foreman(under("none")).run(job())
 
 
@@ -123,7 +123,7 @@ async def test_a_pool_that_cannot_reach_the_error_is_reported_with_the_best_it_c
 async def test_results_that_differ_everywhere_end_the_job_with_a_hint() -> None:
     sandboxes: Mapping[int, UnconfinedSandbox] = {number: Liar(f"lie {number}") for number in range(3)}
     async with memory_system(workers=3, sandboxes=sandboxes) as system:
-        with pytest.raises(TaskAbandoned, match="nobody else to ask"):
+        with pytest.raises(TaskAbandoned, match="no other worker to ask"):
             await system.foreman(under("quorum:2", attempts=1, patience_s=0.3)).run(job())
 
 
@@ -134,7 +134,7 @@ async def test_too_poor_for_the_workers_that_a_rule_wants_ends_the_job() -> None
 
     async with memory_system(workers=3, sandboxes={0: Liar("lie")}) as system:
         foreman = system.foreman(under("quorum:2"), discovery=Expensive(system.foreman_discovery))
-        with pytest.raises(InsufficientCredits, match="for more workers"):
+        with pytest.raises(InsufficientCredits, match="for additional workers"):
             await foreman.run(job())
 
 

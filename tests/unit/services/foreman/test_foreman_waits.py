@@ -49,5 +49,5 @@ async def test_a_refund_that_a_job_waits_for_is_shown_with_its_time() -> None:
             await system.foreman(policy).run(make_job({1: "a"}))
     waits = [status for status in progress.shown if status.until is not None]
     assert waits
-    assert all("a lost task to come back" in status.note for status in waits)
+    assert all("the refund of a lost task" in status.note for status in waits)
     assert all(started + 1 < (status.until or 0) < now() + 2 for status in waits)

@@ -337,7 +337,7 @@ def test_amounts_of_memory_are_read_as_people_write_them(text: str, size: int) -
 
 @pytest.mark.parametrize("text", ["", "MB", "-1MB", "1e9", "5 parsecs", "1XB", "٣MB", "9" * 30])
 def test_an_invalid_amount_of_memory_says_how_to_write_one(text: str) -> None:
-    with pytest.raises(ValueError, match="write it as 256MB"):
+    with pytest.raises(ValueError, match="write it as, for example, 256MB"):
         parse_bytes(text)
 
 

@@ -93,7 +93,7 @@ async def test_a_worker_shows_its_invitation(town: Town) -> None:
 
 
 async def test_a_worker_with_an_invalid_invitation_does_not_join(town: Town) -> None:
-    with pytest.raises(DiscoveryRefused, match="no such invitation"):
+    with pytest.raises(DiscoveryRefused, match="this invitation does not exist"):
         await join(town, "made-up-" + "m" * 40)
 
 

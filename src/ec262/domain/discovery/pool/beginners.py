@@ -28,6 +28,6 @@ def who_makes_way(beginner: Member, others: Sequence[Member], *, places: int) ->
     block, most = sizes.most_common(1)[0]
     if most < sizes[beginner.block] + 2:
         raise DiscoveryUnavailable(
-            f"all {places} places for workers that have earned nothing yet are taken: try again in a while"
+            f"all {places} places for workers that have not earned anything yet are taken: try again later"
         )
     return min((member for member in others if member.block == block), key=lambda member: member.expires_at)

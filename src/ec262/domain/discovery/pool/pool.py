@@ -45,8 +45,8 @@ class Tie(enum.Enum):
 
     @property
     def title(self) -> str:
-        """The tie as a person would name it, with its article."""
-        return "an owner" if self is Tie.OWNER else "an address block"
+        """The tie as shown to users."""
+        return "owner" if self is Tie.OWNER else "address block"
 
     __hash__ = object.__hash__  # as for TaskState; so sets of ties have another order in each process
 
@@ -222,12 +222,12 @@ def _missing_packages(members: Sequence[Member], packages: Sequence[str]) -> lis
 
 
 def _at_work(count: int) -> list[str]:
-    return [f"{count} {'has' if count == 1 else 'have'} the task already"] if count else []
+    return [f"{count} already {'has' if count == 1 else 'have'} the task"] if count else []
 
 
 def _of_another_class(count: int) -> list[str]:
-    verb = "gives" if count == 1 else "give"
-    return [f"{count} {verb} results that cannot be compared with those of the task's workers"] if count else []
+    verb = "produces" if count == 1 else "produce"
+    return [f"{count} {verb} results that are not comparable with those of the task's workers"] if count else []
 
 
 def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: frozenset[Tie]) -> list[str]:
@@ -239,7 +239,9 @@ def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: 
         count = sum(sizes[house(member)] > 1 for member in candidates)
         if count:
             verb = "shares" if count == 1 else "share"
-            lines.append(f"{count} of the eligible {verb} {tie.title} with others, and a task gets no two of one")
+            lines.append(
+                f"{count} of the eligible {verb} an {tie.title} with others, but a task gets one worker per {tie.title}"
+            )
     return lines
 
 
@@ -247,7 +249,8 @@ def _incomparable(eligible: Sequence[Member]) -> list[str]:
     sizes = sorted(Counter(member.runtime for member in eligible).values(), reverse=True)
     if len(sizes) <= 1:
         return []
-    return [f"the eligible are of {len(sizes)} kinds whose results cannot be compared, at most {sizes[0]} of one kind"]
+    classes = f"the eligible belong to {len(sizes)} runtime classes, whose results cannot be compared"
+    return [f"{classes} (the largest class has {_count(sizes[0], 'worker')})"]
 
 
 def _busy(count: int) -> list[str]:

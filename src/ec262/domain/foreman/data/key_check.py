@@ -134,7 +134,7 @@ def is_hashable(key: Any) -> bool:
 def not_hashable(key: Any) -> KeyNotHashable:
     """Return the error for a key that no dict takes."""
     return KeyNotHashable(
-        f"{key_text(key)} ({type(key).__name__}) cannot be a key: results are dicts, whose keys are hashable"
+        f"{key_text(key)} ({type(key).__name__}) cannot be a key: results are dicts, whose keys must be hashable"
     )
 
 
@@ -157,6 +157,6 @@ def _clash_error(first: Any, second: Any) -> KeyCollision | JobDefinitionError:
     if canonical.encode(first) != canonical.encode(second):
         return KeyCollision(first, second)
     return JobDefinitionError(
-        f"the partitioner gave the key {key_text(first)} one number in one task and another in another: it must depend "
+        f"the partitioner gave the key {key_text(first)} different numbers in different tasks: the number must depend "
         "on the key alone"
     )

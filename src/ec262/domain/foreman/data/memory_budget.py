@@ -25,7 +25,7 @@ def parse_bytes(text: str) -> int:
     """Return how many bytes ``256MB``, ``1.5 GiB`` or ``1000000`` are. Raises ValueError."""
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([A-Za-z]{0,3})", text.strip())
     if match is None or match[2].upper() not in UNITS:
-        raise ValueError(f"{text!r} is no amount of memory: write it as 256MB or 1.5GiB")
+        raise ValueError(f"{text!r} is not an amount of memory: write it as, for example, 256MB or 1.5GiB")
     return int(float(match[1]) * UNITS[match[2].upper()])
 
 

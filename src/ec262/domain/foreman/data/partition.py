@@ -31,7 +31,7 @@ def split(sizes: Sequence[int], parts: int) -> list[range]:
     rows.
     """
     if not 1 <= parts <= len(sizes):
-        raise ValueError(f"{len(sizes)} rows cannot make {parts} partitions")
+        raise ValueError(f"{len(sizes)} rows cannot be cut into {parts} partitions")
     weights = [0, *accumulate(size + 1 for size in sizes)]
     cuts = [0]
     for part in range(1, parts):

@@ -33,7 +33,7 @@ class Row:
 def row_too_large(key: bytes, size: int) -> JobDefinitionError:
     """Return the error for a row of more than ``MAX_ROW_BYTES``; ``key`` is the canonical form of its key."""
     return JobDefinitionError(
-        f"the row with key {_shown(key)} takes {size >> 20} MiB with its value, and a worker takes no more than "
+        f"the row with key {_shown(key)} is {size >> 20} MiB large, but a worker accepts at most "
         f"{MAX_ROW_BYTES >> 20} MiB: cut the data into smaller rows"
     )
 
@@ -41,7 +41,7 @@ def row_too_large(key: bytes, size: int) -> JobDefinitionError:
 def key_too_large(key: bytes, size: int) -> JobDefinitionError:
     """Return the error for a key whose values take more than ``MAX_ROW_BYTES``, ``size`` bytes or more."""
     return JobDefinitionError(
-        f"the mapper yielded {size >> 20} MiB or more under the key {_shown(key)}, and a reducer takes no more than "
+        f"the mapper yielded at least {size >> 20} MiB for the key {_shown(key)}, but a reducer accepts at most "
         f"{MAX_ROW_BYTES >> 20} MiB for one key: yield less, spread the values over several keys, or combine them with "
         "an @ec262.combiner"
     )

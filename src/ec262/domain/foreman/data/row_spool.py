@@ -64,7 +64,7 @@ class RowSpool:
     def payload(self, pieces: range) -> bytes:
         """Return the rows of these pieces as they travel. Raises JobDefinitionError once they are forgotten."""
         if self._closed:
-            raise JobDefinitionError("the rows of this job are gone: a job runs once, make another one")
+            raise JobDefinitionError("the rows of this job are gone: a job can run only once, so create a new one")
         (first, start), (stop, end) = self._cuts.span(pieces)
         if self._spill is None:
             return encode_list(self._held[first:stop])

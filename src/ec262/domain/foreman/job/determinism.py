@@ -53,30 +53,30 @@ class Cause:
 
 ADDRESSES = Cause(
     circumstances=(STILL, *(attrs.evolve(STILL, moved=blocks) for blocks in range(1, 5))),
-    told="where objects lie in memory (id(), the repr() or hash() of plain objects, the order of a set of them): use "
-    "values in their place, or sort",
+    told="the memory addresses of objects (id(), the repr() or hash() of plain objects, the order of a set of them): "
+    "use values instead, or sort",
 )
 """One different result is enough: objects lie a little elsewhere in every run. Then nothing else can be told apart."""
 
 CAUSES = (
     Cause(
         circumstances=(attrs.evolve(STILL, counted=False),) * 2,
-        told="random bits that no seed gives (os.urandom, secrets, uuid4, random.SystemRandom, a generator made "
-        "without a seed) or the number of its process: use the functions of random, which are seeded for each row",
+        told="random bits without a seed (os.urandom, secrets, uuid4, random.SystemRandom, a generator created "
+        "without a seed) or the process id: use the functions of the random module, which is seeded for each row",
     ),
     Cause(
         circumstances=(attrs.evolve(STILL, ticking=False),) * 2,
-        told="the clock (time, datetime.now): pass times as data",
+        told="the clock (time, datetime.now): pass times in as data",
     ),
     Cause(
         circumstances=(attrs.evolve(STILL, hash_seed=1),) * 2,
-        told="hashes that differ from one interpreter to the next, those of strings and, before Python 3.12, of None "
-        "(the order of a set, hash()): sort what comes out of a set",
+        told="hashes that differ between interpreters: those of strings and, before Python 3.12, of None (the order "
+        "of a set, hash()): sort the elements of a set before you use them",
     ),
 )
 """All results have to be different ones."""
 
-UNKNOWN = "a cause that did not show again"
+UNKNOWN = "an unknown cause: the difference did not appear again"
 
 SMALLER_TASKS = 20
 """How many tasks half of the rows are computed in as well: packing must not matter, either."""
@@ -86,12 +86,12 @@ def packing_cause(state: Sequence[str]) -> str:
     """Say why results depend on how rows are packed into tasks; ``state`` names what one row has changed for others."""
     if not state:
         return (
-            "how rows are packed into tasks: something that one row leaves for the next, or a combiner that may not be "
-            "applied to parts of a group (an average of averages; a sum of floats depends on the order)"
+            "how rows are packed into tasks: state that one row leaves behind for the next, or a combiner that must "
+            "not be applied to parts of a group (an average of averages; a sum of floats depends on the order)"
         )
     return (
-        f"how rows are packed into tasks: a row changes {', '.join(state)}, and the next row finds it changed. Make it "
-        "inside the function; the functions of random are seeded for each row"
+        f"how rows are packed into tasks: a row changes {', '.join(state)}, and the next row sees the change. "
+        "Create it inside the function; the random module is seeded for each row"
     )
 
 

@@ -28,15 +28,15 @@ _DAY_S = 24 * 3600
 class Suspect(enum.Enum):
     """What differing results look like, and what to do about it."""
 
-    FLOATS = "floats that differ in their last digits: --round-floats 12 makes them one"
-    ORDER = "an order that is not the same everywhere, as that of a set: sort"
-    TIME = "the clock: pass times as data"
+    FLOATS = "floats that differ in their last digits: --round-floats 12 makes them equal"
+    ORDER = "an order that differs between machines, such as that of a set: sort the items"
+    TIME = "the clock: pass times in as data"
     RANDOMNESS = (
-        "randomness that no seed gives, or addresses (os.urandom, uuid4, random.SystemRandom, id()): use the functions "
-        "of random, which are seeded for each row"
+        "randomness without a seed, or memory addresses (os.urandom, uuid4, random.SystemRandom, id()): use the "
+        "functions of the random module, which is seeded for each row"
     )
-    RESOURCES = "machines of different speed or size: smaller rows, more tasks, or higher limits"
-    CHEATING = "workers that did not compute it: others are asked"
+    RESOURCES = "machines of different speed or size: use smaller rows, more tasks or higher limits"
+    CHEATING = "workers that did not compute the task: other workers are asked"
 
 
 @attrs.frozen(kw_only=True)
@@ -50,8 +50,8 @@ class Diagnosis:
     def __str__(self) -> str:
         first, second = self.workers
         return (
-            f"{self.difference.where}: {self.difference.first} by worker {first[:8]}, "
-            f"{self.difference.second} by worker {second[:8]}; it looks like {self.suspect.value}"
+            f"{self.difference.where}: {self.difference.first} from worker {first[:8]}, "
+            f"{self.difference.second} from worker {second[:8]}; the cause looks like {self.suspect.value}"
         )
 
 

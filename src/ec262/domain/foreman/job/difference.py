@@ -15,12 +15,12 @@ from ec262.domain.foreman.job.value_names import Names
 from ec262.domain.values import canonical
 from ec262.domain.work.outcome import CRASH, Outcome, Pair, Pairs, Stopped
 
-REORDERED = "the same items in another order: sort them"
-LAST_DIGITS = "they differ in their last digits only: --round-floats 12 makes them one"
+REORDERED = "the same items in a different order: sort them"
+LAST_DIGITS = "they differ only in their last digits: --round-floats 12 makes them equal"
 
 _NEARLY = 1e-9
 _SHOWN_BEFORE = 20
-_NOTHING = "nothing that the other has not"
+_NOTHING = "no counterpart"
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +48,7 @@ def first_difference(first: Outcome, second: Outcome) -> Difference | None:
         difference = _in_values(key_text(key), values, theirs[name][1])
         if difference is not None:
             return difference
-    return _Descent().of_sets("a key that was yielded", _keys(ours), _keys(theirs))
+    return _Descent().of_sets("a yielded key", _keys(ours), _keys(theirs))
 
 
 def _ending(outcome: Outcome) -> str:
@@ -80,7 +80,9 @@ def _keys(groups: _Groups) -> dict[bytes, Any]:
 
 def _in_values(key: str, first: Sequence[Any], second: Sequence[Any]) -> Difference | None:
     if len(first) != len(second):
-        return Difference(where=f"how many values the key {key} has", first=str(len(first)), second=str(len(second)))
+        return Difference(
+            where=f"the number of values of the key {key}", first=str(len(first)), second=str(len(second))
+        )
     descent = _Descent()
     number = descent.first_unlike(first, second)
     if number is None:
@@ -152,7 +154,7 @@ class _Descent:
     def _in_lists(self, place: str, first: Sequence[Any], second: Sequence[Any]) -> Difference:
         here = self._here(place)
         if len(first) != len(second):
-            return _leaf(f"{here}: how many items", len(first), len(second))
+            return _leaf(f"{here}: the number of items", len(first), len(second))
         if self.are_reordered(first, second):
             return _leaf(here, first, second, hint=REORDERED)
         number = self.first_unlike(first, second) or 0

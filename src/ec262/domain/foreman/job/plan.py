@@ -101,7 +101,7 @@ def plan_job(
         why = f"{least} map, {least_reduce} reduce and {SPARE_TASKS} spare task at {replicas} credits each"
         if adds_workers:
             need += (need - 1) // (SPARE_SHARE - 1)
-            why += ", and a reserve for more workers where these differ"
+            why += ", plus a reserve for additional workers where results differ"
         raise InsufficientCredits(have=purse, need=need, why=why)
     at_once = max(1, slots // replicas)
     mapping = least if map_tasks else min(len(row_sizes), max(least, at_once * WAVES))
@@ -140,7 +140,7 @@ def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
     least = -(-sum(key_sizes) // MAX_PARTITION_BYTES)
     affordable = purse // plan.replicas
     if affordable < least:
-        why = f"the map phase yielded {sum(key_sizes) >> 20} MiB; a combiner would make that less"
+        why = f"the map phase yielded {sum(key_sizes) >> 20} MiB; a combiner would reduce that"
         raise InsufficientCredits(have=purse, need=least * plan.replicas, why=why)
     careful = _for_first_replicas(purse, adds_workers=plan.adds_workers) // plan.replicas - SPARE_TASKS
     return max(1, min(max(wished, least), max(least, careful), len(key_sizes)))

@@ -55,8 +55,8 @@ def as_plan(verify: Any) -> VerificationPlan:
     if isinstance(getattr(verify, "spec", None), str):
         return FixedRule(rule=parse_rule(verify.spec))
     raise JobDefinitionError(
-        f"verify is {type(verify).__name__}: give a rule, such as 'majority:3', or an object with rule_for and "
-        "replicas_to_add (see ec262.VerificationPlan)"
+        "verify must be a rule, such as 'majority:3', or an object with rule_for and replicas_to_add (see "
+        f"ec262.VerificationPlan), not {type(verify).__name__}"
     )
 
 
@@ -70,11 +70,11 @@ def rule_of(plan: VerificationPlan, name: TaskName, purchases: int, *, one_word:
     try:
         rule = parse_rule(chosen if isinstance(chosen, str) else str(getattr(chosen, "spec", chosen)))
     except ValueError as error:
-        raise JobDefinitionError(f"verify.rule_for({name}) gave no rule: {error}") from error
+        raise JobDefinitionError(f"verify.rule_for({name}) did not return a rule: {error}") from error
     if rule.enough(1) and not one_word:
         raise ConfigurationError(
-            f"by {rule.spec} the word of one stranger would decide each task: that is for the embedded system alone; "
-            "with a discovery service use majority:3, quorum:2 or error:1e-4"
+            f"with the rule {rule.spec}, the word of one stranger would decide each task: use it only with the "
+            "embedded system; with a discovery service, use majority:3, quorum:2 or error:1e-4"
         )
     return rule
 
@@ -83,7 +83,7 @@ def replicas_to_add(plan: VerificationPlan, name: TaskName, verdict: Verdict) ->
     """Ask a plan how many workers to add. Raises JobDefinitionError if its answer is no number of them."""
     count: object = plan.replicas_to_add(name, verdict)
     if not isinstance(count, int) or count < 0:
-        raise JobDefinitionError(f"verify.replicas_to_add({name}) gave {count!r:.100}: a number from 0 on is needed")
+        raise JobDefinitionError(f"verify.replicas_to_add({name}) returned {count!r:.100}, not an integer of 0 or more")
     return count
 
 

@@ -20,10 +20,10 @@ from ec262.domain.protocol.limits import MAX_BATCH, MAX_ORDERS
 from ec262.domain.verification.rules import VerificationRule
 
 NO_QUORUM = "no quorum of equal results"
-NOBODY_TO_ADD = "no quorum of equal results, and nobody else to ask"
+NOBODY_TO_ADD = "no quorum of equal results, and no other worker to ask"
 DIFFERENT = (
-    "if nobody lied, the functions give different results on different machines: look for time, id(), os.urandom, "
-    "the order of sets, random generators of your own"
+    "if no worker lied, the functions give different results on different machines: look for time, id(), os.urandom, "
+    "the order of sets, or random generators of your own"
 )
 
 
@@ -164,7 +164,7 @@ class Purchases:
         retry.reach = min(MAX_BATCH, max(least, 2 * len(event.tasks if short else event.asked)))
         self._try_again(self._tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(event.tasks)):
-            waited = f"no worker could be had for {self._policy.patience_s:g} s"
+            waited = f"no worker was available for {self._policy.patience_s:g} s"
             return [Fail(error=NoEligibleWorkers(f"{waited}: {event.shortfall}"))]
         return [*dispatches, *self.buy_wanted(event.now)]
 
@@ -229,7 +229,7 @@ class Purchases:
         self._refunds = [at for at in self._refunds if at > event.now]
         if not self._refunds:
             return None
-        what = f"waiting for the credits of a lost task to come back ({event.have} left, {event.need} needed)"
+        what = f"waiting for the refund of a lost task ({event.have} credits left, {event.need} needed)"
         return Wait(what=what, until=min(self._refunds))
 
     def _room_due(self, event: LimitHit) -> Wait | None:
@@ -246,11 +246,11 @@ class Purchases:
     def _refusal(self, event: TooPoor | LimitHit, *, extending: bool) -> Ec262Error:
         if isinstance(event, LimitHit):
             since = event.now if self._limited_since is None else self._limited_since
-            return LimitReached(f"{event.error}; that did not change for {event.now - since:.0f} s")
+            return LimitReached(f"{event.error}; this did not change for {event.now - since:.0f} s")
         again = any(self._tasks[name].purchases for name in event.asked)
-        why = "for a task that has to be bought again" if again else "to go on"
+        why = "for a task that has to be bought again" if again else "to continue"
         if extending:
-            why = "for more workers, where those asked differ or gave no result"
+            why = "for additional workers, because the first ones differ or gave no result"
         return InsufficientCredits(have=event.have, need=event.need, why=why)
 
     def _try_again(self, retry: Retry, now: float, *, got_some: bool, short: bool) -> None:
@@ -311,5 +311,5 @@ class Purchases:
         result, nothing says that they do."""
         found = self._found
         if found is not None:
-            return f"workers differ in {found}"
+            return f"the workers' results differ in {found}"
         return DIFFERENT if any(max(len(each.committed), each.counted) > 1 for each in attempts) else ""

@@ -104,7 +104,7 @@ class Results:
         if current is None:
             return []
         task, attempt = current
-        attempt.ended[event.worker] = f"won, but did not deliver: {event.reason}"
+        attempt.ended[event.worker] = f"won but did not deliver: {event.reason}"
         self._purchases.avoid([event.worker])
         return self._verdicts.fetch(task, attempt, event.now)
 

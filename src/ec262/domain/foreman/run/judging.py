@@ -57,7 +57,7 @@ class Verdicts:
     ) -> list[Instruction]:
         """Do what a verdict on a task that runs, or lacks workers, calls for."""
         if verdict is None:
-            return self._purchases.lose(task, attempt, "discovery has forgotten it", now)
+            return self._purchases.lose(task, attempt, "discovery no longer knows it", now)
         attempt.counted = verdict.committed
         if verdict.state is TaskState.PROVISIONAL and attempt.claim is not None:
             return self.check_claim(task, attempt, verdict, now)
@@ -89,7 +89,7 @@ class Verdicts:
     def check_claim(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
         """Have another worker compute what one alone says the code fails in; if none can be added, buy it anew."""
         if verdict.state is not TaskState.PROVISIONAL or len(attempt.bought.replicas) >= MAX_REPLICAS:
-            return self._purchases.lose(task, attempt, f"one worker alone says: {attempt.claim}", now)
+            return self._purchases.lose(task, attempt, f"only one worker reports: {attempt.claim}", now)
         if attempt.outstanding or task.step is Step.LACKING:
             return []
         attempt.lacking = 1
