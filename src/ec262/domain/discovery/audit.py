@@ -1,4 +1,4 @@
-"""Whether the books of a discovery service are right, and if not, what is wrong with them."""
+"""Checks whether the books of a discovery service are consistent, and reports what is wrong with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ec262.domain.discovery.ledger import ESCROW, MINT, Transfer, escrow_account
 from ec262.domain.discovery.tasks import Task
 
 MAX_FINDINGS = 100
-"""Most that are named one by one."""
+"""The maximum number of findings that are listed one by one."""
 
 
 @attrs.frozen(kw_only=True)
 class Audit:
-    """What an audit came to: credits ever ``granted``, movements and accounts looked at, and a sentence for everything
-    that is wrong."""
+    """The result of an audit: the credits ever ``granted``, the numbers of transfers and accounts checked, and a
+    sentence for each error."""
 
     granted: int
     transfers: int
@@ -34,10 +34,11 @@ def audit_books(
     escrow: int,
     folds: Iterable[Fold] = (),
 ) -> Audit:
-    """Check everything against everything else. ``folds`` are what movements come to that are not kept any more.
+    """Check balances, transfers, tasks and escrows against each other. ``folds`` are the sums of transfers that are no
+    longer stored.
 
-    ``tasks`` are those that any transfer speaks of, as far as they are not forgotten; ``escrow`` is what all tasks hold
-    together, counted by their foremen.
+    ``tasks`` are all tasks named in a transfer, unless they are forgotten; ``escrow`` is what the tasks of all foremen
+    hold in total.
     """
     sums: Counter[str] = Counter()
     count = 0
@@ -47,7 +48,7 @@ def audit_books(
         sums[transfer.credit] += transfer.amount
     folded = 0
     for fold in folds:
-        # Of each movement that is added up, one side is an escrow's.
+        # One side of each folded transfer is an escrow account: count the other side only.
         count += 0 if fold.account.startswith(ESCROW) else fold.movements
         folded += fold.change
         sums[fold.account] += fold.change

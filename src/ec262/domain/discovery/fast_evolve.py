@@ -1,4 +1,4 @@
-"""Copies of values with some of their fields changed."""
+"""A faster ``attrs.evolve``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ if TYPE_CHECKING:
 else:
 
     def fast_evolve(value, /, **changes):
-        """Do what ``attrs.evolve`` does, in a fifth of the time: for classes without slots and validators, of whose
-        values there are many. Type checkers see ``attrs.evolve``, and check the fields' names and types."""
+        """Return a changed copy, as ``attrs.evolve`` does, in a fifth of the time. It is for classes without slots and
+        validators that have many instances. Type checkers see ``attrs.evolve``, so they check the names and types of
+        the fields."""
         copy = object.__new__(type(value))
-        # A new dictionary, not a copy of one: attributes are found in it four times as fast (PEP 659: a copy shares the
-        # class's keys, for which there is no short way). And frozen classes refuse it in other words.
+        # A new dictionary, not a copy of one: attribute lookups in it are four times as fast, because a copy shares the
+        # keys of the class, for which CPython has no fast path (PEP 659). object.__setattr__ works on frozen classes,
+        # too.
         object.__setattr__(copy, "__dict__", {**value.__dict__, **changes})
         return copy
 

@@ -1,7 +1,7 @@
-"""Old movements of credits, added up: what is kept of them is one entry for each account and month.
+"""Folding of old transfers: only their sum is kept, one entry for each account and month.
 
-Nobody looks back at escrows. What has come into one and is not out of it yet, as far as it was added up, is kept in one
-entry without a month, and nothing once the escrow is empty.
+Nobody needs the history of an escrow account. The folded transfers of an escrow account become one entry without a
+month, which is dropped once its sum is zero.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import attrs
 from ec262.domain.discovery.ledger import ESCROW, FOR_WORK, Transfer, change
 
 NO_MONTH = 0
-"""In the place of an escrow's month."""
+"""Stands for the month in the entry of an escrow account."""
 
 DAY_S = 24 * 3600
 
 
 @attrs.frozen(kw_only=True)
 class Fold:
-    """So many ``movements`` of an account in a ``month`` (UTC, as 202612), and the change that they come to, by reason.
-    The last of them is at ``position`` in the books, and came ``at`` that time (Unix seconds)."""
+    """The sum of a number of transfers (``movements``) of an account in a ``month`` (UTC, for example 202612), by
+    reason. The last of them has the ``position`` in the books and the time ``at`` (Unix seconds)."""
 
     account: str
     month: int
@@ -36,7 +36,7 @@ class Fold:
 
     @property
     def change(self) -> int:
-        """What all of them come to."""
+        """The change in the balance by all of them together."""
         return self.purchase + self.win + self.dispute + self.unpaid + self.refund
 
     @property
@@ -45,7 +45,7 @@ class Fold:
         return any(getattr(self, reason.value) > 0 for reason in FOR_WORK)
 
     def with_more(self, other: Fold) -> Fold:
-        """Return both as one."""
+        """Return the sum of both."""
         last = max(self, other, key=lambda fold: fold.position)
         sums = {name: getattr(self, name) + getattr(other, name) for name in ("movements", *REASONS)}
         return attrs.evolve(last, **sums)
@@ -53,7 +53,7 @@ class Fold:
 
 @attrs.frozen(kw_only=True)
 class Posting:
-    """A movement, or what old ones come to, as one account saw it: its place in the books, the change and what was left
+    """A transfer, or a fold of old ones, as seen by one account: its position in the books, the change, and the balance
     after it."""
 
     position: int
@@ -63,12 +63,13 @@ class Posting:
 
 
 REASONS = ("purchase", "win", "dispute", "unpaid", "refund")
-"""The reasons of what is added up, which are the names of the changes. Grants are never added up: what was given once
-under an id is not given again."""
+"""The reasons of the transfers that are folded, which are also the names of the fields. Grants are never folded: their
+ids must be kept, so that no grant is repeated."""
 
 
 def fold(movements: Iterable[tuple[int, Transfer]]) -> list[Fold]:
-    """Add movements up that are no grants, given with their positions; in the order of accounts and months."""
+    """Fold transfers, given with their positions, none of which is a grant. Return the folds in the order of accounts
+    and months."""
     folds: dict[tuple[str, int], Fold] = {}
     for position, transfer in movements:
         for account in (transfer.debit, transfer.credit):
@@ -81,14 +82,14 @@ def fold(movements: Iterable[tuple[int, Transfer]]) -> list[Fold]:
 
 
 def is_over(fold: Fold) -> bool:
-    """Tell whether it is an empty escrow's."""
+    """Tell whether the fold belongs to an empty escrow account."""
     return fold.month == NO_MONTH and fold.change == 0
 
 
 def month_of(at: float) -> int:
-    """Return the month of a time (Unix seconds, UTC) as 202612."""
-    # Years begin in March here, so that the day that some have more is their last: days 0 to 365 of an era of 400.
-    day = int(at // DAY_S) + 719_468  # from March 1st of the year 0 on
+    """Return the month of a time (Unix seconds, UTC), for example 202612."""
+    # Years begin in March here, so that a leap day is the last day of its year. An era has 400 years.
+    day = int(at // DAY_S) + 719_468  # since March 1st of the year 0
     era, of_era = divmod(day, 146_097)
     year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year + year // 4 - year // 100)

@@ -1,8 +1,9 @@
-"""Double entry book-keeping of credits.
+"""Double-entry bookkeeping of credits.
 
-Every movement takes an amount from one account and gives it to another, so the sum of all balances is always zero.
-The mint, where grants come from, is the only account that may go below zero: what it owes is what was ever granted, and
-equals what users, escrows and the service hold together. Each movement has an id; the same id twice is one movement.
+Every transfer takes an amount from one account and gives it to another, so the sum of all balances is always zero. The
+mint, where grants come from, is the only account that may be overdrawn: what it owes equals all credits ever granted,
+and what users, escrows and the service hold together. Each transfer has an id, and posting the same id twice has no
+further effect.
 """
 
 from __future__ import annotations
@@ -18,31 +19,32 @@ MINT = "mint"
 SERVICE = "service"
 
 MAX_GRANT = 10**9
-"""Most credits that one grant brings: what the mint owes fits into 64 bits after billions of such grants."""
+"""The maximum number of credits in one grant: even after billions of such grants, what the mint owes fits into 64
+bits."""
 
 
 ESCROW = "escrow:"
-"""What the names of escrow accounts begin with."""
+"""The prefix of the names of escrow accounts."""
 
 
 def user_account(account: str) -> str:
-    """Name the ledger account of a user."""
+    """Return the name of a user's ledger account."""
     return f"user:{account}"
 
 
 def escrow_account(task: str) -> str:
-    """Name the ledger account that holds a task's credits until they are paid, kept or refunded."""
+    """Return the name of the ledger account that holds a task's credits until they are paid, kept or refunded."""
     return f"{ESCROW}{task}"
 
 
 FOR_WORK = frozenset({Reason.WIN, Reason.DISPUTE})
-"""Why credits come to those who computed."""
+"""The reasons of the transfers that pay workers."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Transfer:
-    """``amount`` credits go from ``debit`` to ``credit``. ``at`` (Unix seconds) is for statements only: a repeated
-    movement is the same movement whenever it comes."""
+    """``amount`` credits go from ``debit`` to ``credit``. ``at`` (Unix seconds) is only shown in statements: a repeated
+    transfer is the same transfer, whatever its time."""
 
     id: str
     debit: str
@@ -60,14 +62,14 @@ class Transfer:
 
 
 def grant(account: str, amount: int, *, at: float) -> Transfer:
-    """The credits that an account starts with: once an account, whatever is asked later."""
+    """Return the grant of initial credits, which each account gets only once."""
     return Transfer(
         id=f"grant:{account}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
     )
 
 
 def invitation_grant(account: str, invitation: str, amount: int, *, at: float) -> Transfer:
-    """The credits of an invitation: once an account and invitation."""
+    """Return the grant of an invitation, which each account gets only once per invitation."""
     return Transfer(
         id=f"invitation:{invitation}:{account}",
         debit=MINT,
@@ -79,19 +81,19 @@ def invitation_grant(account: str, invitation: str, amount: int, *, at: float) -
 
 
 def operator_grant(account: str, amount: int, *, id: str, at: float) -> Transfer:  # noqa: A002 - as the field is named
-    """Credits that the operator gives, under an id of its own."""
+    """Return a grant by the operator, with an id that the operator chose."""
     return Transfer(
         id=f"operator:{id}", debit=MINT, credit=user_account(account), amount=amount, reason=Reason.GRANT, at=at
     )
 
 
 def change(transfer: Transfer, account: str) -> int:
-    """Return what a transfer does to one of its two accounts."""
+    """Return how much a transfer changes the balance of one of its two accounts."""
     return transfer.amount if transfer.credit == account else -transfer.amount
 
 
 def moved(balances: Mapping[str, int], transfer: Transfer) -> dict[str, int]:
-    """Return the new balances of the two accounts that a transfer touches; an account not listed has zero.
+    """Return the new balances of the two accounts of a transfer. An account that is not in ``balances`` has zero.
 
     Raises LedgerError if an account other than the mint would be overdrawn.
     """

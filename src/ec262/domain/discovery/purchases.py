@@ -1,4 +1,4 @@
-"""Purchases: the record that makes buying repeatable."""
+"""The record of a purchase, which makes it safe to repeat."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ec262.domain.protocol.foreman_calls import AddReplicas, BuyTasks
 from ec262.domain.protocol.requirement import Requirement
 
 DIGEST_VERSION = b"ec262 purchase 1\n"
-"""Precedes what is hashed: another way to write commands down needs another version."""
+"""Prefix of the hashed bytes: a new way to serialize commands needs a new version."""
 
 
 @attrs.frozen(kw_only=True)
 class PurchaseRecord:
-    """What a foreman bought under an id that it made, and what it was told then: replicas for so many ``tasks``, new
+    """What a foreman bought under an id that it created, and the reply that it got: replicas for ``tasks`` tasks, new
     ones or its own open ones (``credits`` is its balance).
 
-    A record that moved credits is kept for ever, so that its id never moves any again; one that moved none is dropped
-    at ``forgotten_at`` (Unix seconds).
+    A record of a purchase that moved credits is kept forever, so that its id never moves any again. Another one is
+    dropped at ``forgotten_at`` (Unix seconds).
     """
 
     id: str
@@ -41,10 +41,10 @@ class PurchaseRecord:
 
 
 def command_digest(command: BuyTasks | AddReplicas) -> bytes:
-    """Return the SHA-256 by which a repeated command is known.
+    """Return the SHA-256 digest by which a repeated command is recognized.
 
-    It is stored for ever, so nothing but the command may change it, no new release of this package or of a library. A
-    field that a later release adds is written only where it has not its default.
+    It is stored forever, so it must depend on nothing but the command, not on the release of this package or of a
+    library. A field that is added in a later release is included only if it differs from its default.
     """
     return hashlib.sha256(DIGEST_VERSION + json.dumps(_values(command), sort_keys=True).encode()).digest()
 
@@ -67,8 +67,8 @@ def _values(command: BuyTasks | AddReplicas) -> dict[str, Any]:
 
 
 def _known_digests(command: BuyTasks | AddReplicas) -> tuple[bytes, bytes]:
-    """Return the digest of today, and the one that purchases have which were made before digests had a version: of the
-    repr that commands had then. They are written out here, since a repr may change."""
+    """Return the current digest, and the one of purchases from before digests had a version: it was made of the repr of
+    commands. That repr is written out here, since a repr may change."""
     return command_digest(command), hashlib.sha256(_unversioned(command).encode()).digest()
 
 

@@ -1,13 +1,13 @@
-"""What discovery knows of a worker from settled tasks, never from what anybody claims.
+"""What discovery knows of a worker from settled tasks. Claims of others do not count.
 
-It is kept for each worker and runtime class, in two records. All foremen go by the general one. Only tasks whose draw
-the foreman could not steer teach it, an agreement counts for as much as the workers are independent of each other, and
-what a single foreman's tasks contribute is capped. Everything else goes into a record of that foreman's own, which
-counts in its own tasks alone.
+There are two records for each worker and runtime class. All foremen use the general one. It grows only from tasks whose
+draw the foreman could not steer; an agreement has more weight the more independent the workers are of each other, and
+the contribution of a single foreman's tasks is capped. Everything else goes into the foreman's own record, which counts
+only for its own tasks.
 
-A dissent binds the foreman in whose task it happened. To everybody else it is an accusation: the foreman chose the code
-and sent the work, and could have made an honest worker dissent. Several unrelated foremen have to accuse a worker in
-open draws before all of them go by it, the more of them the more is known of the worker (docs/adr/0087).
+A dissent counts for the foreman of the task. For all others it is an accusation: the foreman chose the code and sent
+the work, so it could have made an honest worker dissent. It takes accusations by several unrelated foremen in open
+draws to change the general record, and the more of them the more is known of the worker (docs/adr/0087).
 """
 
 from __future__ import annotations
@@ -26,43 +26,44 @@ from ec262.domain.verification.task_state import TaskState
 from ec262.domain.work.runtime import RuntimeClass
 
 EVERYBODY = ""
-"""In the place of a foreman: the record that all foremen go by."""
+"""Stands for the foreman in the general record."""
 
 NO_ALARM = 0.0
-"""In the place of an alarm's time."""
+"""Stands for the time of an alarm if there was none."""
 
 HALF_LIFE_S = 30 * 24 * 3600.0
-"""After so long, what a worker did is worth half."""
+"""The time after which an agreement has half its weight."""
 
 PROBATION_S = 30 * 24 * 3600.0
-"""For so long after a lie a worker is drawn only where there is nobody else."""
+"""How long after a lie a worker is drawn only if there is no other."""
 
 FORGOTTEN_S = 20 * HALF_LIFE_S
-"""A reputation to which nothing came for so long is forgotten: of a million tasks it would be worth one."""
+"""A reputation without changes for this long is forgotten: a million tasks would have the weight of one."""
 
 FOREMAN_CAP = 20.0
-"""Tasks that a single foreman can contribute to the general record, until they are old."""
+"""The maximum weight of tasks that a single foreman can contribute to the general record, until they are old."""
 
 ACCUSERS = 5
-"""Foremen of different owners who have to accuse a worker before everybody goes by it, at least."""
+"""The minimum number of foremen of different owners that must accuse a worker before the general record changes."""
 
 WORTH_AN_ACCUSER = 10.0
-"""For each so many tasks in which the worker was right, one more accuser is needed: it must take more foremen to undo a
-worker's record than to make it."""
+"""For each such number of agreements of the worker, one more accuser is needed: destroying a worker's record must take
+more foremen than building it."""
 
 SURE = 0.9
-"""The confidence in a verdict from which it says something about those who took part."""
+"""The minimum confidence at which a verdict affects the reputations of its workers."""
 
 ALARMING = 30.0
-"""A worker that was right so often and then lies raises an alarm for the foreman whose task it was: others may have
-waited for their time, too. For that foreman alone, or accomplices could raise it for everybody (docs/adr/0065)."""
+"""A worker with this many agreements that then lies raises an alarm for the foreman of the task: other workers may be
+waiting for their moment, too. The alarm is for that foreman alone, because accomplices could otherwise raise it for
+everyone (docs/adr/0065)."""
 
 ALARM_S = PROBATION_S
-"""So long does an alarm stand."""
+"""The duration of an alarm."""
 
 
 class Lesson(enum.Enum):
-    """What a task shows of a worker."""
+    """What a task shows about a worker."""
 
     AGREED = "won alongside others"
     AUDITED = "won alongside others that were drawn to check it"
@@ -72,14 +73,15 @@ class Lesson(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Reputation:
-    """``agreed`` tasks, worth what they are worth at ``as_of`` (Unix seconds); ``caught_at`` is the time of the last
-    lie that this record's readers go by.
+    """``agreed`` is the weight of the worker's agreements at ``as_of`` (Unix seconds); ``caught_at`` is the time of the
+    last lie that counts in this record.
 
-    Of a foreman's record alone: ``contributed`` is what its tasks brought the general record; in ``recent`` of its
-    tasks, wherever they count, the worker was right since the alarm that was the last one then, at ``alarm``;
-    ``alarmed_at`` is the time of the last lie that raised an alarm. Of the general record alone: plain counts, which
-    bind nobody; ``partners``, the tags of those with whom the worker agreed last; and ``accusers``, the tags of the
-    owners of foremen in whose tasks it dissented, each with the time."""
+    Only in a foreman's own record: ``contributed`` is the weight that its tasks added to the general record; ``recent``
+    is the weight of the agreements in its tasks, in either record, since the time ``alarm`` of what was then the last
+    alarm; ``alarmed_at`` is the time of the last lie that raised an alarm. Only in the general record: ``dissented``,
+    ``missed`` and ``audited`` are plain counts without consequences; ``partners`` are the tags of the workers with
+    which the worker agreed last; ``accusers`` are the tags of the owners of foremen in whose tasks it dissented, each
+    with the time."""
 
     worker: str
     runtime: RuntimeClass
@@ -98,16 +100,16 @@ class Reputation:
     accusers: tuple[tuple[str, float], ...] = ()
 
     def on_probation(self, now: float) -> bool:
-        """Tell whether it lied not long ago."""
+        """Tell whether the worker lied recently."""
         return self.caught_at is not None and now < self.caught_at + PROBATION_S
 
     def worth(self, now: float) -> float:
-        """Return what a task is worth now that was worth 1 when this was written."""
+        """Return the weight that a task has now if its weight was 1 at ``as_of``."""
         age_s = now - self.as_of
         return math.exp2(-age_s / HALF_LIFE_S) if age_s > 0 else 1.0
 
     def aged(self, now: float, alarm: float) -> Reputation:
-        """Return it as it is now: older tasks count for less, those before an alarm do not count as recent."""
+        """Return the reputation as of now: older tasks have less weight, and tasks before an alarm are not recent."""
         worth = self.worth(now)
         return attrs.evolve(
             self,
@@ -121,8 +123,9 @@ class Reputation:
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """What makes a lesson count for everybody: the ``weight`` of an agreement, from 0 to 1, with partners of these
-    tags; or the tag of the ``accuser`` in whose task a worker dissented. Without either it is the foreman's own."""
+    """What makes a lesson count in the general record: the ``weight`` of an agreement, from 0 to 1, with partners of
+    these tags; or the tag of the ``accuser`` in whose task a worker dissented. Without either, the lesson counts only
+    in the foreman's own record."""
 
     weight: float = 0.0
     partners: tuple[str, ...] = ()
@@ -134,23 +137,22 @@ OWN_ALONE = Evidence()
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """What is known of a worker where one foreman's tasks are concerned: the general reputation and the foreman's
-    own."""
+    """What is known of a worker for the tasks of one foreman: the general record and the foreman's own record."""
 
     general: Reputation
     own: Reputation
 
     @classmethod
     def new(cls, worker: str, runtime: RuntimeClass, foreman: str) -> Record:
-        """Begin a record of somebody of whom nothing is known."""
+        """Create the record of a newcomer."""
         return cls(
             general=Reputation(worker=worker, runtime=runtime),
             own=Reputation(worker=worker, runtime=runtime, foreman=foreman),
         )
 
     def aged(self, now: float, alarm: float) -> Record:
-        """Return it as it is now, given the foreman's last alarm; what a foreman knew of a worker is void once it was
-        caught lying, by whomever."""
+        """Return the record as of now, given the time of the foreman's last alarm. The foreman's own record is void
+        once any foreman has caught the worker lying."""
         general, own = self.general.aged(now, NO_ALARM), self.own
         if _is_void(general, own):
             own = attrs.evolve(own, agreed=0.0, recent=0.0, contributed=0.0)
@@ -158,13 +160,13 @@ class Record:
 
     @property
     def trust(self) -> Trust:
-        """How far this foreman may trust the worker, of an aged record. Whom the foreman itself caught it knows by its
-        own tasks since then alone."""
+        """How far this foreman may trust the worker; the record must be aged. If the foreman itself caught the worker,
+        only its own tasks since then count."""
         agreed = self.own.agreed + (self.general.agreed if self.own.caught_at is None else 0.0)
         return Trust(agreed=agreed, recent=agreed if self.own.alarm == NO_ALARM else self.own.recent)
 
     def taught(self, lesson: Lesson, now: float, *, times: int = 1, evidence: Evidence = OWN_ALONE) -> Record:
-        """Return an aged record with a lesson added, once for each task that showed it on this evidence."""
+        """Return an aged record with a lesson added ``times`` times, on this evidence."""
         match lesson:
             case Lesson.AGREED:
                 return self._with_agreements(times, evidence)
@@ -209,7 +211,7 @@ class Record:
 
 
 def _accused(general: Reputation, accuser: str, now: float) -> Reputation:
-    """Add an accuser; with enough of them the worker is caught for everybody."""
+    """Add an accuser; with enough of them, the general record counts the worker as caught."""
     others = [each for each in general.accusers if each[0] != accuser and now < each[1] + PROBATION_S]
     accusers = (*others, (accuser, now))
     if len(accusers) < max(ACCUSERS, 1 + math.floor(general.agreed / WORTH_AN_ACCUSER)):
@@ -221,9 +223,9 @@ _OVER = frozenset({TaskState.SETTLED, TaskState.REFUNDED, TaskState.LAPSED})
 
 
 def news(before: Task, after: Task) -> tuple[Replica, ...]:
-    """Return the replicas of whose workers a task's change may show something, each once in the task's life: those who
-    committed, when it is won or later, and those who did not until its end. Who won alone is among them when the first
-    other worker agrees, whether or not the win was accepted before."""
+    """Return the replicas whose workers' reputations a change of a task may affect, each once in the task's life: the
+    committed ones when the task is won or later, the others at its end. A worker that won alone is included when the
+    first other worker agrees, whether or not the win was accepted before."""
     if after.state is TaskState.WON:
         if before.state is not TaskState.WON:
             return tuple([each for each in after.replicas if each.arrival is not None])
@@ -233,7 +235,7 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
             return supporters + new if len(supporters) == 1 else new
         return new
     if after.state in _OVER and before.state not in _OVER:
-        # A worker that was never told of the task has missed nothing.
+        # A worker that never received the task has missed nothing.
         return tuple([each for each in after.replicas if each.is_late])
     return ()
 
@@ -241,8 +243,8 @@ def news(before: Task, after: Task) -> tuple[Replica, ...]:
 def lessons(
     before: Task, after: Task, trusts: Mapping[str, Trust], *, anchored: bool = False
 ) -> list[tuple[str, Lesson]]:
-    """Return what a task's change shows of its workers, given how far all that it has are known. Where there are
-    anchors, all trust descends from them: an agreement shows something only beside who is established."""
+    """Return what a change of a task shows about its workers, given the trust in all of them. If there are anchors, all
+    trust descends from them: an agreement counts only alongside an established worker."""
     replicas = news(before, after)
     if after.state is not TaskState.WON:
         return [(each.worker, Lesson.MISSED) for each in replicas]
@@ -250,7 +252,7 @@ def lessons(
         return []
     won = [each for each in after.replicas if each.digest == after.digest]
     if any(each.stopped for each in won):
-        return []  # machines have different sizes: whoever got further did not lie
+        return []  # machines have different sizes: a worker that computed more did not lie
     sponsors = [each.worker for each in won if not anchored or trusts[each.worker].agreed >= ESTABLISHED]
     return [
         (each.worker, _lesson(each, after))
@@ -260,16 +262,16 @@ def lessons(
 
 
 def _certainty(task: Task, trusts: Mapping[str, Trust]) -> float:
-    """Return how sure it is that what won is right. Not every rule asks who said it; but whether somebody lied must not
-    be up to two whom nobody knows."""
+    """Return how certain it is that the winning result is right. Some rules ignore reputations, but two unknown workers
+    must not be able to decide that another one lied."""
     if parse_rule(task.rule).weighs_trust:
         return task.confidence
     return certainty(task, trusts, [each.worker for each in task.replicas])
 
 
 def certainty(task: Task, trusts: Mapping[str, Trust], witnesses: Collection[str]) -> float:
-    """Return how sure it is that what won is right, going by what some of those say who committed; 0 if none of them
-    said so."""
+    """Return how certain it is that the winning result is right, given only the commitments of the ``witnesses``; 0 if
+    none of them committed it."""
     groups: dict[bytes | None, list[Trust]] = {}
     for replica in task.replicas:
         if replica.digest is not None and replica.worker in witnesses:
@@ -284,8 +286,8 @@ def _lesson(replica: Replica, task: Task) -> Lesson:
 
 
 def trust_now(general: Reputation | None, own: Reputation | None, now: float, alarm: float) -> Trust:
-    """Return the trust of the aged record that these reputations make: what drawing and commitments ask of
-    everybody."""
+    """Return the trust of the aged record of these two reputations: a faster way for draws and commitments, which need
+    the trust of every worker."""
     if own is not None and _is_void(general, own):
         own = None
     if own is not None and own.caught_at is not None:
@@ -304,5 +306,5 @@ def trust_now(general: Reputation | None, own: Reputation | None, now: float, al
 
 
 def _is_void(general: Reputation | None, own: Reputation) -> bool:
-    """Tell whether what a foreman knew of a worker is older than a lie of the worker's."""
+    """Tell whether a foreman's own record is older than the worker's last lie in the general record."""
     return general is not None and general.caught_at is not None and own.as_of <= general.caught_at

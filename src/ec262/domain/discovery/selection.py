@@ -1,11 +1,11 @@
-"""Who computes a foreman's tasks, under rules to which it matters who does.
+"""The selection of workers for a foreman's tasks, under rules that weigh trust.
 
-Workers who are known come first, and those who are known well enough compute alone. Who is not known yet is drawn
-beside others, to be checked and to become known; only where hardly anybody is known are new tasks computed by workers
-of whom nothing is, many for each. So whoever comes under new names again and again never has a task to themselves.
+Known workers are drawn first, and workers with enough trust compute alone. Newcomers are drawn together with others, so
+that they are checked and become known. Only if hardly any worker is known are new tasks computed by newcomers alone,
+many for each task. So a saboteur that keeps returning under new names never has a task to itself.
 
-What is many is counted by address block and owner, not by account or slot, and a team that must agree has no two
-workers of one block where there are enough blocks: a flood of new accounts changes nothing (docs/adr/0086).
+Workers are counted by address block and owner, not by account or slot, and a team that must agree has no two workers of
+one block if there are enough blocks: a flood of new accounts changes nothing (docs/adr/0086).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ec262.domain.verification.credibility import ESTABLISHED, NOTHING_KNOWN, Tr
 from ec262.domain.verification.rules import VerificationRule, parse_rule
 
 TRAINING = 0.25
-"""The share of the tasks of single workers that are audited as long as there are newcomers to become known."""
+"""The share of the tasks of lone workers that are audited as long as there are newcomers."""
 
 _LOT_BYTES = 8
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Company:
-    """The eligible of a lot that are in a pool, by how far they are known: ``trusts`` has what is known of whom,
-    ``probation`` who lied not long ago. If it is ``anchored``, all trust descends from anchors, which are in the
-    pool."""
+    """The eligible workers in a pool, and how far they are known: ``trusts`` maps workers to the trust in them, and
+    ``probation`` holds those that lied recently. If ``anchored`` is set, the pool has anchors, from which all trust
+    descends."""
 
     pool: Pool
     trusts: Mapping[str, Trust]
@@ -41,20 +41,20 @@ class Company:
     anchored: bool = False
 
     def trust(self, member: Member) -> Trust:
-        """Return how far a member is known."""
+        """Return the trust in a member."""
         return self.trusts.get(member.worker, NOTHING_KNOWN)
 
     def is_newcomer(self, member: Member) -> bool:
-        """Tell whether too little is known of a member, and nothing bad: neither of it nor of its neighbors."""
+        """Tell whether a member is not established yet, and neither it nor a neighbor in its block lied recently."""
         return self._is_innocent(member) and self.trust(member).agreed < ESTABLISHED
 
     def is_established(self, member: Member) -> bool:
-        """Tell whether a member is known, and nothing bad of it."""
+        """Tell whether a member is established and did not lie recently."""
         return member.worker not in self.probation and self.trust(member).agreed >= ESTABLISHED
 
     def _is_innocent(self, member: Member) -> bool:
-        """Tell whether no worker of the member's block lied not long ago: who was caught comes back next door. Where
-        all are of one block this says nothing."""
+        """Tell whether no worker in the member's block lied recently: a caught saboteur may come back at a neighboring
+        address. If all workers are in one block, neighbors do not matter."""
         return member.worker not in self.probation and member.block not in self._blocks_of_liars
 
     @cached_property
@@ -63,14 +63,14 @@ class Company:
         return liars if any(member.block not in liars for member in self.pool.members) else frozenset()
 
     def has_newcomers(self, candidates: Sequence[Member]) -> bool:
-        """Tell whether there is a newcomer who could be drawn now."""
+        """Tell whether there is a newcomer that can be drawn now."""
         return any(self.pool.free_slots(member) and self.is_newcomer(member) for member in candidates)
 
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """The teams drawn, whether each one's task is to be audited, and whether the foreman could steer its draw; ``lot``
-    is what the last of them were drawn for, which is also what more would have been drawn for."""
+    """The teams drawn, and for each whether its task is audited and whether the foreman could steer the draw. ``lot``
+    is the order for the last teams, which would also be the order for further ones."""
 
     teams: tuple[Team, ...]
     audited: tuple[bool, ...]
@@ -81,8 +81,8 @@ class Selection:
 def select(
     company: Company, lot: Lot, rule: VerificationRule, entropy: Entropy, *, audit_rate: float, credits: int
 ) -> Selection:
-    """Draw teams for new tasks, at most as many as the lot has and one more than ``credits`` can pay. The lot's
-    ``replicas`` do not matter: the rule knows them."""
+    """Draw teams for new tasks: at most one for each task of the lot, and at most one more than ``credits`` can pay
+    for. The lot's ``replicas`` are ignored: the rule determines them."""
     if not rule.weighs_trust:
         lot = attrs.evolve(lot, replicas=rule.team())
         teams = _without_liars(company, _payable(lot, credits), entropy)
@@ -103,7 +103,8 @@ def select(
     credits -= len(teams)
     others = attrs.evolve(lot, replicas=_team_size(company, rest, rule), tasks=lot.tasks - len(teams))
     if rest and others.tasks and credits >= 0:
-        # No more at once than there are workers: the last teams of a large batch are of those with the most slots.
+        # No more teams at once than there are workers: the last teams of a large batch would consist of those with the
+        # most slots.
         apart = attrs.evolve(
             _apart(company.pool, others, rest), tasks=min(others.tasks, max(1, len(rest) // others.replicas))
         )
@@ -117,8 +118,8 @@ def select(
 
 
 def _one_a_block(pool: Pool, lot: Lot, members: Sequence[Member], entropy: Entropy) -> Pool:
-    """Return a pool of these members; if a team must not have two of one block, of one from each block, chosen by lot,
-    with one slot: or a draw would be likely to find those who have many accounts, or many slots, in a block."""
+    """Return a pool of these members. If a team must not have two of one block, the pool has one random member of each
+    block, with one slot: otherwise a draw would favor workers with many accounts or slots in a block."""
     if Tie.BLOCK not in lot.apart:
         return _only(pool, list(members))
     blocks: dict[str, list[Member]] = {}
@@ -135,8 +136,8 @@ def _below(count: int, entropy: Entropy) -> int:
 
 
 def _apart(pool: Pool, lot: Lot, members: Sequence[Member]) -> Lot:
-    """Return a lot whose teams have no two workers of one block, or no two of one owner, if there are enough of
-    these."""
+    """Return a lot whose teams have no two workers of one block if there are enough blocks, and no two of one owner if
+    there are enough owners."""
     company = pool.company(lot)
     ties = [
         tie
@@ -147,7 +148,7 @@ def _apart(pool: Pool, lot: Lot, members: Sequence[Member]) -> Lot:
 
 
 def _without_liars(company: Company, lot: Lot, entropy: Entropy) -> list[Team]:
-    """Draw teams without those on probation, unless that costs any."""
+    """Draw teams without workers on probation, unless that reduces the number of teams."""
     teams = draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy)
     if company.probation and len(teams) < lot.tasks:
         teams = max(teams, draw(company.pool, lot, entropy), key=len)
@@ -155,8 +156,8 @@ def _without_liars(company: Company, lot: Lot, entropy: Entropy) -> list[Team]:
 
 
 def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, audit_rate: float) -> Team | None:
-    """Draw workers that are added to a task, which has the lot's company: those who are established; or, to audit one
-    worker's word, often a newcomer, if there is one. None if there are too few."""
+    """Draw workers to add to a task, whose workers are the lot's company: established ones, or, to audit a lone worker,
+    often a newcomer, if there is one. Return None if there are too few."""
     if not parse_rule(task.rule).weighs_trust:
         return next(iter(_without_liars(company, lot, entropy)), None)
     ballots = sum(replica.digest is not None for replica in task.replicas)
@@ -164,7 +165,7 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
     training = checks and _chance(TRAINING / (TRAINING + audit_rate), entropy)
     fits = company.is_newcomer if training else company.is_established
     avoid = frozenset(member.worker for member in company.pool.candidates(lot) if not fits(member))
-    # The task's own workers stay in the pool, whatever they did, for others to be kept apart from them.
+    # The task's own workers stay in the pool even if they lied, so that others are kept apart from them.
     others = company.pool.without(company.probation - lot.company)
     candidates = others.candidates(lot)
     lot = _apart(others, lot, candidates)
@@ -179,15 +180,16 @@ def select_more(company: Company, lot: Lot, task: Task, entropy: Entropy, *, aud
         by_chance = checks or all(map(company.is_established, team)) or fair(others, lot, strangers, [team])
         return team if by_chance else None
     if draw(attrs.evolve(others, busy={}, late={}), lot, entropy):
-        return None  # where the others are only busy they are waited for: who lied would be asked mostly, being idle
+        return None  # wait if the others are only busy: idle workers would mostly be those on probation
     for team in draw(company.pool, attrs.evolve(lot, avoid=lot.avoid | company.probation), entropy):
         return team
     return None
 
 
 def _await_established(company: Company, pool: Pool, lot: Lot, entropy: Entropy) -> bool:
-    """Tell whether those who are established are not few, and could fill the order if all of them were free. Once most
-    honest workers are known, most strangers are liars, and many together outweigh anybody (docs/adr/0097)."""
+    """Tell whether there are enough established workers to wait for: they are not few, and could fill the order if all
+    of them were free. Once most honest workers are known, most unknown ones are saboteurs, and many of them together
+    outweigh any single worker (docs/adr/0097)."""
     candidates = pool.candidates(lot)
     established = [member for member in candidates if company.is_established(member)]
     if not company.anchored and are_few(pool, established, candidates):
@@ -198,8 +200,8 @@ def _await_established(company: Company, pool: Pool, lot: Lot, entropy: Entropy)
 
 
 def steered_addition(company: Company, lot: Lot, team: Team) -> bool:
-    """Tell whether the foreman could steer the draw of workers that ``select_more`` added: they are taken to have been
-    drawn from all who are known, or not known, as they are."""
+    """Tell whether the foreman could steer the draw of workers that ``select_more`` added. The draw is assumed to be
+    from all workers of the same kinds: established or not, on probation or not."""
     kinds = {_kind(company, member) for member in team}
     drawable = [member for member in company.pool.candidates(lot) if _kind(company, member) in kinds]
     return steered(company.pool, lot, drawable, [team])[0]
@@ -210,7 +212,7 @@ def _kind(company: Company, member: Member) -> tuple[bool, bool]:
 
 
 def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
-    """Return how many workers a new task would be drawn now, at most."""
+    """Return how many workers would be drawn for a new task now, at most."""
     if not rule.weighs_trust:
         return rule.team()
     known, rest = _ranks(company, company.pool.candidates(attrs.evolve(lot, replicas=1)), rule)
@@ -218,27 +220,27 @@ def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
 
 
 def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
-    """Return who computes alone, and who does not, but may have the first word on a task."""
+    """Return the members that compute alone, and those that do not but may be the first on a task."""
     candidates = [member for member in everybody if member.worker not in company.probation]
     established = [member for member in candidates if company.is_established(member)]
-    # Who is established may speak for the others only if there are enough of them, or all trust descends from anchors.
+    # Established workers take precedence only if there are enough of them, or if all trust descends from anchors.
     few = not company.anchored and are_few(company.pool, established, candidates)
     for speakers in ([] if few else established, candidates):
         known, rest = _parted(company, speakers, rule)
         if known or len(rest) >= _team_size(company, rest, rule):
             return known, rest
-    return _parted(company, everybody, rule)  # nothing can be done without those on probation
+    return _parted(company, everybody, rule)  # there is no team without workers on probation
 
 
 def _parted(company: Company, members: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
-    """Part members who may compute alone from the others."""
+    """Separate the members that may compute alone from the others."""
     known = [member for member in members if rule.believes(company.trust(member))]
     alone = {member.worker for member in known}
     return known, [member for member in members if member.worker not in alone]
 
 
 def _team_size(company: Company, members: list[Member], rule: VerificationRule) -> int:
-    """Return how many of these have to agree, going by the mean of those who are free."""
+    """Return how many of these members have to agree, estimated from the mean trust in the free ones."""
     free = [company.trust(m).agreed for m in members if company.pool.free_slots(m)] or [0.0]
     return max(2, rule.team(Trust(agreed=sum(free) / len(free))))
 
@@ -248,7 +250,8 @@ def _only(pool: Pool, members: list[Member]) -> Pool:
 
 
 def _payable(lot: Lot, credits: int) -> Lot:
-    """One task more than can be paid is enough to find out that the purse is too small: drawing takes time."""
+    """Limit the lot to one task more than can be paid for: that suffices to notice that there are too few credits, and
+    draws take time."""
     return attrs.evolve(lot, tasks=max(0, min(lot.tasks, credits // lot.replicas + 1)))
 
 

@@ -1,4 +1,4 @@
-"""The states that a task at the discovery service goes through, and what brings it from one to the next."""
+"""The states of a task at discovery, and the events that move it from one to the next."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ NEXT = {
     (TaskState.WON, Event.SURRENDER): TaskState.WON,
     (TaskState.WON, Event.DEADLINE): TaskState.SETTLED,
 }
-"""In which state a task is after something has happened; what is not here cannot happen."""
+"""The state of a task after an event. An event that is not listed for a state cannot happen in it."""
 
 RUNNING = frozenset(state for state, _ in NEXT)
-"""The states in which a task's escrow still holds credits and its deadline is still to come."""
+"""The states in which a task's escrow still holds credits and its deadline has not been applied."""

@@ -1,7 +1,7 @@
-"""A task at the discovery service: bought, committed to, won, settled or refunded.
+"""A task at discovery: bought, committed to, won, settled or refunded.
 
-The functions here are the whole of the rules: they take a task and what happened, and return the task as it is then
-and the movements of credits that belong to it. Storing both is one transaction of whoever calls.
+The functions of this module are all rules of tasks: they take a task and an event, and return the new task and the
+transfers that belong to it. The caller stores both in one transaction.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ KEY_BYTES = 32
 SECRET_BYTES = 32
 
 CLAIM_S = 30.0
-"""A worker that has not asked for its part so long after it was drawn counts as free again."""
+"""A worker that has not fetched its assignment this long after it was drawn counts as free again."""
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Replica:
-    """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for the purchase of that id. ``arrival`` counts
-    the task's commitments from 0, in the order they came.
+    """One worker's part in a task, drawn at ``drawn_at`` (Unix seconds) for a purchase. ``arrival`` is the number of
+    its commitment among those of the task, from 0, in the order in which they arrived.
 
-    ``stopped`` says that what it committed is a limit or a crash. ``fetched`` says that its worker has asked for its
-    part; ``given_up`` that it will not commit, which frees the worker's slot and moves no credits. ``trust`` is how far
-    the worker was known when it committed.
+    ``stopped`` means that the committed result is a limit or a crash, ``fetched`` that the worker has fetched its
+    assignment, and ``given_up`` that it will not commit, which frees its slot and moves no credits. ``trust`` is the
+    trust in the worker when it committed.
     """
 
     worker: str
@@ -62,34 +62,36 @@ class Replica:
         return self.digest is None and not self.given_up
 
     def takes_slot(self, now: float) -> bool:
-        """Tell whether the worker is busy with it. A foreman that buys and then sends nothing blocks nobody long."""
+        """Tell whether the replica takes one of the worker's slots. A foreman that buys tasks and then sends no work
+        cannot block workers for long."""
         return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
 
     @property
     def unused(self) -> bool:
-        """Whether the worker has asked for its part, and nothing came of it so far."""
+        """Whether the worker has fetched its assignment but has not committed."""
         return self.fetched and self.digest is None
 
     @property
     def is_late(self) -> bool:
-        """Whether the worker, once the task is decided, may still be computing it: it commits or gives up."""
+        """Whether the worker may still be computing the task after it was decided."""
         return self.outstanding and self.fetched
 
     @property
     def delivery_digest(self) -> bytes:
-        """SHA-256 of the delivery secret: what the worker may know of it before the win."""
+        """The SHA-256 digest of the delivery secret, which is all that the worker may know of it before the win."""
         return hashlib.sha256(self.delivery_secret).digest()
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Task:
-    """A task; ``digest`` is the winning one. ``key`` is None once nobody may have it any more. Its workers are all of
-    one ``runtime``, and can import ``packages``.
+    """A task; ``digest`` is the winning one. ``key`` is None once it was destroyed. All its workers have the same
+    ``runtime`` class and can import ``packages``.
 
-    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must come before the deadline. An ``audited`` task
-    is not decided by one worker alone. ``confidence`` is the rule's, in what has won. ``released`` says that
-    the key was given away by a win that was doubted afterwards: none of its credits go back to the foreman. ``steered``
-    says that the foreman could influence who was drawn: what the task shows of workers is for that foreman alone.
+    ``deadline`` and ``forgotten_at`` are Unix seconds; a commitment must arrive before the deadline. An ``audited``
+    task is not decided by one worker alone. ``confidence`` is the rule's confidence in the winning result. ``released``
+    means that the key was released after a win that was withdrawn later: none of its credits return to the foreman.
+    ``steered`` means that the foreman could influence the draw: what the task shows about workers counts for that
+    foreman only.
     """
 
     id: str
@@ -110,12 +112,12 @@ class Task:
 
     @property
     def escrow(self) -> int:
-        """The credits that the task holds: a share for each replica, less those that moved."""
+        """The credits that the task holds: a share for each replica that was not paid."""
         return [replica.paid for replica in self.replicas].count(False) if self.state in RUNNING else 0
 
     @property
     def won(self) -> bool:
-        """Whether key, digest and winners are the foreman's to read."""
+        """Whether the foreman may read key, digest and winners."""
         return self.digest is not None
 
     @property
@@ -123,7 +125,7 @@ class Task:
         """How many workers may still commit."""
         if self.state not in RUNNING:
             return 0
-        # As Replica.outstanding says, without a call for each.
+        # The same as Replica.outstanding, without a call for each replica.
         return len([None for replica in self.replicas if replica.digest is None and not replica.given_up])
 
     @property
@@ -133,11 +135,11 @@ class Task:
 
     @property
     def decided(self) -> bool:
-        """Whether there is nothing more for the foreman to wait for but the deadline."""
+        """Whether the foreman has nothing left to wait for except the deadline."""
         return self.state is not TaskState.OPEN or self.outstanding == 0
 
     def is_due(self, now: float) -> bool:
-        """Tell whether the deadline passed without having been applied."""
+        """Tell whether the deadline has passed but was not applied."""
         return self.state in RUNNING and now >= self.deadline
 
     def replica_of(self, worker: str) -> Replica:
@@ -148,7 +150,7 @@ class Task:
         raise unknown_task(self.id)
 
     def running_key(self) -> bytes:
-        """Return the key, as long as workers may commit. Raises TaskClosed."""
+        """Return the key. Raises TaskClosed if workers may no longer commit."""
         if self.key is None or self.state not in RUNNING:
             raise TaskClosed(f"the deadline of task {self.id} has passed, or its foreman has ended it")
         return self.key
@@ -162,8 +164,8 @@ class Task:
         return [ballot.digest for ballot in self.ballots()]
 
     def finding(self) -> Finding:
-        """Return what its rule makes of what was committed. To a rule it matters which digests are equal, and nothing
-        else of them: so tasks whose workers agreed in the same way are adjudicated once."""
+        """Return the finding of the task's rule. A rule only considers which digests are equal, so tasks whose workers
+        agreed in the same way are adjudicated only once."""
         places: dict[bytes, int] = {}
         alike = tuple([(places.setdefault(digest, len(places)), trust) for _, digest, trust in self._arrived()])
         found = _finding(self.rule, alike, self.outstanding, self.audited)
@@ -178,18 +180,20 @@ class Task:
 
 @lru_cache(maxsize=4096)
 def _finding(rule: str, ballots: tuple[tuple[int, Trust], ...], outstanding: int, audited: bool) -> Finding:  # noqa: FBT001 - lru_cache wants no names
-    """Return what a rule makes of ballots for digests of one byte: the number of each, in order of arrival."""
+    """Return the finding of a rule for ballots in order of arrival, whose digests are replaced by numbers of one
+    byte."""
     told = [Ballot(digest=bytes([place]), trust=trust) for place, trust in ballots]
     return parse_rule(rule).find(told, outstanding=outstanding, audited=audited)
 
 
 def unknown_task(task: str) -> UnknownTask:
-    """The one answer for a task that does not exist and for one that is not the caller's business."""
+    """Return the same error for a task that does not exist and for one that the caller has no part in."""
     return UnknownTask(f"unknown task {task}")
 
 
 def purchase_transfer(task: Task, *, purchase: str, at: float) -> Transfer:
-    """The movement that buys a task's replicas of one purchase: a credit for each, from the foreman into escrow."""
+    """Return the transfer that pays for a task's replicas of one purchase: a credit for each, from the foreman into
+    escrow."""
     return Transfer(
         id=f"purchase:{task.id}:{purchase}",
         debit=user_account(task.foreman),
@@ -202,15 +206,15 @@ def purchase_transfer(task: Task, *, purchase: str, at: float) -> Transfer:
 
 
 def room_for(task: Task, *, replicas: int, now: float) -> bool:
-    """Tell whether so many replicas may be added: to an open task, or to one that a single worker has decided, whose
-    foreman wants to have that checked; before its deadline, up to the limit."""
+    """Tell whether this number of replicas may be added: before its deadline and up to the limit, to an open task, or
+    to one that is provisionally won, whose foreman wants it checked."""
     fits = len(task.replicas) + replicas <= MAX_REPLICAS
     return task.state in {TaskState.OPEN, TaskState.PROVISIONAL} and not task.is_due(now) and fits
 
 
 def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float, steered: bool = False) -> Task:
-    """Add workers to a task, whose draw may have been ``steered``; its deadline and its end move back as far as
-    ``deadline`` asks. Raises TaskClosed."""
+    """Add workers to a task; their draw may have been ``steered``. If ``deadline`` is later than the task's deadline,
+    both deadline and ``forgotten_at`` are postponed by the difference. Raises TaskClosed."""
     later_s = max(0.0, deadline - task.deadline)
     return fast_evolve(
         _advance(task, Event.REPLICAS),
@@ -222,7 +226,8 @@ def add_replicas(task: Task, replicas: tuple[Replica, ...], *, deadline: float, 
 
 
 def fetch(task: Task, *, worker: str) -> Task:
-    """Note that a worker has asked for its part. Raises UnknownTask, TaskClosed (nothing can come of it any more)."""
+    """Record that a worker has fetched its assignment. Raises UnknownTask, or TaskClosed if it is too late to
+    commit."""
     replica = task.replica_of(worker)
     task.running_key()
     return task if replica.fetched else _with_replica(task, fast_evolve(replica, fetched=True))
@@ -238,12 +243,12 @@ def commit(
     trust: Trust = NOTHING_KNOWN,
     liars: Collection[str] = frozenset(),
 ) -> tuple[Task, tuple[Transfer, ...]]:
-    """Take the commitment of a worker that is so far known, and adjudicate. ``liars`` are those of the task's workers
-    who were caught since they were drawn: as long as nothing has won for good, their word is worth nothing.
+    """Record the commitment of a worker with the given trust, and adjudicate. ``liars`` are workers of the task that
+    were caught lying since they were drawn: until there is a final win, their commitments have no weight.
 
-    The first digest that satisfies the rule wins and is paid, with every equal one that comes before the deadline. What
-    one worker alone decides is provisional: another commitment may confirm it or open the task again. Raises
-    UnknownTask (not assigned), CommitmentConflict (another digest before), TaskClosed (too late).
+    The first digest that satisfies the rule wins, and every equal commitment before the deadline is paid. A win by one
+    worker alone is provisional: another commitment may confirm it or reopen the task. Raises UnknownTask (not
+    assigned), CommitmentConflict (another digest was committed before), TaskClosed (too late).
     """
     replica = task.replica_of(worker)
     if replica.digest == digest:
@@ -272,12 +277,12 @@ def _adjudicate(task: Task, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 
 def accept(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Let a provisional win be a win, and pay it. Raises TaskClosed."""
+    """Turn a provisional win into a win, and pay it. Raises TaskClosed."""
     return _pay_winners(_advance(task, Event.ACCEPTANCE), at=now)
 
 
 def distrust(task: Task, workers: Collection[str]) -> Task:
-    """Know nothing more of some of a task's workers, who were caught lying since they were drawn."""
+    """Remove the trust in those of a task's workers that were caught lying since they were drawn."""
     if not workers or all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
         return task
     replicas = (fast_evolve(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
@@ -285,7 +290,7 @@ def distrust(task: Task, workers: Collection[str]) -> Task:
 
 
 def doubt(task: Task) -> Task:
-    """Open a task again whose only supporter was caught lying: its word is worth nothing now. Raises TaskClosed."""
+    """Reopen a task whose only supporter was caught lying, and remove the trust in it. Raises TaskClosed."""
     return distrust(_reopened(task), [each.worker for each in task.replicas if each.digest == task.digest])
 
 
@@ -294,9 +299,10 @@ def _reopened(task: Task) -> Task:
 
 
 def give_up(task: Task, *, worker: str) -> Task:
-    """Note that a worker will not commit; its share stays in escrow for the verdict or the deadline to decide.
+    """Record that a worker will not commit; its share stays in escrow until a win or the deadline.
 
-    Doing it again, or after a commitment, changes nothing. Raises UnknownTask (not assigned), TaskClosed (too late).
+    A second surrender, or one after a commitment, changes nothing. Raises UnknownTask (not assigned), TaskClosed (too
+    late).
     """
     replica = task.replica_of(worker)
     if not replica.outstanding:
@@ -305,10 +311,10 @@ def give_up(task: Task, *, worker: str) -> Task:
 
 
 def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Apply the deadline: a provisional win is accepted; what a won task did not pay is kept by the service; what
-    nobody won goes back to the foreman and its key is destroyed, or is kept, too, if the foreman had the key already.
-    Of the shares of workers that waited for work, or did not finish it, half are kept. Before the deadline nothing
-    happens. Raises TaskClosed if it was applied already."""
+    """Apply the deadline; before it, nothing happens. A provisional win is accepted. What a won task did not pay is
+    kept by the service. The escrow of a task that nobody won is refunded and its key destroyed, unless the foreman
+    already has the key: then the escrow is kept, too. For workers that waited for work, or did not finish it, half of
+    the shares are kept. Raises TaskClosed if the deadline was already applied."""
     after = _advance(task, Event.DEADLINE)
     if now < task.deadline:
         return task, ()
@@ -321,7 +327,7 @@ def expire(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
         after = fast_evolve(after, state=TaskState.LAPSED)
         return after, (_to_service(task, task.escrow, id=f"deadline:{task.id}", at=now),)
     unused = [replica.unused for replica in task.replicas].count(True)
-    kept = -(-unused // 2)  # credits are whole, and to block a single worker is not to be free
+    kept = -(-unused // 2)  # credits are integers; round up, so that blocking a single worker is never free
     moves = (_to_service(task, kept, id=f"unused:{task.id}", at=now),) if kept else ()
     if task.escrow == kept:
         return after, moves
@@ -337,15 +343,15 @@ def _expire_won(task: Task, paid: tuple[Transfer, ...], *, now: float) -> tuple[
 
 
 def can_be_disputed(task: Task, *, now: float) -> bool:
-    """Tell whether the foreman may buy the dispute: somebody committed, nobody may any more, none won, and the refund
-    is not due."""
+    """Tell whether the foreman may buy the dispute: at least one worker has committed, none may still commit, none won,
+    and the refund is not due."""
     waits = task.state is TaskState.OPEN and not task.is_due(now)
     return waits and task.outstanding == 0 and bool(task.commitments())
 
 
 def dispute(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Pay everybody who committed, although none won; the shares of those who gave up are kept by the service, as after
-    a win: whoever gets a key gets no credits back. Raises TaskClosed."""
+    """Pay all workers that committed, although none won. The shares of those that gave up are kept by the service, as
+    after a win: a foreman that gets a key gets no credits back. Raises TaskClosed."""
     after = _advance(task, Event.DISPUTE)
     if not can_be_disputed(task, now=now):
         raise TaskClosed(f"task {task.id} cannot be disputed: workers may still commit, or none has committed")
@@ -375,7 +381,7 @@ def _with_replica(task: Task, replica: Replica) -> Task:
 
 
 def _pay_winners(task: Task, *, at: float) -> tuple[Task, tuple[Transfer, ...]]:
-    """Pay every replica that committed the winning digest and has not been paid."""
+    """Pay every unpaid replica that committed the winning digest."""
     payees = [replica for replica in task.replicas if replica.digest == task.digest and not replica.paid]
     return _pay(task, payees, Reason.WIN, at)
 

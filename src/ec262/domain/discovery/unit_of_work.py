@@ -1,9 +1,9 @@
-"""The discovery service's storage: repositories inside a transaction.
+"""The storage of discovery: repositories inside a transaction.
 
-Units of work may run side by side, in several processes. What one has locked, or changed, nobody else locks or changes
-until it ends; what was only read may be old. Locks are taken in one order, so that nobody waits in a circle: the pool,
-then tasks (by id), then reputations (by worker), then whatever else. Every method raises DiscoveryUnavailable when the
-storage does not answer, or two units of work stood in each other's way; to repeat the whole unit of work then is safe.
+Units of work may run concurrently, in several processes. What one has locked or changed, no other can lock or change
+until it ends; data that was only read may be outdated. Locks are taken in a fixed order, to avoid deadlocks: the pool,
+then tasks (by id), then reputations (by worker), then everything else. Every method raises DiscoveryUnavailable when
+the storage does not respond, or when two units of work conflicted; it is then safe to repeat the whole unit of work.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ec262.domain.work.runtime import RuntimeClass
 
 @attrs.frozen(kw_only=True)
 class Holdings:
-    """A foreman's tasks whose escrow still holds credits, and how many: what is wholly paid is no longer held."""
+    """The number of a foreman's tasks whose escrow still holds credits, and the sum of these credits."""
 
     tasks: int
     credits: int
 
 
 class AccountRepository(Protocol):
-    """Who is known, and by which tokens."""
+    """Accounts and the tokens that open them."""
 
     def by_token(self, token_digest: bytes) -> Account | None:
         """Find the account that a token opens."""
@@ -44,12 +44,11 @@ class AccountRepository(Protocol):
         ...
 
     def lock(self, account: str) -> None:
-        """Let nobody else lock the account until this unit of work ends. What was read of it before may not be true any
-        more."""
+        """Lock the account until this unit of work ends. What was read of it before may be outdated."""
         ...
 
     def is_revoked(self, token_digest: bytes) -> bool:
-        """Tell whether a token once opened an account, and does not any more."""
+        """Tell whether a token once opened an account but no longer does."""
         ...
 
     def add(self, account: Account, token_digest: bytes) -> None:
@@ -57,15 +56,15 @@ class AccountRepository(Protocol):
         ...
 
     def save(self, account: Account) -> None:
-        """Store a known account as it is now; only owner and frozen ever change."""
+        """Update an account; only ``owner`` and ``frozen`` may have changed."""
         ...
 
     def revoke(self, account: str) -> None:
-        """From now on no token that an account has opens it; they stay known as revoked."""
+        """Revoke all tokens of an account; they remain known as revoked."""
         ...
 
     def add_token(self, account: str, token_digest: bytes) -> None:
-        """Let one more token open a known account."""
+        """Add a token to an existing account."""
         ...
 
     def page(self, *, after: str, limit: int) -> Sequence[Account]:
@@ -85,7 +84,7 @@ class InvitationRepository(Protocol):
         ...
 
     def save(self, invitation: Invitation) -> None:
-        """Store a known invitation as it is now; only ``uses_left`` ever changes."""
+        """Update an invitation; only ``uses_left`` may have changed."""
         ...
 
     def all(self) -> Sequence[Invitation]:
@@ -94,10 +93,10 @@ class InvitationRepository(Protocol):
 
 
 class ReportRepository(Protocol):
-    """Which foremen said that a worker won and did not deliver."""
+    """Reports by foremen that a worker won and did not deliver."""
 
     def add(self, *, worker: str, foreman: str, at: float) -> None:
-        """Note a report; a second one of the same foreman about the same worker changes nothing."""
+        """Store a report; a second one by the same foreman about the same worker changes nothing."""
         ...
 
     def count(self, worker: str) -> int:
@@ -106,33 +105,34 @@ class ReportRepository(Protocol):
 
 
 class ReputationRepository(Protocol):
-    """How far workers are known."""
+    """The reputations of workers."""
 
     def find(self, workers: Collection[str], foremen: Collection[str]) -> Sequence[Reputation]:
-        """Return what there is about these workers: the general reputations and the foremen's own, of every runtime."""
+        """Return all reputations of these workers: the general records and these foremen's own, for every runtime
+        class."""
         ...
 
     def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Reputation]:
-        """Return the same of workers in a runtime each, and let nobody else return it so until this unit of work ends,
-        even where there is nothing yet. To be asked once in a unit of work, for all that it will save."""
+        """Return and lock the same for pairs of worker and runtime class, including pairs without a reputation yet. To
+        be called once in a unit of work, for everything that it will save."""
         ...
 
     def save(self, reputations: Collection[Reputation]) -> None:
-        """Store locked or new reputations as they are now."""
+        """Store locked or new reputations."""
         ...
 
     def caught_since(self, at: float, foremen: Collection[str]) -> Sequence[Reputation]:
-        """Return the general reputations, and these foremen's own, of those who were caught lying at that time or
-        later: what everybody, and what each of these foremen, goes by."""
+        """Return the reputations of workers that were caught lying at this time or later, from the general record and
+        from these foremen's own records."""
         ...
 
     def alarms(self, foremen: Collection[str], since: float) -> Mapping[str, float]:
-        """Return the time of the last alarm of each of these foremen that had one at that time or later (Unix
-        seconds)."""
+        """Return the time (Unix seconds) of the last alarm of each of these foremen, if it was at ``since`` or
+        later."""
         ...
 
     def forget(self, before: float) -> None:
-        """Drop reputations as of that time (Unix seconds) or earlier, a limited number a call."""
+        """Drop reputations that last changed at this time (Unix seconds) or earlier, a limited number in each call."""
         ...
 
 
@@ -144,11 +144,11 @@ class AnchorRepository(Protocol):
         ...
 
     def add(self, worker: str) -> None:
-        """Make the worker of a known account an anchor; if it is one, nothing changes."""
+        """Make the worker of an existing account an anchor; if it already is one, nothing changes."""
         ...
 
     def remove(self, worker: str) -> None:
-        """Let a worker be no anchor any more; if it is none, nothing changes."""
+        """Remove a worker from the anchors; if it is not one, nothing changes."""
         ...
 
 
@@ -156,16 +156,16 @@ class Ledger(Protocol):
     """The books: see ``ec262.domain.discovery.ledger`` for the rules that every adapter applies."""
 
     def post(self, transfers: Iterable[Transfer]) -> None:
-        """Move credits; the same transfer again moves nothing. Raises LedgerError, here or at the commit, if an id
-        stands for another transfer, or an account would be overdrawn when all are posted."""
+        """Move credits; a repeated transfer moves nothing. Raises LedgerError, either here or at the commit, if an id
+        belongs to another transfer, or if an account would be overdrawn after all transfers."""
         ...
 
     def balance(self, account: str) -> int:
-        """Return the balance of a ledger account, with all that was posted; one that was never used has zero."""
+        """Return the balance of a ledger account, including all posted transfers; an unused account has zero."""
         ...
 
     def locked_balance(self, account: str) -> int:
-        """Return the balance of a ledger account, and lock it."""
+        """Lock a ledger account, and return its balance."""
         ...
 
     def balances(self) -> Mapping[str, int]:
@@ -173,36 +173,36 @@ class Ledger(Protocol):
         ...
 
     def has_earned(self, account: str) -> bool:
-        """Tell whether a ledger account was ever paid for work. Who bought much, and came to work later, may not be
-        found out: how far it looks is limited."""
+        """Tell whether a ledger account was ever paid for work. The search is limited: it may miss the work of an
+        account that bought many tasks before."""
         ...
 
     def together(self, prefix: str) -> tuple[int, int]:
-        """Return how many accounts whose names begin so have credits, and how many credits these are. It takes time in
-        proportion to those accounts, not to all."""
+        """Return how many accounts with this prefix have credits, and the sum of these credits. The time is
+        proportional to the number of those accounts, not of all accounts."""
         ...
 
     def transfers(self) -> Sequence[Transfer]:
-        """Return every movement that is kept, oldest first."""
+        """Return every stored transfer, oldest first."""
         ...
 
     def statement(self, account: str, *, before: int | None, limit: int) -> Sequence[Posting]:
-        """Return up to ``limit`` movements of a ledger account, newest first, and what older ones come to; only those
-        before a position, if one is named."""
+        """Return up to ``limit`` postings of a ledger account, newest first, including folds; if ``before`` is given,
+        only those before this position."""
         ...
 
     def oldest(self, *, after: int, limit: int) -> Sequence[tuple[int, Transfer]]:
-        """Return up to ``limit`` movements behind a position, oldest first, with their positions."""
+        """Return up to ``limit`` transfers after a position, oldest first, with their positions."""
         ...
 
     def fold(self, *, after: int, upto: int) -> None:
-        """Keep of the movements behind one position, up to another, only what they come to: see
-        ``ec262.domain.discovery.folding``. Grants stay as they are. It may be done again. The last movement of all is
-        not to be among them: new ones get their positions behind it."""
+        """Fold the transfers after one position, up to and including another: see ``ec262.domain.discovery.folding``.
+        Grants stay as they are. Repeating the call is safe. The very last transfer must not be among them, because new
+        ones get their positions after it."""
         ...
 
     def folds(self) -> Sequence[Fold]:
-        """Return what movements come to that are not kept any more."""
+        """Return the folds of transfers that are no longer stored."""
         ...
 
 
@@ -210,15 +210,15 @@ class PoolRepository(Protocol):
     """The leases of workers."""
 
     def lock(self) -> None:
-        """Let nobody else draw workers until this unit of work ends."""
+        """Prevent others from drawing workers until this unit of work ends."""
         ...
 
     def get(self, worker: str) -> Member | None:
-        """Find a worker's lease, run out or not."""
+        """Find a worker's lease, expired or not."""
         ...
 
     def find(self, workers: Collection[str]) -> Sequence[Member]:
-        """Return the leases of those of the workers that have one, run out or not."""
+        """Return the existing leases of these workers, expired or not."""
         ...
 
     def put(self, member: Member) -> None:
@@ -234,17 +234,17 @@ class PoolRepository(Protocol):
         ...
 
     def beginners(self, now: float) -> Sequence[Member]:
-        """Return those of the leases that end after ``now`` whose workers have earned nothing yet."""
+        """Return the leases of beginners that end after ``now``."""
         ...
 
     def purge(self, now: float) -> None:
-        """Drop the leases that end at ``now`` or before."""
+        """Drop the leases that end at or before ``now``."""
         ...
 
 
 Process = tuple[str, str]
-"""A worker's id, and the fingerprint of the certificate that its process has made: what was assigned to another process
-of the worker will not be committed any more."""
+"""A worker's id, and the fingerprint of the certificate of its process: tasks that were assigned to an earlier process
+of the worker will never be committed."""
 
 
 class TaskRepository(Protocol):
@@ -255,34 +255,34 @@ class TaskRepository(Protocol):
         ...
 
     def save(self, tasks: Collection[Task]) -> None:
-        """Store known, locked tasks as they are now: state, key, digest, times and ``steered`` may have changed;
-        replicas may have come, and changed in digest, arrival, payment, fetched and given up."""
+        """Update locked tasks: state, key, digest, times and ``steered`` may have changed; replicas may be new, or
+        changed in digest, arrival, payment, ``fetched`` and ``given_up``."""
         ...
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Return those of the tasks that exist, in the order of their ids."""
+        """Return the existing ones of these tasks, in the order of their ids."""
         ...
 
     def locked(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Return those of the tasks that exist, in the order of their ids, and lock them."""
+        """Lock and return the existing ones of these tasks, in the order of their ids."""
         ...
 
     def of_purchase(self, purchase: str) -> Sequence[Task]:
-        """Return the tasks that have replicas of a purchase and are not forgotten, in the order of their ids."""
+        """Return the stored tasks with replicas of a purchase, in the order of their ids."""
         ...
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
-        """Return, and lock, up to ``limit`` tasks whose deadline passed without having been applied. Tasks that
-        another unit of work has locked may be left out: it has applied their deadlines, or will."""
+        """Lock and return up to ``limit`` tasks whose deadline has passed but was not applied. Tasks that another unit
+        of work has locked may be missing: it applies their deadlines itself."""
         ...
 
     def busy(self, now: float) -> Mapping[Process, int]:
-        """Return, for each process that has any, how many replicas of open tasks take its slots (``takes_slot``)."""
+        """Return how many replicas of open tasks take slots (``takes_slot``), for each process with any."""
         ...
 
     def late(self) -> Mapping[Process, int]:
-        """Return, for each process that has any, how many replicas it may still be computing (``is_late``) of tasks
-        that are decided and whose deadline was not applied yet."""
+        """Return how many replicas may still be computed (``is_late``) although their tasks are decided, as long as the
+        deadlines are not applied, for each process with any."""
         ...
 
     def holdings(self, foreman: str) -> Holdings:
@@ -290,12 +290,12 @@ class TaskRepository(Protocol):
         ...
 
     def forget(self, now: float) -> None:
-        """Drop the tasks to be forgotten at ``now`` or before whose deadline was applied."""
+        """Drop the tasks whose deadline was applied and whose ``forgotten_at`` is at or before ``now``."""
         ...
 
 
 class PurchaseRepository(Protocol):
-    """The ids that foremen made."""
+    """The records of purchases."""
 
     def get(self, purchase: str) -> PurchaseRecord | None:
         """Find a purchase."""
@@ -306,16 +306,16 @@ class PurchaseRepository(Protocol):
         ...
 
     def forget(self, now: float) -> None:
-        """Drop the purchases to be forgotten at ``now`` or before that moved no credits."""
+        """Drop the purchases that moved no credits and whose ``forgotten_at`` is at or before ``now``."""
         ...
 
 
 class UnitOfWork(Protocol):
-    """One transaction: what was not committed when the block ends is as if it had never been."""
+    """One transaction: changes that are not committed when the block ends are undone."""
 
     @property
     def accounts(self) -> AccountRepository:
-        """Who is known."""
+        """Accounts and their tokens."""
         ...
 
     @property
@@ -325,12 +325,12 @@ class UnitOfWork(Protocol):
 
     @property
     def reports(self) -> ReportRepository:
-        """Which winners did not deliver."""
+        """Reports of winners that did not deliver."""
         ...
 
     @property
     def reputations(self) -> ReputationRepository:
-        """How far workers are known."""
+        """The reputations of workers."""
         ...
 
     @property
@@ -355,7 +355,7 @@ class UnitOfWork(Protocol):
 
     @property
     def purchases(self) -> PurchaseRepository:
-        """The ids that foremen made."""
+        """The records of purchases."""
         ...
 
     def __enter__(self) -> Self:
@@ -369,7 +369,7 @@ class UnitOfWork(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make everything since the beginning, or since the commit before, durable at once."""
+        """Make everything since the beginning, or since the previous commit, durable in one step."""
         ...
 
 

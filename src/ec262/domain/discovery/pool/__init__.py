@@ -1,1 +1,1 @@
-"""The pool of workers, and drawing from it."""
+"""The pool of workers and the draw of teams from it."""

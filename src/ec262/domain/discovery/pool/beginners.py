@@ -1,7 +1,7 @@
-"""Places in the pool for beginners: workers of accounts that have earned nothing yet.
+"""Places in the pool for beginners: workers whose accounts have not earned anything yet.
 
-Accounts cost nothing, and every purchase looks at the whole pool. So beginners have a limited number of places, and
-whoever has few of these goes before whoever has many, counted by address block. Who has earned needs none of them.
+Accounts cost nothing, and every purchase looks at the whole pool. So the number of places for beginners is limited, and
+address blocks with few beginners take precedence over blocks with many. Workers that have earned need no such place.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ec262.domain.discovery.pool.pool import Member
 from ec262.domain.errors import DiscoveryUnavailable
 
 LEASE_S = 60.0
-"""The longest lease of a beginner: one that is gone soon leaves the pool."""
+"""The longest lease of a beginner: one that disappears leaves the pool soon."""
 
 
 def who_makes_way(beginner: Member, others: Sequence[Member], *, places: int) -> Member | None:
-    """Return which of the beginners in the pool a further one takes the place of; None if there is a free place.
+    """Return the beginner in the pool that a new one replaces; None if there is a free place.
 
-    It is one of the address block that has most, if that has at least two more than the beginner's: the one whose
-    lease ends first. Raises DiscoveryUnavailable if there is no such block.
+    It belongs to the address block with the most beginners, if that block has at least two more than the new beginner's
+    block; of these, it is the one whose lease ends first. Raises DiscoveryUnavailable if there is no such block.
     """
     if len(others) < places:
         return None

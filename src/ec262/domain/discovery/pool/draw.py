@@ -1,9 +1,8 @@
-"""Drawing workers for tasks: by lot, as many whole tasks as the free slots allow, and no two of one kind if that can be
-helped.
+"""The random draw of workers for tasks: it fills as many whole tasks as the free slots allow, and avoids two members of
+one owner or address block where it can.
 
-Teams without any tie come first, as many as there can be: those without avoided workers, then the others. Then come
-teams that cannot do without one of the ties, and last those that cannot do without both. Why in this order:
-docs/adr/0035.
+As many teams as possible are drawn without any tie, first those without avoided workers. Then come teams that need one
+of the ties, and last those that need both. docs/adr/0035 explains this order.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ __all__ = ["Team", "draw"]
 def draw(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
     """Draw whole teams, at most one for each task; fewer if there are too few workers.
 
-    A worker that still computes what is decided has a slot less. Only where the others could not fill a single team,
-    were they all free, is it drawn all the same: it would be waited for by tasks that can do without it.
+    A worker that still computes a decided task has one slot less. It is drawn regardless of this only if the other
+    workers could not fill a single team even if all were free; otherwise tasks that do not need it would wait for it.
     """
     teams = _drawn(pool, lot, entropy)
     if teams or not pool.late or not lot.tasks or _drawn(pool.all_punctual(lot), attrs.evolve(lot, tasks=1), entropy):
@@ -33,11 +32,11 @@ def draw(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
 
 
 def _drawn(pool: Pool, lot: Lot, entropy: Entropy) -> list[Team]:
-    """Draw from those who have free slots.
+    """Draw from the workers with free slots.
 
-    To keep workers with a tie apart costs no team, unless it is a condition; then, too, there are as many as that one
-    tie allows. Where both ties are conditions there are those that are found one after another. The time is
-    proportional to the members and the replicas drawn, not to their product.
+    Keeping workers with a tie apart costs no team, unless it is a condition; then there are as many teams as that one
+    tie allows. If both ties are conditions, a greedy search finds the teams. The time is proportional to the number of
+    members and replicas drawn, not to their product.
     """
     candidates = pool.candidates(lot)
     free = {member.worker: pool.free_slots(member) for member in candidates}

@@ -1,4 +1,4 @@
-"""How many teams can be filled, and who must not be left out so that they are."""
+"""How many teams can be filled, and which members must be drawn so that this remains possible."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from ec262.domain.discovery.pool.pool import House, Member
 
 
 def capacity(slots: Iterable[int], replicas: int, teams: int) -> int:
-    """Return how many teams can be filled, at most ``teams``, by houses with so many free slots.
+    """Return how many teams, at most ``teams``, can be filled by houses with these numbers of free slots.
 
-    ``n`` teams can be filled exactly if min(slots, n), summed over the houses, reaches ``n`` times ``replicas``: no
-    house is of use more than once a team (McNaughton's wrap-around rule, 1959). What holds for n holds for n - 1.
+    ``n`` teams can be filled exactly if the sum of min(slots, n) over the houses is at least ``n`` times ``replicas``,
+    because a house can fill at most one place in each team (McNaughton's wrap-around rule, 1959). If n teams can be
+    filled, so can n - 1.
     """
     sizes = Counter(slots).items()
     possible, impossible = 0, teams + 1
@@ -26,13 +27,13 @@ def capacity(slots: Iterable[int], replicas: int, teams: int) -> int:
 
 
 class Foresight:
-    """Sees to it that teams which are drawn one after another can all be filled, no two members of which are of one
-    house. A worker alone may be one.
+    """Ensures that all teams that are drawn one after another can be filled without two members of one house. A house
+    may be a single worker.
 
-    A house with as many free slots as there are teams to come, or more, is ample: it could be in every one of them.
-    For each ample house left out of a team, a place that it might have taken is lost. ``_spare`` is how many more
-    places can be lost; when it does not suffice, some of the ample ones have to be in the team. Nobody ceases to be
-    ample; ``_waiting`` has the others, by the number of teams to come at which they are, if not drawn until then.
+    A house is ample if it has at least as many free slots as there are teams to come: it could have a member in every
+    one of them. Each ample house that is left out of a team loses one place. ``_spare`` is how many more places can be
+    lost; when it is too small, some ample houses must be in the next team. An ample house remains ample. ``_waiting``
+    holds the other houses, by the number of teams to come at which they become ample unless they are drawn before.
     """
 
     def __init__(self, house: House, members: Sequence[Member], free: Mapping[str, int], replicas: int) -> None:
@@ -47,11 +48,11 @@ class Foresight:
         self._waiting: defaultdict[int, list[str]] = defaultdict(list)
 
     def possible(self, most: int) -> int:
-        """Return how many teams can be filled, at most so many."""
+        """Return how many teams, at most ``most``, can be filled."""
         return capacity(self._free.values(), self._replicas, most)
 
     def expect(self, teams: int) -> None:
-        """Let so many teams be to come: at most those that are possible."""
+        """Set how many teams are to come, at most as many as are possible."""
         self._to_come = teams
         self._spare = sum(min(slots, teams) for slots in self._free.values()) - self._replicas * teams
         for name, slots in self._free.items():
@@ -61,7 +62,7 @@ class Foresight:
                 self._waiting[slots].append(name)
 
     def is_ample(self, member: Member) -> bool:
-        """Tell whether the member's house could be in all teams to come."""
+        """Tell whether the member's house could have a member in all teams to come."""
         return self._house(member) in self._ample
 
     def ample(self) -> list[Member]:
@@ -69,16 +70,16 @@ class Foresight:
         return [member for member in self._members if self.is_ample(member)]
 
     def needed(self, team: Sequence[Member]) -> int:
-        """Return how many more of the ample the next team must have, beside these. It is none while there are twice as
-        many ample houses as replicas, or more."""
+        """Return how many more members of ample houses the next team must have, in addition to ``team``. It is 0 as
+        long as there are at least twice as many ample houses as replicas."""
         if self._to_come == 1:
-            return 0  # everybody with a free slot is ample
+            return 0  # every house with a free slot is ample
         there = len(self._ample.intersection(map(self._house, team)))
         return max(0, len(self._ample) - there - self._spare)
 
     def passed(self, team: Sequence[Member]) -> bool:
-        """Count one of the teams to come, which was this or, without members, could not be found; tell whether there
-        are more ample houses now."""
+        """Record that ``team`` was drawn, or, if it is empty, that no team was found. Tell whether more houses are
+        ample now."""
         names, free, ample = list(map(self._house, team)), self._free, self._ample
         left_out = len(ample) - len(ample.intersection(names))
         self._spare += self._replicas - len(team) - left_out

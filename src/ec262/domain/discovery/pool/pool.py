@@ -1,4 +1,4 @@
-"""The pool of workers: who is there, who could be drawn for a foreman's tasks, and why others could not."""
+"""The pool of workers: which of them can be drawn for a foreman's tasks, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ec262.domain.protocol.requirement import Requirement
 from ec262.domain.work.runtime import PythonTag, RuntimeClass
 
 MAX_NAMED = 5
-"""Most Pythons or packages that an explanation names one by one."""
+"""The maximum number of Python versions or packages that an explanation lists."""
 
 
 @attrs.frozen(kw_only=True)
 class Member:
-    """A worker with a lease, alive until ``expires_at`` (Unix seconds). An account is one worker.
+    """A worker with a lease until ``expires_at`` (Unix seconds). An account is one worker.
 
-    ``owner`` is whose it is, as far as discovery knows; ``block`` the block of network addresses that it lives in;
-    ``earned`` whether it was ever paid for work. Who was not is a beginner.
+    ``owner`` is its owner, as far as discovery knows; ``block`` is the address block of its host; ``earned`` is whether
+    it was ever paid for work. If not, it is a beginner.
     """
 
     worker: str
@@ -38,7 +38,7 @@ class Member:
 
 
 class Tie(enum.Enum):
-    """What two workers can have in common that makes it likelier that they collude."""
+    """Something that two workers have in common and that makes collusion more likely."""
 
     OWNER = "owner"
     BLOCK = "block"
@@ -48,23 +48,23 @@ class Tie(enum.Enum):
         """The tie as shown to users."""
         return "owner" if self is Tie.OWNER else "address block"
 
-    __hash__ = object.__hash__  # as for TaskState; so sets of ties have another order in each process
+    __hash__ = object.__hash__  # as for TaskState; so the order of a set of ties differs between processes
 
 
 House = Callable[[Any], str]
-"""What tells which members belong together: those of one house."""
+"""A function that returns the house of a member. Members of one house belong together."""
 
 HOUSES: Mapping[Tie, House] = {Tie.OWNER: attrgetter("owner"), Tie.BLOCK: attrgetter("block")}
-"""Those who have a tie are of one house."""
+"""Members with a tie belong to one house."""
 
 
 @attrs.frozen(kw_only=True)
 class Lot:
-    """What is drawn for: up to ``tasks`` tasks of ``replicas`` workers each.
+    """An order for a draw: up to ``tasks`` tasks of ``replicas`` workers each.
 
-    Nobody is drawn beside a worker of the same owner or block where that can be helped; not at all for a tie in
-    ``apart``. ``avoid`` are drawn only where the others do not suffice for that. For replicas that are added to a task,
-    ``company`` are the workers that it has, and ``runtime`` theirs.
+    No two workers of a team have the same owner or block if that can be avoided; for a tie in ``apart``, never. Workers
+    in ``avoid`` are drawn only if the others do not suffice. If replicas are added to a task, ``company`` holds the
+    workers that it already has, and ``runtime`` their runtime class.
     """
 
     requirement: Requirement
@@ -79,7 +79,7 @@ class Lot:
 
 @attrs.frozen(kw_only=True)
 class Pool:
-    """The members whose lease is alive, and how many slots of each are ``busy``: with replicas of open tasks, and with
+    """The members with a valid lease, and how many slots of each are ``busy``: with replicas of open tasks, and with
     ``late`` ones, which the worker may still be computing although their tasks are decided."""
 
     members: tuple[Member, ...]
@@ -89,31 +89,31 @@ class Pool:
     def free_slots(self, member: Member) -> int:
         """Return how many more replicas the member can take."""
         free = member.slots - self.busy.get(member.worker, 0)
-        return free if free > 0 else 0  # noqa: FURB136 - twice as fast, and all are looked at in every purchase
+        return free if free > 0 else 0  # noqa: FURB136 - twice as fast, and every purchase checks all members
 
     def taken(self, team: Sequence[Member]) -> Pool:
-        """Return the pool with one more slot busy of each of the team."""
+        """Return the pool with one more busy slot for each member of the team."""
         busy = Counter(self.busy)
         busy.update(member.worker for member in team)
         return attrs.evolve(self, busy=busy)
 
     def all_punctual(self, lot: Lot) -> Pool:
-        """Return the pool as it would be if nobody were busy and those were not in it who have no slot that late
-        replicas do not take; but with the lot's company."""
+        """Return the pool as if no worker were busy, without the workers whose slots are all taken by late replicas,
+        but with the lot's company."""
         members = [m for m in self.members if m.slots > self.late.get(m.worker, 0) or m.worker in lot.company]
         return attrs.evolve(self, members=tuple(members), busy={}, late={})
 
     def regardless_of_late(self) -> Pool:
-        """Return the pool as it would be if late replicas took no slots."""
+        """Return the pool as if late replicas took no slots."""
         busy = {worker: count - self.late.get(worker, 0) for worker, count in self.busy.items()}
         return attrs.evolve(self, busy=busy, late={})
 
     def without(self, workers: Collection[str]) -> Pool:
-        """Return the pool as it would be if these were not in it."""
+        """Return the pool without these workers."""
         return attrs.evolve(self, members=tuple(member for member in self.members if member.worker not in workers))
 
     def eligible(self, requirement: Requirement, *, foreman: str) -> tuple[Member, ...]:
-        """Return the members that fit, busy ones included; never the foreman's own."""
+        """Return the members that meet the requirement, including busy ones, but never the foreman's own worker."""
         fitting = _runtimes(self.members, lambda runtime: runtime.python == requirement.python)
         return tuple(
             [
@@ -126,20 +126,21 @@ class Pool:
         )
 
     def candidates(self, lot: Lot) -> Sequence[Member]:
-        """Return the eligible that are none of the lot's company, and comparable with it; busy ones included."""
+        """Return the eligible members, including busy ones, that are not in the lot's company but are comparable with
+        it."""
         return _of_lot(self.eligible(lot.requirement, foreman=lot.foreman), lot)
 
     def company(self, lot: Lot) -> tuple[Member, ...]:
-        """Return those of the lot's company whose lease is alive."""
+        """Return the members of the lot's company that still have a lease."""
         return tuple(member for member in self.members if member.worker in lot.company)
 
     def explanation(self, requirement: Requirement, *, foreman: str, apart: frozenset[Tie] = frozenset()) -> str:
-        """Say who is in the pool and cannot be drawn, and why; empty if everybody can. ``apart`` as in a lot."""
+        """Explain which workers in the pool cannot be drawn, and why; empty if all can. ``apart`` is as in ``Lot``."""
         lot = Lot(requirement=requirement, foreman=foreman, replicas=1, tasks=1, apart=apart)
         return self._explanation(lot, self.eligible(requirement, foreman=foreman))
 
     def shortfall(self, lot: Lot, *, assigned: int) -> str:
-        """Say why fewer tasks were assigned than asked for; empty if none is missing."""
+        """Explain why fewer tasks were assigned than requested; empty if none is missing."""
         if assigned >= lot.tasks:
             return ""
         eligible = self.eligible(lot.requirement, foreman=lot.foreman)
@@ -177,14 +178,15 @@ class Pool:
 
 
 def _runtimes(members: Sequence[Member], fits: Callable[[RuntimeClass], bool]) -> set[int]:
-    """Return the ids of the objects among the members' runtime classes that fit. Members are of a few kinds, and most
-    of one kind share the object that says so: to compare each one's takes a large part of a purchase's time."""
+    """Return the ids of those runtime class objects of the members for which ``fits`` is true. There are only a few
+    runtime classes, and most members of one class share the same object: comparing the class of every member would take
+    a large part of the time of a purchase."""
     kinds = {id(member.runtime): member.runtime for member in members}
     return {name for name, runtime in kinds.items() if fits(runtime)}
 
 
 def _of_lot(eligible: Sequence[Member], lot: Lot) -> Sequence[Member]:
-    """Return those who are none of the lot's company, and comparable with it."""
+    """Return the members that are not in the lot's company but are comparable with it."""
     if lot.company:
         eligible = [member for member in eligible if member.worker not in lot.company]
     if lot.runtime is not None:
@@ -206,13 +208,14 @@ def _other_pythons(pythons: Sequence[PythonTag], required: PythonTag) -> list[st
 
 
 def _short_name(python: PythonTag, required: PythonTag) -> str:
-    """Name a Python as a person would, in full where that would not tell it from the required one."""
+    """Return a short name of a Python, or its full name if the short one does not distinguish it from the required
+    one."""
     name = f"{python.implementation} {python.version}"
     return str(python) if name == f"{required.implementation} {required.version}" else name
 
 
 def _missing_packages(members: Sequence[Member], packages: Sequence[str]) -> list[str]:
-    """Only members that run the required Python are asked: what the others have is of no use."""
+    """``members`` are those that run the required Python: the packages of others are irrelevant."""
     lacking = {name: sum(name not in member.packages for member in members) for name in packages} if members else {}
     lines = []
     for name, count in [(name, count) for name, count in lacking.items() if count][:MAX_NAMED]:
@@ -231,7 +234,7 @@ def _of_another_class(count: int) -> list[str]:
 
 
 def _kept_apart(candidates: Sequence[Member], company: Sequence[Member], apart: frozenset[Tie]) -> list[str]:
-    """Tell of candidates that have a tie to another worker with which they cannot be in one team."""
+    """Report candidates that cannot be in one team with another worker because of a tie."""
     lines = []
     for tie in (tie for tie in Tie if tie in apart):
         house = HOUSES[tie]

@@ -1,4 +1,4 @@
-"""Members to draw from, sorted so that those with a tie to others can be left out at no cost."""
+"""Random sampling of members, organized so that members with a tie to others are skipped at no cost."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from ec262.domain.ports.clock import Entropy
 
 Ties = frozenset[Tie]
 Met = Sequence[tuple[House, Collection[str]]]
-"""The owners and blocks that are in a team already, with what tells a member's."""
+"""The owners and blocks that are already in a team, each with the function that returns a member's owner or block."""
 
 _LOT_BYTES = 8
-"""A remainder of 64 random bits favors no member of a pool that fits in memory by anything that could be measured."""
+"""The remainder of 64 random bits has no measurable bias for any pool that fits in memory."""
 
 _TRIES = 16
-"""Members drawn and put back because of a tie, before all are looked through."""
+"""How many draws may fail because of a tie before all members are searched."""
 
 _BIG_SHARE, _BIG = 8, 32
-"""An owner or block is big if it has one member in so many, and that many: it gets urns of its own."""
+"""An owner or block is big if it has at least one in ``_BIG_SHARE`` members and at least ``_BIG`` of them: it gets urns
+of its own."""
 
 
 class Label(NamedTuple):
-    """What the members in one urn have in common; ``owner`` and ``block`` if they are big."""
+    """What the members in one urn have in common; ``owner`` and ``block`` are set only if they are big."""
 
     avoided: bool
     marks: frozenset[Hashable]
@@ -33,30 +34,31 @@ class Label(NamedTuple):
 
 
 def common(members: Collection[Member], ties: Ties) -> Met:
-    """Return the owners and blocks of these members, as far as the ties matter."""
+    """Return the owners and blocks of these members, for the given ties."""
     return [(house, set(map(house, members))) for house in [HOUSES[tie] for tie in ties]]
 
 
 def has_tie(thing: Member | Label, met: Met) -> bool:
-    """Tell whether a member, or everybody in an urn, has a tie to those who were met."""
-    for house, names in met:  # noqa: SIM110 - half the time of any(...), for each who is drawn
+    """Tell whether a member, or every member of an urn, has a tie to the members of ``met``."""
+    for house, names in met:  # noqa: SIM110 - half the time of any(...), for each member drawn
         if house(thing) in names:
             return True
     return False
 
 
 def without_ties(members: Sequence[Member], met: Met) -> Sequence[Member]:
-    """Return those of the members who have no tie to those who were met."""
+    """Return the members without a tie to the members of ``met``."""
     if not any(names for _, names in met):
         return members
     return [member for member in members if not has_tie(member, met)]
 
 
 class Urns:
-    """Members in no order, any of which can be taken out at once."""
+    """An unordered collection of members, from which any member can be removed in constant time."""
 
     def __init__(self, members: Sequence[Member], entropy: Entropy) -> None:
-        """``members`` are those who will be put in, as far as is known: they tell who is big."""
+        """``members`` are the members that are expected to be put in: they determine which owners and blocks are
+        big."""
         self._entropy = entropy
         self._urns: defaultdict[Label, list[Member]] = defaultdict(list)
         self._places: dict[str, tuple[Label, int]] = {}
@@ -76,7 +78,7 @@ class Urns:
         urn.append(member)
 
     def take(self, member: Member) -> None:
-        """Take a member out; the last one of its urn gets its place."""
+        """Remove a member; the last member of its urn moves to its place."""
         label, place = self._places.pop(member.worker)
         urn = self._urns[label]
         last = urn.pop()
@@ -85,8 +87,8 @@ class Urns:
             self._places[last.worker] = label, place
 
     def draw(self, met: Met, *, avoided: bool, mark: Hashable | None) -> Member | None:
-        """Take out by lot one of those who have no tie to those met, are ``avoided`` or not, and have the mark, if one
-        is given. Return None if there is nobody."""
+        """Remove and return a random member that has no tie to ``met``, is ``avoided`` or not, and has the mark, if one
+        is given. Return None if there is none."""
         urns = [
             urn
             for label, urn in self._urns.items()
@@ -111,7 +113,7 @@ class Urns:
 
 
 def _at(place: int, urns: Sequence[Sequence[Member]]) -> Member:
-    """Return who is at a place, counted through all urns."""
+    """Return the member at a place, counted across all urns."""
     for urn in urns:
         if place < len(urn):
             break
@@ -120,8 +122,8 @@ def _at(place: int, urns: Sequence[Sequence[Member]]) -> Member:
 
 
 def _big(names: Iterable[str]) -> set[str]:
-    """Return those that are big among themselves and all smaller ones, down to the first that is not: where one has
-    nearly everybody, the next is big among the few others."""
+    """Return the names that are big among themselves and all smaller ones, from the largest to the first that is not
+    big: if one has nearly all members, the next may be big among the rest."""
     sizes = Counter(names)
     rest, big = sizes.total(), set()
     for name, size in sizes.most_common():

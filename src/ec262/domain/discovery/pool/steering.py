@@ -1,9 +1,9 @@
-"""Which draws a foreman could steer, and how independent of each other workers are that agree.
+"""Which draws a foreman could steer, and how independent agreeing workers are of each other.
 
-A foreman steers a draw by avoiding workers, by a requirement that few meet, by its own opinion of workers, and by
-buying while only its friends have free slots. All of these leave few workers to draw from. So a draw is open if the
-workers it was made from are most of the pool. They are counted by address block, and within a block by owner: accounts
-cost nothing, and many of them in one block count as much as one.
+A foreman can steer a draw by avoiding workers, by a requirement that few meet, by its own view of workers, and by
+buying while only its accomplices have free slots. All of these leave few workers to draw from. So a draw is open if it
+was made from most of the pool. Workers are counted by address block, and within a block by owner: accounts cost
+nothing, so many of them in one block count as much as one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from ec262.domain.discovery.pool.teams import Team
 from ec262.domain.work.runtime import RuntimeClass
 
 OPEN = 0.75
-"""The share of the pool from which a draw must be made to be open. One saboteur in five becomes at most one in four."""
+"""The share of the pool from which a draw must be made to be open. If one worker in five is a saboteur, at most one in
+four of those drawn from is."""
 
 SAME_BLOCK = 0.25
-"""What the agreement of two workers of one address block is worth."""
+"""The weight of an agreement of two workers in one address block."""
 
 REMEMBERED = 16
 """How many of the last partners of a worker are remembered."""
@@ -33,23 +34,23 @@ _TAG_DIGITS = 8
 
 @attrs.frozen(kw_only=True)
 class House:
-    """Whose a worker or foreman is, and where it lives; an unknown block is empty."""
+    """The owner and the address block of a worker or foreman; an unknown block is empty."""
 
     owner: str
     block: str = ""
 
     @property
     def tag(self) -> str:
-        """The owner in a few characters."""
+        """A short digest of the owner."""
         return hashlib.sha256(self.owner.encode()).hexdigest()[:_TAG_DIGITS]
 
 
 class Openness:
-    """How much of the pool a lot's draws are made from, while teams take slots. Only workers of one runtime class are
-    drawn together, so each class is counted by itself."""
+    """What share of the pool a lot's draws are made from, while teams take slots. Only workers of one runtime class are
+    drawn together, so each class is counted on its own."""
 
     def __init__(self, pool: Pool, lot: Lot, drawable: Sequence[Member]) -> None:
-        """``drawable`` are those whom the draws may reach, busy ones included."""
+        """``drawable`` are the members that can be drawn, including busy ones."""
         self._avoids = bool(lot.avoid)
         owners: defaultdict[str, set[str]] = defaultdict(set)
         for member in pool.members:
@@ -70,11 +71,11 @@ class Openness:
             self._shares[member.runtime] += worth if slots > 0 else -worth
 
     def is_open(self, runtime: RuntimeClass) -> bool:
-        """Tell whether a team of this runtime class would now be drawn from most of the pool."""
+        """Tell whether a team of this runtime class, drawn now, would be drawn from most of the pool."""
         return not self._avoids and self._shares[runtime] >= OPEN - 1e-9
 
     def take(self, team: Sequence[Member]) -> bool:
-        """Take a team's slots; tell whether its draw was open."""
+        """Take a team's slots, and tell whether its draw was open."""
         was_open = bool(team) and self.is_open(team[0].runtime)
         for member in team:
             self._add(member, -1)
@@ -82,7 +83,7 @@ class Openness:
 
 
 def steered(pool: Pool, lot: Lot, drawable: Sequence[Member], teams: Sequence[Team]) -> tuple[bool, ...]:
-    """Tell of each team, in the order drawn, whether its foreman could steer the draw."""
+    """Return for each team, in the order drawn, whether its foreman could steer the draw."""
     if lot.avoid or not teams:
         return (True,) * len(teams)
     openness = Openness(pool, lot, drawable)
@@ -90,16 +91,16 @@ def steered(pool: Pool, lot: Lot, drawable: Sequence[Member], teams: Sequence[Te
 
 
 def fair(pool: Pool, lot: Lot, drawable: Sequence[Member], teams: Sequence[Team]) -> list[Team]:
-    """Return those teams that were drawn while most of the ``drawable`` had free slots, so that chance decided and not
-    whoever kept the others busy."""
+    """Return the teams that were drawn while most of the ``drawable`` had free slots: chance chose them, not someone
+    who kept the other workers busy."""
     lot = attrs.evolve(lot, avoid=frozenset())
     openness = Openness(attrs.evolve(pool, members=tuple(drawable)), lot, drawable)
     return [team for team in teams if openness.take(team)]
 
 
 def are_few(pool: Pool, some: Collection[Member], others: Collection[Member]) -> bool:
-    """Tell whether some members of a pool are less than half as many as others, counted by address block, and within a
-    block by owner."""
+    """Tell whether ``some`` members of a pool are less than half as many as ``others``, counted by address block, and
+    within a block by owner."""
     owners: defaultdict[str, set[str]] = defaultdict(set)
     for member in pool.members:
         owners[member.block].add(member.owner)
@@ -108,14 +109,14 @@ def are_few(pool: Pool, some: Collection[Member], others: Collection[Member]) ->
 
 
 def _blocks(members: Collection[Member], sizes: Mapping[str, int]) -> float:
-    """Return how many address blocks these are; of a block with so many owners, each is a part of it."""
+    """Return the number of address blocks of these members; each owner counts as its fraction of its block."""
     return math.fsum(1 / sizes[block] for block, _ in {(member.block, member.owner) for member in members})
 
 
 def independence(worker: House, others: Mapping[str, House], foreman: House, partners: Sequence[str]) -> float:
-    """Return what a worker's agreement with ``others`` (by name) is worth to everybody, from 0 to 1: as much as that
-    with the most independent of them. ``partners`` are the tags of those whom it agreed with last. Whoever belongs to
-    the foreman counts for nothing."""
+    """Return the weight, from 0 to 1, of a worker's agreement with ``others`` (by name) in the general record: the
+    weight of the agreement with the most independent of them. ``partners`` are the tags of the workers it agreed with
+    last. Workers that belong to the foreman have no weight."""
     if related(worker, foreman):
         return 0.0
     recent = Counter(partners)
@@ -123,7 +124,7 @@ def independence(worker: House, others: Mapping[str, House], foreman: House, par
 
 
 def related(one: House, other: House) -> bool:
-    """Tell whether a worker and a foreman have an owner or an address block in common."""
+    """Tell whether a worker and a foreman share an owner or an address block."""
     return one.owner == other.owner or (bool(one.block) and one.block == other.block)
 
 

@@ -1,4 +1,4 @@
-"""Comparable workers that fill teams, one after another."""
+"""Teams of comparable workers, drawn one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ec262.domain.discovery.pool.sampler import Ties, Urns, common, without_ties
 from ec262.domain.ports.clock import Entropy
 
 Team = tuple[Member, ...]
-"""The workers of one task: as many as it has replicas, no two of one account, all of one runtime class."""
+"""The workers of one task: one for each replica, all of different accounts and of one runtime class."""
 
 LEVELS: tuple[Ties, ...] = (
     frozenset({Tie.BLOCK, Tie.OWNER}),
@@ -19,22 +19,22 @@ LEVELS: tuple[Ties, ...] = (
     frozenset({Tie.OWNER}),
     frozenset(),
 )
-"""The ties that a team can be free of, the best first."""
+"""The ties that a team can be free of, best first."""
 
 _WORKER: House = attrgetter("worker")
 
 _NONE: frozenset[Foresight] = frozenset()
 
 _RETRIES = 64
-"""How often, all in all, teams are begun anew that could not be completed."""
+"""How often, in total, a team that could not be completed is started again."""
 
 
 class Crew:
-    """Members of one runtime class that fill teams free of the ``ties``. Use it once.
+    """Members of one runtime class that form teams free of the ``ties``. Use it once.
 
-    No team is drawn at the cost of two: as many remain possible as those ties allow that are the lot's condition.
-    Within a team, a tie more is worse than an avoided worker. ``free`` has the members' free slots, at least one each;
-    what the teams take is taken out.
+    No team costs another one: the number of possible teams remains what the ties that are the lot's conditions allow.
+    Within a team, an additional tie is worse than an avoided worker. ``free`` maps members to their free slots, at
+    least one each; the slots that teams take are subtracted.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Crew:
         self._retries = _RETRIES
 
     def teams(self, most: int) -> list[Team]:
-        """Draw as many teams as can be found, at most so many."""
+        """Draw as many teams as possible, at most ``most``."""
         strangers = without_ties(self._members, common(self._company, self._ties))
         wish = self._look_ahead(strangers, self._ties)
         slots = sum([self._free[member.worker] for member in strangers])
@@ -86,14 +86,14 @@ class Crew:
         return teams
 
     def _discriminates(self, level: Ties) -> bool:
-        """Tell whether a team without these ties is to be had, or is what is asked for: in one network, all members
-        have one block, and nobody is drawn sooner for another."""
+        """Tell whether avoiding these ties makes a difference: if all members are in one network, they share one block,
+        and no member is preferable to another."""
         houses = [HOUSES[tie] for tie in level - self._ties]
         return all(any(house(each) != house(self._members[0]) for each in self._members) for house in houses)
 
     def _look_ahead(self, members: Sequence[Member], ties: Ties) -> list[Foresight]:
         if self._lot.replicas == 1:
-            return []  # nobody can be left out of such a team so that another one cannot be filled
+            return []  # a team of one never prevents another team from being filled
         houses = [HOUSES[tie] for tie in Tie if tie in ties] or [_WORKER]
         return [Foresight(house, members, self._free, self._lot.replicas) for house in houses]
 
@@ -106,8 +106,8 @@ class Crew:
             self._put(member)
 
     def _team(self) -> Team:
-        """Take the next team out of the urns: by lot, but so that those after it can still be filled. Return nobody if
-        none was found."""
+        """Draw the next team at random, but so that later teams can still be filled. Return an empty team if none was
+        found."""
         while True:
             team: list[Member] = []
             if self._complete(team):
@@ -128,7 +128,7 @@ class Crew:
         return self._add_all(team, self._lot.replicas - len(team))
 
     def _add_all(self, team: list[Member], count: int, *, mark: Foresight | None = None) -> bool:
-        for _ in range(count):  # noqa: SIM110 - faster than all(...), and every team is drawn so
+        for _ in range(count):  # noqa: SIM110 - faster than all(...), and every team is drawn this way
             if not self._add_to(team, mark=mark):
                 return False
         return True
@@ -144,7 +144,7 @@ class Crew:
         return False
 
     def _mark_ample(self, foresight: Foresight) -> None:
-        """Have the urns tell a foresight's ample members from the others: not before it matters, which is rare."""
+        """Mark a foresight's ample members in the urns. This is done only when it matters, which is rare."""
         if foresight not in self._marked:
             self._marked.add(foresight)
             for member in foresight.ample():
