@@ -213,7 +213,7 @@ async def test_keys_that_rounding_makes_equal_are_reported_with_their_row(sandbo
     computed = await sandbox.run(map_work(mapper, [("a", 0.5), ("b", 0.1 + 0.2)], round_floats=12), LIMITS)
     failure = failure_of(computed)
     assert (failure.function, failure.exception, failure.row) == ("mapper", "ValueNotEncodable", "'b'")
-    assert "keys of a dict are equal when they are rounded to 12 digits" in computed.log.decode()
+    assert "keys of a dict become equal when rounded to 12 digits" in computed.log.decode()
 
 
 # --- failures -------------------------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_types_without_canonical_form_come_back_as_they_are() -> None:
 def test_recursive_values_are_left_to_the_encoder() -> None:
     loop: list[Any] = [0.123]
     loop.append(loop)
-    with pytest.raises(ValueNotEncodable, match="holds itself"):
+    with pytest.raises(ValueNotEncodable, match="contains itself"):
         encode(round_floats(loop, 2))
 
 

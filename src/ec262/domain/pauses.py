@@ -1,7 +1,7 @@
-"""Pauses before a call is repeated.
+"""Pauses before retries.
 
-They are partly random. A service that restarts has lost all its clients at the same moment: after fixed pauses they
-would all come back at the same moments, too.
+They are partly random. When a service restarts, it loses all its clients at once. After fixed pauses they would also
+return all at once.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from ec262.domain.ports.clock import Entropy
 
 LEAST_SHARE = 0.5
-"""The least share of a pause that is waited for."""
+"""The smallest share of a pause that is actually waited."""
 
 _BYTES = 4
 
 
 def growing(first_s: float, longest_s: float, entropy: Entropy) -> Iterator[float]:
-    """Yield pauses without end. Each is scattered below a time that doubles from ``first_s`` up to ``longest_s``."""
+    """Yield pauses forever. Their upper limit doubles from ``first_s`` to ``longest_s``; each is random below it."""
     pause_s = first_s
     while True:
         yield scattered(min(pause_s, longest_s), entropy)
@@ -25,6 +25,6 @@ def growing(first_s: float, longest_s: float, entropy: Entropy) -> Iterator[floa
 
 
 def scattered(pause_s: float, entropy: Entropy) -> float:
-    """Return a random time from ``LEAST_SHARE`` of a pause to all of it."""
+    """Return a random time between ``LEAST_SHARE`` of a pause and the whole pause."""
     chance = int.from_bytes(entropy.token(_BYTES), "big") / (1 << 8 * _BYTES)
     return pause_s * (LEAST_SHARE + (1 - LEAST_SHARE) * chance)

@@ -1,7 +1,7 @@
-"""Text of strangers, before it reaches a terminal or a log.
+"""Text from strangers, made safe for terminals and logs.
 
-A terminal acts on control characters (C0, and C1 from U+0080 to U+009F), and characters that change the direction of
-text make it look like another text. A line end begins a line that looks like one of our own.
+Terminals act on control characters (C0, and C1 from U+0080 to U+009F), and characters that change the direction of text
+can disguise it. Text after a line end can pass for a line of our own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _KEPT = "\n\t"
 
 
 def printable(text: str) -> str:
-    """Return a stranger's text with everything replaced that could act on a terminal; line ends and tabs stay."""
+    """Replace everything in a stranger's text that a terminal could act on, except line ends and tabs."""
     if text.isprintable():
         return text
     unprintable = {ord(char) for char in set(text) if not char.isprintable() and char not in _KEPT}
@@ -18,11 +18,11 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a stranger's text as ``printable`` does, on one line."""
+    """Make a stranger's text printable, on one line."""
     return printable(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
 
 
 def indented(text: str) -> str:
-    """Return a stranger's text as ``printable`` does, its second and later lines indented: none looks like a line of
-    its own."""
+    """Make a stranger's text printable, and indent all lines but the first, so that none passes for a line of our
+    own."""
     return printable(text).replace("\n", "\n    ")

@@ -1,1 +1,1 @@
-"""Values in canonical form: one value, one sequence of bytes."""
+"""Values in canonical form: each value has exactly one sequence of bytes."""

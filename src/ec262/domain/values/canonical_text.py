@@ -1,4 +1,4 @@
-"""Values to the text of their canonical form, which the docstring of ``ec262.domain.values.canonical`` defines."""
+"""Converts values to the text of their canonical form, as defined in ``ec262.domain.values.canonical``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ec262.domain.values.hash_tables import check_dict, check_set
 from ec262.domain.values.plain_json import MAX_NUMBER, is_unicode, plain_text, quoted
 
 MAX_DEPTH = 100
-"""Most containers inside one another."""
+"""How deep containers may nest."""
 
 _MANY_ITEMS = 8
-"""From how many items on a container is worth a look for the short cut."""
+"""Containers with fewer items are not checked for the shortcut."""
 
 _LOOKED_AT = frozenset({*range(9), *range(8, MAX_DEPTH + 1, 8)})
-"""The depths at which it gets one. Each look goes some levels down: one at every depth would take many times
-as long."""
+"""The depths at which containers are checked. Each check covers several levels, so a check at every depth would take
+many times as long."""
 
 _MAX_STEP_CHARS = 60
 _MAX_WHERE_CHARS = 200
@@ -37,7 +37,7 @@ def canonical_text(value: Any, around: int) -> str:
 
 
 class _Refused(Exception):
-    """A value without canonical form was met; the path to it is gathered, innermost step first, on the way out."""
+    """A value has no canonical form. The path to it is collected on the way out, innermost step first."""
 
     def __init__(self, reason: str, value: object) -> None:
         super().__init__(reason)
@@ -60,7 +60,7 @@ def _text(value: Any, depth: int) -> str:
     if container is None:
         raise _Refused(_why_not(value), value)
     if depth == MAX_DEPTH:
-        raise _Refused(f"containers are nested more than {MAX_DEPTH} deep, or one holds itself", value)
+        raise _Refused(f"containers are nested more than {MAX_DEPTH} levels deep, or one contains itself", value)
     return container(value, depth + 1)
 
 
@@ -111,7 +111,7 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
 }
 
 
-# --- containers: ``depth`` counts those around the items, the container itself included -----------------------------
+# --- containers: ``depth`` is the number of containers around the items, including this one -------------------------
 
 
 def _list(value: list[Any] | tuple[Any, ...], depth: int) -> str:
@@ -148,7 +148,7 @@ def _items(items: Iterable[Any], names: Sequence[Any], depth: int) -> list[str]:
     texts: list[str] = []
     try:
         for item in items:
-            texts.append(_text(item, depth))  # noqa: PERF401 - the length tells which item was refused
+            texts.append(_text(item, depth))  # noqa: PERF401 - the length shows which item was refused
     except _Refused as refused:
         refused.steps.append(f"[{_cut(key_text(names[len(texts)]), _MAX_STEP_CHARS)}]")
         raise
@@ -164,10 +164,13 @@ def _unnamed(items: Iterable[Any], step: str, depth: int) -> list[str]:
 
 
 def _check_members(check: Callable[[Sequence[Any]], None], texts: list[str], container: Collection[Any]) -> None:
-    """Refuse members that are not told apart by their texts, and those that would take long to read."""
+    """Refuse members with the same text, and members that would take long to read."""
     members = dict(zip(texts, container, strict=True))
     if len(members) < len(texts):
-        raise _Refused("several NaNs in a set, or as keys of a dict, have no canonical form: they are one", container)
+        raise _Refused(
+            "several NaNs in a set or as keys of a dict have no canonical form, because all NaNs are encoded alike",
+            container,
+        )
     try:
         check([members[text] for text in sorted(texts)])  # the order in which readers insert them
     except ValueError as error:
@@ -187,10 +190,10 @@ _CONTAINERS: dict[type, Callable[[Any, int], str]] = {
 
 
 def _why_not(value: object) -> str:
-    """Say why a value of another type is refused, and what its owner can do."""
+    """Return why a value of another type is refused, and what to do about it."""
     kind = type(value)
     name = _type_name(kind)
-    if hasattr(kind, "tolist"):  # numpy's scalars and arrays, pandas' series, array.array
+    if hasattr(kind, "tolist"):  # scalars and arrays of numpy, series of pandas, array.array
         return f"a value of type {name} has no canonical form: convert it with .tolist()"
     if isinstance(value, enum.Enum):
         return f"a value of type {name} has no canonical form: use its .value or .name"
@@ -200,7 +203,7 @@ def _why_not(value: object) -> str:
     if hasattr(kind, "__iter__"):
         return f"a value of type {name} has no canonical form: convert it with list(...)"
     known = ", ".join(base.__name__ for base in chain(_SCALARS, _CONTAINERS))
-    return f"a value of type {name} has no canonical form; what has one: {known}"
+    return f"a value of type {name} has no canonical form; supported types: {known}"
 
 
 def _type_name(kind: type) -> str:

@@ -1,10 +1,10 @@
-"""How long a set or dict of given keys takes to fill, counted before it is filled.
+"""Refuses the keys of a set or dict that would take long to fill, before it is filled.
 
-Python's hashes of numbers, and of tuples and frozensets of numbers, are no secret. A stranger can choose keys that all
-follow one chain of slots, even if no two of them have the same hash; the time to insert them grows with the square of
+Python's hashes of numbers, and of tuples and frozensets of numbers, are public. A stranger can choose keys that all
+follow one chain of slots, even if no two of them have the same hash. The time to insert them grows with the square of
 their number (Crosby and Wallach, "Denial of Service via Algorithmic Complexity Attacks"). So the steps are counted in a
-model of CPython's tables, at every size that a table has while it grows. The hashes of texts and bytes are keyed with a
-secret of the process, and need no check.
+model of CPython's tables, at every size that a table has while it grows. The hashes of strings and bytes are keyed with
+a secret of the process and need no check.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from itertools import groupby
 from typing import Any
 
 MAX_EQUAL_HASHES = 1000
-"""Most steps to the slot of one key, and so most keys with the same hash; smaller sets and dicts are not checked."""
+"""The most steps to one key's slot, and hence the most keys with the same hash. Smaller sets and dicts are not
+checked."""
 
 MAX_MEAN_STEPS = 64
-"""Most steps for each key on average. Random keys take less than one, multiples of powers of two up to 30."""
+"""The most steps per key on average. Random keys take less than one, multiples of powers of two up to 30."""
 
 MAX_COMPARED = 16
-"""Most keys with the same hash that hold frozensets with members of the same hash, and most such members."""
+"""The most keys with the same hash that contain frozensets whose members share a hash, and the most such members."""
 
 _KEYED = frozenset({str, bytes})
 _CONTAINERS = frozenset({tuple, frozenset})
@@ -60,7 +61,7 @@ def _check(
         first = hashes[:room]
         if steps(first, size, MAX_MEAN_STEPS * len(first)) > MAX_MEAN_STEPS * len(first):
             raise ValueError(
-                f"too many of these {len(keys)} keys have the same hash, or hashes that collide: "
+                f"too many of these {len(keys)} keys have hashes that are equal or collide: "
                 "a set or dict of them would be slow"
             )
         if room >= len(hashes):
@@ -69,17 +70,18 @@ def _check(
 
 
 def _check_comparisons(keys: Sequence[Any]) -> None:
-    """Raise ValueError if keys that have the same hash, so that they are compared, hold frozensets whose members are
-    compared as well, and these multiply."""
+    """Raise ValueError if keys with the same hash contain frozensets whose members share a hash: both levels are
+    compared, so the numbers of comparisons multiply."""
     for _, group in groupby(sorted(keys, key=hash), key=hash):
         equal = list(group)
         levels = max(map(_levels, equal)) if len(equal) > 1 else 0
         if levels > 1 or (levels == 1 and len(equal) > MAX_COMPARED):
-            raise ValueError("keys with the same hash hold frozensets whose members have the same hash, too")
+            raise ValueError("keys with the same hash contain frozensets whose members also share a hash")
 
 
 def _levels(value: Any) -> int:
-    """Return on how many levels frozensets with members of the same hash are nested; those with many count twice."""
+    """Return how many levels of nested frozensets have members with the same hash. Those with many such members count
+    twice."""
     if type(value) not in _CONTAINERS:
         return 0
     within = max(map(_levels, value), default=0)
@@ -90,20 +92,20 @@ def _levels(value: Any) -> int:
 
 
 def _next_dict(keys: int) -> tuple[int, int]:
-    """Return how many keys fit into a dict that grows when it holds this many, and its slots."""
+    """Return how many keys fit into a dict after it grew at ``keys`` keys, and how many slots it has."""
     size = 1 << max(3, (3 * keys - 1).bit_length())
     return 2 * size // 3, size
 
 
 def _next_set(keys: int) -> tuple[int, int]:
-    """Return how many keys fit into a set that grows when it holds this many, and its slots."""
+    """Return how many keys fit into a set after it grew at ``keys`` keys, and how many slots it has."""
     size = 1 << max(3, (keys * (2 if keys > _LARGE_SET else 4)).bit_length())
     return -(-3 * (size - 1) // 5), size
 
 
 def _dict_steps(hashes: Sequence[int], size: int, most: int) -> int:
-    """Return how many slots are found taken while a dict of ``size`` slots is filled; more than ``most`` if it is to be
-    refused."""
+    """Return how many occupied slots are probed while a dict of ``size`` slots is filled. A number above ``most`` means
+    that it is refused."""
     taken = bytearray(size)
     mask = size - 1
     total = 0
@@ -112,7 +114,7 @@ def _dict_steps(hashes: Sequence[int], size: int, most: int) -> int:
         if taken[slot]:
             steps = 0
             while taken[slot]:
-                number >>= _SHIFT  # noqa: PLW2901 - what is left of the hash perturbs the next step
+                number >>= _SHIFT  # noqa: PLW2901 - the rest of the hash perturbs the next step
                 slot = (5 * slot + number + 1) & mask
                 steps += 1
                 if steps > MAX_EQUAL_HASHES:
@@ -125,8 +127,8 @@ def _dict_steps(hashes: Sequence[int], size: int, most: int) -> int:
 
 
 def _set_steps(hashes: Sequence[int], size: int, most: int) -> int:
-    """Return what ``_dict_steps`` does, for a set: slots in a row lie side by side in memory, and count as one in
-    the total."""
+    """Return what ``_dict_steps`` returns, for a set. A row of slots counts as one in the total, since they are
+    adjacent in memory."""
     taken = bytearray(size)
     mask = size - 1
     total = 0
@@ -144,7 +146,7 @@ def _set_steps(hashes: Sequence[int], size: int, most: int) -> int:
                 steps += row + 1
                 if steps > MAX_EQUAL_HASHES:
                     return most + 1
-                number >>= _SHIFT  # noqa: PLW2901 - what is left of the hash perturbs the next step
+                number >>= _SHIFT  # noqa: PLW2901 - the rest of the hash perturbs the next step
                 slot = (5 * slot + number + 1) & mask
             total += rows
             if total > most:

@@ -1,4 +1,4 @@
-"""Key and value: what rows, a task's output and a job's result are made of."""
+"""Pairs of key and value, of which rows, a task's output and a job's result consist."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ec262.domain.values.plain_json import scalar_lines
 Pair = tuple[Any, Any]
 
 AROUND = 3
-"""Containers around a key or value when it travels, as in ``["pairs",[[key,value]]]`` or ``[[key,[value]]]``."""
+"""How many containers enclose a key or value on the wire, as in ``["pairs",[[key,value]]]`` or ``[[key,[value]]]``."""
 
 _TOLD_APART = frozenset({int, str, bool, type(None)})
-"""Kinds whose values, among themselves, are equal exactly if their canonical bytes are."""
+"""Types with this property: two values of one type are equal exactly if their canonical bytes are."""
 
 MAX_NUMBER_BITS = 63
-"""A partitioner's numbers are signed, and of so many bits beside the sign."""
+"""The size of a partitioner's numbers, which also have a sign bit."""
 
 NUMBER_BYTES = 16
-"""What ``number_bytes`` takes."""
+"""The size of what ``number_bytes`` returns."""
 
 
 def encode_pair(key: Any, value: Any) -> tuple[bytes, bytes]:
@@ -40,7 +40,7 @@ def encode_pair(key: Any, value: Any) -> tuple[bytes, bytes]:
 
 
 def encode_pairs(pairs: Sequence[Pair]) -> tuple[list[bytes], list[bytes]]:
-    """Return the canonical bytes of all keys, and those of all values: ``encode_pair`` for many."""
+    """Return the canonical bytes of all keys and of all values: ``encode_pair`` for many pairs."""
     try:
         return encode_keys(pairs), canonical.encode_each([value for _, value in pairs], around=AROUND)
     except ValueNotEncodable:
@@ -48,9 +48,9 @@ def encode_pairs(pairs: Sequence[Pair]) -> tuple[list[bytes], list[bytes]]:
 
 
 def plain_rows(pairs: Sequence[Pair]) -> list[str] | None:
-    """Return the canonical text of pairs, ``[key,value]``, if all keys are text and all values plain scalars, as most
-    are; else None. There is one text for all pairs with a key, in their order and with commas between; the texts are
-    sorted by the keys' canonical bytes."""
+    """Return the canonical text of pairs, ``[key,value]``, if all keys are strings and all values plain scalars (the
+    usual case), or else None. There is one text for all pairs of a key, which are separated by commas and keep their
+    order. The texts are sorted by the keys' canonical bytes."""
     if set(map(type, map(itemgetter(0), pairs))) != {str}:
         return None
     times = Counter(map(itemgetter(0), pairs))
@@ -61,7 +61,7 @@ def plain_rows(pairs: Sequence[Pair]) -> list[str] | None:
         rows = single and [",".join([row] * count) for row, count in zip(single, times.values(), strict=True)]
     else:
         rows = _grouped_rows(pairs)
-    # None of the texts of keys begins with another one, and code points are in the order of their UTF-8.
+    # This sorts by key: no key's text is the prefix of another's, and code points sort like their UTF-8.
     return None if rows is None else sorted(rows)
 
 
@@ -73,7 +73,7 @@ def _rows(keys: Sequence[str], values: Sequence[Any]) -> list[str] | None:
 
 
 def _have_one_value(pairs: Sequence[Pair]) -> bool:
-    """Tell whether all have the same value, as where words are counted one by one."""
+    """Return whether all pairs have the same value, as when words are counted one by one."""
     kinds = set(map(type, map(itemgetter(1), pairs)))
     return len(kinds) == 1 and kinds <= _TOLD_APART and len(set(map(itemgetter(1), pairs))) == 1
 
@@ -98,7 +98,7 @@ def encode_keys(pairs: Sequence[Pair]) -> list[bytes]:
     keys = [key for key, _ in pairs]
     if set(map(type, keys)) != {str}:
         return canonical.encode_each(keys, around=AROUND)
-    # Texts are equal exactly if their canonical bytes are: one that is there often is encoded once.
+    # Strings are equal exactly if their canonical bytes are, so repeated ones are encoded once.
     different = list(dict.fromkeys(keys))
     names = dict(zip(different, canonical.encode_each(different, around=AROUND), strict=True))
     return list(map(names.__getitem__, keys))
@@ -116,17 +116,17 @@ def _naming(what: str, error: ValueNotEncodable) -> ValueNotEncodable:
     return ValueNotEncodable(f"{what}: {error.reason}", type_name=error.type_name, where=error.where)
 
 
-# --- keys with the numbers that a partitioner gave them -------------------------------------------------------------
+# --- keys with a partitioner's numbers ------------------------------------------------------------------------------
 
 
 def is_number(number: object) -> bool:
-    """Whether this may come from a partitioner: an int of 64 bits, and no bool."""
+    """Return whether a partitioner may return this: an int of 64 bits that is not a bool."""
     return type(number) is int and -(1 << MAX_NUMBER_BITS) <= number < 1 << MAX_NUMBER_BITS
 
 
 def number_bytes(key: object) -> bytes:
-    """Return the number of a key that travels as (number, key), as text that sorts as numbers do. Raises NotCanonical
+    """Return the number of a key that is sent as (number, key), as text that sorts like the number. Raises NotCanonical
     for other keys."""
     if type(key) is not tuple or len(key) != 2 or not is_number(key[0]):  # noqa: PLR2004 - number and key
-        raise NotCanonical("a key without the number that a partitioner gives")
+        raise NotCanonical("the key has no partitioner's number")
     return b"%016x" % (key[0] + (1 << MAX_NUMBER_BITS))

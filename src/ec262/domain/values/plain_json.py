@@ -1,6 +1,6 @@
-"""The short cut to canonical form: most data is written canonically by ``json`` itself, at the speed of C.
+"""The shortcut to canonical form: ``json`` itself writes most data canonically, at the speed of C.
 
-What the short cut does not take is left to ``ec262.domain.values.canonical_text``; both give the same text.
+``ec262.domain.values.canonical_text`` handles the rest; both produce the same text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 MAX_NUMBER = 2**53
-"""The largest int written as a number: what every JSON reader takes exactly (RFC 8259, section 6)."""
+"""The largest int written as a number: every JSON reader represents it exactly (RFC 8259, section 6)."""
 
 _MAX_LEVELS = 8
 _FEW_ITEMS = 4
@@ -36,24 +36,24 @@ _TYPES = _SCALARS | {list, dict}
 
 
 def quoted(text: str) -> str:
-    """Return the JSON of a text. Most long ones hold nothing that is escaped, and to look for that takes a tenth of the
-    time."""
+    """Return the JSON of a text. Most long texts have nothing to escape, and checking this takes a tenth of the time of
+    encoding."""
     if len(text) >= _LONG_TEXT and not any(char in text for char in _ESCAPED):
         return f'"{text}"'
     return encode_basestring(text)
 
 
 def plain_text(value: list[Any] | dict[Any, Any], max_levels: int) -> str | None:
-    """Return the canonical form of a value if a quick look tells that it is just its JSON, else None.
+    """Return the canonical form of a value if a quick check shows that it equals its JSON, or else None.
 
-    ``max_levels`` is how many containers may be inside one another, ``value`` being the first.
+    ``max_levels`` is how deep containers may nest, including ``value``.
     """
     return tree_text(value, min(max_levels, _MAX_LEVELS))
 
 
 def tree_text(value: Any, max_levels: int) -> str | None:
-    """Return what ``plain_text`` does for a value that was just read from JSON, so no container is in it twice. Goes
-    through it once, however deep it is."""
+    """Return what ``plain_text`` returns, for a value that was just read from JSON and hence contains no container
+    twice. The value is traversed once, however deep it is."""
     if not _is_plain([value], max_levels):
         return None
     text = None
@@ -63,9 +63,10 @@ def tree_text(value: Any, max_levels: int) -> str | None:
 
 
 def scalar_lines(values: Sequence[Any]) -> str | None:
-    """Return the canonical form of each value if a quick look tells that each is a scalar and its JSON, else None.
+    """Return the canonical form of each value if a quick check shows that all are scalars and equal their JSON, or else
+    None.
 
-    There is a line for each; no scalar's JSON holds a line end.
+    Each value has its own line, since no scalar's JSON contains a line end.
     """
     if not values or not _is_plain(values, 0):
         return None
@@ -76,7 +77,7 @@ def scalar_lines(values: Sequence[Any]) -> str | None:
 
 
 def is_unicode(text: str) -> bool:
-    """Tell whether a text has no lone surrogate."""
+    """Return whether a text has no lone surrogates."""
     if text.isascii():
         return True
     try:
@@ -87,10 +88,10 @@ def is_unicode(text: str) -> bool:
 
 
 def _is_plain(values: Sequence[Any], levels: int) -> bool:
-    """Tell whether ``json`` writes the values canonically, save for odd floats and lone surrogates.
+    """Return whether ``json`` writes the values canonically, apart from non-finite floats and lone surrogates.
 
-    Goes through them level by level, which is much faster than one by one. False, too, for what has more than
-    ``levels`` containers inside one another.
+    The values are traversed level by level, which is much faster than one by one. The result is also False if
+    containers nest deeper than ``levels``.
     """
     while True:
         kinds = set(map(type, values))
@@ -114,7 +115,7 @@ def _only(kind: type, values: Sequence[Any], kinds: set[type]) -> Sequence[Any]:
 
 
 def _once(containers: Sequence[Any]) -> Collection[Any]:
-    """Leave out what is there again, unless all are small: a list that holds itself must not grow level by level."""
+    """Drop duplicates, unless all containers are small: a list that contains itself must not grow with each level."""
     if sum(map(len, containers)) <= _FEW_ITEMS * len(containers):
         return containers
     return dict(zip(map(id, containers), containers, strict=True)).values()

@@ -1,7 +1,6 @@
-"""Pairs of text and scalars, as most tasks yield: read from canonical bytes without taking each of them apart.
+"""Pairs of strings and scalars, which most tasks yield, read from canonical bytes without parsing each one.
 
-Words are counted in pairs that are equal to very many others. What is read, checked and held once is what is different
-among them.
+Counting words, for example, yields very many equal pairs. Equal pairs are read, checked and stored once.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from ec262.domain.values.pairs import Pair
 from ec262.domain.values.plain_json import scalar_lines
 
 _START, _END = b'["pairs",[["', b"]]]"
-_BEFORE = len(_START) - 1  # the text of the first pair begins with a quotation mark
+_BEFORE = len(_START) - 1  # the first pair's text begins with the quotation mark
 _BETWEEN = "],["
 
 
 class PlainPairs(Sequence[Pair]):
-    """Pairs in their order, each different one read once."""
+    """Pairs in their order. Each distinct pair is stored once."""
 
     def __init__(self, texts: list[str], times: dict[str, int], names: list[str], values: list[str], pairs: list[Pair]):
-        """``texts`` are those that all pairs were read from, and ``times`` tells how often each different one is there.
-        In the order of ``times``, ``pairs`` are the different ones, ``names`` and ``values`` the canonical texts of
-        their keys and values."""
+        """``texts`` are the texts of all pairs, and ``times`` counts how often each distinct one occurs. ``pairs`` are
+        the distinct pairs, and ``names`` and ``values`` the canonical texts of their keys and values, in the order of
+        ``times``."""
         self._texts = texts
         self._times = times
         self._names = names
@@ -40,7 +39,7 @@ class PlainPairs(Sequence[Pair]):
 
     @cached_property
     def _places(self) -> Sequence[int]:
-        """Where among the different ones each pair is."""
+        """The index of each pair among the distinct ones."""
         numbers = range(len(self._pairs))
         if len(self._texts) == len(numbers):
             return numbers
@@ -61,11 +60,11 @@ class PlainPairs(Sequence[Pair]):
         return map(self._pairs.__getitem__, self._places)
 
     def groups(self) -> tuple[list[bytes], list[bytes]]:
-        """Return the canonical bytes of each key, sorted, and for each those of all its values, in their order, with
-        commas between."""
+        """Return the canonical bytes of the keys, sorted, and for each key those of all its values, in their order and
+        separated by commas."""
         names, values = self._names, self._values
-        if len(self._texts) > len(names) or not all(map(lt, names, names[1:])):  # else they are as they should be
-            named = sorted(self._named_groups(), key=itemgetter(0))  # code points are in the order of their UTF-8
+        if len(self._texts) > len(names) or not all(map(lt, names, names[1:])):  # not sorted and grouped yet
+            named = sorted(self._named_groups(), key=itemgetter(0))  # code points sort like their UTF-8
             names, values = map(list, zip(*named, strict=True))
         return _encoded(names), _encoded(values)
 
@@ -80,13 +79,13 @@ class PlainPairs(Sequence[Pair]):
 
 
 def read_plain_pairs(data: bytes) -> PlainPairs | None:
-    """Return the pairs of an outcome if all its keys are texts and all its values plain scalars, in canonical form;
-    None for anything else. Made for bytes from a stranger."""
+    """Return the pairs of an outcome if all its keys are strings and all its values plain scalars, in canonical form,
+    or else None. Safe for bytes from a stranger."""
     if not data.startswith(_START) or not data.endswith(_END):
         return None
     try:
         texts = data[_BEFORE : -len(_END)].decode().split(_BETWEEN)
-        # What looks like the end of a pair may be inside of a text: then what follows does not fit together.
+        # A separator may also occur inside a string. Then the checks below fail.
         times = Counter(texts)
         rows = canonical.parse(f"[[{_BETWEEN.join(times)}]]".encode())
     except (UnicodeDecodeError, NotCanonical):
@@ -104,5 +103,5 @@ def read_plain_pairs(data: bytes) -> PlainPairs | None:
 
 
 def _encoded(lines: Sequence[str]) -> list[bytes]:
-    """Return texts without line ends as bytes."""
+    """Return the bytes of each line; no line contains a line end."""
     return "\n".join(lines).encode().split(b"\n")

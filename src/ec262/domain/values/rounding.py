@@ -1,8 +1,8 @@
-"""Floats rounded to significant digits, for jobs whose last digits differ between honest machines.
+"""Rounds floats to significant digits, for jobs whose last digits differ between honest machines.
 
-The functions of the C library (``sin``, ``exp``, ``pow``) differ in their last bit between versions and processors, and
-a sum of floats between Python's minor versions. Rounded to 12 digits such results are the same, unless a number lies
-by bad luck just where two roundings part.
+Functions of the C library (``sin``, ``exp``, ``pow``) differ in their last bit between versions and processors, and
+sums of floats differ between Python's minor versions. Rounded to 12 digits, such results are equal unless a number
+happens to be exactly between two roundings.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from ec262.domain.errors import ValueNotEncodable
 from ec262.domain.values.canonical import MAX_DEPTH
 
 MAX_DIGITS = 15
-"""More digits than that do not survive in a float: a decimal number of 15 digits does, whichever it is."""
+"""A float preserves every decimal number of 15 digits, but not every one of 16."""
 
 
 def round_floats(value: Any, digits: int) -> Any:
     """Return a value with its floats rounded to ``digits`` significant decimal digits (1 to ``MAX_DIGITS``).
 
-    Floats are those of complex numbers, too, and those within lists, tuples, sets, frozensets and dicts, keys included.
-    Of a set, elements that become equal become one. What has no canonical form comes back as it is. Bools, ints, -0.0,
-    infinities and NaNs do as well, and a float whose rounding is beyond the largest float. To round again changes
-    nothing. Raises ValueNotEncodable if keys of a dict become equal.
+    This includes the parts of complex numbers, and the floats inside lists, tuples, sets, frozensets and dicts (keys,
+    too). Elements of a set that become equal become one. Values without a canonical form are returned unchanged, and so
+    are bools, ints, -0.0, infinities, NaNs and floats that would round to infinity. Rounding twice is the same as
+    rounding once. Raises ValueNotEncodable if keys of a dict become equal.
     """
     return _rounded(value, digits, MAX_DEPTH)
 
 
 def _rounded(value: Any, digits: int, levels: int) -> Any:
     round_one = _ROUNDERS.get(type(value))
-    # What is nested deeper than values may be is refused when it is encoded.
+    # Values that are nested too deeply are refused later, when they are encoded.
     return value if round_one is None or levels < 0 else round_one(value, digits, levels - 1)
 
 
@@ -59,7 +59,7 @@ def _set(value: set[Any] | frozenset[Any], digits: int, levels: int) -> set[Any]
 def _dict(value: dict[Any, Any], digits: int, levels: int) -> dict[Any, Any]:
     rounded = {_rounded(key, digits, levels): _rounded(item, digits, levels) for key, item in value.items()}
     if len(rounded) < len(value):
-        raise ValueNotEncodable(f"keys of a dict are equal when they are rounded to {digits} digits", type_name="dict")
+        raise ValueNotEncodable(f"keys of a dict become equal when rounded to {digits} digits", type_name="dict")
     return rounded
 
 

@@ -65,10 +65,10 @@ def refusal(value: Any) -> ValueNotEncodable:
         (range(3), "range", "list(...)"),
         (iter([]), "list_iterator", "list(...)"),
         (memoryview(b""), "memoryview", ".tolist()"),
-        (datetime.date(2012, 1, 1), "datetime.date", "what has one: NoneType, bool, int"),
-        (object(), "object", "what has one"),
-        (int, "type", "what has one"),
-        (..., "ellipsis", "what has one"),
+        (datetime.date(2012, 1, 1), "datetime.date", "supported types: NoneType, bool, int"),
+        (object(), "object", "supported types"),
+        (int, "type", "supported types"),
+        (..., "ellipsis", "supported types"),
     ],
 )
 def test_other_types_are_refused_with_a_hint(value: Any, type_name: str, hint: str) -> None:
@@ -102,7 +102,7 @@ def test_a_refusal_tells_where(value: Any, where: str) -> None:
 
 @pytest.mark.parametrize("value", [SELF_LIST, SELF_WIDE, SELF_DICT], ids=["list", "wide list", "dict"])
 def test_recursive_values_are_refused(value: Any) -> None:
-    assert "holds itself" in refusal(value).reason
+    assert "contains itself" in refusal(value).reason
 
 
 def test_values_nested_too_deep_are_refused_at_their_destination() -> None:
@@ -142,5 +142,5 @@ def test_lists_that_are_there_many_times_are_encoded_each_time() -> None:
 
 def test_a_refusal_beneath_a_huge_number_as_key_is_reported_as_such() -> None:
     pair = b'[{"$int":"0x' + b"1" * 5000 + b'"},' + b"[" * 101 + b"]" * 101 + b"]"
-    with pytest.raises(NotCanonical, match=r"nested more than 100 deep.*at \[<int>\]"):
+    with pytest.raises(NotCanonical, match=r"nested more than 100 levels deep.*at \[<int>\]"):
         canonical.decode(b'{"$dict":[' + pair + b"]}")
