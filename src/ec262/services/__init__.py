@@ -1,1 +1,1 @@
-"""The use cases: they know ports, never adapters."""
+"""Use cases, written against ports and never against adapters."""

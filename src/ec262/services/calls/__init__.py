@@ -1,1 +1,1 @@
-"""Calls to discovery: batched, and retried."""
+"""Batching and retrying of calls to discovery."""

@@ -1,4 +1,4 @@
-"""Many small questions as few large ones."""
+"""Batching: many small requests become a few large ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Answer = TypeVar("Answer")
 
 
 def no_pause() -> float:
-    """Return the pause of a batcher that makes none."""
+    """Return a pause of zero, the default."""
     return 0.0
 
 
 class Batcher(Generic[Question, Answer]):
-    """Gathers what is asked in one turn of the event loop, or while a batch is under way, and asks it together.
+    """Combines the questions of one turn of the event loop, or those that arrive during a batch, into one call.
 
-    ``ask`` gets up to ``most`` questions and returns as many answers, in their order; an answer that is an exception is
-    raised where it was asked for, and one that ``ask`` raises is raised for the whole batch. Between two batches there
-    are at least ``pause_s()`` seconds, which are asked for after each; a first question never waits.
+    ``ask`` gets up to ``most`` questions and returns as many answers, in the same order. An answer that is an exception
+    is raised to its asker; an exception that ``ask`` raises is raised to every asker of the batch. Between two batches
+    there are at least ``pause_s()`` seconds, evaluated after each batch. The first question never waits.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Batcher(Generic[Question, Answer]):
         self._asking: asyncio.Task[None] | None = None
 
     async def __call__(self, question: Question) -> Answer:
-        """Ask one question. Cancelling it cancels nobody else's."""
+        """Ask one question. Cancelling it does not cancel others."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if self._asking is None:
@@ -45,13 +45,14 @@ class Batcher(Generic[Question, Answer]):
         return await answer
 
     async def close(self) -> None:
-        """Ask nothing more; whoever still waits is cancelled."""
+        """Stop asking; everyone who still waits is cancelled."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait([self._asking])
 
     async def _work(self) -> None:
-        """Ask until nobody waits; it begins when the turn that it was made in is over, so it finds all of that turn."""
+        """Ask until no question is left. The first batch starts after the current turn of the event loop, and so
+        includes all questions of that turn."""
         try:
             while self._waiting:
                 self._waiting = [(question, answer) for question, answer in self._waiting if not answer.done()]
@@ -61,26 +62,26 @@ class Batcher(Generic[Question, Answer]):
                     await asyncio.sleep(self._pause_s())
         finally:
             self._asking = None
-            for _, answer in self._waiting:  # there are none, unless this was cancelled
+            for _, answer in self._waiting:  # there are none unless this was cancelled
                 answer.cancel()
 
     async def _settle(self, batch: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         answered: list[tuple[asyncio.Future[Answer], Answer | Exception]]
         futures = [future for _, future in batch]
         try:
-            # Too few or too many answers are an error of all questions: nobody must wait for one that never comes.
+            # A wrong number of answers fails all questions: none may wait for an answer that never comes.
             answered = list(zip(futures, await self._ask([question for question, _ in batch]), strict=True))
         except asyncio.CancelledError:
             for future in futures:
                 future.cancel()
             raise
-        except Exception as error:  # noqa: BLE001 - raised again for each who asked
+        except Exception as error:  # noqa: BLE001 - raised again for every asker
             answered = [(future, error) for future in futures]
         for future, answer in answered:
-            if future.done():  # who asked has given up
+            if future.done():  # the asker has given up
                 continue
             if isinstance(answer, Exception):
                 future.set_exception(answer)
-                future.exception()  # who asked may give up in this very turn: then nobody else looks at it
+                future.exception()  # marks it as retrieved: the asker may give up in this very turn
             else:
                 future.set_result(answer)

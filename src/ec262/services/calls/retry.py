@@ -1,4 +1,4 @@
-"""Asking the discovery service again while it does not answer."""
+"""Retrying calls while discovery does not answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 async def until_answered(ask: Callable[[], Awaitable[T]], pauses: Iterator[float], *, within_s: float) -> T:
-    """Return what ``ask`` returns, asking again after each pause while discovery does not answer.
+    """Return what ``ask`` returns, retrying after each pause while discovery does not answer.
 
-    Raises DiscoveryUnavailable after ``within_s`` seconds; whatever else ``ask`` raises goes through.
+    Raises DiscoveryUnavailable after ``within_s`` seconds; other exceptions of ``ask`` are passed on.
     """
     try:
         async with asyncio.timeout(within_s):

@@ -1,1 +1,1 @@
-"""Discovery's use cases, each a transaction."""
+"""Discovery's use cases, each in one transaction."""

@@ -1,4 +1,4 @@
-"""What the operator of a discovery service does to it: beside the service, over the same storage, while it runs."""
+"""The operator's use cases. They work directly on the storage, even while the service runs."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ec262.services.discovery.discovery_policy import ID_BYTES
 from ec262.services.discovery.replies import account_status, history_entry
 
 PAGE = 500
-"""Rows that are read, or asked after, at once."""
+"""Rows that are read or queried at a time."""
 
 NAME_PATTERN = r"[A-Za-z0-9._@+-]{1,64}"
-"""What the names of grants and owners look like."""
+"""Valid names of grants and owners."""
 
 MAX_INVITATION_S = 36_500 * 24 * 3600.0
-"""A hundred years: later times cannot be shown as dates everywhere."""
+"""A hundred years: later times cannot be shown as dates on every platform."""
 
 CODE_BYTES = 24
-"""As hexadecimal digits, the 48 characters of an invitation's code."""
+"""Random bytes of an invitation's code, which is written as 48 hexadecimal digits."""
 
 
 @attrs.frozen(kw_only=True)
 class AccountView:
-    """An account as its operator sees it."""
+    """An account as the operator sees it."""
 
     account: str
     owner: str
@@ -49,7 +49,7 @@ class AccountView:
 
 @attrs.frozen(kw_only=True)
 class Granted:
-    """A grant under its id, and what the account has then; ``repeated`` says that it was made before."""
+    """A grant, and the account's credits after it. ``repeated`` means that the grant had already been made."""
 
     id: str
     account: str
@@ -59,27 +59,27 @@ class Granted:
 
 @attrs.frozen(kw_only=True)
 class NewInvitation:
-    """An invitation and its code, which nobody can tell later."""
+    """An invitation and its code, which is not stored and cannot be shown again."""
 
     code: str = attrs.field(repr=False)
     invitation: Invitation
 
 
 class DiscoveryAdmin:
-    """The operator's use cases. Every method raises DiscoveryUnavailable when the storage does not answer, and
-    InvalidRequest where there is no such account, or a name or an amount is not to be used."""
+    """The operator's use cases. Every method raises DiscoveryUnavailable if the storage does not answer, and
+    InvalidRequest if an account does not exist or a name or amount is invalid."""
 
     def __init__(
         self, *, unit_of_work: UnitOfWorkFactory, snapshot: UnitOfWorkFactory, clock: Clock, entropy: Entropy
     ) -> None:
-        """``snapshot`` makes units of work for reading alone, each of which sees the storage as it is at one moment."""
+        """``snapshot`` makes read-only units of work, each of which sees the storage as it is at one moment."""
         self._unit_of_work = unit_of_work
         self._snapshot = snapshot
         self._clock = clock
         self._entropy = entropy
 
     def accounts(self) -> list[AccountView]:
-        """Tell of every account, in the order of their ids."""
+        """Return all accounts, in the order of their ids."""
         views: list[AccountView] = []
         while True:
             with self._snapshot() as uow:
@@ -89,18 +89,18 @@ class DiscoveryAdmin:
                 return views
 
     def account(self, account: str) -> AccountView:
-        """Tell of one account."""
+        """Return one account."""
         with self._snapshot() as uow:
             return _view(uow, _known(uow, account))
 
     def reputations(self, account: str) -> list[Reputation]:
-        """Tell how far a worker is known by everybody, in each runtime class, as of its last settled task."""
+        """Return a worker's general record in each runtime class, the most recently changed first."""
         with self._snapshot() as uow:
             found = uow.reputations.find([_known(uow, account).id], [])
         return sorted(found, key=lambda reputation: reputation.as_of, reverse=True)
 
     def history(self, account: str, *, limit: int) -> list[HistoryEntry]:
-        """Tell up to ``limit`` movements of an account, newest first."""
+        """Return up to ``limit`` movements of an account, newest first."""
         entries: list[HistoryEntry] = []
         while True:
             with self._snapshot() as uow:
@@ -112,11 +112,11 @@ class DiscoveryAdmin:
             if len(page) < wanted or len(entries) == limit:
                 return entries
 
-    def grant(self, account: str, credits: int, *, id: str | None = None) -> Granted:  # noqa: A002 - as the ledger has it
-        """Give credits to an account. The same ``id`` again gives nothing; without one, it is a grant of its own.
+    def grant(self, account: str, credits: int, *, id: str | None = None) -> Granted:  # noqa: A002 - the ledger's name
+        """Give credits to an account. A second grant with the same ``id`` has no effect. Without an ``id``, every grant
+        counts.
 
-        Raises InvalidRequest also if the amount is not positive or above ``MAX_GRANT``, or the id stands for another
-        grant.
+        Also raises InvalidRequest if the amount is not between 1 and ``MAX_GRANT``, or the id belongs to another grant.
         """
         if not 1 <= credits <= ledger.MAX_GRANT:
             raise InvalidRequest(f"a grant must be 1 to {ledger.MAX_GRANT:,} credits")
@@ -133,7 +133,7 @@ class DiscoveryAdmin:
         return Granted(id=name, account=account, credits=after, repeated=after == before)
 
     def revoke(self, account: str) -> None:
-        """Let none of an account's tokens open it any more, and its worker leave the pool."""
+        """Revoke all tokens of an account, and remove its worker from the pool."""
 
         def change(uow: UnitOfWork, known: Account) -> None:
             uow.accounts.revoke(known.id)
@@ -142,7 +142,7 @@ class DiscoveryAdmin:
         self._change(account, change)
 
     def freeze(self, account: str) -> None:
-        """Let an account look, and nothing else; its worker leaves the pool. What is under way goes on."""
+        """Restrict an account to reading, and remove its worker from the pool. Work in progress continues."""
 
         def change(uow: UnitOfWork, known: Account) -> None:
             uow.accounts.save(attrs.evolve(known, frozen=True))
@@ -151,32 +151,32 @@ class DiscoveryAdmin:
         self._change(account, change)
 
     def unfreeze(self, account: str) -> None:
-        """Let a frozen account do all again."""
+        """Lift the restriction of a frozen account."""
         self._change(account, lambda uow, known: uow.accounts.save(attrs.evolve(known, frozen=False)))
 
     def set_owner(self, account: str, owner: str) -> None:
-        """Say whose an account is; its worker's next lease knows. An empty owner means: nobody's but its own."""
+        """Set the owner of an account, from its worker's next lease on. If empty, the account is its own owner."""
         owner = owner and _checked(owner)
         self._change(account, lambda uow, known: uow.accounts.save(attrs.evolve(known, owner=owner or known.id)))
 
     def add_anchor(self, account: str) -> None:
-        """Vouch for a worker: all trust descends from anchors."""
+        """Make a worker an anchor: all trust descends from anchors."""
         self._change(account, lambda uow, known: uow.anchors.add(known.id))
 
     def remove_anchor(self, account: str) -> None:
-        """Do not vouch for a worker any more; nothing that was learned is forgotten."""
+        """Stop vouching for a worker. Existing reputations stay valid."""
         self._change(account, lambda uow, known: uow.anchors.remove(known.id))
 
     def anchors(self) -> list[AccountView]:
-        """Tell of every anchor, in the order of their ids."""
+        """Return all anchors, in the order of their ids."""
         with self._snapshot() as uow:
             return [_view(uow, _known(uow, account)) for account in sorted(uow.anchors.all())]
 
     def invite(
         self, *, credits: int, uses: int = 1, owner: str = "", expires_in_s: float | None = None
     ) -> NewInvitation:
-        """Make an invitation. Raises InvalidRequest if it would bring nothing, to nobody or at no time, or more than
-        the books hold."""
+        """Create an invitation. Raises InvalidRequest if its credits, uses or lifetime are not positive, or too
+        large."""
         if credits < 1 or uses < 1:
             raise InvalidRequest("an invitation must give at least one credit to at least one account")
         if max(credits, uses) > ledger.MAX_GRANT:
@@ -198,7 +198,7 @@ class DiscoveryAdmin:
         return NewInvitation(code=code, invitation=invitation)
 
     def invitations(self) -> Sequence[Invitation]:
-        """Tell of every invitation ever made."""
+        """Return every invitation ever made."""
         with self._snapshot() as uow:
             return uow.invitations.all()
 

@@ -9,17 +9,17 @@ from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 from ec262.domain.ports.clock import Clock
 
 FOLD_BATCH = 1000
-"""Movements that are added up in one go: others wait for it, some ten milliseconds."""
+"""Movements that are added up in one transaction. Other transactions wait for it, for some ten milliseconds."""
 
 FOLD_BATCHES = 10
-"""In one sweep; so they keep up with what a busy service does meanwhile."""
+"""Batches in one sweep: enough to keep up with a busy service."""
 
 LOOK_AGAIN_S = 3600.0
-"""The longest time until the next look where nothing is old enough."""
+"""The longest wait before looking again if no movement is old enough."""
 
 
 class Folding:
-    """Adds up what is older than ``history_s``, in the order of the books; each process over a storage may."""
+    """Adds up movements older than ``history_s``, in ledger order. Every process that shares the storage may do so."""
 
     def __init__(self, unit_of_work: UnitOfWorkFactory, clock: Clock, history_s: float) -> None:
         self._unit_of_work = unit_of_work
@@ -29,7 +29,7 @@ class Folding:
         self._not_before = -math.inf
 
     def sweep(self) -> None:
-        """Add up what has become old, a limited number of movements."""
+        """Add up movements that have become old, a limited number at a time."""
         now = self._clock()
         if now < self._not_before:
             return
@@ -38,11 +38,11 @@ class Folding:
                 return
 
     def _fold(self, now: float) -> bool:
-        """Add a batch up; tell whether there is more to do."""
+        """Add up one batch; return whether there are more."""
         oldest = now - self._history_s
         with self._unit_of_work() as uow:
             found = uow.ledger.oldest(after=self._after, limit=FOLD_BATCH + 1)
-            # The last one stays: new movements are numbered behind it.
+            # The last movement stays: new ones are numbered after it.
             old = list(takewhile(lambda row: row[1].at < oldest, found[:-1]))
             if old:
                 uow.ledger.fold(after=self._after, upto=old[-1][0])

@@ -1,4 +1,4 @@
-"""What the operator of a discovery service decides."""
+"""The operator's settings of a discovery service."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from ec262.domain.discovery.pool.pool import Tie
 from ec262.domain.protocol.limits import MIN_TTL_S
 
 ID_BYTES = 16
-"""Random bytes of the ids that discovery makes."""
+"""Random bytes in an id that discovery makes."""
 
 
 @attrs.frozen(kw_only=True)
 class Policy:
-    """Credits that a new account starts with, and whether invitations bring more; seconds for which a task is
-    remembered after its deadline, and for which each movement of credits is kept on its own; how many tasks, and
-    credits in their escrow, an account may have under way; what two workers of one task must not have in common; the
-    share of single workers' tasks that others check; how many workers that have earned nothing yet may be in the pool,
-    and how long their leases are at most."""
+    """What the operator decides.
+
+    ``grant`` is what a new account starts with; ``invitations`` says whether invitations add credits. A task is
+    remembered for ``retention_s`` after its deadline, and single movements of credits are kept for ``history_s``. An
+    account may have ``max_open_tasks`` open tasks and ``max_escrow`` credits in escrow. No two workers of a task may
+    share anything listed in ``apart``. ``audit_rate`` is the share of lone workers' tasks that are audited. At most
+    ``max_beginners`` beginners may be in the pool, with leases of at most ``beginner_lease_s``.
+    """
 
     grant: int = attrs.field(default=12, validator=attrs.validators.ge(0))
     invitations: bool = True

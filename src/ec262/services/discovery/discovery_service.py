@@ -1,7 +1,7 @@
-"""The use cases of the discovery service: thin transactions around the domain's rules, grouped by who asks.
+"""The use cases of the discovery service: thin transactions around the domain's rules, grouped by caller.
 
-Every method of the desks may be called from several threads, and several processes over one storage; it takes the
-caller's bearer token, and can be repeated.
+Every method of the desks takes the caller's bearer token, can be repeated safely, and may be called from several
+threads, and from several processes over one storage.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class DiscoveryService:
         self.foremen = ForemanDesk(self._transactions, entropy, policy)
 
     def sweep(self) -> None:
-        """Apply deadlines, drop what is to be forgotten, and add up old movements; to be called every few seconds."""
+        """Apply deadlines, delete expired data, and add up old movements. Call it every few seconds."""
         with self._transactions.begin() as transaction:
             uow, now = transaction.uow, transaction.now
             uow.tasks.forget(now)

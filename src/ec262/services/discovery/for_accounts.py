@@ -1,4 +1,4 @@
-"""What account holders ask of the discovery service."""
+"""The use cases of account holders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ec262.services.discovery.transactions import REVOKED, Transaction, Transact
 
 
 class AccountDesk:
-    """Opens accounts, tells how they stand, replaces and revokes their tokens."""
+    """Opens accounts, reports their status, and replaces and revokes their tokens."""
 
     def __init__(self, transactions: Transactions, entropy: Entropy, policy: Policy) -> None:
         self._transactions = transactions
@@ -24,10 +24,10 @@ class AccountDesk:
         self._policy = policy
 
     def open(self, token: str, command: OpenAccount | None = None) -> AccountStatus:
-        """Open the account of a token, with the policy's grant, or find it again.
+        """Open the account of a token with the policy's grant, or return it if it exists.
 
-        Raises NotAuthenticated if the token is too weak or was revoked, InvitationRefused, and AccountFrozen if a
-        frozen account comes with an invitation.
+        Raises NotAuthenticated if the token is too weak or has been revoked, InvitationRefused, and AccountFrozen if a
+        frozen account presents an invitation.
         """
         invitation = command.invitation if command is not None else None
         with self._transactions.begin() as transaction:
@@ -38,20 +38,20 @@ class AccountDesk:
             return account_status(transaction.uow, account)
 
     def open_with_grant(self, token: str, grant: int) -> AccountStatus:
-        """Open an account with a grant of its own; one that exists stays as it is. For the composition root: no request
-        makes credits beyond the policy's."""
+        """Open an account with a grant of its own; an existing account stays as it is. For composition roots only: no
+        request creates credits beyond the policy's."""
         with self._transactions.begin() as transaction:
             account = self._opened(transaction, token, grant=grant)
             transaction.commit()
             return account_status(transaction.uow, account)
 
     def status(self, token: str) -> AccountStatus:
-        """Tell how an account stands."""
+        """Return the status of an account."""
         with self._transactions.begin() as transaction:
             return account_status(transaction.uow, transaction.account(token))
 
     def history(self, token: str, query: HistoryQuery) -> History:
-        """Tell an account's movements, newest first."""
+        """Return an account's movements, newest first."""
         with self._transactions.begin() as transaction:
             account = ledger.user_account(transaction.account(token).id)
             postings = transaction.uow.ledger.statement(account, before=query.before, limit=query.limit + 1)
@@ -61,15 +61,15 @@ class AccountDesk:
         )
 
     def replace_token(self, token: str, command: ReplaceToken) -> None:
-        """Let another token open the account, and this one no more. Asked again, nothing happens.
+        """Replace the token that opens the account. Repeating the call has no effect.
 
-        Raises NotAuthenticated, also if the new token opens, or opened, another account; AccountFrozen.
+        Raises AccountFrozen, and NotAuthenticated, also if the new token was used before.
         """
         old, new = token_digest(token), token_digest(command.token)
         with self._transactions.begin() as transaction:
             accounts = transaction.uow.accounts
             if accounts.is_revoked(old) and accounts.by_token(new) is not None:
-                return  # it was replaced before, and the reply was lost
+                return  # already replaced; the reply was lost
             account = transaction.locked(token)
             if old == new:
                 return
@@ -80,9 +80,10 @@ class AccountDesk:
             transaction.commit()
 
     def close(self, token: str) -> None:
-        """Revoke the token: nothing opens the account any more, and its worker leaves the pool. Open tasks go on.
+        """Revoke the token, so that nothing opens the account any more, and remove its worker from the pool. Open tasks
+        continue.
 
-        Asked again with a token that was revoked before, nothing happens. Raises NotAuthenticated, AccountFrozen.
+        Has no effect if the token is already revoked. Raises NotAuthenticated, AccountFrozen.
         """
         with self._transactions.begin() as transaction:
             if transaction.uow.accounts.is_revoked(token_digest(token)):
@@ -107,7 +108,7 @@ class AccountDesk:
         return account
 
     def _redeemed(self, transaction: Transaction, account: Account, code: str) -> Account:
-        """Give an account the credits of an invitation, once, and its owner."""
+        """Credit an invitation to an account, once, and set the owner that the invitation states."""
         if not self._policy.invitations:
             raise InvitationRefused("this service does not accept invitations")
         invitation = transaction.uow.invitations.locked(token_digest(code))
@@ -117,7 +118,7 @@ class AccountDesk:
         before = books.locked_balance(ledger.user_account(account.id))
         books.post([ledger.invitation_grant(account.id, invitation.id, invitation.credits, at=transaction.now)])
         if books.balance(ledger.user_account(account.id)) == before:
-            return account  # it was redeemed before: the same transfer moves nothing
+            return account  # redeemed before: posting the same transfer again moves nothing
         transaction.uow.invitations.save(invitation.redeemed(now=transaction.now))
         if invitation.owner:
             account = attrs.evolve(account, owner=invitation.owner)

@@ -1,4 +1,4 @@
-"""What foremen ask of the discovery service."""
+"""The use cases of foremen."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ from ec262.services.discovery.reputations import company, doubtful
 from ec262.services.discovery.transactions import Transaction, Transactions
 
 TIME_BYTES = 6
-"""Of a task's id, for milliseconds."""
+"""Bytes of a task's id that encode the time in milliseconds."""
 
 First = Callable[..., tuple[PurchaseRecord, Sequence[Task]]]
-"""Does a purchase for the first time, given the transaction and the foreman; returns it with its tasks."""
+"""Makes a purchase for the first time, given the transaction and the foreman; returns it with its tasks."""
 
 
 class ForemanDesk:
@@ -54,7 +54,7 @@ class ForemanDesk:
         self._policy = policy
 
     def pool(self, token: str, query: PoolQuery) -> PoolStatus:
-        """Tell who could be drawn now."""
+        """Describe the workers that could be drawn now."""
         with self._transactions.begin() as transaction:
             foreman = transaction.account(token).id
             pool = _pool(transaction)
@@ -75,21 +75,21 @@ class ForemanDesk:
     # --- buying -----------------------------------------------------------------------------------------------------
 
     def buy(self, token: str, command: BuyTasks) -> Purchase:
-        """Draw workers and move the replicas' credits into escrow, or do nothing at all.
+        """Draw workers and move a credit for each replica into escrow, or change nothing.
 
         Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
         """
         return self._once(token, command, partial(self._bought, command=command))
 
     def add_replicas(self, token: str, command: AddReplicas) -> Purchase:
-        """Draw more workers for open tasks and move a credit for each into escrow, or do nothing at all.
+        """Draw more workers for open tasks and move a credit for each into escrow, or change nothing.
 
         Raises PurchaseTooExpensive, PurchaseConflict, LimitReached.
         """
         return self._once(token, command, partial(self._added, command=command))
 
     def _once(self, token: str, command: BuyTasks | AddReplicas, first: First) -> Purchase:
-        """Carry a purchase out under the lock of the pool, or, if its id is known, answer as the first time."""
+        """Make a purchase while holding the pool's lock; if its id is known, repeat the first answer."""
         with self._transactions.begin() as transaction:
             foreman = transaction.active(token).id
             transaction.uow.pool.lock()
@@ -186,7 +186,7 @@ class ForemanDesk:
         *,
         shortfall: str,
     ) -> tuple[PurchaseRecord, Sequence[Task]]:
-        """Move the credits for a purchase's replicas, and store what is needed to answer in the same way again."""
+        """Move the credits for a purchase's replicas, and store what is needed to repeat the answer."""
         uow, now = transaction.uow, transaction.now
         transfers = [tasks.purchase_transfer(task, purchase=command.purchase, at=now) for task in bought]
         uow.ledger.post(transfers)
@@ -204,7 +204,7 @@ class ForemanDesk:
         return record, bought
 
     def _check_purse(self, transaction: Transaction, foreman: str, *, price: int, tasks: int) -> None:
-        """Raise PurchaseTooExpensive or LimitReached if an account cannot have so much more under way."""
+        """Raise PurchaseTooExpensive or LimitReached if an account cannot afford, or may not have, this much more."""
         have = transaction.uow.ledger.balance(ledger.user_account(foreman))
         if price > have:
             raise PurchaseTooExpensive(have=have, need=price)
@@ -240,7 +240,7 @@ class ForemanDesk:
 
     def _replicas(self, team: Team, *, purchase: str, now: float) -> tuple[tasks.Replica, ...]:
         size = tasks.SECRET_BYTES
-        secrets = self._entropy.token(2 * size * len(team))  # of all at once: each call asks the system
+        secrets = self._entropy.token(2 * size * len(team))  # one call for all, since each call asks the system
         return tuple(
             [
                 tasks.Replica(
@@ -258,7 +258,7 @@ class ForemanDesk:
     # --- afterwards -------------------------------------------------------------------------------------------------
 
     def verdicts(self, token: str, query: VerdictQuery) -> Verdicts:
-        """Tell the state of the caller's own tasks; others are left out. Waits for nothing."""
+        """Return the state of the caller's own tasks, leaving out all others. Never waits."""
         with self._transactions.begin() as transaction:
             foreman = transaction.account(token).id
             found = transaction.uow.tasks.find(query.tasks)
@@ -267,7 +267,7 @@ class ForemanDesk:
         )
 
     def accept(self, token: str, command: AcceptResults) -> Verdicts:
-        """Let provisional wins be wins, or open them again where their worker was caught; tell the tasks' state."""
+        """Accept provisional wins, or reopen them if their worker was caught lying; return the tasks' state."""
         with self._transactions.begin() as transaction:
             foreman, now = transaction.active(token).id, transaction.now
             own = [task for task in transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]
@@ -285,7 +285,8 @@ class ForemanDesk:
         return Verdicts(verdicts=tuple(map(task_verdict, told.values())))
 
     def dispute(self, token: str, command: BuyDisputes) -> Verdicts:
-        """Pay all who committed to tasks that none won, where nobody may commit any more; tell the tasks' state."""
+        """Pay everyone who committed to a task that nobody won, once commitments are closed; return the tasks'
+        state."""
         with self._transactions.begin() as transaction:
             foreman, now = transaction.active(token).id, transaction.now
             own = [task for task in transaction.uow.tasks.locked(command.tasks) if task.foreman == foreman]
@@ -296,7 +297,7 @@ class ForemanDesk:
         return Verdicts(verdicts=tuple(task_verdict(task) for task in after.values()))
 
     def report(self, token: str, command: DeliveryReports) -> None:
-        """Note which winners of the caller's own tasks did not deliver; whatever else is reported is ignored."""
+        """Record which winners of the caller's own tasks did not deliver; ignore any other report."""
         with self._transactions.begin() as transaction:
             foreman = transaction.active(token).id
             found = transaction.uow.tasks.find({report.task for report in command.reports})
@@ -314,8 +315,8 @@ class ForemanDesk:
 
 
 def task_id(now: float, lot: bytes) -> str:
-    """Make an id out of the time and random bytes. Tasks bought together are neighbors in every index, which has the
-    database write a few pages for a batch, not one for each row."""
+    """Make an id from the time and random bytes. Tasks bought together are then neighbors in every index, so the
+    database writes a few pages for a batch instead of one for each row."""
     return (int(now * 1000) % (1 << 8 * TIME_BYTES)).to_bytes(TIME_BYTES, "big").hex() + lot.hex()
 
 

@@ -1,4 +1,4 @@
-"""What workers ask of the discovery service."""
+"""The use cases of workers."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class WorkerDesk:
     def register(self, token: str, command: RegisterWorker, *, source: str) -> Lease:
         """Join the pool or renew the lease. ``source`` is the address that the request came from.
 
-        A new address is knocked at before it is believed, outside any transaction. Raises AddressUnreachable, and
-        DiscoveryUnavailable while too many others are being knocked at, or all places for beginners are taken.
+        A new address is probed before it is believed, outside any transaction. Raises AddressUnreachable, and
+        DiscoveryUnavailable while too many others are being probed or all places for beginners are taken.
         """
         address = _address(command, source)
         with self._transactions.begin() as transaction:
@@ -77,7 +77,7 @@ class WorkerDesk:
             transaction.commit()
         replaced = before.address if before is not None and alive else None
         if replaced is not None and replaced.fingerprint == address.fingerprint:
-            replaced = None  # it was this worker's own
+            replaced = None  # it was this process's own
         return Lease(worker=worker, address=address, expires_in_s=lease_s, replaced=replaced)
 
     def _make_room(self, transaction: Transaction, beginner: Member) -> None:
@@ -87,13 +87,14 @@ class WorkerDesk:
             transaction.uow.pool.remove(leaver.worker)
 
     def leave(self, token: str) -> None:
-        """Leave the pool; fine also for who is not in it, and for frozen accounts."""
+        """Leave the pool. Also allowed for workers outside the pool and for frozen accounts."""
         with self._transactions.begin() as transaction:
             transaction.uow.pool.remove(transaction.account(token).id)
             transaction.commit()
 
     def assignments(self, token: str, query: AssignmentQuery) -> Assignments:
-        """Tell a worker its part in tasks. Refused one by one: UnknownTask, TaskClosed (the deadline passed)."""
+        """Return a worker's assignments. Tasks are refused individually: UnknownTask, TaskClosed (the deadline
+        passed)."""
         with self._transactions.begin() as transaction:
             worker = transaction.active(token).id
             batch = Batch.lock(transaction, query.tasks)
@@ -105,7 +106,8 @@ class WorkerDesk:
             )
 
     def commit(self, token: str, command: CommitResults) -> Committed:
-        """Take commitments, adjudicate and pay. Refused one by one: UnknownTask, CommitmentConflict, TaskClosed."""
+        """Accept commitments, adjudicate and pay. Tasks are refused individually: UnknownTask, CommitmentConflict,
+        TaskClosed."""
         with self._transactions.begin() as transaction:
             worker, now = transaction.active(token).id, transaction.now
             batch = Batch.lock(transaction, (commitment.task for commitment in command.commitments))
@@ -129,7 +131,7 @@ class WorkerDesk:
         return Committed(tasks=tuple(taken), refused=tuple(batch.refused))
 
     def give_up(self, token: str, command: GiveUp) -> GivenUp:
-        """Note that a worker will not commit to tasks, which frees its slots. Refused one by one: UnknownTask,
+        """Record that a worker surrenders tasks, which frees its slots. Tasks are refused individually: UnknownTask,
         TaskClosed."""
 
         def given_up(task: Task) -> tuple[Task, tuple[()]]:

@@ -1,4 +1,4 @@
-"""What the discovery service answers, made out of what it stores."""
+"""Replies of the discovery service, built from stored values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from ec262.domain.verification.task_state import TaskState
 
 
 def account_status(uow: UnitOfWork, account: Account) -> AccountStatus:
-    """Tell an account how it stands."""
+    """Return the status of an account."""
     held = uow.tasks.holdings(account.id)
     return AccountStatus(
         account=account.id,
@@ -45,7 +45,7 @@ def account_status(uow: UnitOfWork, account: Account) -> AccountStatus:
 
 
 def history_entry(posting: Posting) -> HistoryEntry:
-    """Tell a movement of an account, and explain it."""
+    """Return a movement of an account with its explanation."""
     entry = posting.entry
     return HistoryEntry(
         position=posting.position,
@@ -96,7 +96,7 @@ def _explanation(transfer: Transfer) -> str:
 
 
 def worker_assignment(task: Task, worker: str, now: float) -> Assignment:
-    """Tell a worker its part in a task. Raises UnknownTask, TaskClosed."""
+    """Return a worker's assignment to a task. Raises UnknownTask, TaskClosed."""
     replica = task.replica_of(worker)
     return Assignment(
         task=task.id,
@@ -105,14 +105,14 @@ def worker_assignment(task: Task, worker: str, now: float) -> Assignment:
         delivery_digest=replica.delivery_digest,
         deadline_in_s=task.deadline - now,
         forgotten_in_s=task.forgotten_at - now,
-        # Only to a worker that has not committed: the others must not learn whether they were audited.
+        # Only for workers that have not committed: the others must not learn whether they were audited.
         won=task.state is TaskState.WON and replica.outstanding,
     )
 
 
 def purchase_reply(record: PurchaseRecord, bought: Collection[Task], now: float) -> Purchase:
-    """Tell a foreman what it bought: those of the tasks that there still are, in the order of their ids. Raises
-    PurchaseConflict once some are forgotten."""
+    """Return the reply to a purchase, with its tasks ordered by id. Raises PurchaseConflict if some have been
+    forgotten."""
     if len(bought) < record.tasks:
         raise PurchaseConflict(f"the tasks of purchase {record.id} have been forgotten: buy again under a new id")
     return Purchase(
@@ -136,8 +136,8 @@ def purchase_reply(record: PurchaseRecord, bought: Collection[Task], now: float)
 
 
 def task_verdict(task: Task, *, votes: bool = False) -> Verdict:
-    """Tell a foreman the state of a task. What opens results is told after a win or a bought dispute alone, and so is
-    who committed what, if ``votes`` were asked for."""
+    """Return a task's verdict for its foreman. What opens results is included only after a win or a bought dispute, and
+    so are the votes if they are requested."""
     verdict = Verdict(
         task=task.id,
         state=task.state,

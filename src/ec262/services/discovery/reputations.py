@@ -1,5 +1,4 @@
-"""What discovery knows of workers, inside a transaction: looked up before it matters, written when tasks have shown
-something."""
+"""Workers' reputations within a transaction: looked up before a decision, updated once tasks have shown something."""
 
 from __future__ import annotations
 
@@ -34,7 +33,7 @@ from ec262.services.discovery.witnesses import Witnesses
 
 
 def company(uow: UnitOfWork, pool: Pool, rule: VerificationRule, *, foreman: str, now: float) -> Company:
-    """Look up what matters of a pool under a rule."""
+    """Look up what a rule needs to know about a pool."""
     anchors = uow.anchors.all()
     caught = {each.worker for each in uow.reputations.caught_since(now - PROBATION_S, [foreman])}
     trusts: dict[str, Trust] = {}
@@ -51,7 +50,7 @@ def company(uow: UnitOfWork, pool: Pool, rule: VerificationRule, *, foreman: str
 
 
 def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) -> dict[str, Trust]:
-    """Return how far the foremen of tasks may trust a worker, by task."""
+    """Return, by task, how far its foreman may trust a worker."""
     if not tasks:
         return {}
     foremen = sorted({task.foreman for task in tasks})
@@ -60,8 +59,8 @@ def trust_in(uow: UnitOfWork, worker: str, tasks: Collection[Task], now: float) 
 
 
 def caught_since_drawn(uow: UnitOfWork, tasks: Collection[Task]) -> dict[str, frozenset[str]]:
-    """Return, for each of these tasks that is not won for good, which of its workers were caught since they were
-    drawn; nothing for a task that has none."""
+    """Return, for each task without a final win, which of its workers were caught lying since they were drawn. Tasks
+    without such workers are left out."""
     drawn = {
         task.id: {replica.worker: replica.drawn_at for replica in task.replicas}
         for task in tasks
@@ -86,7 +85,7 @@ def caught_since_drawn(uow: UnitOfWork, tasks: Collection[Task]) -> dict[str, fr
 
 
 def doubtful(uow: UnitOfWork, tasks: Iterable[Task]) -> set[str]:
-    """Return which of these tasks are won by the word of one worker alone that was caught since it was drawn."""
+    """Return the tasks with a provisional win by a worker that was caught lying since it was drawn."""
     lone = {task.id: task for task in tasks if task.state is TaskState.PROVISIONAL}
     return {
         name
@@ -96,10 +95,10 @@ def doubtful(uow: UnitOfWork, tasks: Iterable[Task]) -> set[str]:
 
 
 def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> None:
-    """Write down what changed tasks, (before, after), show of their workers. It is asked once in a transaction.
+    """Record what changed tasks, as pairs (before, after), show about their workers. Call it once per transaction.
 
-    Whether what won is right is judged by what was known before all of it. Lies come last: what was right in the same
-    moment does not outlive them.
+    Whether a winning result is right is judged by what was known before all of these changes. Lies are recorded last,
+    so that agreements of the same moment do not survive them.
     """
     alike: defaultdict[tuple[RuntimeClass, str], list[tuple[Task, Task]]] = defaultdict(list)
     for before, after in changes:
@@ -137,7 +136,7 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
 
 @attrs.define
 class _Records:
-    """Aged reputations, as they become."""
+    """Aged reputations, and the changes made to them."""
 
     _now: float
     _alarms: Mapping[str, float]
@@ -174,7 +173,7 @@ class _Records:
         return trust_now(general, own, self._now, self._alarm(foreman))
 
     def general(self, worker: str, runtime: RuntimeClass) -> Reputation:
-        """Return what everybody goes by, as it is now; of an anchor, what the operator's word is worth."""
+        """Return the general record as it is now; an anchor counts as much as the operator's word."""
         known = self._reputations.get((worker, runtime, EVERYBODY)) or Reputation(worker=worker, runtime=runtime)
         known = known.aged(self._now, NO_ALARM)
         return attrs.evolve(known, agreed=ANCHORED.agreed) if worker in self._anchors else known

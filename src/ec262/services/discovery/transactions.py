@@ -1,4 +1,5 @@
-"""Units of work of the discovery service: every deadline applied, the caller known, decisions told to who waits."""
+"""Transactions of the discovery service: all deadlines applied, the caller identified, decisions announced to
+waiters."""
 
 from __future__ import annotations
 
@@ -19,16 +20,16 @@ from ec262.domain.protocol.worker_calls import TaskRefusal
 from ec262.services.discovery.reputations import doubtful, learn
 
 EXPIRY_BATCH = 200
-"""Most deadlines applied in one go: others wait for it."""
+"""The most deadlines that are applied in one transaction: others wait for it."""
 
 REVOKED = "this token has been revoked"
 
 OnDecided = Callable[[Collection[str]], None]
-"""Is told the ids of tasks for whose verdict nobody need wait any longer; may be called by any thread."""
+"""Receives the ids of tasks whose verdict need no longer be waited for; any thread may call it."""
 
 
 class Transaction:
-    """One unit of work, and the time at which it is."""
+    """One unit of work, and its time."""
 
     def __init__(self, uow: UnitOfWork, now: float, on_decided: OnDecided) -> None:
         self.uow = uow
@@ -37,7 +38,7 @@ class Transaction:
         self._decided: list[str] = []
 
     def account(self, token: str) -> Account:
-        """Return whose token it is. Raises NotAuthenticated."""
+        """Return the account of a token. Raises NotAuthenticated."""
         digest = token_digest(token)
         account = self.uow.accounts.by_token(digest)
         if account is None:
@@ -46,24 +47,24 @@ class Transaction:
         return account
 
     def active(self, token: str) -> Account:
-        """Return whose token it is, if that account may do more than look. Raises NotAuthenticated, AccountFrozen."""
+        """Return the account of a token if it may do more than read. Raises NotAuthenticated, AccountFrozen."""
         account = self.account(token)
         account.check_active()
         return account
 
     def locked(self, token: str) -> Account:
-        """Return the same, and let nobody else change the account. Raises NotAuthenticated, AccountFrozen."""
+        """Return the same, and lock the account against other changes. Raises NotAuthenticated, AccountFrozen."""
         self.uow.accounts.lock(self.account(token).id)
-        return self.active(token)  # somebody may have changed it just before
+        return self.active(token)  # it may have changed just before
 
     def store(self, changed: Collection[Task], transfers: Iterable[Transfer]) -> None:
-        """Store tasks as they are now, and post the movements of credits that belong to it."""
+        """Store changed tasks, and post the transfers that belong to the changes."""
         self.uow.tasks.save(changed)
         self.uow.ledger.post(transfers)
         self._decided += [task.id for task in changed if task.decided]
 
     def commit(self) -> None:
-        """Make it durable, and then known to who waits for it."""
+        """Make the changes durable, then announce decisions to those who wait."""
         self.uow.commit()
         decided, self._decided = self._decided, []
         if decided:
@@ -80,8 +81,8 @@ class Transactions:
 
     @contextmanager
     def begin(self) -> Iterator[Transaction]:
-        """Begin a transaction in which every deadline up to now was applied, durably: an answer that was given once
-        stays true, even if the clock is set back, and never depends on whether a sweep has run."""
+        """Begin a transaction in which every deadline up to now has been applied durably. An answer once given
+        therefore stays true, even if the clock is set back, and never depends on whether a sweep has run."""
         with self._unit_of_work() as uow:
             transaction = Transaction(uow, self._clock(), self._on_decided)
             while due := uow.tasks.due(transaction.now, limit=EXPIRY_BATCH):
@@ -97,7 +98,7 @@ class Transactions:
 
 @attrs.define
 class Batch:
-    """Locked tasks as they become, one item after the other; what is refused of one leaves the others alone."""
+    """Locked tasks that are changed one at a time; a refused change does not affect the others."""
 
     _before: dict[str, Task]
     _tasks: dict[str, Task]
@@ -107,17 +108,17 @@ class Batch:
 
     @classmethod
     def lock(cls, transaction: Transaction, ids: Iterable[str]) -> Batch:
-        """Lock those of the tasks that exist."""
+        """Lock the tasks that exist."""
         locked = {task.id: task for task in transaction.uow.tasks.locked(set(ids))}
         return cls(locked, dict(locked))
 
     @property
     def locked(self) -> Collection[Task]:
-        """The tasks as they were at first."""
+        """The tasks before any change."""
         return self._before.values()
 
     def apply(self, task: str, change: Callable[[Task], tuple[Task, Sequence[Transfer]]]) -> Task | None:
-        """Change a task; return it as it is then, or None if that was refused."""
+        """Change a task; return it afterwards, or None if the change was refused."""
         try:
             before = self._tasks.get(task)
             if before is None:
@@ -133,7 +134,7 @@ class Batch:
         return after
 
     def store(self, transaction: Transaction) -> None:
-        """Store what has changed, and commit."""
+        """Store the changes, and commit."""
         if self._changed:
             changed = sorted(self._changed)
             transaction.store([self._tasks[task] for task in changed], self._transfers)

@@ -1,5 +1,5 @@
-"""What makes it everybody's business that workers agreed, or that one dissented: who they are to each other and to the
-foreman, and how far everybody knows them."""
+"""Whether an agreement or a dissent counts in the general record. This depends on how the workers are related to each
+other and to the foreman, and on their own general records."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ec262.domain.verification.credibility import ESTABLISHED, Trust
 
 @attrs.frozen
 class Witnesses:
-    """The houses of the workers and foremen of tasks whose draw nobody could steer, and the pool's anchors."""
+    """The houses of the workers and foremen of tasks with an open draw, and the pool's anchors."""
 
     _houses: Mapping[str, House]
     _anchors: Collection[str]
 
     @classmethod
     def of(cls, uow: UnitOfWork, tasks: Collection[Task], anchors: Collection[str]) -> Witnesses:
-        """Look up who took part in these tasks."""
+        """Look up the participants of these tasks."""
         hosts = {each.worker: each.address.host for task in tasks if not task.steered for each in task.replicas}
         foremen = {task.foreman for task in tasks if not task.steered}
         if not foremen:
@@ -39,7 +39,7 @@ class Witnesses:
         return cls(houses, anchors)
 
     def evidence(self, worker: str, lesson: Lesson, task: Task, general: Mapping[str, Reputation]) -> Evidence:
-        """Return what a task's lesson is worth to everybody, given what everybody knows of its workers."""
+        """Return how much a task's lesson counts in the general record, given the general records of its workers."""
         if task.steered or lesson is Lesson.MISSED:
             return OWN_ALONE
         if lesson is Lesson.DISSENTED:
@@ -56,8 +56,9 @@ class Witnesses:
         return not self._anchors or general[worker].agreed >= ESTABLISHED
 
     def _accusation(self, worker: str, task: Task, general: Mapping[str, Reputation]) -> Evidence:
-        """Tell whether everybody has to take a dissent seriously: if those who are independent of the foreman and of
-        each other, going by what everybody knows, leave no doubt; with anchors, one of them has to be an anchor."""
+        """Return whether a dissent is an accusation: the supporters who are independent of the foreman and of each
+        other leave no doubt, judged by their general records. With anchors, one of these supporters must be an
+        anchor."""
         foreman = self._houses[task.foreman]
         if worker in self._anchors or related(self._houses[worker], foreman):
             return OWN_ALONE

@@ -1,4 +1,4 @@
-"""The check of a job before anything is bought: compute some of its rows twice, and say what differs and why."""
+"""Checks a job before anything is bought: computes some of its rows twice, and explains any difference."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from ec262.services.foreman.workers.deliveries import user_error
 logger = logging.getLogger(__name__)
 
 Vary = Callable[[bytes, Circumstances], bytes]
-"""Makes of pickled functions others that compute the same in other circumstances, but for the hash seed."""
+"""Wraps pickled functions so that they compute the same in other circumstances, except for the hash seed."""
 
 Watch = Callable[[bytes, Phase], bytes]
-"""Makes of pickled functions others that yield, as keys, what a row of this phase has changed for the rows after it."""
+"""Wraps pickled functions so that they yield, as keys, the state that a row of this phase changed for later rows."""
 
 
 @attrs.frozen(kw_only=True)
 class _Two:
-    """What the same rows gave in two circumstances."""
+    """The outcomes of the same rows in two circumstances."""
 
     rows: Sequence[Row]
     first: Computed
@@ -59,7 +59,7 @@ class _Two:
 
 
 class DeterminismCheck:
-    """Tries a job's rows in the sandboxes of this machine, one for each hash seed."""
+    """Computes rows of a job in this machine's sandboxes, one for each hash seed."""
 
     def __init__(self, sandboxes: Mapping[int, Sandbox], vary: Vary, watch: Watch, limits: Limits) -> None:
         """``limits`` are those of a task."""
@@ -69,11 +69,11 @@ class DeterminismCheck:
         self._limits = limits
 
     async def run(self, job: Job, sample: Sequence[Row]) -> tuple[PhaseCheck, ...]:
-        """Try some of a job's rows, at least one, and then all keys that the mapper made of them; where that finds
-        nothing, try both in smaller tasks.
+        """Compute some of a job's rows, at least one, and then all keys that the mapper yields for them. If no
+        difference is found, compute both again in smaller tasks.
 
-        Raises what ends a run of the job (UserCodeFailed, TaskLimitExceeded, KeyCollision, KeyNotHashable), and
-        SandboxCrashed. What comes after a finding is not raised: the finding may be why.
+        Raises what would end a run of the job (UserCodeFailed, TaskLimitExceeded, KeyCollision, KeyNotHashable), and
+        SandboxCrashed. Errors after a finding are not raised: the finding may be their cause.
         """
         mapped, outputs = await self._check(job, Phase.MAP, sample)
         try:
@@ -96,7 +96,7 @@ class DeterminismCheck:
         return shuffle([output.pairs for output in outputs], numbered=job.partitioned)
 
     async def _check(self, job: Job, phase: Phase, rows: Sequence[Row]) -> tuple[PhaseCheck, list[Pairs]]:
-        """Try a phase; return what was found, and what the rows gave here."""
+        """Check a phase; return what was found, and what the rows yielded here."""
         finding: Finding | None = None
         outputs: list[Pairs] = []
         for part in _parts(rows):
@@ -115,7 +115,7 @@ class DeterminismCheck:
     async def _check_packing_of_rows(
         self, job: Job, check: PhaseCheck, rows: Sequence[Row], results: Sequence[Pairs]
     ) -> PhaseCheck:
-        """Have the rows mapped in smaller tasks. What counts is the result: what is combined differs by right."""
+        """Map the rows in smaller tasks. Only the result counts: combined pairs may legitimately differ."""
         mapped = await self._in_tasks(job, Phase.MAP, _uneven_parts(rows))
         again: list[Pairs] | Failure = mapped
         if not isinstance(mapped, Failure):
@@ -125,18 +125,18 @@ class DeterminismCheck:
     async def _check_packing_of_keys(
         self, job: Job, check: PhaseCheck, groups: Sequence[Row], results: Sequence[Pairs]
     ) -> PhaseCheck:
-        """Have the keys reduced in smaller tasks."""
+        """Reduce the keys in smaller tasks."""
         again = await self._in_tasks(job, Phase.REDUCE, _uneven_parts(groups))
         return await self._compared(job, check, groups, results, again)
 
     async def _in_tasks(self, job: Job, phase: Phase, tasks: Iterable[Sequence[Row]]) -> list[Pairs] | Failure:
-        """Compute tasks, one after the other; return what each yields, or the first failure."""
+        """Compute tasks one after the other; return what each yields, or the first failure."""
         outcomes: list[Pairs] = []
         for rows in tasks:
             outcome = decode_outcome((await self._limited(job, phase, rows, HERE)).outcome)
             if isinstance(outcome, Failure):
                 return outcome
-            if isinstance(outcome, Pairs):  # what a sandbox stops, it raises
+            if isinstance(outcome, Pairs):  # a task that was stopped raises instead
                 outcomes.append(outcome)
         return outcomes
 
@@ -156,7 +156,7 @@ class DeterminismCheck:
         return attrs.evolve(check, finding=Finding(row=None, difference=difference, causes=(cause,)))
 
     async def _changed_state(self, job: Job, phase: Phase, rows: Sequence[Row]) -> list[str]:
-        """Return what a row changes for the next, as far as can be seen."""
+        """Return the state that a row changes for later rows, as far as it can be detected."""
         watched = attrs.evolve(job, functions=self._watch(job.functions, phase))
         try:
             seen = decode_outcome((await self._compute(watched, phase, rows, HERE)).outcome)
@@ -175,7 +175,7 @@ class DeterminismCheck:
         return Finding(row=row, difference=difference, causes=causes)
 
     async def _narrowed(self, job: Job, phase: Phase, two: _Two) -> _Two:
-        """Return the first row that differs by itself, or as few as it takes."""
+        """Return the first row that differs on its own, or the smallest range found that does."""
         while len(two.rows) > 1:
             middle = len(two.rows) // 2
             for half in (two.rows[:middle], two.rows[middle:]):
@@ -188,7 +188,7 @@ class DeterminismCheck:
         return two
 
     async def _causes(self, job: Job, phase: Phase, rows: Sequence[Row]) -> tuple[str, ...]:
-        """Change one thing after the other, and see what makes a difference."""
+        """Change one circumstance at a time, and see which makes a difference."""
         still = await self._outcome(job, phase, rows, STILL)
 
         async def differences(cause: Cause) -> list[bool]:
@@ -219,7 +219,7 @@ class DeterminismCheck:
             raise TaskLimitExceeded(task=name, limit=error.limit, detail=error.detail) from error
 
     async def _outcome(self, job: Job, phase: Phase, rows: Sequence[Row], where: Circumstances) -> bytes | str:
-        """Return what rows come to; of one that did not end well, how it ended."""
+        """Return the outcome of rows, or the name of the error that ended them."""
         try:
             return (await self._compute(job, phase, rows, where)).outcome
         except SandboxError as error:
@@ -239,14 +239,14 @@ class DeterminismCheck:
 
 
 def _parts(rows: Sequence[Row], tasks: int = 1) -> list[Sequence[Row]]:
-    """Cut rows into this many tasks, more if the rows are large, and fewer if there are not enough rows."""
+    """Split rows into this many tasks: more if the rows are large, fewer if there are not enough rows."""
     sizes = [len(row.data) for row in rows]
     parts = split(sizes, min(len(rows), max(tasks, 1 + sum(sizes) // PARTITION_BYTES))) if rows else []
     return [rows[part.start : part.stop] for part in parts]
 
 
 def _uneven_parts(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    """Cut two rows or more into small tasks and a large one: the mean of equal groups' means would be right."""
+    """Split at least two rows into small tasks and a large one: groups of equal size would hide a mean of means."""
     middle = len(rows) // 2
     return [*_parts(rows[:middle], SMALLER_TASKS), *_parts(rows[middle:])]
 

@@ -26,11 +26,11 @@ from ec262.services.foreman.job_votes import with_votes
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 1.0
-"""Pauses between two looks at the pool while it has too few workers: they grow from the first to the last."""
+"""Pauses between two looks at the pool while it has too few workers; they grow from the first to the last."""
 
 
 class Foreman:
-    """Runs jobs, any number of them one after the other, for one account."""
+    """Runs jobs for one account, one after the other."""
 
     def __init__(self, ports: ForemanPorts, policy: ForemanPolicy) -> None:
         self._ports = ports
@@ -38,10 +38,10 @@ class Foreman:
         self._machine: JobRun | None = None
 
     async def plan(self, job: Job) -> Plan:
-        """Say how a job with at least one row would be cut, and what it would cost. Nothing is bought.
+        """Return how a job with at least one row would be cut, and what it would cost. Nothing is bought.
 
         Raises InsufficientCredits, NoEligibleWorkers (after waiting for them), DiscoveryError; ConfigurationError if
-        the rule is not for strangers' workers, JobDefinitionError if a rule of the user's own is of no use.
+        the rule is not meant for strangers' workers; JobDefinitionError if the user's own rule is invalid.
         """
         rules = self._rules()
         account = await self._ports.discovery.open_account(self._policy.invitation)
@@ -76,9 +76,9 @@ class Foreman:
             data.close()
 
     async def run_to(self, job: Job, write: Callable[[Iterable[bytes]], None]) -> None:
-        """Run a job that has rows, and have its result written without ever holding all of it: as canonical lines of
-        [key, value], ordered by the keys' canonical bytes. ``write`` is called once, in a thread. Every failure but
-        those of ``write`` is an Ec262Error."""
+        """Run a job that has rows, and write its result without ever holding all of it: as canonical lines of [key,
+        value], ordered by the keys' canonical bytes. ``write`` is called once, in a thread. Every failure is an
+        Ec262Error, except for those of ``write``."""
         data = self._data(job, as_lines=True)
         try:
             await self._execute(job, data)
@@ -103,27 +103,27 @@ class Foreman:
 
     @property
     def local(self) -> bool:
-        """Whether all of the system is on this machine, so that nobody counts credits."""
+        """Whether the whole system runs on this machine, so that credits do not matter."""
         return self._policy.local
 
     @property
     def mapped(self) -> bool:
-        """Whether the map phase of the last job, which came to its end, yielded anything."""
+        """Whether the map phase of the last job, which must have ended, yielded anything."""
         return self._machine is not None and self._machine.total > 0
 
     async def history(self) -> tuple[TaskHistory, ...]:
-        """Tell what became of the tasks of the last job, whether or not it came to an end: each purchase with its
-        workers, and with discovery's last word on it and the votes that it was made of. Raises DiscoveryError."""
+        """Return what became of the tasks of the last job, finished or not: each purchase with its workers, discovery's
+        latest verdict and its votes. Raises DiscoveryError."""
         if self._machine is None:
             return ()
         return await with_votes(self._machine.history(), self._ports.discovery)
 
     def _rules(self) -> tuple[VerificationRule, ...]:
-        """Return the rules by which the first task of each phase would be verified: what a plan goes by."""
+        """Return the rules that would verify the first task of each phase: plans are based on them."""
         return tuple(self._policy.run.rule_of(TaskName(phase=phase, index=0)) for phase in Phase)
 
     async def _wait_for_workers(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int]:
-        """Return the pool as soon as a task's workers could be assigned, and how many these are."""
+        """Wait until a task could be assigned; return the pool, and how many workers a task needs."""
         patience_s = self._policy.run.patience_s
         began, told = self._ports.clock(), ""
         pauses = growing(FIRST_PAUSE_S, LAST_PAUSE_S, self._ports.entropy)
@@ -142,10 +142,10 @@ class Foreman:
             await asyncio.sleep(next(pauses))
 
     async def _look(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int, str]:
-        """Return the pool, how many workers a task needs, and what it lacks of them, empty if nothing."""
+        """Return the pool, how many workers a task needs, and what is lacking, empty if nothing is."""
         teams: dict[VerificationRule, int] = {}
         for rule in dict.fromkeys(rules):
-            # Only discovery knows how far workers are known.
+            # Only discovery knows the workers' reputations.
             spec = rule.spec if rule.weighs_trust else None
             pool = await self._ports.discovery.pool(PoolQuery(requirement=job.requirement, rule=spec))
             teams[rule] = rule.team() if pool.team is None else pool.team

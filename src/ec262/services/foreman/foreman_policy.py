@@ -1,4 +1,4 @@
-"""What a foreman works through, and how it runs jobs: two frozen values."""
+"""The ports and the policy of a foreman, as two frozen values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ec262.services.foreman.workers.worker_link import LinkPolicy
 
 @attrs.frozen(kw_only=True)
 class ForemanPorts:
-    """The ports that a foreman works through."""
+    """The ports that a foreman uses."""
 
     discovery: ForemanDiscovery
     dialer: Dialer
@@ -27,14 +27,14 @@ class ForemanPorts:
     entropy: Entropy
     progress: Progress
     spills: Spills | None = None
-    """Where data go that memory is not to hold; None: memory holds all."""
+    """Where data beyond the memory budget goes; None: everything stays in memory."""
 
 
 @attrs.frozen(kw_only=True)
 class ForemanPolicy:
-    """How a foreman runs jobs: the machine's patience, the tasks' limits, the links' deadlines; how much memory a job's
-    data may take; the ``invitation`` that brings its account credits; how long discovery may hold back an answer to its
-    watch; whether all of the system is ``local``, so that nobody counts credits."""
+    """How a foreman runs jobs: its patience, the limits of tasks, the deadlines of links, and the memory for a job's
+    data. ``invitation`` brings its account credits. Discovery may hold back the reply to a long poll for ``watch_s``.
+    ``local`` means that the whole system runs on this machine, so that credits do not matter."""
 
     run: RunPolicy
     link: LinkPolicy
@@ -45,4 +45,4 @@ class ForemanPolicy:
     invitation: str | None = attrs.field(default=None, repr=False)
     local: bool = False
     slots: int | None = None
-    """The most that a job is planned for: where workers share a machine, its processors are what counts."""
+    """The most slots that a job is planned for: where workers share a machine, its processors set the limit."""

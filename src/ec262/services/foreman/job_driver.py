@@ -1,6 +1,6 @@
-"""Drives ``JobRun``: its instructions become effects, and what these come to become events.
+"""Drives ``JobRun``: turns its instructions into effects, and their outcomes into events.
 
-A run on real machines, a simulated one and one in a test differ in their ``Effects`` only.
+Runs on real machines, in the simulator and in tests differ only in their ``Effects``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from ec262.domain.work.work import TaskName
 logger = logging.getLogger(__name__)
 
 Operation = Callable[[], Coroutine[Any, Any, ev.Event]]
-"""Something that takes its time and ends in an event."""
+"""Something that takes time and ends in an event."""
 
 
 class Effects(Protocol):
-    """What can be done for a run. Whoever provides it also hands the events to the driver: those that operations end
-    in, and those of dispatches, fetches, disputes and timers."""
+    """What can be done for a run. The provider also hands the events to the driver: those of operations, dispatches,
+    fetches, disputes and timers."""
 
     def now(self) -> float:
         """Return the time on the run's clock."""
@@ -38,7 +38,7 @@ class Effects(Protocol):
         """Return an id for a purchase."""
         ...
 
-    # Discovery is asked by these, which may wait.
+    # These ask discovery, and may wait.
 
     async def buy(self, command: BuyTasks) -> Purchase:
         """Buy tasks. Raises PurchaseTooExpensive, LimitReached."""
@@ -57,44 +57,44 @@ class Effects(Protocol):
         ...
 
     async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
-        """Return what the phase's results would end the job with, if they would, and which of the doubted tasks have to
-        be asked again before that is believed."""
+        """Return the conflict that would end the job with an error, if any, and the doubted tasks that must be asked
+        again before the conflict is believed."""
         ...
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
         """Shuffle what the map phase has yielded; return the tasks of the reduce phase."""
         ...
 
-    # These only begin something.
+    # These only start something.
 
     def begin(self, operation: Operation) -> None:
-        """Begin an operation."""
+        """Start an operation."""
         ...
 
     def watch(self, operation: Operation) -> None:
-        """Begin an operation that waits for news, in place of an earlier one."""
+        """Start an operation that waits for news, replacing an earlier one."""
         ...
 
     def wake(self, at: float) -> None:
-        """Have ``TimerRang`` come at this time, in place of an earlier one."""
+        """Schedule ``TimerRang`` for this time, replacing an earlier one."""
         ...
 
     def dispatch(self, dispatch: ev.Dispatch) -> None:
-        """Have a worker compute a task; its commitment or its end is an event."""
+        """Have a worker compute a task; its commitment or failure becomes an event."""
         ...
 
     def fetch(self, fetch: ev.Fetch) -> None:
-        """Have a winner deliver its result; what comes of that is an event."""
+        """Have a winner deliver its result; the outcome becomes an event."""
         ...
 
     def dispute(self, dispute: ev.Dispute) -> None:
-        """Find out why workers differ; ``Diagnosed`` is the event."""
+        """Find out why workers differ; the answer is the event ``Diagnosed``."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Terms:
-    """What a job asks for with every purchase, and how long discovery may hold back news of it."""
+    """The terms of a job's purchases, and how long discovery may hold back news of them."""
 
     requirement: Requirement
     deadline_s: float
@@ -109,10 +109,10 @@ class JobDriver:
         self._effects = effects
         self._terms = terms
         self.finished = False
-        """Whether the run has come to a good end."""
+        """Whether the run has ended successfully."""
 
     def handle(self, event: ev.Event) -> None:
-        """Tell the machine of an event, and begin what it asks for. Raises the error that the run has failed with."""
+        """Pass an event to the machine, and carry out its instructions. Raises the error with which the run fails."""
         for instruction in self._machine.handle(event):
             self._carry_out(instruction)
 
@@ -208,7 +208,7 @@ class JobDriver:
 
 
 def at_once(operation: Operation) -> ev.Event:
-    """Return the event that an operation ends in, where none of the effects waits for anything."""
+    """Return the event in which an operation ends, if none of its effects waits."""
     coroutine = operation()
     try:
         coroutine.send(None)

@@ -1,4 +1,4 @@
-"""A run on real machines: carries its effects out through the ports, as tasks beside the loop that hands out events."""
+"""A run on real machines: performs its effects through the ports, as tasks beside the loop that hands out events."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class JobExecution:
 
     @property
     def machine(self) -> JobRun:
-        """The run's state machine: what became of its tasks."""
+        """The run's state machine, which knows what became of its tasks."""
         return self._machine
 
     async def run(self) -> None:
-        """Run the job to its end, its result in ``data``. Raises what ended it otherwise."""
+        """Run the job; its result is then in ``data``. Raises the error that ends it."""
         try:
             hold = self._policy.slots is not None
             names = self._planned(Phase.MAP, self._data.cut_map(self._plan, self._grow, hold=hold))
@@ -75,7 +75,7 @@ class JobExecution:
 
     def _show(self) -> None:
         running, wait = self._machine.count(*UNDER_WAY), self._machine.waiting
-        note = "" if running else self._note  # while tasks run, to wait for a free slot is the way of things
+        note = "" if running else self._note  # while tasks run, waiting for a free slot is normal
         self._ports.progress.show(
             JobStatus(
                 phase=self._machine.phase,
@@ -110,7 +110,7 @@ class JobExecution:
         self._spawn(operation)
 
     def watch(self, operation: Operation) -> None:
-        """Run an operation beside the loop, in place of an earlier one."""
+        """Run an operation beside the loop, replacing an earlier one."""
         if self._watch is not None:
             self._watch.cancel()
         self._watch = self._spawn(operation)
@@ -120,11 +120,11 @@ class JobExecution:
         self._spawn(partial(self._workers.dispatch, dispatch))
 
     def fetch(self, fetch: ev.Fetch) -> None:
-        """Take a winner's result into the job's data."""
+        """Fetch a winner's result into the job's data."""
         self._spawn(partial(self._workers.fetch, fetch))
 
     def dispute(self, dispute: ev.Dispute) -> None:
-        """Find out what workers differ in."""
+        """Find out why workers differ."""
         self._spawn(partial(self._workers.diagnose, dispute))
 
     def wake(self, at: float) -> None:
@@ -137,7 +137,7 @@ class JobExecution:
         self._events.put_nowait(ev.TimerRang(now=self.now()))
 
     def _spawn(self, operation: Callable[[], Awaitable[ev.Event]]) -> asyncio.Task[None]:
-        """Run an operation beside the loop; its event, or whatever went wrong in it, comes back through the queue."""
+        """Run an operation beside the loop; its event, or its error, arrives through the queue."""
 
         async def report() -> None:
             try:
@@ -153,7 +153,7 @@ class JobExecution:
     # --- effects: what discovery is asked, and the shuffle ----------------------------------------------------------
 
     def new_purchase(self) -> str:
-        """Return a random id: nobody is to guess it."""
+        """Return a random id, which nobody can guess."""
         return self._ports.entropy.token(16).hex()
 
     async def buy(self, command: BuyTasks) -> Purchase:
@@ -178,11 +178,11 @@ class JobExecution:
         return await self._ports.discovery.accept(command)
 
     async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
-        """See whether the keys of the phase can stand side by side."""
+        """Check whether the keys of the phase can coexist."""
         return await self._data.clash(doubted)
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
-        """Shuffle, and cut the reduce phase, going by the credits that are left."""
+        """Shuffle, and cut the reduce phase according to the credits that are left."""
         await self._workers.end_phase()
         await self._data.shuffle()
         status = await self._ports.discovery.open_account()

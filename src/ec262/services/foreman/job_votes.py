@@ -1,4 +1,4 @@
-"""The votes that a job's verdicts were made of: asked for once, when all is over."""
+"""The votes behind a job's verdicts: requested once, at the end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ec262.domain.protocol.limits import MAX_BATCH
 
 
 async def with_votes(history: Sequence[TaskHistory], discovery: ForemanDiscovery) -> tuple[TaskHistory, ...]:
-    """Put discovery's last word on each purchase, with its votes, in place of the verdict that the foreman acted on.
-    What discovery has forgotten keeps that. Raises DiscoveryError."""
+    """Replace each purchase's verdict, on which the foreman acted, by discovery's latest one with its votes. Where
+    discovery has forgotten a task, the old verdict stays. Raises DiscoveryError."""
     asked = [purchase.task for task in history for purchase in task.purchases]
     verdicts: dict[str, Verdict] = {}
     for start in range(0, len(asked), MAX_BATCH):

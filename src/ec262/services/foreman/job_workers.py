@@ -1,4 +1,4 @@
-"""What a job has its workers do: compute a task, deliver its result, or its results where they differ."""
+"""What a job asks of its workers: to compute a task, and to deliver a result, or all results if they differ."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from ec262.services.foreman.workers.worker_links import WorkerLinks
 logger = logging.getLogger(__name__)
 
 REPORT_PAUSE_S = 0.2
-"""Between two calls that report workers."""
+"""Pause between two calls that report workers."""
 
 THREAD_BYTES = 256 << 10
 """Results larger than this are decrypted in a thread."""
 
 LAST_REPORT_S = 1.0
-"""How long the end of a job may wait for the last of them."""
+"""How long the end of a job may wait for the last reports."""
 
 
 class JobWorkers:
-    """The workers of one job. Instructions of its machine that are for them end in the events that are returned."""
+    """The workers of one job. Carries out the machine's instructions for them, and returns the resulting events."""
 
     def __init__(self, ports: ForemanPorts, policy: ForemanPolicy, job: Job, data: JobData) -> None:
         self._ports = ports
@@ -64,11 +64,11 @@ class JobWorkers:
 
     @property
     def connected(self) -> int:
-        """How many there is a connection to."""
+        """How many workers are connected."""
         return self._links.connected
 
     async def close(self) -> None:
-        """Close the connections. Whoever waits for one of these workers is to be cancelled before."""
+        """Close the connections. Cancel everything that waits for one of these workers first."""
         await self._links.close()
         if self._reports:
             await asyncio.wait(self._reports, timeout=LAST_REPORT_S)
@@ -77,11 +77,11 @@ class JobWorkers:
     # --- computing ----------------------------------------------------------------------------------------------------
 
     async def end_phase(self) -> None:
-        """Stop sending the work of a phase that is over, and waiting for its workers: everything in it is decided."""
+        """Stop sending work of a phase that is over, and stop waiting for its workers: everything in it is decided."""
         await self._stop(list(self._dispatches))
 
     async def _stop(self, which: Sequence[tuple[str, str]]) -> None:
-        """Cancel dispatches by task and worker, where there are any. A link waits for one reply to a task at a time."""
+        """Cancel dispatches by task and worker, if they exist. A link waits for one reply per task at a time."""
         found = [self._dispatches.pop(each, None) for each in which]
         dispatches = [dispatch for dispatch in found if dispatch is not None]
         for dispatch in dispatches:
@@ -89,7 +89,7 @@ class JobWorkers:
         await asyncio.gather(*dispatches, return_exceptions=True)
 
     async def dispatch(self, dispatch: ev.Dispatch) -> ev.Event:
-        """Have a worker compute a task, and wait for its commitment. To be called as a task of its own."""
+        """Have a worker compute a task, and wait for its commitment. Run this as an asyncio task of its own."""
         which = dispatch.task, dispatch.replica.worker
         self._dispatches[which] = asyncio.current_task()
         try:
@@ -106,7 +106,7 @@ class JobWorkers:
             reply = await link.compute(assign, self._work(dispatch, link), deadline_s=self._policy.deadline_s)
             if isinstance(reply, Failed):
                 reason = reply.reason
-            else:  # strangers say what they like; but it did not take longer than it took to hear of it
+            else:  # strangers may claim anything, but not more time than has passed
                 self._data.took(dispatch.name, min(reply.took_s, self._now() - began))
         except (PeerError, PhaseOver) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -136,9 +136,9 @@ class JobWorkers:
     # --- delivering ---------------------------------------------------------------------------------------------------
 
     async def fetch(self, fetch: ev.Fetch) -> ev.Event:
-        """Take a winner's result into the job's data."""
+        """Fetch a winner's result into the job's data."""
         verdict, worker = fetch.verdict, fetch.replica.worker
-        await self._stop([(verdict.task, worker)])  # what the dispatch would report is known already
+        await self._stop([(verdict.task, worker)])  # what the dispatch would report is already known
         try:
             work = self._binding(fetch.name)
             link = await self._links.to(fetch.replica)
@@ -149,7 +149,7 @@ class JobWorkers:
                 del delivered
                 ending = await (self._data.set_aside if fetch.alone else self._data.keep)(fetch.name, outcome)
                 del outcome
-        except KeyNotHashable as error:  # what one worker alone yielded may be its own invention
+        except KeyNotHashable as error:  # a lone worker may have made its result up
             return ev.CodeFailed(now=self._now(), task=verdict.task, error=error)
         except PhaseOver as error:
             return ev.Undelivered(now=self._now(), task=verdict.task, worker=worker, reason=str(error))
@@ -161,7 +161,7 @@ class JobWorkers:
         return self._arrived(fetch, ending, log)
 
     def _arrived(self, fetch: ev.Fetch, ending: Failure | Stopped | None, log: str) -> ev.Event:
-        """Return the event that a result is, given how its task ended if that has no pairs."""
+        """Return the event for a result; ``ending`` says how its task ended if there are no pairs."""
         now, task = self._now(), fetch.verdict.task
         match ending:
             case Failure():
@@ -176,15 +176,15 @@ class JobWorkers:
         return ev.Delivered(now=now, task=task)
 
     def _binding(self, name: TaskName) -> WorkBinding:
-        """Return what the results of a task are bound to. Raises PhaseOver; BadDelivery if the task was given no work:
-        then nobody can have a result of it."""
+        """Return what the results of a task are bound to. Raises PhaseOver, and BadDelivery if the task was never given
+        work: then nobody can have a result of it."""
         work = self._data.binding(name)
         if work is None:
             raise BadDelivery(f"{name} was won, but its work was never sent")
         return work
 
     async def _opened(self, verdict: Verdict, delivered: Delivered, work: WorkBinding) -> tuple[bytes, str]:
-        """Check and decrypt a delivery; a small one at once, since a thread costs more. Raises BadDelivery."""
+        """Check and decrypt a delivery; a small one directly, since a thread would cost more. Raises BadDelivery."""
         if len(delivered.ciphertext) + len(delivered.log) <= THREAD_BYTES:
             return self._open(verdict, delivered, work)
         return await asyncio.to_thread(self._open, verdict, delivered, work)
@@ -200,7 +200,7 @@ class JobWorkers:
         return outcome, open_log(delivered, key=key, work=work, cipher=cipher, most=limits.log_bytes)
 
     def _complain(self, task: str, worker: str) -> None:
-        """Report a winner that did not deliver: for others' sake, so nothing here waits for it."""
+        """Report a winner that did not deliver. This only helps others, so nothing here waits for it."""
         report = asyncio.create_task(self._report(DeliveryReport(task=task, worker=worker)))
         self._reports.add(report)
         report.add_done_callback(self._reports.discard)
@@ -217,11 +217,11 @@ class JobWorkers:
     # --- differing ----------------------------------------------------------------------------------------------------
 
     async def diagnose(self, dispute: ev.Dispute) -> ev.Event:
-        """Find out what workers who could not agree differ in."""
-        # All committed or never will, whether or not they have told us.
+        """Find out how the results of workers who could not agree differ."""
+        # All workers have committed, or never will, whether or not they have reported it.
         await self._stop([(dispute.task, replica.worker) for replica in dispute.replicas])
         work = self._data.binding(dispute.name)
-        if work is None:  # nobody was sent anything, so there is nothing to compare
+        if work is None:  # no work was sent, so there is nothing to compare
             return ev.Diagnosed(now=self._now(), task=dispute.task, verdict=None, diagnosis=None)
         verdict, diagnosis = await self._disputes.diagnose(dispute, work)
         if diagnosis is not None:

@@ -1,4 +1,4 @@
-"""Memory that several have to share."""
+"""A memory budget that concurrent operations share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections import deque
 
 
 class Room:
-    """So many bytes; who needs some waits until they are free, in the order of asking. What needs more than there is
-    gets all of it."""
+    """A number of bytes. A request that does not fit waits until enough are free, in order of arrival. A request for
+    more than the whole budget gets all of it."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -16,7 +16,7 @@ class Room:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, size: int) -> None:
-        """Have so many bytes, until they are given back with ``give``."""
+        """Take bytes, to be returned with ``give``."""
         size = min(size, self._size)
         if not self._waiting and size <= self._free:
             self._free -= size
@@ -26,13 +26,13 @@ class Room:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # cancelled just after it was given its room
+            if not turn.cancelled():  # cancelled just after its turn had come
                 self._free += size
             self._admit()
             raise
 
     def give(self, size: int) -> None:
-        """Give back what was taken with this size."""
+        """Return bytes that were taken with this size."""
         self._free += min(size, self._size)
         self._admit()
 

@@ -1,4 +1,4 @@
-"""What a run carries from phase to phase: the data of the phase under way, and what the tasks yielded."""
+"""A job's data from phase to phase: the rows of the current phase, and what its tasks yielded."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from ec262.services.foreman.data.phase_data import PhaseData
 T = TypeVar("T")
 
 AT_ONCE_BYTES = 256 << 10
-"""Outcomes up to here are taken in at once; for larger ones, and when there are many, the event loop does not wait."""
+"""Outcomes up to this size are taken in by the event loop; larger ones, and all once many have arrived, in a thread."""
 
 COPIES = 3
-"""How many times a result is in memory while it arrives: as a message, decrypted, and as what is made of it."""
+"""Copies of a result in memory while it arrives: as a message, decrypted, and decoded."""
 
 
 class JobData:
-    """The data of one run of one job, one phase at a time: ``cut_map``, then ``payload`` and ``keep`` for
-    each task, then ``shuffle`` and ``cut`` again, at last ``result`` or ``write``.
+    """The data of one run of one job, one phase at a time: ``cut_map``, then ``payload`` and ``keep`` for each task,
+    then ``shuffle`` and ``cut`` again, finally ``result`` or ``write``.
 
-    Everything that belongs to a phase is in its ``PhaseData`` and ends with it; a task is always looked up by phase and
-    index. Memory holds the ``budget`` of the data; ``spills`` take the rest. ``limits`` are those that tasks are sent
-    with: they are part of each task's work hash. ``entropy`` draws nonces. With ``as_lines`` the result is never held
-    whole: it can be written and not returned.
+    Everything that belongs to a phase is in its ``PhaseData`` and ends with it; tasks are always looked up by phase and
+    index. Memory holds up to ``budget`` of the data, and ``spills`` the rest. ``limits`` are sent with each task and
+    are part of its work hash. ``entropy`` draws nonces. With ``as_lines``, memory never holds the whole result, which
+    can then be written but not returned.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class JobData:
         self._kept_bytes = self._largest = 0
         self._sending = Room(budget.travel_bytes)
         self._arriving = Room(2 * budget.travel_bytes)
-        # One thing after the other: each takes memory of its own while it is under way.
+        # One operation at a time: each takes memory of its own while it runs.
         self._turn = asyncio.Lock()
         self._current = self._phase_data(Phase.MAP, job.rows)
 
@@ -88,17 +88,17 @@ class JobData:
 
     @property
     def sizes(self) -> Sequence[int]:
-        """The bytes of each piece of the phase's rows: what can be cut."""
+        """The bytes of each piece of the phase's rows; a piece is never cut."""
         return self._current.sizes
 
     def cut(self, phase: Phase, tasks: int) -> tuple[TaskName, ...]:
-        """Cut the rows of the phase under way into this many partitions; return the names of the tasks that work on
-        them. Raises PhaseOver if another phase is under way."""
+        """Cut the rows of the current phase into this many partitions; return the names of their tasks. Raises
+        PhaseOver if another phase is in progress."""
         return self._of(phase).cut(tasks)
 
     def cut_map(self, plan: Plan, grow: Grow, *, hold: bool = False) -> tuple[TaskName, ...]:
-        """Cut the rows as planned: if by time, when workers are ready for them. Then return the names of the first
-        tasks, and give those of the others to ``grow`` as they come to be known. ``hold`` as in ``TimedCut``."""
+        """Cut the rows as planned; if by time, then as workers become ready for them. Return the names of the first
+        tasks, and pass those of later tasks to ``grow``. ``hold`` is as in ``TimedCut``."""
         if not plan.is_sized(len(self.sizes)):
             return self.cut(Phase.MAP, plan.map_tasks)
         timed = TimedCut(
@@ -112,17 +112,17 @@ class JobData:
         return self._of(Phase.MAP).cut_by_time(timed, grow)
 
     def took(self, name: TaskName, seconds: float) -> None:
-        """Take in how long a worker says to have computed a task. Of a phase that is over, nobody needs to know."""
+        """Record how long a worker says it took to compute a task. Ignored if the task's phase is over."""
         if name.phase is self._current.phase:
             self._current.took(name, seconds)
 
     @property
     def tasks_to_come(self) -> int:
-        """About how many tasks the phase will have beside those that have a name."""
+        """About how many more tasks the phase will have, beyond those that have names."""
         return self._current.tasks_to_come
 
     def _of(self, phase: Phase) -> PhaseData:
-        """Return the data of the phase under way. Raises PhaseOver if that is another one."""
+        """Return the data of the current phase. Raises PhaseOver if ``phase`` is another one."""
         if phase is not self._current.phase:
             raise PhaseOver(f"the {phase.value} phase is not in progress")
         return self._current
@@ -130,27 +130,28 @@ class JobData:
     # --- to the workers -----------------------------------------------------------------------------------------------
 
     def payload(self, name: TaskName) -> AbstractAsyncContextManager[bytes]:
-        """Have a task's rows as they travel, for as long as the context lasts; wait until there is memory for them.
+        """Provide a task's serialized rows while the context lasts, as soon as there is memory for them.
 
-        Raises PhaseOver, SpillFailed, JobDefinitionError if the rows cannot be read any more.
+        Raises PhaseOver, SpillFailed, and JobDefinitionError if the rows can no longer be read.
         """
         return self._of(name.phase).payload(name)
 
     async def packed(self, name: TaskName) -> bytes | None:
-        """Pack a task's rows, once for all its workers, while their context lasts; None if that is not worth it."""
+        """Pack a task's rows, once for all its workers and while their context lasts; return None if packing does not
+        pay."""
         return await self._of(name.phase).packed(name)
 
     def binding(self, name: TaskName) -> WorkBinding | None:
-        """Return what the results of a task are bound to: they are opened under this alone. None if the task was given
-        no work yet. Raises PhaseOver."""
+        """Return what the results of a task are bound to; only results bound to it are opened. None if the task has not
+        been given work yet. Raises PhaseOver."""
         return self._of(name.phase).binding(name)
 
     # --- from the workers ---------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def arriving(self, name: TaskName) -> AsyncIterator[None]:
-        """Have memory for the result of a task that was given work, for as long as the context lasts. How much that is
-        shows only when it is here: about as much as the largest so far, or else as what it was made from.
+        """Reserve memory for the result of a task while the context lasts. Its size is unknown until it has arrived;
+        the estimate is the size of the largest result so far, or else that of the task's rows.
 
         Raises PhaseOver.
         """
@@ -162,10 +163,11 @@ class JobData:
             self._arriving.give(size)
 
     async def keep(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
-        """Take in the canonical bytes of what a task came to, once for each task; return how it ended if it
-        gave no pairs.
+        """Take in the canonical bytes of a task's outcome, once per task; return how the task ended if it yielded no
+        pairs.
 
-        Raises NotCanonical if it is no outcome, KeyNotHashable, SpillFailed, PhaseOver. Nothing is kept then.
+        Raises NotCanonical if the bytes are not an outcome, KeyNotHashable, SpillFailed, PhaseOver; then nothing is
+        kept.
         """
         current = self._of(name.phase)
         ending = read_ending(outcome)
@@ -193,19 +195,19 @@ class JobData:
             self._yielded[place] = tuple(chain.from_iterable(self._looked_at(phase, outcome)))
 
     def _looked_at(self, phase: Phase, outcome: bytes) -> Iterator[Sequence[Pair]]:
-        """Yield the pairs of an outcome. Raises NotCanonical if they cannot be read, or lack the numbers that a
-        partitioner gives, KeyNotHashable if no dict takes one of their keys."""
+        """Yield the pairs of an outcome. Raises NotCanonical if they cannot be read or lack the partitioner's numbers,
+        and KeyNotHashable if a key cannot be the key of a dict."""
         for portion in portions(outcome):
             self._keys_of(phase).look(portion)
             yield portion
 
     def _keys_of(self, phase: Phase) -> Shuffle | ResultLines:
-        """Return what looks at the keys of a phase."""
+        """Return the object that checks the keys of a phase."""
         return self._shuffle if phase is Phase.MAP else self._lines or self._result_keys
 
     async def set_aside(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
-        """Keep what a task came to for the time being: until ``keep`` has something else in its place, or the phase
-        ends. Return how it ended if it has no pairs. Raises as ``keep`` does."""
+        """Keep a task's outcome provisionally, until ``keep`` replaces it or the phase ends. Return how the task ended
+        if it yielded no pairs. Raises what ``keep`` raises."""
         current = self._of(name.phase)
         ending = read_ending(outcome)
         if ending is None:
@@ -215,15 +217,15 @@ class JobData:
         return ending
 
     def _take_back(self) -> None:
-        """Take in what was set aside, the phase being over."""
+        """Take in what was set aside, at the end of a phase."""
         for name, outcome in self._current.take_back():
             self._take_in(name.phase, self._current.place(name), outcome)
 
     # --- what would end the job ---------------------------------------------------------------------------------------
 
     async def clash(self, doubted: Collection[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
-        """Return the keys of the phase that cannot all be there, if there are any, and the ``doubted`` tasks, set
-        aside, without which one of them would not be there. Raises SpillFailed, JobDefinitionError."""
+        """Return the keys of the phase that cannot coexist, if any, and the ``doubted`` tasks, set aside, without which
+        one of these keys would not exist. Raises SpillFailed, JobDefinitionError."""
         return await self._in_turn(self._clash, frozenset(doubted))
 
     def _clash(self, doubted: frozenset[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:
@@ -267,7 +269,7 @@ class JobData:
     # --- between the phases, and at the end ---------------------------------------------------------------------------
 
     async def shuffle(self) -> None:
-        """End the map phase, and begin the reduce phase with what the map tasks yielded as its rows.
+        """End the map phase, and begin the reduce phase with the map tasks' pairs as its rows.
 
         Raises KeyCollision, KeyNotHashable, JobDefinitionError, SpillFailed.
         """
@@ -288,8 +290,8 @@ class JobData:
             return await self._in_turn(merge_results, ordered)
 
     async def write(self, write: Callable[[Iterable[bytes]], None]) -> None:
-        """Have what the reduce tasks yielded written, as lines in the order of the result. Raises what ``result`` does,
-        before anything is written, SpillFailed, and what ``write`` raises."""
+        """Write what the reduce tasks yielded, as lines in the order of the result. Raises what ``result`` raises,
+        before anything is written; SpillFailed; and what ``write`` raises."""
         lines = self._lines
         if lines is not None:
             await self._in_turn(self._take_back)
@@ -298,7 +300,7 @@ class JobData:
             await self._in_turn(lambda: write(lines.lines()))
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Discard everything. May be called twice."""
         self._current.close()
         self._shuffle.close()
         if self._lines is not None:

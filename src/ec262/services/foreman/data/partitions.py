@@ -1,4 +1,4 @@
-"""The partitions of a phase: known from the start, or cut by time as workers are ready for them."""
+"""The partitions of a phase: known from the start, or cut by time as workers become ready."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ec262.domain.foreman.data.sizing import TimedCut
 from ec262.domain.work.work import Phase, TaskName
 
 PATIENCE_S = 1.0
-"""How long a worker that is ready waits for others' times, before it is sent rows without."""
+"""How long a ready worker waits for timings of other workers before it is sent rows without them."""
 
 Grow = Callable[[tuple[TaskName, ...]], None]
-"""Takes the names of more tasks."""
+"""Receives the names of more tasks."""
 
 
 class Partitions:
-    """Which of a phase's pieces belong to which of its tasks, by the tasks' indices."""
+    """Which pieces of a phase belong to which task, by task index."""
 
     def __init__(self, phase: Phase) -> None:
         self._phase = phase
@@ -28,12 +28,12 @@ class Partitions:
         self._timing = asyncio.Event()
 
     def cut(self, sizes: Sequence[int], tasks: int) -> tuple[TaskName, ...]:
-        """Cut pieces of these sizes (bytes) into so many partitions; return their tasks' names."""
+        """Cut pieces of these sizes (bytes) into ``tasks`` partitions; return the names of their tasks."""
         self._pieces = dict(enumerate(split(sizes, tasks) if tasks else []))
         return self._names(len(self._pieces))
 
     def cut_by_time(self, timed: TimedCut, grow: Grow) -> tuple[TaskName, ...]:
-        """Return the names of the first tasks; give those of the others to ``grow`` as they come to be known."""
+        """Return the names of the first tasks; pass those of later tasks to ``grow``."""
         self._timed = timed, grow
         return self._names(timed.begin())
 
@@ -41,25 +41,25 @@ class Partitions:
         return self._pieces[index]
 
     async def pieces_for(self, index: int) -> range:
-        """Return the pieces of a task whose work is to be sent now; they are its own from now on."""
+        """Return the pieces of a task whose work is about to be sent; they do not change from then on."""
         if index not in self._pieces and self._timed is not None:
             await self._cut_next(index, *self._timed)
         return self._pieces[index]
 
     def took(self, index: int, seconds: float) -> None:
-        """Take in how long a worker says to have computed a task."""
+        """Record how long a worker says it took to compute a task."""
         if self._timed is not None:
             self._timed[0].took(self._pieces[index], seconds)
             self.computed(index)
 
     def yielded(self, index: int, result_bytes: int) -> None:
-        """Take in how large the result of a task is."""
+        """Record the size of a task's result."""
         if self._timed is not None:
             self._timed[0].yielded(self._pieces[index], result_bytes)
             self.computed(index)
 
     def computed(self, index: int) -> None:
-        """Take in that a task was computed, however long that took."""
+        """Record that a task was computed, however long that took."""
         if self._timed is not None:
             self._timed[0].computed(self._pieces[index])
             self._timing.set()
@@ -67,7 +67,7 @@ class Partitions:
 
     @property
     def tasks_to_come(self) -> int:
-        """About how many tasks there will be beside those that have a name."""
+        """About how many more tasks there will be, beyond those that have names."""
         return self._timed[0].beyond if self._timed is not None else 0
 
     async def _cut_next(self, index: int, timed: TimedCut, grow: Grow) -> None:

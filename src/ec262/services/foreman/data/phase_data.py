@@ -1,4 +1,4 @@
-"""The data of one phase: its rows, how they are cut into tasks, which work each task got, and what was set aside."""
+"""The data of one phase: its rows, their partitions, the work sent for each task, and the results set aside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Loan:
 
 
 class PhaseData:
-    """One phase's rows and tasks. It ends with the phase: whatever asks for it later gets PhaseOver.
+    """One phase's rows and tasks, which end with the phase: later calls raise PhaseOver.
 
     No task of another phase can be looked up here, so a message that arrives late cannot get another phase's rows.
     """
@@ -69,7 +69,7 @@ class PhaseData:
 
     @property
     def sizes(self) -> Sequence[int]:
-        """The bytes of each piece of the rows: what can be cut."""
+        """The bytes of each piece of the rows; a piece is never cut."""
         return self._rows.sizes
 
     def cut(self, tasks: int) -> tuple[TaskName, ...]:
@@ -82,37 +82,37 @@ class PhaseData:
 
     @property
     def tasks_to_come(self) -> int:
-        """About how many tasks the phase will have beside those that have a name."""
+        """About how many more tasks the phase will have, beyond those that have names."""
         return self._partitions.tasks_to_come
 
     def took(self, name: TaskName, seconds: float) -> None:
-        """Take in how long a worker says to have computed a task."""
+        """Record how long a worker says it took to compute a task."""
         if name in self._bindings:  # otherwise it computed something that was never sent
             self._partitions.took(name.index, seconds)
 
     def place(self, name: TaskName) -> int:
-        """Return where a task's rows stand in the phase's order; tasks may get their rows in another order than names.
+        """Return the position of a task's rows in the phase. Tasks need not get their rows in the order of their names.
 
-        Raises KeyError if the task got no rows yet.
+        Raises KeyError if the task has no rows yet.
         """
         return self._partitions[name.index].start
 
     def bytes_of(self, name: TaskName) -> int:
-        """Return about how many bytes a task's rows take. Raises KeyError if it got none yet."""
+        """Return about how many bytes a task's rows take. Raises KeyError if it has none yet."""
         partition = self._partitions[name.index]
         return sum(self.sizes[partition.start : partition.stop])
 
     def binding(self, name: TaskName) -> WorkBinding | None:
-        """Return what the results of a task are bound to, None if nothing was read for it yet."""
+        """Return what the results of a task are bound to; None if its rows have not been read yet."""
         return self._bindings.get(name)
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def payload(self, name: TaskName) -> AsyncIterator[bytes]:
-        """Have a task's rows as they travel, for as long as the context lasts; wait until there is memory for them.
+        """Provide a task's serialized rows while the context lasts, as soon as there is memory for them.
 
-        Raises PhaseOver, SpillFailed, JobDefinitionError if the rows cannot be read any more.
+        Raises PhaseOver, SpillFailed, and JobDefinitionError if the rows can no longer be read.
         """
         self._check(name)
         loan = self._loans.get(name)
@@ -128,7 +128,8 @@ class PhaseData:
                 await self._end(loan, name)
 
     async def packed(self, name: TaskName) -> bytes | None:
-        """Pack a task's rows, once for all its workers, while their context lasts; None if that is not worth it."""
+        """Pack a task's rows, once for all its workers and while their context lasts; return None if packing does not
+        pay."""
         loan = self._loans[name]
         if loan.packing is None:
             loan.packing = asyncio.create_task(asyncio.to_thread(pack, await loan.loading))
@@ -146,8 +147,8 @@ class PhaseData:
         return rows
 
     def _read(self, name: TaskName, pieces: range) -> bytes:
-        """Read a task's rows. The first time fixes what its work is; rows that are read again must be the same."""
-        self._check(name)  # it may have waited for memory until the phase was over
+        """Read a task's rows. The first reading fixes the task's work; later readings must give the same rows."""
+        self._check(name)  # the phase may have ended while the task waited for memory
         rows = self._rows.payload(pieces)
         work = Work(
             phase=self.phase,
@@ -176,7 +177,7 @@ class PhaseData:
     # --- results ------------------------------------------------------------------------------------------------------
 
     def yielded(self, name: TaskName, result_bytes: int) -> None:
-        """Take in that a task was computed, and how large its result is."""
+        """Record that a task was computed, and the size of its result."""
         self._partitions.yielded(name.index, result_bytes)
 
     def set_aside(self, name: TaskName, outcome: bytes) -> None:
@@ -184,7 +185,7 @@ class PhaseData:
         self._aside[name] = self._put_away(outcome)
 
     def drop_aside(self, name: TaskName) -> None:
-        """Forget what was set aside for a task, if anything was."""
+        """Discard what was set aside for a task, if anything."""
         self._aside.pop(name, None)
 
     def aside(self) -> Iterator[tuple[TaskName, bytes]]:
@@ -192,12 +193,12 @@ class PhaseData:
         for name, place in sorted(self._aside.items(), key=lambda item: item[0].index):
             outcome = place
             if isinstance(outcome, range):
-                assert self._aside_spill is not None  # noqa: S101 - it is where the range is from
+                assert self._aside_spill is not None  # noqa: S101 - the range comes from it
                 outcome = self._aside_spill.read(outcome.start, outcome.stop)
             yield name, outcome
 
     def take_back(self) -> Iterator[tuple[TaskName, bytes]]:
-        """Yield what was set aside as ``aside`` does, and forget it."""
+        """Yield what was set aside, as ``aside`` does, and discard it."""
         yield from self.aside()
         self._aside.clear()
         self._close_aside()
@@ -213,7 +214,7 @@ class PhaseData:
     # --- its end ------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End the phase and forget its rows. May be called twice."""
+        """End the phase and release its rows. May be called twice."""
         self._over = True
         self._rows.close()
         self._close_aside()

@@ -1,1 +1,1 @@
-"""The foreman's connections to workers, and what comes over them."""
+"""The foreman's connections to workers, and what workers deliver over them."""

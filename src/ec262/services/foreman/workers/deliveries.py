@@ -1,4 +1,4 @@
-"""Opening what workers deliver: bytes of strangers, checked against what they committed."""
+"""Opens deliveries: strangers' bytes, which are checked against the workers' commitments."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ MAX_CIPHER_BYTES = 64
 
 
 LEAST_OUTPUT_BYTES = 1 << 10
-"""A limit or crash is a result, too: it may take this much whatever the output limit is."""
+"""A limit error or a crash is a result, too: it may take this much whatever the output limit is."""
 
 
 def largest_delivery(limits: Limits) -> int:
-    """Return the size of the largest delivery of a task with these limits: a larger one is not received."""
+    """Return the size of the largest delivery that is received for a task with these limits."""
     return max(limits.output_bytes, LEAST_OUTPUT_BYTES) + limits.log_bytes + 2 * MAX_CIPHER_BYTES
 
 
 def open_result(
     delivered: Delivered, *, digest: bytes, key: bytes, work: WorkBinding, cipher: Cipher, most: int
 ) -> bytes:
-    """Check and decrypt a delivery; return the bytes of its outcome, which may be no outcome. Raises BadDelivery, also
-    if it is not a result of this ``work``, if it is larger than an output limit of ``most`` bytes allows, or if it was
-    committed as a limit or crash and is none, or the other way round."""
+    """Check and decrypt a delivery; return the bytes of its outcome, which may still be invalid. Raises BadDelivery,
+    also if it is not a result of this ``work``, if it exceeds the output limit of ``most`` bytes, or if it was
+    committed as a limit error or crash and is none, or the other way round."""
     size = len(delivered.ciphertext)
     if size > max(most, LEAST_OUTPUT_BYTES) + MAX_CIPHER_BYTES:
         raise BadDelivery(f"the delivered result has {size} bytes, but the task's output limit is {most}")
@@ -47,8 +47,8 @@ def open_result(
 
 
 def open_log(delivered: Delivered, *, key: bytes, work: WorkBinding, cipher: Cipher, most: int) -> str:
-    """Return what a task printed, at most so many bytes. Nobody vouches for it: what is no log is left out, and the
-    result stands."""
+    """Return what a task printed, at most ``most`` bytes. Logs are not verified: an invalid log is dropped, and the
+    result remains valid."""
     if len(delivered.log) > most + MAX_CIPHER_BYTES:
         return ""
     try:
@@ -59,7 +59,7 @@ def open_log(delivered: Delivered, *, key: bytes, work: WorkBinding, cipher: Cip
 
 
 def user_error(failure: Failure, log: str) -> UserCodeFailed:
-    """Return the error that tells the author of a job what their code did, with the ``log`` of its task."""
+    """Return the error that shows the author of a job what their code did, with the ``log`` of its task."""
     exception = printable(failure.exception)
     return UserCodeFailed(
         function=failure.function,
@@ -72,5 +72,5 @@ def user_error(failure: Failure, log: str) -> UserCodeFailed:
 
 
 def limit_error(name: TaskName, stopped: Stopped, log: str) -> TaskLimitExceeded:
-    """Return the error that tells the author of a job which limit a task hit, with the ``log`` of how."""
+    """Return the error that shows the author of a job which limit a task hit, with the ``log`` as its detail."""
     return TaskLimitExceeded(task=str(name), limit=stopped.by, detail=log)

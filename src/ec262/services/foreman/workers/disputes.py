@@ -1,4 +1,4 @@
-"""Buying a dispute: everybody who committed is paid and delivers, and the results are compared."""
+"""Buys disputes: everyone who committed is paid and delivers, and the results are compared."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from ec262.services.foreman.workers.worker_link import WorkerLink
 logger = logging.getLogger(__name__)
 
 MOST_RESULTS = 7
-"""Results that are compared, each with each of the others."""
+"""Results that are compared, each with all others."""
 
 AT_ONCE = 2
-"""Results that are fetched at a time."""
+"""Results that are fetched at the same time."""
 
 LinkTo = Callable[[BoughtReplica], Awaitable[WorkerLink]]
 
 
 class DisputeDesk:
-    """Carries out the job's machine's ``Dispute``."""
+    """Carries out a run's ``Dispute`` instructions."""
 
     def __init__(
         self, discovery: ForemanDiscovery, cipher: Cipher, link_to: LinkTo, *, output_bytes: int, compared_bytes: int
     ) -> None:
-        """``output_bytes`` is the output limit of tasks, ``compared_bytes`` what the results that are compared may have
-        together: those that are beyond are left out."""
+        """``output_bytes`` is the output limit of tasks. The compared results may have ``compared_bytes`` in total: any
+        beyond that are left out."""
         self._discovery = discovery
         self._cipher = cipher
         self._link_to = link_to
@@ -45,8 +45,8 @@ class DisputeDesk:
         self._compared_bytes = compared_bytes
 
     async def diagnose(self, dispute: Dispute, work: WorkBinding) -> tuple[Verdict | None, Diagnosis | None]:
-        """Return discovery's word on the task, and what its results look like, if two of them can be compared; ``work``
-        is what they are bound to."""
+        """Return discovery's verdict on the task, and a diagnosis if at least two of its results can be compared.
+        ``work`` is what the results are bound to."""
         try:
             reply = await self._discovery.dispute(BuyDisputes(tasks=(dispute.task,)))
         except DiscoveryError as error:
@@ -61,7 +61,7 @@ class DisputeDesk:
     async def _outcomes(
         self, dispute: Dispute, results: Iterable[DisputedResult], key: bytes, work: WorkBinding
     ) -> dict[str, Outcome]:
-        """Fetch what workers committed, and read it; whoever does not deliver, or no result, is left out."""
+        """Fetch and decode what workers committed; workers that deliver nothing, or no valid result, are left out."""
         replicas = {replica.worker: replica for replica in dispute.replicas}
         known = [result for result in results if result.worker in replicas]
         outcomes: dict[str, Outcome] = {}
