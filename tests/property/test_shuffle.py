@@ -115,7 +115,7 @@ def test_keys_that_no_dict_takes_are_the_jobs_mistake(key: Any) -> None:
 def test_keys_made_to_collide_are_refused_at_once() -> None:
     colliding = tuple((key, 1) for key in itertools.product((-1, -2), repeat=10))
     for collect in (shuffle, merge_results):
-        with pytest.raises(JobDefinitionError, match="hashes that are equal or collide"):
+        with pytest.raises(JobDefinitionError, match="in reasonable time"):
             collect([colliding])
 
 
