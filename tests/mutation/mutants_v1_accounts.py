@@ -162,7 +162,7 @@ GRANTS = (
     Mutant(
         rule="an invitation counts once for an account, and can be repeated",
         file=DESK,
-        old="            return account  # it was redeemed before: the same transfer moves nothing",
+        old="            return account  # redeemed before: posting the same transfer again moves nothing",
         new="            pass",
         tests=f"{ACCOUNTS}::test_an_invitation_opens_an_account_with_its_credits_once",
     ),
