@@ -1,8 +1,8 @@
-"""The use cases of the 2012 API: each one a transaction around the rules of ``ec262.domain.api2012``.
+"""The use cases of the 2012 API: each is a transaction around the rules of ``ec262.domain.legacy_2012``.
 
-Every method may be called from several threads. ``addr`` is who asks, in its one spelling (see ``canonical_addr``).
-Before anything else each applies the deadlines that have passed, so that an answer never depends on whether a sweep
-has run.
+Every method may be called from several threads. ``addr`` identifies the caller, in its canonical form (see
+``canonical_addr``). Each call first applies the deadlines that have passed, so that no answer depends on whether a
+sweep has run.
 """
 
 from __future__ import annotations
@@ -44,28 +44,28 @@ class Discovery2012:
     # --- clients ----------------------------------------------------------------------------------------------------
 
     def register(self, addr: str, command: Registration) -> Client:
-        """Enter the pool, renew the lease, or leave; the first time, with the starting credits."""
+        """Join the pool, renew the lease, or leave. The first call also grants the starting credits."""
         with self._transaction() as (uow, now):
             client = self._first_contact(uow, addr, now).registered(command, now=now)
             uow.clients.save([client])
             return client
 
     def client(self, addr: str) -> Client:
-        """Return what is known of a client. Raises UnknownClient; asking makes nobody known."""
+        """Return a client. Raises UnknownClient; asking does not register anyone."""
         with self._transaction() as (uow, _):
             return _known(uow, addr)
 
     def history(self, addr: str) -> tuple[Client, Sequence[Entry]]:
-        """Return a client and every change of its credits, oldest first: for the operator. Raises UnknownClient."""
+        """Return a client and every change of its credits, oldest first, for the operator. Raises UnknownClient."""
         with self._transaction() as (uow, _):
             return _known(uow, addr), uow.ledger.history(addr)
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
     def buy(self, addr: str, wanted: int) -> Sequence[Task]:
-        """Draw workers for as many tasks as there are workers, at most ``wanted``, and charge for these.
+        """Draw workers for as many tasks as there are workers for, at most ``wanted``, and charge for these.
 
-        Raises PurchaseTooExpensive if the foreman cannot pay for all of them: it gets none, then.
+        Raises PurchaseTooExpensive if the foreman cannot pay for all of them; then it gets none.
         """
         with self._transaction() as (uow, now):
             foreman = self._first_contact(uow, addr, now)
@@ -87,9 +87,9 @@ class Discovery2012:
             return _open_task(uow, task).key_for(addr)
 
     def end(self, addr: str, command: Ending) -> Accepted | Rejected:
-        """End a task as its foreman: pay the workers for a valid result and tell the key, or take the credits back.
+        """End a task for its foreman: pay the workers for a valid result and return the key, or refund the credits.
 
-        Raises UnknownTask for everyone else, InvalidRequest if ``valid`` is neither; the task goes on, then.
+        Raises UnknownTask for everyone else, and InvalidRequest if ``valid`` is neither; the task then continues.
         """
         with self._transaction() as (uow, now):
             task = _open_task(uow, command.task)
@@ -104,7 +104,7 @@ class Discovery2012:
     # --- upkeep -----------------------------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Apply the deadlines that have passed; to be called every few seconds."""
+        """Apply the deadlines that have passed. Call it every few seconds."""
         with self._transaction():
             pass
 
@@ -118,8 +118,8 @@ class Discovery2012:
 
     @contextmanager
     def _transaction(self) -> Iterator[tuple[UnitOfWork2012, float]]:
-        """Run a use case in a unit of work in which every deadline up to now was applied. A refusal undoes nothing:
-        use cases change nothing that a refusal may not leave, and deadlines that were applied stay applied."""
+        """Run a use case in a unit of work in which every deadline up to now has been applied. A refusal rolls nothing
+        back: a use case changes only what may stay after its refusal, and applied deadlines stay applied."""
         with self._unit_of_work() as uow:
             now = self._clock()
             while due := uow.tasks.due(now, limit=EXPIRY_BATCH):
@@ -132,7 +132,7 @@ class Discovery2012:
             uow.commit()
 
     def _first_contact(self, uow: UnitOfWork2012, addr: str, now: float) -> Client:
-        """Return a client; one never seen before gets the starting credits, whatever it came for."""
+        """Return a client. A new one gets the starting credits, whatever it asked for."""
         known = uow.clients.get(addr)
         if known is not None:
             return known
@@ -182,6 +182,6 @@ def _open_task(uow: UnitOfWork2012, task: str) -> Task:
 
 
 def _book(uow: UnitOfWork2012, clients: Iterable[Client], entries: Sequence[Entry]) -> None:
-    """Write lines, and add them to the credits of the clients that they are for."""
+    """Post entries, and add them to the credits of the clients that they belong to."""
     uow.ledger.post(entries)
     uow.clients.save([client.booked(entries) for client in clients])

@@ -1,6 +1,6 @@
-"""Simulated saboteurs that buy tasks themselves: to have everybody know each other, and to have nobody trust others.
+"""Simulated saboteurs that buy tasks themselves, to build up their own reputation and to destroy that of others.
 
-They buy from the real discovery service, with as many credits as they like, between two jobs of somebody else.
+They buy from the real discovery service, with as many credits as they like, between two jobs of the honest foreman.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ec262.services.discovery.discovery_service import DiscoveryService
 from ec262.services.simulation.simulated_workers import FARM, PYTHON, SimulatedWorkers
 
 OFTEN_S = 3600.0
-"""So often they do all of it."""
+"""Time between two rounds."""
 
 FOREMEN = 12
-"""So many of them buy; all of them compute."""
+"""How many saboteurs buy; all of them compute."""
 
 TARGETS = 20
-"""So many honest workers are slandered at a time, by each of the foremen."""
+"""How many honest workers each foreman slanders in a round."""
 
 DEADLINE_S = 1800.0
 
@@ -43,7 +43,7 @@ class Accomplices:
         self._friends: frozenset[str] = frozenset()
 
     def plot(self) -> None:
-        """Do what the scenario has them do, if the time has come."""
+        """Carry out the scenario's attacks, if it is time for the next round."""
         scenario, now = self._workers.population.scenario, self._workers.clock()
         if not (scenario.farmers or scenario.slanderers) or now < self._next_at:
             return
@@ -59,14 +59,14 @@ class Accomplices:
                 self._slander(foreman, honest)
 
     def _open(self) -> str:
-        """Open another account with credits, which belongs to nobody that discovery knows."""
+        """Open another account with credits, which discovery cannot link to anyone."""
         token = self._entropy.token(32).hex()
         self._discovery.accounts.open_with_grant(token, 1 << 30)
         return token
 
     def _farm(self, foreman: str, honest: Collection[str]) -> None:
-        """Compute each other's tasks: by a package, by avoiding others, and while others are busy; and compute well
-        beside strangers, which is worth something to everybody."""
+        """Compute each other's tasks, drawn by a package, by avoiding others, and while others are busy. Also compute
+        correctly beside strangers, which counts in the general record."""
         for _ in range(5):
             self._have_computed(foreman, self._buy(foreman, "quorum:2", 20, packages=(FARM,)), self._truth)
             self._have_computed(foreman, self._buy(foreman, "quorum:2", 20, avoid=honest), self._truth)
@@ -76,7 +76,7 @@ class Accomplices:
         self._have_computed(foreman, self._buy(foreman, "quorum:2", 20), self._truth)
 
     def _slander(self, foreman: str, honest: Sequence[str]) -> None:
-        """Outvote one after another, and send some other work than the rest."""
+        """Outvote one worker after another, and send some workers different work from the rest."""
         for target in honest[:TARGETS]:
             others = [worker for worker in honest if worker != target]
             steered = self._buy(foreman, "majority:9", 1, avoid=others)
@@ -111,7 +111,7 @@ class Accomplices:
             return ()
 
     def _have_computed(self, _foreman: str, bought: Sequence[BoughtTask], say: Say) -> None:
-        """Have everybody who was drawn commit at once; the work is trivial."""
+        """Let everyone who was drawn commit at once; the work is trivial."""
         for task in bought:
             for replica in task.replicas:
                 commitment = Commitment(task=task.task, digest=say(replica.worker).to_bytes(32, "big"))

@@ -1,7 +1,7 @@
-"""A simulated foreman at the real discovery service: the real ``JobRun`` of one job after another, on a virtual clock.
+"""A simulated foreman at the real discovery service: the real ``JobRun`` for one job after another, on a virtual clock.
 
-What decides anything is the code that runs in production: the job's state machine, selection, commitments, verdicts,
-reputations, acceptances and the ledger. Simulated are machines, messages, which take no time, and time, which jumps.
+All decisions are made by production code: the job's state machine, selection, commitments, verdicts, reputations,
+acceptances and the ledger. Only machines, messages (which take no time) and time (which jumps) are simulated.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ec262.services.simulation.simulated_job import DEADLINE_S, SimulatedJob
 from ec262.services.simulation.simulated_workers import SimulatedWorkers
 
 SWEEP = 5_000
-"""Tasks after which discovery forgets what is over."""
+"""Tasks after which discovery deletes what has expired."""
 
 ATTEMPTS = 1_000
-"""A simulated job is never given up because of a task."""
+"""So many that a simulated job is never given up because of a task."""
 
 OnProgress = Callable[[int], None]
-"""Is told how many tasks are done."""
+"""Receives the number of tasks done."""
 
 
 class SimulatedForeman:
@@ -53,7 +53,7 @@ class SimulatedForeman:
         self._executions = self._reopened = 0
 
     def run(self, tasks: int, *, job: int, on_progress: OnProgress = lambda _done: None) -> Tally:
-        """Run jobs of ``job`` tasks, one after another, until all tasks are done; audit the books at the end."""
+        """Run jobs of ``job`` tasks, one after another, until all tasks are done; then audit the books."""
         errors = swept = 0
         half: tuple[int, int] | None = None
         self._workers.keep_leases()

@@ -1,7 +1,7 @@
-"""One job at the real discovery service, on a virtual clock: the ``Effects`` of the driver of its run.
+"""One job at the real discovery service, on a virtual clock: the ``Effects`` of its driver.
 
-Messages take no time: whoever is asked answers at once. Workers take theirs, and the clock jumps from one moment to the
-next in which something happens.
+Messages take no time, so every call is answered at once. Workers do take time, and the clock jumps from one event to
+the next.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WATCH_S = 10.0
 
 
 class SimulatedJob:
-    """A job of ``count`` tasks; ``first`` is the number of its first one among those of all jobs. Use it once."""
+    """A job of ``count`` tasks. ``first`` is the number of its first task among those of all jobs. Use it once."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class SimulatedJob:
         workers: SimulatedWorkers,
         purchases: Iterator[int],
     ) -> None:
-        """``purchases`` numbers those of the account."""
+        """``purchases`` numbers the purchases of the account."""
         self._first = first
         self._count = count
         self._discovery = discovery
@@ -77,10 +77,10 @@ class SimulatedJob:
         self.executions = 0
         """How often a worker was sent a task."""
         self.reopened = 0
-        """How many provisional wins were none in the end."""
+        """How many provisional wins were withdrawn."""
 
     def run(self) -> int:
-        """Run it to its end; return how many of its results are wrong."""
+        """Run the job to its end; return how many of its results are wrong."""
         names = tuple(TaskName(phase=Phase.MAP, index=index) for index in range(self._count))
         self._events.append(PhasePlanned(now=self.now(), tasks=names))
         while not self._driver.finished:
@@ -91,7 +91,7 @@ class SimulatedJob:
         return sum(int.from_bytes(digest, "big") != TRUTH for digest in self._kept.values())
 
     def _next(self) -> Sequence[Event]:
-        """Let time pass until something happens; return what that is for the foreman."""
+        """Advance time until something happens; return the foreman's events."""
         watch_at = self._watch[0] if self._watch else None
         moments = [at for at in (self._workers.next_at, self._wake_at, watch_at) if at is not None]
         now = self._clock.now = max(self._clock.now, min(moments))
@@ -116,11 +116,11 @@ class SimulatedJob:
         return self._clock()
 
     def begin(self, operation: Operation) -> None:
-        """Do it."""
+        """Run the operation at once."""
         self._events.append(at_once(operation))
 
     def watch(self, operation: Operation) -> None:
-        """Look after a while whether there is news."""
+        """Check for news after a while."""
         self._watch = self.now() + WATCH_S, operation
 
     def wake(self, at: float) -> None:
@@ -133,7 +133,7 @@ class SimulatedJob:
         self._workers.begin(dispatch.replica.worker, dispatch.task, self._first + dispatch.name.index)
 
     def fetch(self, fetch: Fetch) -> None:
-        """Keep what has won: simulated workers deliver."""
+        """Keep the winning digest: simulated workers always deliver."""
         self._kept[fetch.name] = fetch.verdict.digest or b""
         self._events.append(Delivered(now=self.now(), task=fetch.verdict.task))
 
@@ -176,10 +176,10 @@ class SimulatedJob:
         if verdict.state in {TaskState.WON, TaskState.SETTLED} and verdict.digest is not None:
             self._workers.won(verdict.task, int.from_bytes(verdict.digest, "big"))
 
-    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:  # noqa: ARG002 - as the port has it
-        """Say that nothing clashes: results here have no keys."""
+    async def clash(self, doubted: Sequence[TaskName]) -> tuple[Clash | None, tuple[TaskName, ...]]:  # noqa: ARG002 - the port's signature
+        """Report no clash: results here have no keys."""
         return None, ()
 
     async def start_reduce(self) -> tuple[TaskName, ...]:
-        """Return no tasks: one phase is enough to tell who lies."""
+        """Return no tasks: one phase is enough to find out who lies."""
         return ()

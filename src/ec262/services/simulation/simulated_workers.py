@@ -1,4 +1,4 @@
-"""Simulated workers at the real discovery service: accounts, leases, and commitments that come after a while."""
+"""Simulated workers at the real discovery service: accounts, leases, and commitments that take time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PYTHON = PythonTag(implementation="cpython", magic=3495, cloudpickle="3.1", vers
 RUNTIME = RuntimeClass(python=PYTHON, machine="x86_64", sandbox="linux", canonical_format=1)
 
 TASK_S = 10.0
-"""How long a task takes on the average."""
+"""How long a task takes on average."""
 
 LOST_S = 60.0
-"""After so long a foreman gives up a machine that vanished."""
+"""How long a foreman waits for a machine that vanished."""
 
 LEASE_S = 24 * 3600.0
 
@@ -29,11 +29,11 @@ FLOOD_S, FLOOD_SLOTS = 600.0, 16
 """How often a flood comes, and how many slots each of its accounts offers."""
 
 FARM = "farm"
-"""A package that only saboteurs have who buy tasks of each other."""
+"""A package that only saboteurs who buy each other's tasks have."""
 
 
 class VirtualClock(Protocol):
-    """A clock that goes when it is told to."""
+    """A clock that moves only when it is set."""
 
     now: float
 
@@ -44,7 +44,7 @@ class VirtualClock(Protocol):
 
 @attrs.frozen
 class _End:
-    """What a worker will have said of a task; None: nothing."""
+    """What a worker will answer to a task; None: no answer."""
 
     actor: Actor
     worker: str
@@ -80,7 +80,7 @@ class SimulatedWorkers:
         self._renew_at = clock()
 
     def keep_leases(self) -> None:
-        """Renew every lease, if the time has come; let a flood come."""
+        """Renew all leases, if it is time, and let the next flood join."""
         if self.clock() >= self._renew_at:
             self._renew_at = self.clock() + LEASE_S / 4
             for actor in self.population.actors:
@@ -94,22 +94,22 @@ class SimulatedWorkers:
                 self._register(actor, slots=FLOOD_SLOTS)
 
     def account_of(self, actor: Actor) -> str:
-        """Return the account of somebody who has registered."""
+        """Return the account of a registered actor."""
         return self._accounts[actor.name]
 
     def token_of(self, actor: Actor) -> str:
-        """Return what opens that account."""
+        """Return the token of that account."""
         return self._tokens[actor.name]
 
     def actor_of(self, worker: str) -> Actor:
-        """Return whose account it is."""
+        """Return the actor who holds an account."""
         return self._actors[worker]
 
     def _register(self, actor: Actor, *, slots: int = 1) -> None:
         if actor.name not in self._tokens:
             self._tokens[actor.name] = self._entropy.token(32).hex()
             self._discovery.accounts.open(self._tokens[actor.name])
-        # A block of addresses each: who lives next to whom is not what is simulated.
+        # An address block each: neighborhoods are not simulated.
         place = actor.place
         host = f"{10 + (place >> 16)}.{place >> 8 & 255}.{place & 255}.1"
         farms = actor.saboteur and self.population.scenario.has_plots
@@ -129,21 +129,21 @@ class SimulatedWorkers:
 
     @property
     def next_at(self) -> float | None:
-        """When the next of those at work will be done."""
+        """When the next running task will be done."""
         return self._ends[0][0] if self._ends else None
 
     def begin(self, worker: str, task: str, number: int) -> None:
-        """Let a worker begin a task, which is the ``number``-th of all."""
+        """Let a worker begin a task, the ``number``-th of all."""
         actor = self._actors[worker]
         answer = self.population.answer(actor, number)
         took_s = LOST_S if answer is None else TASK_S * actor.pace * (0.5 + self._dice.random())
-        if took_s >= CLAIM_S:  # that a faster one has asked for its part makes no difference
+        if took_s >= CLAIM_S:  # whether a faster worker has asked for its part makes no difference
             self._discovery.workers.assignments(self._tokens[actor.name], AssignmentQuery(tasks=(task,)))
         self._begun += 1
         heapq.heappush(self._ends, (self.clock() + took_s, self._begun, _End(actor, worker, task, answer)))
 
     def finish_next(self) -> tuple[str, str, bool]:
-        """Let the next one commit; return the worker, the task, and whether there was anything to commit."""
+        """Let the next worker commit; return the worker, the task, and whether it had a result."""
         _, _, end = heapq.heappop(self._ends)
         if end.answer is None:
             return end.worker, end.task, False
@@ -153,7 +153,8 @@ class SimulatedWorkers:
         return end.worker, end.task, True
 
     def won(self, task: str, answer: int) -> None:
-        """Tell which answer to a task has won: those who said another go unpaid, which tells them."""
+        """Announce the winning answer to a task. Actors that gave another one go unpaid, and so learn that they were
+        caught."""
         for actor, said in self._said.pop(task, ()):
             if said != answer:
                 heir = self.population.found_out(actor)

@@ -1,4 +1,4 @@
-"""Tasks whose work has not come: how long a worker has waited for it, and what their foreman could not help."""
+"""Announced tasks whose work has not arrived: how long a worker has waited, less delays that are not the foreman's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import attrs
 
 @attrs.frozen
 class Excuses:
-    """Seconds in which the work of a task could not come: because other work came, or because its worker was computing
-    all that it takes of one foreman."""
+    """Seconds in which the work of a task could not arrive: because other work was arriving, or because its worker was
+    computing all tasks that it accepts from one foreman."""
 
     transfers_s: float = 0.0
     computing_s: float = 0.0
@@ -25,18 +25,18 @@ class Excuses:
 
 
 class Line:
-    """A connection by which work comes, one task's after another's."""
+    """A connection on which work arrives, one task's at a time."""
 
     def __init__(self) -> None:
         self.arriving: str | None = None
-        """The task whose work is coming."""
+        """The task whose work is arriving."""
         self._ended = Excuses()
         self._began: float | None = None
         self._computing = False
 
     @contextmanager
     def taken(self, *, computing: bool = False) -> Iterator[None]:
-        """Note that nothing else can come as long as the context lasts, or until ``free``."""
+        """Mark the line as busy while the context lasts, or until ``free``."""
         self.take(computing=computing)
         try:
             yield
@@ -44,17 +44,17 @@ class Line:
             self.free()
 
     def take(self, *, computing: bool = False) -> None:
-        """Note that nothing else can come from now on."""
+        """Mark the line as busy from now on."""
         self.free()
         self._began, self._computing = _now(), computing
 
     def free(self) -> None:
-        """Note that anything can come."""
+        """Mark the line as free."""
         self._ended = self.excuses()
         self._began = None
 
     def excuses(self) -> Excuses:
-        """Return what there was so far, since the connection began."""
+        """Return the excuses so far, since the connection began."""
         if self._began is None:
             return self._ended
         since_s = _now() - self._began
@@ -63,8 +63,8 @@ class Line:
 
 @attrs.define
 class _Announcement:
-    """A task whose work is waited for. ``excuses`` are those of the lines before ``line``; what ``line`` had when the
-    task came to it is ``before``."""
+    """A task whose work is awaited. ``excuses`` are those of earlier lines; ``before`` is what ``line`` had when the
+    task moved to it."""
 
     since: float
     line: Line = attrs.Factory(Line)
@@ -76,10 +76,10 @@ class _Announcement:
 
 
 class Announcements:
-    """Tells which tasks have kept this worker waiting for ``patience_s``.
+    """Knows which tasks have kept this worker waiting for ``patience_s``.
 
-    Time in which work of the foreman's other tasks comes does not count, up to ``transfers_s``: links may be slow, but
-    not all day. Nor does time in which this worker computes all that it takes of one foreman.
+    Time in which work of the foreman's other tasks arrives does not count, up to ``transfers_s``: links may be slow,
+    but not forever. Nor does time in which this worker computes all tasks that it accepts from one foreman.
     """
 
     def __init__(self, *, patience_s: float, transfers_s: float) -> None:
@@ -88,22 +88,22 @@ class Announcements:
         self._waiting: dict[str, _Announcement] = {}
 
     def expect(self, task: str, line: Line | None = None) -> None:
-        """Wait for a task's work, by this ``line`` from now on. Asking again makes no time of waiting undone."""
+        """Wait for a task's work, on this ``line`` from now on. Repeating the call does not reset the waiting time."""
         waiting = self._waiting.setdefault(task, _Announcement(since=_now()))
         if line is not None:
             waiting.excuses = waiting.all_excuses()
             waiting.line, waiting.before = line, line.excuses()
 
     def comes_by(self, task: str, line: Line) -> bool:
-        """Tell whether a task's work is waited for, and was last to come by this line."""
+        """Return whether a task's work is awaited on this line."""
         return task in self._waiting and self._waiting[task].line is line
 
     def drop(self, task: str) -> None:
-        """Wait for a task no more, if it was waited for."""
+        """Stop waiting for a task's work, if it was awaited."""
         self._waiting.pop(task, None)
 
     def overdue(self) -> list[str]:
-        """Return the tasks that were waited for too long, and whose work is not coming now."""
+        """Return the tasks that have waited too long for their work, and whose work is not arriving now."""
         return [
             task
             for task, waiting in self._waiting.items()

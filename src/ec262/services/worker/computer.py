@@ -58,7 +58,7 @@ class Replica:
 
 @attrs.frozen(kw_only=True)
 class WorkerPorts:
-    """The ports through which a worker serves."""
+    """The ports that a worker uses."""
 
     discovery: WorkerDiscovery
     sandbox: Sandbox
@@ -75,7 +75,7 @@ DEFECT = "internal error in the worker"
 
 
 class Computer:
-    """Computes tasks, ``slots`` of them at a time, none past its deadline."""
+    """Computes tasks, ``slots`` at a time, none past its deadline."""
 
     def __init__(self, ports: WorkerPorts, batches: WorkerBatches, policy: WorkerPolicy) -> None:
         self._ports = ports
@@ -90,25 +90,26 @@ class Computer:
     async def compute(
         self, replica: Replica, work: Work, limits: Limits, *, binding: WorkBinding
     ) -> Committed | Failed:
-        """Compute a task and commit its result, bound to ``binding``. Never raises: ``Failed`` says why not."""
+        """Compute a task and commit its result, bound to ``binding``. Never raises: ``Failed`` holds the reason."""
         outcome = await self._compute(replica, work, limits, binding)
         if isinstance(outcome, Failed):
             await self._give_up(replica.task)
         return outcome
 
     def waits(self, task: str) -> bool:
-        """Tell whether a task still waits for a slot."""
+        """Return whether a task is waiting for a slot."""
         return task in self._waiting
 
     def drop(self, task: str, reason: str) -> None:
-        """End a task that waits for a slot. One that has a slot is computed to its end."""
+        """End a task that is waiting for a slot. A task that has a slot is computed to its end."""
         waiting = self._waiting.get(task)
         if waiting is not None and not waiting.expired():
             self._dropped[task] = reason
             waiting.reschedule(asyncio.get_running_loop().time())
 
     def hurry(self) -> None:
-        """Drop what waits for a slot, and from now on ask discovery for ``last_words_s`` at most to take a result."""
+        """Drop tasks that wait for a slot, and give discovery at most ``last_words_s`` to accept a result from now
+        on."""
         self._hurried = True
         for task in list(self._waiting):
             self.drop(task, LEAVING)
@@ -126,7 +127,7 @@ class Computer:
             committing.reschedule(asyncio.get_running_loop().time() + self._policy.last_words_s)
 
     async def give_up(self, task: str, reason: str) -> Failed:
-        """Be done with a task that cannot be computed."""
+        """Surrender a task that cannot be computed."""
         await self._give_up(task)
         return _failed(task, reason)
 
@@ -135,7 +136,7 @@ class Computer:
         try:
             computed, took_s = await self._run(replica, work, limits.capped_by(self._policy.limits))
             stored, digest = await self._seal(replica.assignment, computed, binding)
-            # Kept before it is committed: what was promised can be delivered.
+            # Stored before it is committed: what is promised can be delivered.
             await self._ports.results.put(task, stored, forgotten_at=replica.forgotten_at)
             await self._commit(replica, digest, stopped=computed.stopped)
         except (SandboxError, ResultNotStored, DiscoveryError, ConfigurationError) as error:
@@ -147,14 +148,14 @@ class Computer:
         return Committed(task=task, took_s=took_s)
 
     async def _run(self, replica: Replica, work: Work, limits: Limits) -> tuple[Computed, float]:
-        """Run a task when a slot is free; return what it came to, and how long that took, seconds."""
+        """Run a task once a slot is free; return what it computed, and how many seconds that took."""
         began: float | None = None
         try:
             async with asyncio.timeout(self._left_s(replica)) as waiting, self._turn(replica.task, waiting):
                 began = self._ports.clock()
                 logger.debug("task %s: computing", replica.task)
                 computed = await self._computed(work, limits)
-                return computed, max(0.0, self._ports.clock() - began)  # clocks are set
+                return computed, max(0.0, self._ports.clock() - began)  # clocks may be set back
         except TimeoutError:
             if replica.task in self._dropped:
                 raise SandboxError(self._dropped[replica.task]) from None
@@ -165,8 +166,8 @@ class Computer:
             self._dropped.pop(replica.task, None)
 
     async def _computed(self, work: Work, limits: Limits) -> Computed:
-        """Run a task. That it hit a limit or crashed is a result, too: what the job has to say about it may reach the
-        foreman with a result that is paid, and in no other way. Raises SandboxBroken."""
+        """Run a task. Hitting a limit or crashing is a result, too: the job's own explanation can reach the foreman
+        only with a result that is paid for. Raises SandboxBroken."""
         try:
             return await self._ports.sandbox.run(work, limits)
         except SandboxLimitExceeded as error:
@@ -176,7 +177,7 @@ class Computer:
 
     @asynccontextmanager
     async def _turn(self, task: str, waiting: asyncio.Timeout) -> AsyncIterator[None]:
-        """Hold a slot, as soon as one is free. ``waiting`` is what ends the task if it is dropped before."""
+        """Hold a slot, once one is free. ``waiting`` ends the task if it is dropped before."""
         if self._hurried and self._slots.locked():
             raise SandboxError(LEAVING)
         self._waiting[task] = waiting
@@ -223,7 +224,7 @@ class Computer:
             self._committing.discard(hurried)
 
     async def _give_up(self, task: str) -> None:
-        """Have discovery free this worker's slot; a courtesy, so what goes wrong is of no matter."""
+        """Let discovery free this worker's slot. This is a courtesy, so errors are only logged."""
         try:
             await self._batches.give_up(task)
         except DiscoveryError as error:

@@ -1,4 +1,4 @@
-"""A worker's place in the pool: joined, renewed, given up while its owner wants the machine, left."""
+"""A worker's place in the pool: joining, renewing, and staying out while its owner needs the machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OnJoined = Callable[[Lease], None]
 
 
 class LeaseKeeper:
-    """Keeps one worker registered. Each change of its reputation is logged once, however often it is asked again."""
+    """Keeps one worker registered. Each change of its status is logged once."""
 
     def __init__(
         self,
@@ -45,25 +45,25 @@ class LeaseKeeper:
         self._may_have_lease = False
         self._was_in = False
         self._is_in = False
-        self._reputation = ""
+        self._status = ""
         self._pauses = self._new_pauses()
 
     async def keep(self, stop: asyncio.Event, *, on_joined: OnJoined) -> None:
-        """Be in the pool while this machine is available, and renew the lease, until ``stop`` is set.
+        """Stay in the pool while this machine is available, and renew the lease, until ``stop`` is set.
 
-        ``on_joined`` is called each time that the worker has come in. While discovery does not answer, or refuses a
-        renewal, it is asked again. Raises DiscoveryRefused when it refuses the first registration: the owner has to
+        ``on_joined`` is called each time the worker has joined. If discovery does not answer, or refuses a renewal, the
+        call is retried. Raises DiscoveryRefused if discovery refuses the first registration, since the owner has to
         act; ConfigurationError if the machine cannot be watched.
         """
         while not stop.is_set():
             obstacle = await self._obstacle()
             pause_s = await (self._stay_out(obstacle) if obstacle else self._stay_in(on_joined))
-            # Between requests only: one that is given up could still reach discovery after we have left.
+            # Only between requests: one that is abandoned could still reach discovery after the worker has left.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), pause_s)
 
     async def leave(self) -> None:
-        """Leave the pool, if discovery can be told."""
+        """Leave the pool, if discovery can be reached."""
         if not self._may_have_lease:
             return
         self._may_have_lease = False
@@ -82,14 +82,14 @@ class LeaseKeeper:
         return self._policy.availability.obstacle(await self._surroundings.observe())
 
     async def _stay_out(self, obstacle: str) -> float:
-        """Be out of the pool; return after how many seconds to look again."""
+        """Stay out of the pool; return the seconds until the next check."""
         await self.leave()
         self._is_in = False
         self._note(logging.WARNING, f"not in the pool, will join automatically: {obstacle}")
         return self._policy.watch_s
 
     async def _stay_in(self, on_joined: OnJoined) -> float:
-        """Join or renew; return after how many seconds to do so again."""
+        """Join or renew; return the seconds until the next renewal."""
         try:
             lease = await self._register()
         except DiscoveryUnavailable as error:
@@ -106,12 +106,12 @@ class LeaseKeeper:
             self._was_in = self._is_in = True
             on_joined(lease)
         self._pauses = self._new_pauses()
-        # Scattered, or workers that came back at the same moment would renew at the same moments ever after.
+        # Randomized: otherwise, workers that rejoined at the same moment would always renew at the same moments.
         renew_s = scattered(self._lease_s / RENEWALS_PER_LEASE, self._entropy)
         return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
 
     def _told_of(self, lease: Lease) -> tuple[int, str]:
-        """Return what a lease is worth telling, and how urgent that is."""
+        """Return the log level and the text for a lease."""
         there = f"in the pool as {lease.worker}, reachable at {_place(lease.address)}"
         if lease.expires_in_s < self._registration.ttl_s:
             wanted, granted = self._registration.ttl_s, lease.expires_in_s
@@ -120,7 +120,7 @@ class LeaseKeeper:
             )
         other = lease.replaced
         if other is None or not (self._is_in or (other.host, other.port) != (lease.address.host, lease.address.port)):
-            return logging.INFO, there  # what it took the place of, at this very address, was a process before this one
+            return logging.INFO, there  # at this very address, an earlier process was replaced
         remedy = "give each machine its own credentials (--credentials), or each worker its own port (-P)"
         if self._is_in:
             return logging.ERROR, f"{there}, but a worker at {_place(other)} uses the same account: {remedy}"
@@ -134,7 +134,7 @@ class LeaseKeeper:
             self._may_have_lease = True
             return await self._discovery.register(self._registration)
         except DiscoveryRefused:
-            # Perhaps it lost its accounts: the next attempt opens this one again.
+            # Discovery may have lost its accounts: the next attempt reopens this one.
             self._has_account = False
             raise
 
@@ -142,10 +142,10 @@ class LeaseKeeper:
         longest_s = min(self._policy.max_retry_s, self._lease_s / RENEWALS_PER_LEASE)
         return growing(self._policy.retry_s, longest_s, self._entropy)
 
-    def _note(self, level: int, reputation: str) -> None:
-        if reputation != self._reputation:
-            self._reputation = reputation
-            logger.log(level, "%s", reputation)
+    def _note(self, level: int, status: str) -> None:
+        if status != self._status:
+            self._status = status
+            logger.log(level, "%s", status)
 
 
 def _place(address: WorkerAddress) -> str:

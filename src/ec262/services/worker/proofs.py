@@ -6,15 +6,15 @@ from ec262.domain.ports.transport import Connection
 
 
 class Proofs:
-    """Marks connections as proven. A task proves its ``most`` newest connections: one assignment must not be enough to
-    keep every connection of a worker."""
+    """Marks connections as proven. A task proves only its ``most`` newest connections: one assignment must not suffice
+    to keep all connections of a worker open."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._proven_by: dict[str, list[Connection]] = {}
 
     def add(self, task: str, connection: Connection) -> None:
-        """Note that the peer has shown a secret of this task."""
+        """Record that the peer has shown a secret of this task."""
         connections = self._proven_by.setdefault(task, [])
         if connection in connections:
             return

@@ -1,4 +1,4 @@
-"""What many peers have to share, so that none of them can take all of it."""
+"""Resources that many peers share, so that none of them can take all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ec262.domain.errors import MessageTooLarge
 
 @attrs.define(eq=False)
 class _Claim:
-    """What a task's peer has, or waits for."""
+    """What a task's peer has reserved, or waits for."""
 
     task: str
     block: str
@@ -20,8 +20,8 @@ class _Claim:
 
 
 class Shares:
-    """So many bytes or places. A task has one reservation at a time, however many connections ask for it, and the
-    peers of one address block together have at most ``of_block`` reserved. Who may not have its part yet waits for it,
+    """A number of bytes or places. A task has one reservation at a time, however many connections ask for it, and the
+    peers of one address block may reserve at most ``of_block`` together. A request that cannot be granted yet waits for
     at most ``wait_s``.
     """
 
@@ -39,7 +39,7 @@ class Shares:
         return self._total - self._held - self._reserved_size()
 
     def room_for(self, task: str) -> int:
-        """How much there is for a task: what is reserved for it counts."""
+        """How much is available to a task, including what is reserved for it."""
         reserved = self._reserved.get(task)
         return self.room + (reserved.size if reserved is not None else 0)
 
@@ -70,7 +70,7 @@ class Shares:
         self._admit()
 
     def hold(self, size: int) -> None:
-        """Take so much, whoever it is for."""
+        """Take ``size`` without a reservation."""
         self._held += size
 
     def free(self, size: int) -> None:
@@ -79,8 +79,8 @@ class Shares:
         self._admit()
 
     def _admit(self) -> None:
-        """Grant what can be granted, in the order of asking. A claim that waits for room is not overtaken. A claim that
-        waits for its task or its block holds up no other."""
+        """Grant what can be granted, in order of arrival. A claim that waits for room is not overtaken. A claim that
+        waits for its task or its block does not hold up others."""
         for claim in list(self._waiting):
             if claim.turn.done() or claim.task in self._reserved or not self._fits_block(claim):
                 continue

@@ -1,4 +1,4 @@
-"""The tasks of one worker, whichever connection they come by: what is assigned, what runs, what became of it."""
+"""The tasks of one worker, across all connections: what is assigned, what runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ec262.services.worker.worker_policy import WorkerPolicy
 logger = logging.getLogger(__name__)
 
 NOT_ASSIGNED = "no such assignment"
-"""One answer for a task that does not exist, one that is another worker's, and a wrong secret."""
+"""The same answer for an unknown task, another worker's task and a wrong secret."""
 HUNG_UP = "the foreman disconnected before it sent the task's work"
 TOO_LATE = "the foreman announced the task but did not send its work"
 NO_MEMORY = "this worker has no memory left for more work"
@@ -42,7 +42,7 @@ OTHER_WORK = "the received work does not match the foreman's work hash"
 
 
 class TaskBook:
-    """Answers foremen's requests. A task is computed once; whoever asks again gets the same answer."""
+    """Answers foremen's requests. A task is computed once; repeated requests get the same answer."""
 
     def __init__(self, ports: WorkerPorts, policy: WorkerPolicy) -> None:
         self._ports = ports
@@ -57,15 +57,15 @@ class TaskBook:
         self._announcements = Announcements(patience_s=policy.begin_s, transfers_s=policy.transfers_s)
         self._leaving = False
         self.intake = Shares(policy.max_pending_bytes, of_block=policy.max_payload_bytes, wait_s=policy.room_s)
-        """Memory for work: reserved before it is received, and held until its task ends."""
+        """Memory for work: reserved before the work is received, and held until its task ends."""
         self.proofs = Proofs(policy.max_proofs)
         self.deliveries = Shares(policy.max_deliveries, of_block=max(1, policy.max_deliveries // 2))
-        """Have a place from asking for a result until it is sent: results fill the memory, too."""
+        """Places for results, from the request until they are sent: results fill memory, too."""
 
     # --- requests ---------------------------------------------------------------------------------------------------
 
     async def assign(self, message: Assign, line: Line | None = None, *, stranger: bool = False) -> Ready | Refused:
-        """Check with discovery that the foreman may send this task's work, by this ``line``. A ``stranger`` has proved
+        """Ask discovery whether the foreman may send this task's work, on this ``line``. A ``stranger`` has proved
         nothing so far."""
         task = message.task
         replica = self._replicas.get(task)
@@ -78,7 +78,7 @@ class TaskBook:
                 logger.debug("task %s: %s", task, error)
         if replica is None:
             return Refused(task=task, reason=NOT_ASSIGNED)
-        # Once it was looked up it takes a slot at discovery, whoever it was that asked.
+        # Once looked up, the task takes a slot at discovery, whoever asked.
         self._replicas[task] = replica
         is_new = task not in self._outcomes and task not in self._running
         if is_new:
@@ -95,11 +95,11 @@ class TaskBook:
         return Ready(task=task)
 
     def begin(self, message: Compute) -> asyncio.Future[Committed | Failed] | Refused:
-        """Begin a task that was announced with ``assign``, unless it runs or is done; return what will tell its end.
+        """Begin a task that was announced with ``assign``, unless it is running or done; return a future for its end.
 
-        That does not keep the work, so a caller that lets go of the message has nothing of a task sent twice in memory.
-        Cancelling it does not cancel the computation: discovery pays for the commitment whether its foreman is there
-        or not.
+        The future does not hold the work, so a caller that releases the message keeps no copy of work that was sent
+        twice. Cancelling it does not cancel the computation: discovery pays for the commitment even if the foreman has
+        gone.
         """
         task = message.task
         if task in self._outcomes:
@@ -122,13 +122,13 @@ class TaskBook:
         return asyncio.shield(self._running[task])
 
     def may_have(self, message: Deliver) -> bool:
-        """Tell whether a foreman shows the delivery secret of its task."""
+        """Return whether a foreman knows the delivery secret of its task."""
         replica = self._replicas.get(message.task)
         digest = hashlib.sha256(message.secret).digest()
         return replica is not None and hmac.compare_digest(digest, replica.assignment.delivery_digest)
 
     async def deliver(self, message: Deliver) -> Delivered | Refused:
-        """Give up a result to who shows its delivery secret, on whatever connection."""
+        """Return a result to anyone who shows its delivery secret, on any connection."""
         task = message.task
         if not self.may_have(message):
             return Refused(task=task, reason=NOT_ASSIGNED)
@@ -139,25 +139,25 @@ class TaskBook:
         return Delivered(task=task, ciphertext=result.ciphertext, log=result.log)
 
     async def delivered(self, task: str) -> None:
-        """Note that a foreman has a task's result: it is kept only while no other needs the room."""
+        """Record that a foreman has a task's result, which is then kept only while no other result needs the room."""
         await self._ports.results.spare(task)
 
     @property
     def room_bytes(self) -> int:
-        """How much more work may be taken now."""
+        """How many more bytes of work can be accepted now."""
         return self.intake.room
 
     # --- what is not needed -------------------------------------------------------------------------------------------
 
     def abandon(self, tasks: Iterable[str], line: Line) -> None:
-        """Note that whoever announced these tasks on this line hung up. Those whose work did not come are given up
-        soon, unless they are announced on another line."""
+        """Record that the foreman that announced these tasks on this line has disconnected. Tasks whose work did not
+        arrive are given up soon, unless they are announced on another line."""
         self._abandoned.update(task for task in tasks if self._announcements.comes_by(task, line))
 
     async def give_up_unneeded(self) -> None:
-        """Give up the tasks that have not begun and that nobody needs: those that were abandoned, those whose work does
-        not come, and those that discovery says were won, or have ended. They take slots at discovery, and their work
-        takes memory here."""
+        """Give up the tasks that have not begun and are no longer needed: those that were abandoned, those whose work
+        does not arrive, and those that discovery reports as won or ended. They take slots at discovery and memory
+        here."""
         abandoned, self._abandoned = self._abandoned, set()
         await asyncio.gather(*(self._drop(task, HUNG_UP) for task in abandoned))
         await asyncio.gather(*(self._drop(task, TOO_LATE) for task in self._announcements.overdue()))
@@ -187,8 +187,8 @@ class TaskBook:
     # --- life cycle -------------------------------------------------------------------------------------------------
 
     def refuse_new(self) -> None:
-        """From now on take no more work. Drop the work that waits for a slot, and do not ask discovery for long to take
-        results: it may be away."""
+        """Accept no more work from now on. Drop the work that waits for a slot, and limit how long discovery is asked
+        to accept results: it may be down."""
         self._leaving = True
         self._computer.hurry()
 
@@ -199,17 +199,17 @@ class TaskBook:
 
     @property
     def ends_in_s(self) -> float:
-        """After how many seconds, at most, nothing is computed any more."""
+        """After how many seconds, at most, all computations will have ended."""
         now = self._ports.clock()
         return max((self._replicas[task].deadline - now for task in self._running), default=0.0)
 
     async def finish(self) -> None:
-        """Return when nothing is computed any more; every task ends by its deadline."""
+        """Wait until nothing is being computed; every task ends by its deadline."""
         while self._running:
             await asyncio.wait(self._running.values())
 
     async def purge(self) -> None:
-        """Drop what is past its deadline or forgotten by discovery."""
+        """Drop tasks that are past their deadline or forgotten by discovery."""
         now = self._ports.clock()
         for task, replica in list(self._replicas.items()):
             if replica.deadline <= now:
@@ -223,7 +223,7 @@ class TaskBook:
         await self._ports.results.purge(now)
 
     async def close(self) -> None:
-        """Stop what is computed, at once."""
+        """Stop all computations at once."""
         running = list(self._running.values())
         for computation in running:
             computation.cancel()
@@ -248,7 +248,7 @@ class TaskBook:
         )
 
     def _obstacle(self, replica: Replica) -> str:
-        """Say why a task cannot be begun, or nothing."""
+        """Return why a task cannot begin, or an empty string."""
         if self._leaving:
             return LEAVING
         now = self._ports.clock()
@@ -293,7 +293,7 @@ class TaskBook:
 
 
 async def _is_meant(message: Compute, work: Work) -> bool:
-    """Tell whether this is the work that the foreman meant to send; a large one is hashed in a thread."""
+    """Return whether this is the work that the foreman meant to send; large work is hashed in a thread."""
     if len(work.functions) + len(work.rows) > THREAD_BYTES:
         found = await asyncio.to_thread(work_hash, work, message.limits)
     else:

@@ -1,4 +1,4 @@
-"""The worker's use case: lend this machine to strangers, and be paid for it."""
+"""The worker's use case: lend this machine to strangers, and get paid for it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Worker:
         self._sessions: dict[WorkerSession, asyncio.Event] = {}
 
     async def run(self, stop: asyncio.Event, *, on_joined: Callable[[Lease], None] = lambda _lease: None) -> None:
-        """Serve until ``stop`` is set; then leave the pool, finish what is computed, deliver for a moment, and return.
-        Work that waits for a slot is given up then, and so are results that discovery does not take in time.
+        """Serve until ``stop`` is set; then leave the pool, finish running tasks, keep delivering for a moment, and
+        return. Work that waits for a slot is then given up, and so are results that discovery does not accept in time.
 
-        ``on_joined`` is called when this worker has come into the pool: once, unless it stays away at times (see
+        ``on_joined`` is called when this worker has joined the pool: once, unless it stays out at times (see
         ``WorkerPolicy.availability``). Cancelling stops at once. Raises SandboxUnavailable, ConfigurationError (the
-        port is taken, the machine cannot be watched), DiscoveryRefused (it may not join).
+        port is taken, or the machine cannot be watched), DiscoveryRefused (it may not join).
         """
         policy, book = self._policy, self._book
         chores = [
@@ -67,7 +67,7 @@ class Worker:
             await self._close()
 
     async def _start(self) -> Endpoint:
-        # Side by side: the sandbox waits for a process, the listener computes a key.
+        # In parallel: the sandbox waits for a process, the listener computes a key.
         sandbox = asyncio.create_task(self._ports.sandbox.start())
         try:
             endpoint = await self._listener.start(self._handle)
@@ -98,8 +98,8 @@ class Worker:
             del self._sessions[session]
 
     async def _say_farewell(self) -> None:
-        """Stay until the foremen that have tasks here are gone, or a moment: who asks right after the commitment must
-        get the result."""
+        """Stay until the foremen that have tasks here are gone, or for a moment: a foreman that asks right after the
+        commitment must get its result."""
         ends = [ended for session, ended in self._sessions.items() if session.has_tasks]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._policy.farewell_s):

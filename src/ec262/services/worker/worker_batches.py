@@ -1,4 +1,4 @@
-"""A worker's questions to discovery about single tasks, asked in batches."""
+"""A worker's requests to discovery about single tasks, sent in batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ec262.domain.terminal import one_line
 from ec262.services.calls.batching import Batcher
 
 PAUSE_S = 0.003
-"""Between two calls that tell of the end of tasks: in that time a worker with many slots has more to tell."""
+"""Pause between two calls that report the end of tasks; meanwhile, a worker with many slots has more to report."""
 
 STRANGERS_PAUSE_S = 0.2
-"""Between two calls about what strangers claim: they must not use up what discovery allows this worker."""
+"""Pause between two calls about strangers' claims: they must not use up this worker's rate limit at discovery."""
 
 NO_ANSWER = "discovery's reply does not mention this task"
 
 
 class WorkerBatches:
-    """Each method asks about one task, and raises DiscoveryRefused or DiscoveryUnavailable as if it had gone alone."""
+    """Each method asks about one task, and raises DiscoveryRefused or DiscoveryUnavailable as a single call would."""
 
     def __init__(self, discovery: WorkerDiscovery) -> None:
         self._discovery = discovery
@@ -36,7 +36,7 @@ class WorkerBatches:
         self.claim: Batcher[str, Assignment] = Batcher(
             self._assignments, most=MAX_BATCH, pause_s=lambda: STRANGERS_PAUSE_S
         )
-        """Asks for an assignment that a peer claims which has proved none so far."""
+        """Asks for an assignment claimed by a peer that has proved none so far."""
         self.commit: Batcher[Commitment, None] = Batcher(self._commit, most=MAX_BATCH, pause_s=_pause_s)
         self.give_up: Batcher[str, None] = Batcher(self._give_up, most=MAX_BATCH, pause_s=_pause_s)
 
@@ -64,7 +64,7 @@ def _each_once(tasks: Sequence[str]) -> tuple[str, ...]:
 
 
 def _settled(tasks: Sequence[str], done: Sequence[str], refused: Sequence[TaskRefusal]) -> list[Exception | None]:
-    """Return None for each task that is done, and for the others why not."""
+    """Return None for each task that is done, and the error for each of the others."""
     done_tasks, why = set(done), _errors(refused)
     return [None if task in done_tasks else why.get(task) or DiscoveryRefused(NO_ANSWER) for task in tasks]
 

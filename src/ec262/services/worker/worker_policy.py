@@ -13,10 +13,10 @@ from ec262.domain.worker.availability import Availability
 
 @attrs.frozen(kw_only=True)
 class WorkerPolicy:
-    """How a worker presents itself, and what it grants to strangers. Times are seconds.
+    """How a worker presents itself, and what it grants to strangers. Times are in seconds.
 
-    ``host`` is advertised to foremen; None means the address that discovery sees. ``limits`` is the most that a task
-    may use, whatever its foreman asks for.
+    ``host`` is advertised to foremen; None means the address that discovery sees. ``limits`` cap what a task may use,
+    whatever its foreman asks for.
     """
 
     release: str
@@ -26,64 +26,65 @@ class WorkerPolicy:
     slots: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that are computed at the same time."""
     ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_SLOTS)])
-    """Tasks that may wait for each slot, sent while it computes another: foremen may then be assigned so many more."""
+    """Tasks that may wait for each slot, sent while it computes another; foremen can then be assigned that many
+    more."""
     limits: Limits = attrs.field(factory=Limits)
     availability: Availability = attrs.field(factory=Availability)
-    """When it is lent. At other times it is out of the pool, and finishes what was assigned to it before."""
+    """When the machine is lent. At other times the worker is out of the pool, and finishes what was assigned before."""
     invitation: str | None = attrs.field(default=None, repr=False)
-    """Code that brings the account credits when it is opened."""
+    """Code that adds credits to the account when it is opened."""
     lease_s: float = attrs.field(default=60.0, validator=[v.ge(MIN_TTL_S), v.le(MAX_TTL_S)])
 
     max_payload_bytes: int = 256 << 20
     """The largest work that a foreman may send for one task, once it has proved the assignment."""
     max_pending_bytes: int = 1 << 30
-    """Work that may arrive, wait or run at the same time, of all foremen together. Further work is not received until
+    """Work that may arrive, wait or run at the same time, from all foremen together. Further work is not received until
     there is room."""
     room_s: float = 60.0
     """How long a foreman's work may wait for that room before its connection ends."""
     max_open_tasks: int = 1024
-    """Tasks that may be announced, waiting or running at the same time, of all foremen together."""
+    """Tasks that may be announced, waiting or running at the same time, from all foremen together."""
     max_requests: int = 256
-    """Requests of one foreman that may be under way; then nothing more is read from it until one is done."""
+    """Requests of one foreman that may be in progress; beyond that, nothing is read from it until one is done."""
     max_refusals: int = 8
-    """A peer with more refusals than this, beside one for each assignment that it has proved, is sent away."""
+    """A peer with more refusals than this, plus one for each assignment that it has proved, is disconnected."""
     max_proofs: int = 4
-    """Connections that one task may keep from being closed when others want to connect."""
+    """Connections that one task may protect from being closed when others want to connect."""
     max_deliveries: int = 4
-    """Results that may be on their way at the same time, to all foremen together; half of them to one address block,
-    and one of each task."""
+    """Results that may be in transit at the same time, to all foremen together: at most half of them to one address
+    block, and one for each task."""
 
     watch_s: float = 10.0
-    """Between two looks at whether the machine is to be lent, where that is not always."""
+    """How often to check whether the machine may be lent, unless it always may."""
     greeting_s: float = 10.0
-    """For a new peer to say hello."""
+    """How long a new peer may take to say hello."""
     stranger_s: float = 30.0
-    """A peer that has proved no assignment may be silent for as long."""
+    """How long a peer that has proved no assignment may be silent."""
     session_s: float = 6 * 3600.0
-    """A peer that has proved one may be silent for as long."""
+    """How long a peer that has proved one may be silent."""
     begin_s: float = 60.0
-    """How long the work of a task may fail to come, once discovery has told of the task. Then it is given up."""
+    """How long to wait for a task's work once discovery has confirmed the assignment. Then the task is given up."""
     transfers_s: float = 600.0
-    """How much longer it may take because the foreman's link is busy with other work for this worker."""
+    """How much longer to wait if the foreman's link is busy with other work for this worker."""
     assign_s: float = 20.0
-    """How long an assignment is asked for while discovery does not answer; foremen wait 30 s for the reply."""
+    """How long to retry asking for an assignment while discovery does not answer; foremen wait 30 s for the reply."""
     retry_s: float = 0.25
     max_retry_s: float = 15.0
-    """The first and the longest pause before discovery is asked again when it did not answer."""
+    """The first and the longest pause before a call that discovery did not answer is retried."""
     reply_s: float = 30.0
-    """A peer that takes nothing of a reply for as long is dropped."""
+    """A peer that reads nothing of a reply for this long is disconnected."""
     fetch_s: float = 600.0
-    """How long after its task's deadline a result that nobody fetched is kept even if others need the room."""
+    """How long after its task's deadline an unfetched result is kept even if others need the room."""
     last_words_s: float = 30.0
-    """On leaving: how long discovery is asked to take a result."""
+    """When leaving: how long to wait for discovery to accept a result."""
     farewell_s: float = 5.0
-    """On leaving: how long committed results are still delivered to foremen that stay connected."""
+    """When leaving: how long committed results are still delivered to foremen that stay connected."""
     look_s: float = 2.0
-    """Between two looks for tasks that wait here and that nobody needs any more."""
+    """How often to look for waiting tasks that are no longer needed."""
     housekeeping_s: float = 60.0
-    """Between two looks for forgotten tasks."""
+    """How often to look for forgotten tasks."""
 
     @property
     def capacity(self) -> int:
-        """Tasks that may be assigned at the same time, as discovery is told."""
+        """Tasks that may be assigned at the same time, as reported to discovery."""
         return min(self.slots * (1 + self.ahead), MAX_SLOTS)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 UNDER_WAY = "the task is already in progress on this connection"
 
 UNREQUESTED_BYTES = 1 << 10
-"""Work that comes too early, or a second time, is received and refused if it is no larger than a greeting."""
+"""Work that arrives too early, or a second time, is received and refused if it is no larger than a greeting."""
 
 Outcome = asyncio.Future[Committed | Failed]
 
@@ -39,8 +39,8 @@ Outcome = asyncio.Future[Committed | Failed]
 class WorkerSession:
     """Speaks the worker's half of the protocol with one foreman.
 
-    Until the foreman has proved an assignment it gets little patience and may send no payload. What goes wrong here
-    ends this connection and touches nothing else.
+    Until the foreman has proved an assignment, it gets little patience and may send no payload. Errors here end this
+    connection and affect nothing else.
     """
 
     def __init__(self, connection: Connection, book: TaskBook, policy: WorkerPolicy) -> None:
@@ -50,10 +50,10 @@ class WorkerSession:
         host = connection.peer.rpartition(":")[0]
         self._block = address_block(host, host)
         self._proved: set[str] = set()
-        self._awaited: set[str] = set()  # tasks whose work may come
+        self._awaited: set[str] = set()  # tasks whose work may arrive
         self._line = Line()
-        self._computing: set[str] = set()  # tasks whose work is here
-        self._checking = 0  # assignments that discovery is asked about
+        self._computing: set[str] = set()  # tasks whose work has arrived
+        self._checking = 0  # assignments that are being checked with discovery
         self._refusals = 0
         self._room = asyncio.Semaphore(policy.max_requests)
         self._delivering = asyncio.Lock()
@@ -64,7 +64,8 @@ class WorkerSession:
         return bool(self._proved)
 
     async def serve(self) -> None:
-        """Serve the foreman until the connection ends; then only what it asked for is dropped, not computations."""
+        """Serve the foreman until the connection ends. Its pending requests are then dropped, but not its
+        computations."""
         logger.debug("%s: connected", self._connection.peer)
         try:
             async with asyncio.TaskGroup() as requests:
@@ -81,11 +82,11 @@ class WorkerSession:
             self._book.abandon(self._awaited, self._line)
 
     async def _room_for_another(self) -> None:
-        """No more is read than can be answered."""
+        """Wait until another request can be answered: no more is read than that."""
         if not self._room.locked():
             await self._room.acquire()
             return
-        # It is mostly work that takes the room, or what foremen can make last: deliveries that they do not take.
+        # The room is mostly taken by work, or by what foremen can drag out: deliveries that they do not read.
         with self._line.taken(computing=2 * len(self._computing) >= self._policy.max_requests):
             await self._room.acquire()
 
@@ -101,10 +102,10 @@ class WorkerSession:
         await self._send(Welcome(version=version, release=self._policy.release))
 
     async def _next_request(self) -> Outcome | Assign | Deliver:
-        """Return the next request that takes its time, having answered the quick ones; work has then been handed on.
+        """Return the next request that takes time. Quick ones are answered here, and work has already been handed on.
 
-        From a stranger nothing else is read while its assignment is checked: that decides how much may be read, and for
-        how long. Who has proved one assignment has the others checked side by side.
+        While a stranger's assignment is checked, nothing else is read from it: the check decides how much may be read,
+        and for how long. Once a foreman has proved one assignment, its others are checked concurrently.
         """
         while True:
             message = await self._connection.receive(
@@ -112,7 +113,7 @@ class WorkerSession:
                 timeout_s=self._policy.session_s if self._proved else self._policy.stranger_s,
                 admit=self._admit,
             )
-            await asyncio.sleep(0)  # a peer that sends without a pause leaves the others their turn
+            await asyncio.sleep(0)  # leaves others their turn if a peer sends without a pause
             match message:
                 case Assign() if self._proved:
                     self._checking += 1
@@ -122,7 +123,7 @@ class WorkerSession:
                 case Compute():
                     begun = self._begin(message)
                     self._arrived()
-                    del message  # work that was not taken must not wait in memory for what comes next
+                    del message  # refused work must not stay in memory while waiting for the next message
                     if not isinstance(begun, Refused):
                         return begun
                     await self._reply(begun)
@@ -132,8 +133,8 @@ class WorkerSession:
                     raise await self._sent_away(f"unexpected {type(message).__name__} message from a foreman")
 
     async def _admit(self, announced: Announcement) -> None:
-        """Reserve memory for a message before its payload is received: work of a task that was announced and accepted
-        on this connection, and nothing else that is large."""
+        """Reserve memory for a message before its payload is received. The only large messages allowed are work of
+        tasks that were announced and accepted on this connection."""
         may_come = self._awaited or self._checking
         awaited = announced.kind == "compute" and announced.task in self._awaited
         if announced.payload_bytes <= (UNREQUESTED_BYTES if may_come else 0) and not awaited:
@@ -184,7 +185,7 @@ class WorkerSession:
                     finally:
                         self._checking -= 1
                 case Deliver():
-                    # One at a time: a foreman cannot fill the memory with results that it does not take.
+                    # One at a time: a foreman cannot fill the memory with results that it does not read.
                     async with self._delivering:
                         await self._deliver(request)
                 case _:
@@ -196,7 +197,7 @@ class WorkerSession:
 
     async def _deliver(self, request: Deliver) -> None:
         deliveries = self._book.deliveries
-        if not self._book.may_have(request):  # and takes nobody's place
+        if not self._book.may_have(request):  # so it takes nobody's place
             await self._reply(Refused(task=request.task, reason=NOT_ASSIGNED))
             return
         self._book.proofs.add(request.task, self._connection)
@@ -212,7 +213,8 @@ class WorkerSession:
     async def _reply(self, reply: Message) -> None:
         if isinstance(reply, Refused):
             logger.info("%s: task %s: refused: %s", self._connection.peer, reply.task, reply.reason)
-            # Of who has proved an assignment only guesses count: an absent discovery, or full memory, is not its doing.
+            # After a proven assignment only guesses count: discovery's outages and full memory are not the foreman's
+            # fault.
             self._refusals += not self._proved or reply.reason == NOT_ASSIGNED
             if self._refusals > self._policy.max_refusals + len(self._proved):
                 raise await self._sent_away("too many requests without an assignment")

@@ -32,10 +32,10 @@ from ec262.domain.protocol.wire import MAX_PAYLOAD_BYTES, Announcement
 logger = logging.getLogger(__name__)
 
 FAST_BYTES_PER_S = 30e6
-"""Over a faster link work is not packed: one core packs twice as much, but the foreman's has other things to do."""
+"""Over a faster link work is not packed: one core could pack it twice as fast, but the foreman's has better uses."""
 
 MEASURED_BYTES = 1 << 20
-"""Less says nothing of a link: buffers take it at once."""
+"""Smaller messages do not measure a link: buffers take them at once."""
 
 MAX_REPLIES = 2
 """Replies to one request: Ready and Committed to an announced task, Committed and Delivered to an early delivery."""
@@ -50,7 +50,7 @@ class LinkPolicy:
     reply_s: float = 30.0
     transfer_s: float = 120.0
     max_result_bytes: int = MAX_PAYLOAD_BYTES
-    """At most: what tasks' limits do not allow is not received either."""
+    """An upper bound: results beyond the tasks' limits are not received either."""
 
 
 def _nobody_cares() -> None:
@@ -58,7 +58,7 @@ def _nobody_cares() -> None:
 
 
 class WorkerLink:
-    """Speaks the foreman's half of the protocol; replies are told apart by their task."""
+    """Speaks the foreman's half of the protocol; replies are matched by their task."""
 
     def __init__(
         self, connection: Connection, policy: LinkPolicy, on_lost: Callable[[], None], *, local: bool = True
@@ -68,13 +68,13 @@ class WorkerLink:
         self._on_lost = on_lost
         self._local = local
         self.is_slow = not local
-        """Whether work had better be packed: a guess until some was sent."""
+        """Whether to pack work: a guess until some has been sent."""
         self._waiting: dict[str, asyncio.Queue[Message | PeerError]] = {}
         self._expected = 0
-        """Replies that may still come: a worker cannot keep us busy with more."""
+        """Replies that may still arrive: a worker cannot keep us busy with more."""
         self._lost: PeerError | None = None
         self._fetching = asyncio.Lock()
-        self._requested: str | None = None  # the task whose delivery was asked for and has not begun
+        self._requested: str | None = None  # the task whose delivery was requested and has not begun
         self._reader: asyncio.Task[None] | None = None
 
     @classmethod
@@ -86,7 +86,7 @@ class WorkerLink:
         *,
         on_lost: Callable[[], None] = _nobody_cares,
     ) -> WorkerLink:
-        """Connect and agree on a version; ``on_lost`` is called once, when the connection that came of it is gone.
+        """Connect and agree on a version; ``on_lost`` is called once, when the established connection is lost.
 
         Raises PeerLost, PeerRefused, VersionMismatch, ProtocolViolation.
         """
@@ -102,16 +102,16 @@ class WorkerLink:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is of no use any more."""
+        """Whether the connection can no longer be used."""
         return self._lost is not None
 
     async def compute(
         self, assign: Assign, work: AbstractAsyncContextManager[Compute], *, deadline_s: float
     ) -> Committed | Failed:
-        """Have a task computed; return when its result is committed or cannot be. ``work`` is entered before the task
-        is announced, since a worker does not wait long for what was announced, and left when the worker has it.
+        """Have a task computed; return once its result is committed or has failed. ``work`` is entered before the task
+        is announced, since workers do not wait long for announced work, and left when the worker has received it.
 
-        Raises PeerRefused, PeerLost (also when nothing was heard for ``deadline_s``), ProtocolViolation.
+        Raises PeerRefused, PeerLost (also if nothing arrives for ``deadline_s``), ProtocolViolation.
         """
         async with self._replies(assign.task) as replies:
             async with work as message:
@@ -127,14 +127,14 @@ class WorkerLink:
             return reply
 
     async def fetch(self, deliver: Deliver) -> Delivered:
-        """Have a result delivered. Raises PeerRefused, PeerLost, ProtocolViolation."""
-        # One at a time, as the worker delivers them: the clock of each begins with its own turn.
+        """Fetch a result. Raises PeerRefused, PeerLost, ProtocolViolation."""
+        # One at a time, as the worker delivers them: each gets the full timeout.
         async with self._fetching, self._replies(deliver.task) as replies:
             self._requested = deliver.task
             try:
                 await self._send(deliver)
                 reply = await self._next(replies, self._policy.transfer_s)
-                if isinstance(reply, Committed):  # discovery told of the win before the worker told of its commitment
+                if isinstance(reply, Committed):  # discovery announced the win before the worker reported its own
                     reply = await self._next(replies, self._policy.transfer_s)
             finally:
                 self._requested = None
@@ -143,7 +143,7 @@ class WorkerLink:
             return reply
 
     async def close(self) -> None:
-        """Close the connection; whoever still waits gets PeerLost."""
+        """Close the connection; calls in progress raise PeerLost."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -170,7 +170,7 @@ class WorkerLink:
             self.is_slow = size_bytes < FAST_BYTES_PER_S * (asyncio.get_running_loop().time() - began)
 
     async def _read(self) -> None:
-        """Hand each reply to whoever waits for its task, until the connection ends."""
+        """Pass each reply to the call that waits for its task, until the connection ends."""
         try:
             while True:
                 message = await self._connection.receive(
@@ -182,12 +182,12 @@ class WorkerLink:
         except PeerError as error:
             await self._drop(error)
         except Exception as error:
-            # Nobody awaits this task: whoever waits for a reply must hear that none will come.
+            # Nobody awaits this task, so calls in progress must learn that no reply will come.
             logger.exception("reading from a worker failed")
             await self._drop(PeerLost(f"reading failed: {type(error).__name__}"))
 
     async def _admit(self, announced: Announcement) -> None:
-        """Let nothing large in but a result that was asked for, once for each time it was asked for."""
+        """Reject large messages, except for one delivery per request."""
         if not announced.payload_bytes:
             return
         if announced.kind != "delivered" or announced.task != self._requested:
@@ -205,7 +205,7 @@ class WorkerLink:
         if self._expected < 0:
             raise ProtocolViolation("more replies than requests")
         replies = self._waiting.get(message.task)
-        if replies is not None:  # else it is too late: nobody waits for this task any more
+        if replies is not None:  # otherwise it is too late: nobody waits for this task any more
             replies.put_nowait(message)
 
     def _lose(self, error: PeerError) -> None:
