@@ -11,8 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from ec262.domain.protocol import account_calls as account_commands
-from ec262.domain.protocol import foreman_calls as commands
+from ec262.domain.protocol import account_calls, address, foreman_calls, requirement, worker_calls
 from ec262.domain.work import runtime
 from ec262.entrypoints.discovery.openapi_limits import add_limits
 from ec262.entrypoints.discovery.routes import COMMON_ERRORS, ROUTES, STATUS, ErrorBody, Route
@@ -58,7 +57,7 @@ def openapi_document() -> dict[str, Any]:
 
 def _body_classes() -> dict[str, type]:
     """Return the classes of the modules that bodies are made of, by name."""
-    modules = (commands, account_commands, runtime)
+    modules = (account_calls, address, foreman_calls, requirement, runtime, worker_calls)
     return {name: kind for module in modules for name, kind in vars(module).items() if attrs.has(kind)}
 
 
