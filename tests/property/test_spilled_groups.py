@@ -242,7 +242,7 @@ def test_a_key_with_two_numbers_is_the_partitioners_mistake(key: Any) -> None:
 
 @pytest.mark.parametrize("key", ["k", ("n", "k"), (True, "k"), (1.0, "k"), (1, 2, 3), (2**63, "k"), [1, "k"]])
 def test_keys_without_numbers_are_refused_in_a_partitioned_job(key: Any) -> None:
-    with pytest.raises(NotCanonical, match="no partitioner.s number"):
+    with pytest.raises(NotCanonical, match="no partitioner's number"):
         shuffle([[(key, 1)]], numbered=True)
 
 
