@@ -1,4 +1,4 @@
-"""Receipts: what a job's verdicts were made of, so that somebody else can check them again, and what it cost."""
+"""Receipts: the evidence for a job's verdicts, so that anyone can check them again, and the job's costs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ec262.domain.verification.task_state import TaskState
 DECIDED = frozenset({TaskState.WON, TaskState.SETTLED})
 
 _MOST_AGREED = 1e12
-"""More tasks than any worker can have been right in."""
+"""More agreements than any worker can have."""
 
 _MOST_CHARS = 200
-"""Longest name, id or rule."""
+"""The maximum length of a name, id or rule."""
 
 _PAID_ANYWAY = frozenset({TaskState.DISPUTED})
 
 
 @attrs.frozen(kw_only=True)
 class TaskReceipt:
-    """One purchase of a task: which ``rule`` came to which verdict, given whose ``votes``, in order of arrival.
+    """One purchase of a task: its ``rule``, its verdict, and the ``votes`` in order of arrival.
 
-    ``name`` is the task as its foreman named it ("map task 3"), ``task`` its id at discovery. ``replicas`` are the
-    workers that were drawn, a credit each. ``confidence`` is the probability that the winning digest is right, as far
-    as is known of its supporters.
+    ``name`` is the foreman's name for the task ("map task 3"), ``task`` its id at discovery. ``replicas`` is the number
+    of workers drawn, each of which costs a credit. ``confidence`` is the probability that the winning digest is right,
+    given what is known of its supporters.
     """
 
     name: str
@@ -46,22 +46,22 @@ class TaskReceipt:
 
     @property
     def paid(self) -> int:
-        """Credits that workers got for it."""
+        """The credits paid to workers for it."""
         if self.state in _PAID_ANYWAY:
             return len(self.votes)
         return sum(vote.digest == self.digest for vote in self.votes) if self.state in DECIDED else 0
 
     @property
     def returned(self) -> int:
-        """Credits that came back, or will when its deadline passes: at most, since discovery keeps a part of the shares
-        of workers that it told of the task and that did not compute it."""
+        """The maximum of credits that were refunded, or will be at the deadline: discovery keeps a part of the shares
+        of workers that asked for their part and did not commit."""
         return self.replicas if self.state in {TaskState.OPEN, TaskState.REFUNDED} else 0
 
 
 @attrs.frozen(kw_only=True)
 class JobReceipt:
-    """All purchases of a job, in the order of its tasks, those that were given up included. Nobody counts the credits
-    of a ``local`` job."""
+    """All purchases of a job, in the order of its tasks, including those that were given up. The credits of a ``local``
+    job are not counted."""
 
     verify: str
     seed: int
@@ -70,12 +70,12 @@ class JobReceipt:
 
     @property
     def won(self) -> tuple[TaskReceipt, ...]:
-        """Those whose results the job's result is made of."""
+        """The purchases whose results make up the job's result."""
         return tuple(task for task in self.tasks if task.state in DECIDED)
 
     @property
     def summary(self) -> Summary:
-        """Return what it came to."""
+        """The totals of the job."""
         won = self.won
         executions = sum(task.replicas for task in self.tasks)
         return Summary(
@@ -92,9 +92,9 @@ class JobReceipt:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """``expected_error`` is the mean probability that a task's result is wrong; credits ``paid`` to workers and
-    ``returned`` to the foreman, at most (what is missing from the sum was kept by the service); ``dissenting``
-    commitments to something else than what won; ``audited`` tasks."""
+    """``expected_error`` is the mean probability that a task's result is wrong; ``paid`` credits went to workers, and
+    at most ``returned`` credits to the foreman (the service kept the rest); ``dissenting`` counts commitments to
+    something other than the winning result, ``audited`` the audited tasks."""
 
     tasks: int
     executions: int
@@ -107,18 +107,19 @@ class Summary:
 
 
 def job_receipt(history: Sequence[TaskHistory], *, verify: str, seed: int, local: bool = False) -> JobReceipt:
-    """Make a receipt out of what became of a job's tasks; ``verify`` is how its user asked for them to be verified."""
+    """Return the receipt for the history of a job's tasks; ``verify`` is the rule that the user requested."""
     tasks = (_task_receipt(str(task.name), purchase) for task in history for purchase in task.purchases)
     return JobReceipt(verify=verify, seed=seed, tasks=tuple(tasks), local=local)
 
 
 def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:
-    """Make a receipt out of discovery's last word on a purchase; if it has forgotten it, nothing is known."""
+    """Return the receipt for discovery's last verdict on a purchase; if discovery has forgotten it, there is no
+    evidence."""
     verdict = purchase.verdict or Verdict(task=purchase.task, state=TaskState.REFUNDED, committed=0, outstanding=0)
     return TaskReceipt(
         name=name,
         task=verdict.task,
-        rule=purchase.rule,  # as requested, whatever discovery says it went by
+        rule=purchase.rule,  # as requested, whatever rule discovery states
         replicas=len(purchase.replicas),
         state=verdict.state,
         audited=bool(verdict.audited),
@@ -129,7 +130,7 @@ def _task_receipt(name: str, purchase: Purchased) -> TaskReceipt:
 
 
 def check_ranges(receipt: JobReceipt) -> None:
-    """Raise ValueError if a number or text in a receipt, which may be anybody's, is not one that a job can have."""
+    """Raise ValueError if a number or text in a receipt from an untrusted source is invalid."""
     _check_length("verify", receipt.verify)
     for task in receipt.tasks:
         for what, text in (("name", task.name), ("task", task.task), ("rule", task.rule)):
@@ -153,13 +154,13 @@ def _check_length(what: str, text: str) -> None:
 
 
 def _check_range(what: str, value: float, most: float) -> None:
-    if not 0 <= value <= most:  # true of NaN, too
+    if not 0 <= value <= most:  # also true for NaN
         raise ValueError(f"{what} must be from 0 to {most:g}, not {value:g}")
 
 
 def recheck(receipt: JobReceipt, requested: str) -> list[str]:
-    """Adjudicate every decided task again from its votes, by the ``requested`` rule; where that is a rule of the user's
-    own, by the rule that the receipt states. Return a sentence for each verdict that does not follow.
+    """Adjudicate every decided task again from its votes, by the ``requested`` rule; if that is a rule of the user's
+    own, by the rule that the receipt states. Return a sentence for each verdict that the votes do not support.
 
     Raises ValueError if a number in the receipt is out of range.
     """
@@ -191,11 +192,11 @@ def _doubts(task: TaskReceipt, requested: VerificationRule | None) -> Sequence[s
 
 
 def _first_win(task: TaskReceipt, rule: VerificationRule) -> Finding:
-    """Return what the rule finds with the first votes that suffice: what comes later changes nothing."""
+    """Return the rule's finding for the first votes that suffice: later ones do not change a win."""
     ballots = [Ballot(digest=vote.digest, trust=Trust(agreed=vote.agreed, recent=vote.recent)) for vote in task.votes]
     finding = Finding()
     for count in range(1, len(ballots) + 1):
-        # That others might still have come makes no difference to a win.
+        # Outstanding votes make no difference to a win.
         finding = rule.find(ballots[:count], outstanding=0, audited=task.audited)
         if finding.digest is not None and not (finding.alone and count < len(ballots)):
             return finding

@@ -1,4 +1,4 @@
-"""An index of where data can be cut: as fine as the data where they are small, and never large."""
+"""An index of the places where data can be cut: every place if there is little data, and never a large index."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Generic, TypeVar
 Place = TypeVar("Place")
 
 MAX_PIECES = 8192
-"""So many pieces are enough to cut tasks of equal size, and take no memory to speak of."""
+"""Enough pieces to cut tasks of equal size, and few enough to take hardly any memory."""
 
 
 class Cuts(Generic[Place]):
-    """Pieces of data one behind the other: their sizes, and the places where they end.
+    """Consecutive pieces of data: their sizes, and the places where they end.
 
-    When there are more than ``MAX_PIECES``, neighbors are put together, so that what is left are pieces of about equal
-    size; a place is whatever the caller needs to find its data again.
+    When there are more than ``most``, neighbors are merged into pieces of about equal size. A place is whatever the
+    caller needs to find its data again.
     """
 
     def __init__(self, start: Place, *, most: int = MAX_PIECES) -> None:
@@ -30,7 +30,7 @@ class Cuts(Generic[Place]):
         return self._sizes
 
     def add(self, size: int, end: Place) -> None:
-        """Take in the next piece: it takes so many bytes, at least one, and ends there."""
+        """Add the next piece, of ``size`` bytes (at least one), which ends at ``end``."""
         if self._sizes and self._sizes[-1] + size <= self._grain:
             self.extend(size, end)
             return
@@ -40,16 +40,16 @@ class Cuts(Generic[Place]):
             self._coarsen()
 
     def extend(self, size: int, end: Place) -> None:
-        """Make the last piece larger: what is added is not to be cut from it."""
+        """Extend the last piece: there will be no cut before the added data."""
         self._sizes[-1] += size
         self._places[-1] = end
 
     def span(self, pieces: range) -> tuple[Place, Place]:
-        """Return where consecutive pieces, at least one, begin and end."""
+        """Return where consecutive pieces (at least one) begin and end."""
         return self._places[pieces.start], self._places[pieces.stop]
 
     def _coarsen(self) -> None:
-        # Any two neighbors that are left take more than the grain together, so half as many as allowed are left.
+        # Any two remaining neighbors together exceed the grain, so at most half of the allowed pieces remain.
         self._grain = -(-4 * sum(self._sizes) // self._most)
         sizes, ends = self._sizes, self._places[1:]
         self._sizes, self._places = [], self._places[:1]

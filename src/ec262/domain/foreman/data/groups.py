@@ -1,13 +1,13 @@
-"""Values by key, keys in order: grouping more of them than memory holds, by ranges of keys.
+"""Grouping of values by key, in the order of the keys, for more data than fits into memory, by ranges of keys.
 
-What a task yielded comes in portions, each sorted by key and cut at the bounds of the ranges; what memory does not hold
-is put into a spill, range by range. At the end one range after the other is loaded and grouped; what has become too
-large to be loaded is distributed once more, to ranges of its own. So a pair is written once or twice, however many
-there are, and nothing is merged record by record (DeWitt, Naughton, Schneider, "Parallel Sorting on a Shared-Nothing
+The output of a task comes in portions. Each is sorted by key and cut at the bounds of the ranges; what does not fit
+into memory is written to a spill, range by range. At the end, one range after the other is loaded and grouped; a range
+that is too large to load is distributed once more, into smaller ranges. So each pair is written once or twice, however
+many there are, and no records are merged one by one (DeWitt, Naughton, Schneider, "Parallel Sorting on a Shared-Nothing
 Architecture using Probabilistic Splitting").
 
-Keys and values are bytes without line ends, as all canonical forms are; a packed segment is a line for each key, and
-behind it one for its value.
+Keys and values are bytes without line ends, like all canonical forms. A packed segment has a line for each key,
+followed by a line for its value.
 """
 
 from __future__ import annotations
@@ -23,26 +23,27 @@ import attrs
 from ec262.domain.ports.spill import Spill, Spills
 
 Table = tuple[list[bytes], list[bytes]]
-"""Keys, and for each its value."""
+"""Keys, and the value of each."""
 
 Fold = Callable[[Iterable[Table]], dict[bytes, bytes]]
-"""Makes one value of all those that a key has, tables one behind the other. What it makes can be folded again."""
+"""Combines all values of each key, from consecutive tables, into one. The results can be folded again."""
 
 Order = tuple[int, int]
-"""Where a segment stands among all: its task, and the portion of what that yielded."""
+"""The position of a segment: its task, and the number of the portion of the task's output."""
 
 MAX_RANGES = 128
-"""Ranges that are made at once: each gets a part of every portion, and that should not be too small."""
+"""The maximum number of ranges: each gets a part of every portion, which should not be too small."""
 
 HEAVY_BYTES = 64 << 10
-"""Values of one key in one portion that are counted at once, so that a key with too many is noticed early."""
+"""Keys whose values in one portion take at least this many bytes are counted at once, to detect a key with too many
+values early."""
 
 SEGMENT_BYTES = 150
-"""What a segment in memory takes beside its bytes."""
+"""The memory overhead of a segment."""
 
 
 def all_values(tables: Iterable[Table]) -> dict[bytes, bytes]:
-    """Fold values to a text of all of them, in order, with commas between."""
+    """Fold values by joining them in order, with commas."""
     groups: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for names, values in tables:
         for name, value in zip(names, values, strict=True):
@@ -51,7 +52,7 @@ def all_values(tables: Iterable[Table]) -> dict[bytes, bytes]:
 
 
 def last_value(tables: Iterable[Table]) -> dict[bytes, bytes]:
-    """Fold values to the last of them."""
+    """Fold values by keeping the last one."""
     last: dict[bytes, bytes] = {}
     for names, values in tables:
         last.update(zip(names, values, strict=True))
@@ -60,7 +61,7 @@ def last_value(tables: Iterable[Table]) -> dict[bytes, bytes]:
 
 @attrs.define
 class _Range:
-    """The segments with keys from ``low`` up to ``high``, which is not one of them (None: no end)."""
+    """The segments with keys from ``low`` up to, but not including, ``high`` (None: no upper bound)."""
 
     low: bytes
     high: bytes | None
@@ -74,7 +75,7 @@ class _Range:
 
 
 class Groups:
-    """Takes in pairs in any order of tasks; gives the keys with their folded values, sorted by key."""
+    """Collects pairs of tasks in any order, and yields the keys with their folded values, sorted by key."""
 
     def __init__(
         self,
@@ -85,9 +86,9 @@ class Groups:
         load_bytes: int = 0,
         most_bytes: int | None = None,
     ) -> None:
-        """``memory_bytes`` of segments stay in memory, ``load_bytes`` are loaded at a time; without ``spills``, all and
-        any number. ``most_bytes`` is what one key's values may take, for a fold that keeps all of them: more are not
-        loaded, but raise GroupTooLarge."""
+        """Up to ``memory_bytes`` of segments stay in memory, and about ``load_bytes`` are loaded at a time; without
+        ``spills``, there are no limits. ``most_bytes`` limits the values of one key, for a fold that keeps all of them:
+        larger groups are not loaded but raise GroupTooLarge."""
         self._fold = fold
         self._spills = spills
         self._memory_bytes = memory_bytes
@@ -98,12 +99,12 @@ class Groups:
         self._held_bytes = 0
         self._spill: Spill | None = None
         self._heavy: Counter[bytes] = Counter()
-        """Keys with large values, and how many bytes of these there are: less than all of the key's values."""
+        """The total bytes of large values by key, a lower bound for all of the key's values."""
 
     def add(self, task: int, portions: Iterable[Table]) -> None:
-        """Take in all that a task yielded, or nothing of it if the portions raise.
+        """Add the whole output of a task, or nothing if the portions raise an exception.
 
-        Raises SpillFailed; GroupTooLarge if it is sure already that a key will have more than ``most_bytes``.
+        Raises SpillFailed, or GroupTooLarge as soon as a key is certain to exceed ``most_bytes``.
         """
         staged: list[tuple[Order, list[tuple[_Range, bytes]]]] = []
         heavy: Counter[bytes] = Counter()
@@ -118,7 +119,8 @@ class Groups:
             self._put_away(self._spills)
 
     def tables(self, *, drain: bool) -> Iterator[Table]:
-        """Yield the groups in the order of their keys. ``drain`` lets go of them on the way: it can be done once.
+        """Yield the groups in the order of their keys. With ``drain``, they are dropped on the way, so it works only
+        once.
 
         Raises SpillFailed, GroupTooLarge.
         """
@@ -136,7 +138,7 @@ class Groups:
             self.close()
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Drop all data. May be called twice."""
         self._ranges = [_Range(b"", None)]
         self._bounds, self._held_bytes = [], 0
         if self._spill is not None:
@@ -159,7 +161,7 @@ class Groups:
                 raise GroupTooLarge(name, self._heavy[name])
 
     def _cut(self, table: Table) -> list[tuple[_Range, bytes]]:
-        """Cut a table, sorted by key, at the bounds of the ranges."""
+        """Cut a table that is sorted by key at the bounds of the ranges."""
         names, values = table
         places = [0, *(bisect_left(names, bound) for bound in self._bounds), len(names)]
         return [
@@ -175,7 +177,7 @@ class Groups:
             self._held_bytes += len(data) + SEGMENT_BYTES
 
     def _divide(self) -> None:
-        """Make many ranges of the only one, all of which is in memory."""
+        """Divide the only range, which is entirely in memory, into many."""
         (whole,) = self._ranges
         self._set_bounds(_bounds([data for _, data in whole.held], self._step(whole.size)), whole)
         self._held_bytes = 0
@@ -209,7 +211,7 @@ class Groups:
         return self._spills is not None and part.size > 2 * self._load_bytes and not part.is_one_key
 
     def _step(self, size: int) -> int:
-        """Return the distance of samples, bytes, that cuts so much into ranges that can be loaded."""
+        """Return the distance between samples, in bytes, that cuts ``size`` bytes into ranges that can be loaded."""
         return max(1, -(-size // min(MAX_RANGES, 2 + size // max(1, self._load_bytes))))
 
     def _segments(self, part: _Range) -> Iterator[tuple[Order, bytes]]:
@@ -229,7 +231,7 @@ class Groups:
         return names, list(map(folded.pop, names))
 
     def _distributed(self, part: _Range) -> Iterator[Table]:
-        """Group a range that is too large to be loaded: by ranges inside of it."""
+        """Group a range that is too large to load, by smaller ranges within it."""
         inner = Groups(
             self._fold,
             self._spills,
@@ -249,7 +251,7 @@ class Groups:
 
 
 class GroupTooLarge(Exception):
-    """One key has more values than may be loaded: ``size`` bytes of them, or more."""
+    """The values of one key exceed the limit: they have at least ``size`` bytes."""
 
     def __init__(self, name: bytes, size: int) -> None:
         super().__init__(name, size)
@@ -258,20 +260,20 @@ class GroupTooLarge(Exception):
 
 
 def _after(name: bytes) -> bytes:
-    """Return the name that follows at once in the order of bytes."""
+    """Return the immediate successor of a name in the order of bytes."""
     return name + b"\0"
 
 
 def _bounds(segments: Iterable[bytes], step: int) -> list[bytes]:
-    """Return the bounds of ranges that take about ``step`` bytes, if a single key does not take more: that one gets a
-    range of its own."""
+    """Return the bounds of ranges of about ``step`` bytes each. A single key that takes more gets a range of its
+    own."""
     met: Counter[bytes] = Counter()
     due = step // 2
     for data in segments:
         lines = data.split(b"\n")
         ends = list(accumulate(map(len, lines)))
         while due < ends[-1]:
-            # An even line is a key, the odd one behind it its value.
+            # Even lines are keys; each is followed by its value.
             met[lines[bisect_right(ends, due) & ~1]] += 1
             due += step
         due -= ends[-1]
@@ -279,7 +281,7 @@ def _bounds(segments: Iterable[bytes], step: int) -> list[bytes]:
 
 
 def _sorted(fold: Fold, table: Table) -> Table:
-    """Fold a table, and sort it by its keys, unless it is as it should be: each key once, in order."""
+    """Fold a table and sort it by its keys, unless it is already sorted without repeated keys."""
     if all(map(lt, table[0], table[0][1:])):
         return table
     folded = fold([table])

@@ -1,7 +1,7 @@
-"""Whether the keys of a phase can stand side by side in a dict, which is what jobs' results are.
+"""Checks whether the keys of a phase can coexist in a dict, since the results of jobs are dicts.
 
-Python takes some different values for equal: ``1 == True == 1.0``. Keys of a few kinds never are, and then there is
-nothing to check; otherwise keys are brought together by their hashes, however many there are.
+In Python, some different values are equal: ``1 == True == 1.0``. Keys of certain types never are, so they need no
+check. All other keys are grouped by their hashes, however many there are.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from ec262.domain.values.canonical import MAX_NUMBER, encode_list
 from ec262.domain.values.hash_tables import MAX_EQUAL_HASHES
 
 _APART = frozenset({str, bytes, type(None), int})
-"""Kinds whose values are equal only if they are the same; of ints, those that all have hashes of their own."""
+"""Types whose values are equal only if they are identical; for int, this holds up to ``MAX_NUMBER``, where all hashes
+differ."""
 
 _HASH_BITS = (1 << 64) - 1
 
 
 @attrs.frozen(kw_only=True)
 class Clash:
-    """Keys, by their canonical bytes, that cannot all be there, and the error that says so."""
+    """Keys, as canonical bytes, that cannot coexist, and the error that reports them."""
 
     error: KeyCollision | JobDefinitionError
     names: frozenset[bytes]
 
     def told_of(self, where: str) -> Clash:
-        """Return the same, its error saying who yielded the keys."""
+        """Return the same clash with an error that names who yielded the keys."""
         error = self.error.yielded_by(where) if isinstance(self.error, KeyCollision) else self.error
         return Clash(error=error, names=self.names)
 
 
 class KeyCheck:
-    """Looks at keys as they come from tasks; if that leaves a doubt (``needed``), takes in each different key once.
+    """Inspects the keys of tasks with ``look``. If they might clash (``needed``), each distinct key must be added once.
 
-    Where a partitioner has given keys numbers (``numbered``), it takes them in anyway: one that comes twice has two.
+    If a partitioner has given numbers to keys (``numbered``), all of them are added: one that occurs twice has two
+    numbers.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class KeyCheck:
         self._added = 0
 
     def look(self, keys: Sequence[Any]) -> None:
-        """Look at keys. Raises KeyNotHashable."""
+        """Inspect keys. Raises KeyNotHashable."""
         kinds = set(map(type, keys))
         if kinds <= {str}:
             return
@@ -66,7 +68,7 @@ class KeyCheck:
             self.needed |= max(numbers) > MAX_NUMBER or min(numbers) < -MAX_NUMBER
 
     def add(self, names: Sequence[bytes]) -> None:
-        """Take in the canonical forms of keys. Raises SpillFailed."""
+        """Add keys in canonical form. Raises SpillFailed."""
         if not self._numbered:  # strings are equal to nothing else
             names = [name for name in names if not name.startswith(b'"')]
         keys = canonical.decode(encode_list(names))
@@ -75,14 +77,14 @@ class KeyCheck:
         self._added += 1
 
     def finish(self) -> None:
-        """Raise KeyCollision if two of the keys are equal, JobDefinitionError if so many have one hash that they cannot
-        be told apart in reasonable time, or if a key comes twice."""
+        """Raise KeyCollision if two of the keys are equal, or JobDefinitionError if a key occurs twice or if too many
+        keys share one hash."""
         clash = self.clash()
         if clash is not None:
             raise clash.error
 
     def clash(self) -> Clash | None:
-        """Return what ``finish`` would raise, and because of which keys. Raises SpillFailed."""
+        """Return the error that ``finish`` would raise, with its keys, or None. Raises SpillFailed."""
         for _, values in self._by_hash.tables(drain=True):
             for keys in canonical.decode(encode_list(encode_list([value]) for value in values)):
                 clash = _clash_among(keys)
@@ -91,28 +93,28 @@ class KeyCheck:
         return None
 
     def close(self) -> None:
-        """Forget everything."""
+        """Drop all data."""
         self._by_hash.close()
 
 
 class KeyTrial:
-    """Tells whether the keys of a phase could stand side by side, before the results that have them are believed."""
+    """Checks whether the keys of a phase could coexist, before their results are accepted."""
 
     def __init__(self, spills: Spills | None, *, memory_bytes: int, load_bytes: int, prefix: int) -> None:
-        """``prefix`` is how much stands before the canonical bytes of each key, as the number that a partitioner gave
-        it does."""
+        """``prefix`` is the number of bytes before the canonical bytes of each key, such as the partitioner's
+        number."""
         self._prefix = prefix
         self._names = Groups(last_value, spills, memory_bytes=memory_bytes, load_bytes=load_bytes)
         self._check = KeyCheck(spills, memory_bytes=memory_bytes, load_bytes=load_bytes, numbered=prefix > 0)
         self._taken = 0
 
     def take(self, tables: Iterable[Table]) -> None:
-        """Take in the keys of tables. Raises SpillFailed, and what the tables raise."""
+        """Add the keys of tables. Raises SpillFailed, and whatever the tables raise."""
         self._names.add(self._taken, ((names, [b""] * len(names)) for names, _ in tables))
         self._taken += 1
 
     def clash(self) -> Clash | None:
-        """Return keys that cannot all be there, if there are any; forget everything. Raises SpillFailed."""
+        """Return keys that cannot coexist, if there are any, and drop all data. Raises SpillFailed."""
         try:
             for names, _ in self._names.tables(drain=True):
                 self._check.add([name[self._prefix :] for name in names])
@@ -123,7 +125,7 @@ class KeyTrial:
 
 
 def is_hashable(key: Any) -> bool:
-    """Whether a dict takes this key."""
+    """Tell whether a dict can have this key."""
     try:
         hash(key)
     except TypeError:
@@ -132,7 +134,7 @@ def is_hashable(key: Any) -> bool:
 
 
 def not_hashable(key: Any) -> KeyNotHashable:
-    """Return the error for a key that no dict takes."""
+    """Return the error for a key that is not hashable."""
     return KeyNotHashable(
         f"{key_text(key)} ({type(key).__name__}) cannot be a key: results are dicts, whose keys must be hashable"
     )

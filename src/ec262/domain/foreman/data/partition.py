@@ -1,4 +1,4 @@
-"""Rows, and how they are cut into the partitions that tasks work on."""
+"""Rows, and how they are cut into partitions, one for each task."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def rows_payload(rows: Iterable[Row]) -> bytes:
 def split(sizes: Sequence[int], parts: int) -> list[range]:
     """Cut rows of these sizes (bytes) into ``parts`` partitions, each a range of their indices.
 
-    Every row is in one partition, rows keep their order, no partition is empty, and none weighs more than an equal
-    share and the heaviest row together, where a row weighs its size plus one. ``parts`` is from 1 to the number of
-    rows.
+    Every row is in exactly one partition, rows keep their order, and no partition is empty. The weight of a row is its
+    size plus one, and no partition weighs more than an equal share plus the heaviest row. ``parts`` is from 1 to the
+    number of rows.
     """
     if not 1 <= parts <= len(sizes):
         raise ValueError(f"{len(sizes)} rows cannot be cut into {parts} partitions")

@@ -1,4 +1,4 @@
-"""A task's outcome in portions: taken apart, pairs take many times their canonical bytes."""
+"""Decoding of a task's outcome in portions, since decoded pairs take many times their canonical bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from ec262.domain.values.plain_pairs import read_plain_pairs
 from ec262.domain.work.outcome import Failure, Pair, Pairs, Stopped, decode_other_outcome, decode_outcome
 
 PORTION_BYTES = 1 << 20
-"""About so much is taken apart at a time."""
+"""The approximate number of bytes that are decoded at a time."""
 
 _HEAD, _TAIL = b'["pairs",[', b"]]"
 _BETWEEN = b"],["
 
 
 def read_ending(data: bytes) -> Failure | Stopped | None:
-    """Return how a task ended that gave no pairs, None if it gave some. Raises NotCanonical if it is no outcome."""
+    """Return how a task without pairs ended, or None for an outcome with pairs. Raises NotCanonical if the data is not
+    an outcome."""
     if data.startswith(_HEAD):
         return None
     outcome = decode_outcome(data)
@@ -24,9 +25,9 @@ def read_ending(data: bytes) -> Failure | Stopped | None:
 
 
 def portions(data: bytes, portion_bytes: int = PORTION_BYTES) -> Iterator[Sequence[Pair]]:
-    """Yield the pairs of an outcome that has some, in their order, one portion after the other.
+    """Yield the pairs of an outcome in order, portion by portion.
 
-    Raises NotCanonical if it is not the canonical form of an outcome with pairs, as soon as it meets what is wrong.
+    Raises NotCanonical at the first place where the data is not the canonical form of an outcome with pairs.
     """
     if len(data) <= portion_bytes:
         yield _pairs_of(data)
@@ -40,8 +41,7 @@ def portions(data: bytes, portion_bytes: int = PORTION_BYTES) -> Iterator[Sequen
         try:
             pairs = _pairs_of(b"".join((_HEAD, data[start:stop], _TAIL)))
         except NotCanonical:
-            # What looked like the end of a row was inside of one. To try ever larger portions keeps the time linear,
-            # whatever the rows are like.
+            # The supposed end of a row was inside of one. Doubling the size keeps the total time linear.
             if stop == end:
                 raise
             size *= 2
@@ -51,7 +51,7 @@ def portions(data: bytes, portion_bytes: int = PORTION_BYTES) -> Iterator[Sequen
 
 
 def _row_end(data: bytes, near: int, end: int) -> int:
-    """Return the end of what looks like a row, at ``near`` or behind it."""
+    """Return the first position at or after ``near`` that looks like the end of a row."""
     place = data.find(_BETWEEN, near, end)
     return end if place < 0 else place + 1
 

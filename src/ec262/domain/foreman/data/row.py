@@ -1,4 +1,4 @@
-"""Rows in canonical form, and how large they may be."""
+"""Rows in canonical form, and their maximum size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import attrs
 from ec262.domain.errors import JobDefinitionError
 
 MAX_ROW_BYTES = 128 << 20
-"""The largest row, key and value together, in canonical form."""
+"""The maximum size of a row in canonical form, key and value together."""
 
 
 MAX_KEY_BYTES_SHOWN = 200
@@ -17,7 +17,7 @@ MAX_KEY_BYTES_SHOWN = 200
 class Row:
     """One row of input, already in canonical form.
 
-    ``key`` is the canonical form of the key alone; ``data`` that of the list ``[key, value]``. In the reduce phase the
+    ``key`` is the canonical form of the key; ``data`` is that of the list ``[key, value]``. In the reduce phase, the
     value is the list of the key's values.
     """
 
@@ -39,7 +39,7 @@ def row_too_large(key: bytes, size: int) -> JobDefinitionError:
 
 
 def key_too_large(key: bytes, size: int) -> JobDefinitionError:
-    """Return the error for a key whose values take more than ``MAX_ROW_BYTES``, ``size`` bytes or more."""
+    """Return the error for a key whose values exceed ``MAX_ROW_BYTES``; they take at least ``size`` bytes."""
     return JobDefinitionError(
         f"the mapper yielded at least {size >> 20} MiB for the key {_shown(key)}, but a reducer accepts at most "
         f"{MAX_ROW_BYTES >> 20} MiB for one key: yield less, spread the values over several keys, or combine them with "

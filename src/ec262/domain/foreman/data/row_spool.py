@@ -1,4 +1,4 @@
-"""Rows that were made once and are read in partitions: in memory while they are few, else outside of it."""
+"""Storage for rows that are written once and read in partitions: in memory as long as they fit, otherwise on disk."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ec262.domain.ports.spill import Spill, Spills
 from ec262.domain.values.canonical import encode_list
 
 OVERHEAD_BYTES = 41
-"""What a row in memory takes beside its bytes."""
+"""The memory overhead of a row."""
 
 WRITE_BYTES = 1 << 20
-"""Rows that are written at a time."""
+"""The amount of rows that is written at a time."""
 
 
 class RowSpool:
-    """A Rows that is filled with ``append`` before anything is read.
+    """An implementation of Rows that is filled with ``append`` before it is read.
 
-    What goes beyond ``memory_bytes`` is put into a spill; without ``spills``, memory holds all of it.
+    Rows that exceed ``memory_bytes`` are written to a spill; without ``spills``, all stay in memory.
     """
 
     def __init__(self, spills: Spills | None = None, *, memory_bytes: int = 0) -> None:
         self._spills = spills
         self._memory_bytes = memory_bytes
         self._cuts: Cuts[tuple[int, int]] = Cuts((0, 0))
-        """A place is the number of rows before it, and of bytes with a comma behind each row."""
+        """A place is the number of rows before it, and the number of their bytes with a comma after each row."""
         self._end = (0, 0)
         self._held: list[bytes] = []
         self._held_bytes = 0
@@ -36,16 +36,16 @@ class RowSpool:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self._end[0]
 
     @property
     def sizes(self) -> Sequence[int]:
-        """The bytes of each piece."""
+        """The size of each piece in bytes."""
         return self._cuts.sizes
 
     def append(self, row: bytes, *, with_last: bool = False) -> None:
-        """Take in the canonical bytes of a [key, value] list; ``with_last`` keeps it in one piece with the row before.
+        """Add the canonical bytes of a [key, value] list; ``with_last`` keeps it in one piece with the previous row.
 
         Raises SpillFailed.
         """
@@ -62,7 +62,7 @@ class RowSpool:
             self._put_away(self._spill)
 
     def payload(self, pieces: range) -> bytes:
-        """Return the rows of these pieces as they travel. Raises JobDefinitionError once they are forgotten."""
+        """Return the rows of these pieces as sent to workers. Raises JobDefinitionError after ``close``."""
         if self._closed:
             raise JobDefinitionError("the rows of this job are gone: a job can run only once, so create a new one")
         (first, start), (stop, end) = self._cuts.span(pieces)
@@ -73,7 +73,7 @@ class RowSpool:
         return b"".join((b"[", self._spill.read(start, end - 1), b"]"))
 
     def close(self) -> None:
-        """Forget everything; but where memory holds all of it, that is whoever has the job to let go of."""
+        """Drop all data, except without ``spills``: then the rows belong to the owner of the job."""
         if self._spills is None:
             return
         self._closed = True
@@ -82,7 +82,7 @@ class RowSpool:
             self._spill.close()
 
     def _put_away(self, spill: Spill) -> None:
-        self._memory_bytes = min(self._memory_bytes, WRITE_BYTES)  # what follows is written nearly as it comes
+        self._memory_bytes = min(self._memory_bytes, WRITE_BYTES)  # later rows are written almost immediately
         portion: list[bytes] = []
         size = 0
         for row in self._held:
@@ -98,7 +98,7 @@ class RowSpool:
 
 
 def held(rows: Iterable[Row]) -> RowSpool:
-    """Return rows that are in memory already, and may stay there."""
+    """Return a spool of rows that are already in memory and may stay there."""
     spool = RowSpool()
     for row in rows:
         spool.append(row.data)

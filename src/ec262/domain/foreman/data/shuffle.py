@@ -1,7 +1,7 @@
-"""Between the phases and after them: group what the map tasks yielded, merge what the reduce tasks yielded.
+"""The work between and after the phases: grouping the pairs of the map tasks, and merging those of the reduce tasks.
 
-Tasks may come in any order; each task's pairs with one key are in the order of yielding. What counts is the order of
-the tasks: as they are contiguous cuts of the rows, that is the order of the data.
+Tasks may arrive in any order; the pairs of a task with the same key are in the order in which they were yielded. The
+order of the tasks counts, not that of arrival: tasks are contiguous cuts of the rows, so it is the order of the data.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from ec262.domain.values.plain_pairs import PlainPairs
 
 
 class Shuffle:
-    """Makes the rows of the reduce phase: sorted by the keys' canonical bytes, and where the job has a partitioner, by
-    the number that it gave the key before that.
+    """Creates the rows of the reduce phase, sorted by the partitioner's number for the key, if the job has a
+    partitioner, and then by the canonical bytes of the key.
 
-    A row's value is the list of the key's values in the order of the data. Without ``spills``, memory holds all.
+    The value of a row is the list of the key's values in the order of the data. Without ``spills``, everything stays in
+    memory.
     """
 
     def __init__(
@@ -45,10 +46,10 @@ class Shuffle:
         self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes, numbered=numbered)
 
     def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
-        """Take in the pairs of a task, all or nothing.
+        """Add the pairs of a task, all or nothing.
 
-        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the numbers that they should have,
-        JobDefinitionError as soon as a key is sure to have too many values for one row, and what the portions raise.
+        Raises KeyNotHashable, SpillFailed, NotCanonical if keys lack the partitioner's numbers, JobDefinitionError as
+        soon as the values of a key are certain to exceed one row, and whatever the portions raise.
         """
         try:
             self._groups.add(task, map(self.table, portions))
@@ -56,7 +57,7 @@ class Shuffle:
             raise self._too_large(error) from error
 
     def rows(self) -> RowSpool:
-        """Return all rows; what was taken in is let go of. Raises KeyCollision, JobDefinitionError, SpillFailed."""
+        """Return all rows, and drop the pairs. Raises KeyCollision, JobDefinitionError, SpillFailed."""
         spool = RowSpool(self._spills, memory_bytes=self._budget.rows_bytes)
         number = b""
         for names, rows in self._row_tables():
@@ -66,7 +67,7 @@ class Shuffle:
         return spool
 
     def listed(self) -> list[Row]:
-        """Return all rows as a list, for who has few. Raises what ``rows`` does."""
+        """Return all rows as a list, for small data. Raises what ``rows`` raises."""
         return [Row(key=name, data=data) for table in self._row_tables() for name, data in zip(*table, strict=True)]
 
     def close(self) -> None:
@@ -75,7 +76,7 @@ class Shuffle:
         self._check.close()
 
     def look(self, pairs: Sequence[Pair]) -> None:
-        """Raise KeyNotHashable, or NotCanonical if keys lack the numbers that they should have, as ``add`` would."""
+        """Raise KeyNotHashable, or NotCanonical if keys lack the partitioner's numbers, as ``add`` would."""
         if self._numbered:
             for key, _ in pairs:
                 number_bytes(key)
@@ -84,8 +85,8 @@ class Shuffle:
             self._check.look([key for key, _ in pairs])
 
     def table(self, pairs: Sequence[Pair]) -> Table:
-        """Return the names that pairs are sorted by, and the canonical bytes of their values. Raises what ``look``
-        does."""
+        """Return the names by which pairs are sorted, and the canonical bytes of their values. Raises what ``look``
+        raises."""
         if isinstance(pairs, PlainPairs) and not self._numbered:
             return pairs.groups()
         self.look(pairs)
@@ -95,7 +96,7 @@ class Shuffle:
         return [number_bytes(key) + name for (key, _), name in zip(pairs, names, strict=True)], values
 
     def tables(self) -> Iterator[Table]:
-        """Yield what was taken in, sorted by the names. Raises SpillFailed, JobDefinitionError."""
+        """Yield the groups, sorted by name. Raises SpillFailed, JobDefinitionError."""
         try:
             yield from self._groups.tables(drain=False)
         except GroupTooLarge as error:
@@ -103,7 +104,7 @@ class Shuffle:
 
     @property
     def prefix(self) -> int:
-        """How much stands before the canonical bytes of a key in its name."""
+        """The number of bytes before the canonical bytes of a key in its name."""
         return NUMBER_BYTES if self._numbered else 0
 
     @property
@@ -112,7 +113,7 @@ class Shuffle:
         return self._check.needed
 
     def _row_tables(self) -> Iterator[Table]:
-        """Yield the rows, with the names that they are sorted by."""
+        """Yield the rows, with the names by which they are sorted."""
         prefix = self.prefix
         try:
             for names, values in self._groups.tables(drain=True):
@@ -133,7 +134,7 @@ class Shuffle:
 
 
 def shuffle(outputs: Iterable[Sequence[Pair]], *, numbered: bool = False) -> list[Row]:
-    """Group the pairs of map tasks that yielded little; raises what ``Shuffle`` does."""
+    """Group the pairs of map tasks in memory. Raises what ``Shuffle`` raises."""
     whole = Shuffle(numbered=numbered)
     for task, pairs in enumerate(outputs):
         whole.add(task, [pairs])
@@ -148,19 +149,20 @@ class ResultLines:
         self._check = KeyCheck(spills, memory_bytes=budget.load_bytes, load_bytes=budget.load_bytes)
 
     def add(self, task: int, portions: Iterable[Sequence[Pair]]) -> None:
-        """Take in the pairs of a task, all or nothing. Raises KeyNotHashable, SpillFailed, what the portions raise."""
+        """Add the pairs of a task, all or nothing. Raises KeyNotHashable, SpillFailed, and whatever the portions
+        raise."""
         self._groups.add(task, map(self.table, portions))
 
     def check(self) -> None:
-        """Raise KeyCollision or JobDefinitionError if the keys cannot stand side by side in a dict."""
+        """Raise KeyCollision or JobDefinitionError if the keys cannot coexist in a dict."""
         if self._check.needed:
             for names, _ in self._groups.tables(drain=False):
                 self._check.add(names)
             self._check.finish()
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the canonical bytes of [key, value], with a line end, for each key in the order of their canonical
-        bytes; what was taken in is let go of. Raises SpillFailed."""
+        """Yield a line with the canonical bytes of [key, value] for each key, in the order of the keys' canonical
+        bytes, and drop the pairs. Raises SpillFailed."""
         for names, values in self._groups.tables(drain=True):
             yield from map(b"[%b,%b]\n".__mod__, zip(names, values, strict=True))
 
@@ -180,7 +182,7 @@ class ResultLines:
         return encode_pairs(pairs)
 
     def tables(self) -> Iterator[Table]:
-        """Yield what was taken in, sorted by the keys. Raises SpillFailed."""
+        """Yield the groups, sorted by key. Raises SpillFailed."""
         yield from self._groups.tables(drain=False)
 
     @property
@@ -192,8 +194,8 @@ class ResultLines:
 def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
     """Merge the reduce tasks' pairs into the job's result, ordered by the keys' canonical bytes.
 
-    Of several pairs with one key the last wins. Raises KeyCollision, and KeyNotHashable for keys that no dict
-    takes.
+    If a key has several pairs, the last one wins. Raises KeyCollision, and KeyNotHashable for keys that are not
+    hashable.
     """
     last: dict[bytes, Pair] = {}
     for pairs in outputs:
@@ -204,7 +206,7 @@ def merge_results(outputs: Iterable[Sequence[Pair]]) -> dict[Any, Any]:
 
 
 def _check_keys(keys: list[Any]) -> None:
-    """Raise if a dict cannot hold these keys, which all have different canonical bytes, side by side."""
+    """Raise an error if a dict cannot hold all of these keys, whose canonical bytes are all different."""
     if set(map(type, keys)) <= {str}:
         return
     for key in keys:

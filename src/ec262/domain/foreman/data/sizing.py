@@ -1,12 +1,12 @@
-"""Tasks sized by time: rows are cut into partitions one after the other, from how long the first ones took.
+"""Tasks sized by time: rows are cut into partitions one after another, based on how long the first ones took.
 
-The first tasks are small. From the median time that rows have taken, the next ones are made to take about a second,
-and smaller towards the end, so that all workers have something to do until then (Hummel, Schonberg, Flynn,
-"Factoring", 1992). How rows are cut has no part in what a job yields; and times are what strangers tell: whatever they
-say, no partition passes its size in bytes, or grows many times at once, and no more are cut than the purse can bear.
+The first tasks are small. The next ones are sized by the median time per row so that they take about a second, and
+smaller ones follow towards the end, so that all workers are busy until then (Hummel, Schonberg, Flynn, "Factoring",
+1992). How rows are cut does not affect the result of a job. The times are reported by strangers, so they have limits:
+no partition exceeds its size in bytes or grows too fast, and no more partitions are cut than the credits allow.
 
 A task may yield far more bytes than its rows have. How much the first tasks yielded limits the size of the next ones,
-so that their results stay well below what a task may return. Until the first result is there, tasks grow little.
+so that their results stay well below the maximum size of a result. Until the first result arrives, tasks grow slowly.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from itertools import accumulate
 from statistics import median
 
 TARGET_S = 1.0
-"""What a task should take: long beside what it costs, short beside what is lost with it."""
+"""The time that a task should take: long compared to its overhead, but short enough that losing it costs little."""
 
 SHARED_TARGET_S = 3.0
-"""The same where all workers share one machine, and more tasks are under way than it has processors for: a task has
-about a third of its time to itself then. What a combiner leaves of a task's pairs is much the same for larger ones."""
+"""The same if all workers share one machine, which runs more tasks than it has processors: a task then gets about a
+third of its time on a processor. A combiner leaves about as many pairs of a larger task as of a small one."""
 
 LEAST_S = 0.5
-"""Not even at the end should it take less: to fork, lock down, encrypt and commit costs three workers about 20 ms."""
+"""The minimum time, even at the end: forking, lockdown, encryption and commitment cost three workers about 20 ms."""
 
 SHARES = 2
-"""The rest of the rows is worth so many tasks to each team, or more: the faster ones get more of them."""
+"""The remaining rows are cut into at least this many tasks per team; faster teams get more of them."""
 
 FIRST_SHARE = 32
-"""A first task has one part in so many of a team's share of all rows, so what is cut blindly never matters."""
+"""A first task gets 1 / FIRST_SHARE of a team's share of all rows, so that tasks of unknown duration never matter."""
 
 FIRST_PIECES = 64
-"""Nor has it more pieces than this, however many there are."""
+"""The maximum number of pieces of a first task."""
 
 GROWTH = 32
-"""A task is at most so many times as large as the largest that was timed: others may have harder rows."""
+"""The maximum ratio of a task's size to the largest timed one: later rows may be harder."""
 
 EARLY_GROWTH = 4
-"""The same as long as no result has shown how much rows yield."""
+"""The same until the first result shows how much rows yield."""
 
 RESULT_SHARE = 4
-"""A task is made to yield one part in this many of what it may return: some rows yield more than those before."""
+"""A task should yield 1 / RESULT_SHARE of the maximum result, because some rows yield more than previous ones."""
 
 REMEMBERED = 9
-"""Times that the median is taken of: the last ones, as rows may become harder on the way. Three workers a task tell."""
+"""The number of recent times for the median, since rows may become harder. Each task has about three times."""
 
 INSTANT_S = 1e-6
-"""No task is believed to have taken less."""
+"""The minimum time that is believed."""
 
 
 class TimedCut:
-    """Cuts consecutive pieces of these sizes (bytes) into partitions; it is told what they took.
+    """Cuts consecutive pieces of these sizes (bytes) into partitions, based on the times that they took.
 
-    ``at_once`` is how many tasks the pool computes at a time and ``most_tasks`` how many the purse can bear. Where
-    these suffice, a task does not pass ``most_bytes``. ``most_result_bytes`` is what a task may return. With ``hold``
-    no more are cut than the workers need to have the next while they compute: they share a machine, and take more than
-    it can compute.
+    ``at_once`` is how many tasks the pool computes at a time, and ``most_tasks`` how many the credits allow. If these
+    suffice, a task does not exceed ``most_bytes``. ``most_result_bytes`` is the maximum size of a result. With
+    ``hold``, only as many partitions are cut as the workers need to have the next one while they compute: they share a
+    machine and would take more than it can compute.
 
-    Tasks are asked for before their rows are known: ``begin`` says how many there are at first, ``next`` how many there
-    are to be besides. There is at least one to come while there are rows, and at least one piece for each.
+    Tasks are requested before their rows are known: ``begin`` returns how many there are at first, ``next`` how many to
+    add. While there are rows, at least one task is to come, and at least one piece remains for each.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class TimedCut:
         self._most_bytes = most_bytes
         self._result_bytes = most_result_bytes / RESULT_SHARE
         self._yield: float | None = None
-        """The most bytes that a task has yielded for each byte of its rows; None: no result is known."""
+        """The maximum number of bytes that a task has yielded per byte of its rows; None if there is no result yet."""
         self._hold = hold
         self._cut = 0
         self._to_come = 0
@@ -91,17 +91,17 @@ class TimedCut:
         self._largest = 0
 
     def begin(self) -> int:
-        """Return how many tasks there are at first. To be called once."""
+        """Return the initial number of tasks. To be called once."""
         self._to_come = min(2 * self._at_once, self._most_tasks, self._pieces_left)
         return self._to_come
 
     @property
     def has_room(self) -> bool:
-        """Whether the next partition is to be cut now; else when one that is under way was computed."""
+        """Whether the next partition may be cut now, or only after one under way is computed."""
         return not self._hold or len(self._under_way) < self._at_once * (2 if self._rates else 1)
 
     def next(self) -> tuple[range, int]:
-        """Cut the next of the tasks to come; return its pieces, and how many tasks there are besides from now on."""
+        """Cut the next task; return its pieces, and how many tasks to add."""
         start, self._stop = self._stop, self._end()
         self._cut += 1
         self._to_come -= 1
@@ -111,23 +111,23 @@ class TimedCut:
         return range(start, self._stop), more
 
     def took(self, pieces: range, seconds: float) -> None:
-        """Take in how long somebody says to have computed a partition."""
+        """Record how long a worker claims to have computed a partition."""
         weight = self._weights[pieces.stop] - self._weights[pieces.start]
         self._rates.append(max(seconds, INSTANT_S) / weight)
         self._largest = max(self._largest, weight)
 
     def yielded(self, pieces: range, result_bytes: int) -> None:
-        """Take in how large the result of a partition is."""
+        """Record the size of the result of a partition."""
         weight = self._weights[pieces.stop] - self._weights[pieces.start]
         self._yield = max(self._yield or 0.0, result_bytes / weight)
 
     def computed(self, pieces: range) -> None:
-        """Take in that a partition was computed."""
+        """Record that a partition was computed."""
         self._under_way.discard(pieces.start)
 
     @property
     def beyond(self) -> int:
-        """About how many tasks will follow those that were asked for."""
+        """The approximate number of tasks that will follow those already requested."""
         expected = -(-self._rest // self._wanted()) if self._pieces_left else 0
         return max(0, min(expected, self._pieces_left, self._tasks_left) - self._to_come)
 
@@ -146,19 +146,19 @@ class TimedCut:
         return self._most_tasks - self._cut
 
     def _wanted(self) -> int:
-        """Return what the next task should weigh."""
+        """Return the desired weight of the next task."""
         if not self._rates:
             few = self._weights[min(self._stop + FIRST_PIECES, len(self._weights) - 1)] - self._weights[self._stop]
             return max(1, min(self._weights[-1] // (self._at_once * FIRST_SHARE), few, self._most_bytes))
         rate = median(self._rates)
         share = self._rest / (self._at_once * SHARES)
-        # Workers on one machine are equally fast, and a second of theirs is less than one.
+        # Workers on one machine are equally fast, and each gets only part of a processor.
         target_s, least_s = (SHARED_TARGET_S, TARGET_S) if self._hold else (TARGET_S, LEAST_S)
         by_time = max(min(target_s / rate, share), least_s / rate)
         return max(1, int(min(by_time, self._most_growth(), self._most_bytes)))
 
     def _most_growth(self) -> float:
-        """Return what the next task may weigh, going by how large tasks and their results were so far."""
+        """Return the maximum weight of the next task, given the sizes of previous tasks and results."""
         if self._yield is None:
             return EARLY_GROWTH * self._largest
         by_result = self._result_bytes / self._yield if self._yield else math.inf
@@ -175,18 +175,18 @@ class TimedCut:
             return pieces
         target = self._weights[self._stop] + weight
         after = bisect_left(self._weights, target)
-        # Pieces may be large: the nearest end, as they are cut elsewhere.
+        # Pieces may be large, so choose the nearest end, as ``split`` does.
         before = target - self._weights[after - 1] < self._weights[min(after, pieces)] - target
         return min(max(after - before, self._stop + 1), last)
 
     def _is_crumb(self, left: int, weight: int) -> bool:
-        """Tell whether so little would be left by a task that it had better take it, too."""
+        """Tell whether a task would leave so little that it should take the rest, too."""
         if not self._rates or self._rest > self._most_bytes or left > weight / 2:
             return False
         return left * median(self._rates) < LEAST_S / 2
 
     def _tasks_wanted(self) -> int:
-        """Return how many tasks there should be to come: as many as are under way, so that they can all be followed."""
+        """Return how many tasks should be to come: as many as are under way, so that each has a successor."""
         if not self._pieces_left:
             return 0
         followed = self._at_once if self._hold else max(self._at_once, len(self._under_way))

@@ -1,1 +1,1 @@
-"""What a job is, how it is planned, and why its results may differ."""
+"""The definition of a job, its plan, and the reasons why its results may differ."""

@@ -1,8 +1,8 @@
-"""Does a job give the same result everywhere? What is varied to find out, and what is found.
+"""Checks whether a job gives the same result everywhere: what is varied, and what is found.
 
 Replicas are compared byte for byte, so honest workers are not paid for a job whose result depends on the clock, on
-addresses, on the order of a set of strings. The same rows are computed twice under ``Circumstances`` that differ as
-those of two machines do; where the results differ, ``CAUSES`` are tried one by one.
+memory addresses or on the order of a set of strings. The same rows are computed twice under ``Circumstances`` that
+differ like those of two machines; if the results differ, ``CAUSES`` are tried one by one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from ec262.domain.foreman.job.difference import Difference
 from ec262.domain.work.work import Phase
 
 CLOCK_SHIFT_S = 41 * 86_400 + 7 * 3_600 + 13 * 60 + 29.5
-"""Changes the date, the hour, the minute and the second."""
+"""A shift that changes the date, the hour, the minute and the second."""
 
 
 @attrs.frozen(kw_only=True)
 class Circumstances:
-    """What a job may notice although it should not.
+    """Properties of the environment that a job can observe but should not depend on.
 
-    ``hash_seed``: which of two interpreters computes it; their strings have other hashes, their objects lie elsewhere.
-    ``clock_shift_s``: how many seconds its clocks are ahead. ``moved``: how many blocks of each size are taken from the
-    memory that its objects come from. ``ticking``: clocks that only count how often they were asked. ``counted``:
-    random bits, and the number of its process, are numbers counted up.
+    ``hash_seed`` selects one of two interpreters: the hashes of their strings and the addresses of their objects
+    differ. ``clock_shift_s`` is how many seconds the clocks are ahead. ``moved`` is how many blocks of each size are
+    allocated beforehand, which moves all later objects. With ``ticking``, clocks only count how often they were read.
+    With ``counted``, random bits and the process id are consecutive numbers.
     """
 
     hash_seed: int = 0
@@ -37,15 +37,16 @@ class Circumstances:
 
 HERE = Circumstances()
 ELSEWHERE = Circumstances(hash_seed=1, clock_shift_s=CLOCK_SHIFT_S, moved=1)
-"""The two that a job is tried in."""
+"""The two circumstances in which a job is tried."""
 
 STILL = Circumstances(ticking=True, counted=True)
-"""With as little as possible that changes from run to run; against it each cause is tried."""
+"""As little as possible changes from run to run; each cause is tried against this."""
 
 
 @attrs.frozen(kw_only=True)
 class Cause:
-    """``told`` is what a job depends on if its results in these ``circumstances`` are others than in ``STILL`` ones."""
+    """``told`` describes what a job depends on if its results in these ``circumstances`` differ from those in
+    ``STILL``."""
 
     circumstances: tuple[Circumstances, ...]
     told: str
@@ -56,7 +57,8 @@ ADDRESSES = Cause(
     told="the memory addresses of objects (id(), the repr() or hash() of plain objects, the order of a set of them): "
     "use values instead, or sort",
 )
-"""One different result is enough: objects lie a little elsewhere in every run. Then nothing else can be told apart."""
+"""One different result is enough, because addresses vary a little in every run. Then no other cause can be
+identified."""
 
 CAUSES = (
     Cause(
@@ -74,16 +76,17 @@ CAUSES = (
         "of a set, hash()): sort the elements of a set before you use them",
     ),
 )
-"""All results have to be different ones."""
+"""For these causes, all results have to be different."""
 
 UNKNOWN = "an unknown cause: the difference did not appear again"
 
 SMALLER_TASKS = 20
-"""How many tasks half of the rows are computed in as well: packing must not matter, either."""
+"""The number of tasks in which half of the rows are computed as well, because packing must not matter, either."""
 
 
 def packing_cause(state: Sequence[str]) -> str:
-    """Say why results depend on how rows are packed into tasks; ``state`` names what one row has changed for others."""
+    """Explain why results depend on how rows are packed into tasks; ``state`` names what one row has changed for
+    others."""
     if not state:
         return (
             "how rows are packed into tasks: state that one row leaves behind for the next, or a combiner that must "
@@ -97,8 +100,8 @@ def packing_cause(state: Sequence[str]) -> str:
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """Rows of a phase gave two results. ``row`` is the key of the one row that does so by itself, as text, None if it
-    takes several; ``causes`` say why, as far as trying could tell."""
+    """Rows of a phase gave two results. ``row`` is the key, as text, of a row for which this happens on its own, or
+    None if it takes several rows; ``causes`` are the reasons that were identified."""
 
     row: str | None
     difference: Difference
@@ -107,8 +110,8 @@ class Finding:
 
 @attrs.frozen(kw_only=True)
 class PhaseCheck:
-    """What came of trying ``rows`` rows of a phase: the first finding, if there is any. ``repacked`` tells whether they
-    were tried in smaller tasks, too."""
+    """The result of trying ``rows`` rows of a phase: the first finding, if there is any. ``repacked`` is whether they
+    were also tried in smaller tasks."""
 
     phase: Phase
     rows: int

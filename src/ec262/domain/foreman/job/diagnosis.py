@@ -1,7 +1,8 @@
-"""Why results of one task differ: what a dispute that was bought shows, in words.
+"""Why the results of one task differ, as far as a dispute shows.
 
-Honest machines differ where the job's code depends on what differs between them, or from one run to the next; liars
-differ because they lie. From a few results nobody can tell for certain: this says what it looks like, and where.
+Honest machines differ if the job's code depends on something that varies between them or from one run to the next; the
+results of liars differ because they lie. A few results never prove the cause: a diagnosis names the likely one, and the
+place of the difference.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ec262.domain.foreman.job.difference import LAST_DIGITS, REORDERED, Differen
 from ec262.domain.work.outcome import Outcome, Pairs, Stopped
 
 _EPOCH = 1_000_000_000
-"""Seconds since 1970 that were over in 2001: what looks like a time is not less, in some unit."""
+"""The time in 2001 (Unix seconds): a number that is at least this large in some unit may be a time."""
 _UNITS = (1, 10**3, 10**6, 10**9)
 _DATE = re.compile(r"\b(19|20)\d\d-\d\d-\d\d|\b\d\d:\d\d:\d\d")
 _DAY_S = 24 * 3600
@@ -41,7 +42,7 @@ class Suspect(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Diagnosis:
-    """``difference`` is the first one of the two results that show it best, by the workers named."""
+    """``difference`` is the first difference between the results of ``workers``, which show the cause best."""
 
     suspect: Suspect
     difference: Difference
@@ -56,9 +57,9 @@ class Diagnosis:
 
 
 def diagnose(results: Mapping[str, Outcome]) -> Diagnosis | None:
-    """Say what results that several workers committed look like, by worker; None if fewer than two differ.
+    """Diagnose the committed results, given by worker; None if no two of them differ.
 
-    Whatever several agree on is taken for honest, so that only who differs from them is suspected.
+    An honest cause is preferred as soon as one pair of results shows it.
     """
     suspects: list[Diagnosis] = []
     for first, second in combinations(sorted(results), 2):
@@ -69,7 +70,7 @@ def diagnose(results: Mapping[str, Outcome]) -> Diagnosis | None:
     if not suspects:
         return None
     counts = Counter(diagnosis.suspect for diagnosis in suspects)
-    # A liar differs from everybody, so that one pair of honest workers is enough to tell what else there is.
+    # A liar differs from all others, so one pair of honest workers is enough to show another cause.
     honest = [diagnosis for diagnosis in suspects if diagnosis.suspect is not Suspect.CHEATING]
     likely = honest or suspects
     return max(likely, key=lambda diagnosis: counts[diagnosis.suspect])
@@ -90,7 +91,7 @@ def _suspect(first: Outcome, second: Outcome, difference: Difference) -> Suspect
 
 
 def _are_alike(first: Pairs, second: Pairs) -> bool:
-    """Tell whether two results could be of the same code: keys and values are of the same types."""
+    """Tell whether two results could come from the same code: their keys and values have the same types."""
     return _types(first) == _types(second)
 
 

@@ -1,4 +1,4 @@
-"""Where two outcomes of the same work part first, in words."""
+"""The first difference between two outcomes of the same work, in words."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _NOTHING = "no counterpart"
 
 @attrs.frozen(kw_only=True)
 class Difference:
-    """``where`` names the place ("the value of the key 'a', at [2]"), ``first`` and ``second`` are what the two have
-    there, ``hint`` is what can be said from looking at both, or empty; ``leaves`` are the two values themselves, where
-    it comes down to two."""
+    """``where`` names the place ("the value of the key 'a', at [2]"), ``first`` and ``second`` are what the two
+    outcomes have there, and ``hint`` is an explanation that follows from the two, or empty; ``leaves`` are the two
+    differing values themselves, if there are two."""
 
     where: str
     first: str
@@ -37,7 +37,7 @@ class Difference:
 
 
 def first_difference(first: Outcome, second: Outcome) -> Difference | None:
-    """Return the first difference of two outcomes, in the order of the keys' canonical bytes; None if there is none."""
+    """Return the first difference between two outcomes, in the order of the keys' canonical bytes, or None."""
     if not isinstance(first, Pairs) or not isinstance(second, Pairs):
         if first == second:
             return None
@@ -67,7 +67,7 @@ _Groups = Mapping[bytes, tuple[Any, Sequence[Any]]]
 
 
 def _by_key(pairs: Iterable[Pair]) -> _Groups:
-    """Return each key with all its values, by the key's canonical bytes."""
+    """Map the canonical bytes of each key to the key and all its values."""
     groups: dict[bytes, tuple[Any, list[Any]]] = {}
     for key, value in pairs:
         groups.setdefault(canonical.encode(key), (key, []))[1].append(value)
@@ -99,15 +99,15 @@ def _in_values(key: str, first: Sequence[Any], second: Sequence[Any]) -> Differe
 
 
 class _Descent:
-    """Goes down into two values that differ, as far as they are alike. What is asked again at each level is asked of
-    the names of items, which are made once."""
+    """Descends into two differing values as far as they have the same structure. The comparisons at each level use the
+    names of items, which are computed only once."""
 
     def __init__(self) -> None:
         self._names = Names()
         self._path: list[str] = []
 
     def in_value(self, place: str, first: Any, second: Any) -> Difference:
-        """Return where two values part that differ, and are at this place."""
+        """Return the first difference between two differing values at this place."""
         match first:
             case _ if type(first) is not type(second):
                 pass
@@ -126,10 +126,10 @@ class _Descent:
         return _leaf(self._here(place), first, second)
 
     def of_sets(self, what: str, first: Mapping[bytes, Any], second: Mapping[bytes, Any]) -> Difference | None:
-        """Show the first item, by name, that each has and the other has not."""
+        """Return the first item, by name, of each that the other lacks; None if there is none."""
         ours, theirs = first.keys() - second.keys(), second.keys() - first.keys()
         if ours and theirs:
-            self._path.clear()  # what is said of the place tells it
+            self._path.clear()  # the description of the place includes it
             return self.in_value(what, first[min(ours)], second[min(theirs)])
         if not ours and not theirs:
             return None
@@ -140,12 +140,12 @@ class _Descent:
         )
 
     def first_unlike(self, first: Sequence[Any], second: Sequence[Any]) -> int | None:
-        """Return where items of the same number differ."""
+        """Return the first index at which the items differ."""
         pairs = zip(self._names.of_each(first), self._names.of_each(second), strict=True)
         return next((number for number, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
 
     def are_reordered(self, first: Sequence[Any], second: Sequence[Any]) -> bool:
-        """Tell whether these are the same items."""
+        """Tell whether these are the same items in any order."""
         return sorted(self._names.of_each(first)) == sorted(self._names.of_each(second))
 
     def _here(self, place: str) -> str:
@@ -173,7 +173,7 @@ class _Descent:
 
 
 def _in_texts(here: str, first: Any, second: Any) -> Difference:
-    """Show two texts, or bytes, from shortly before they part."""
+    """Show two strings, or bytes, from shortly before their first difference."""
     parting = next(number for number, (ours, theirs) in enumerate(zip_longest(first, second)) if ours != theirs)
     start = parting - _SHOWN_BEFORE if parting > 2 * _SHOWN_BEFORE else 0
     hint = REORDERED if Counter(first) == Counter(second) else ""

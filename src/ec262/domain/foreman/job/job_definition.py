@@ -1,4 +1,4 @@
-"""A job, as its foreman runs it."""
+"""The definition of a job that a foreman runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ec262.domain.protocol.requirement import Requirement
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """Everything that a run needs to know of a job: its pickled functions, its rows in order, what its workers must
-    have, which modules of the foreman's own packages the functions import, the seed of its randomness, to how many
-    digits its floats are rounded (see ``Work``), whether its functions have a partitioner, and how many map and reduce
-    tasks its author wants (None: what the plan makes of it)."""
+    """Everything that a run needs to know about a job: its pickled functions, its rows in order, the requirement for
+    its workers, the modules of the foreman's own packages that the functions import, the seed of its randomness, the
+    number of digits to which its floats are rounded (see ``Work``), whether it has a partitioner, and how many map and
+    reduce tasks its author wants (None: as planned)."""
 
     functions: bytes = attrs.field(repr=False)
     rows: Rows = attrs.field(repr=False)

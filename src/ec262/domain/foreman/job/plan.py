@@ -1,9 +1,9 @@
-"""The plan of a job: how many tasks, and whether the purse can bear them.
+"""The plan of a job: how many tasks it has, and whether the credits suffice.
 
-Rows and keys are packed into tasks so that every group of free slots gets a few (stragglers even out), no task carries
-more bytes than it should, and the purse keeps a reserve: the reduce phase, and one task to buy again. Where there are
-many rows, tasks are sized by the time that rows take (``ec262.domain.foreman.data.sizing``): then this is what there
-would be if nobody knew, and how many there may be at most.
+Rows and keys are packed into tasks so that every group of free slots gets a few (which evens out stragglers), no task
+has more bytes than it should, and a reserve of credits remains: for the reduce phase, and for one task to buy again. If
+there are many rows, tasks are sized by the time that rows take (``ec262.domain.foreman.data.sizing``): then the plan
+holds an estimate and the maximum number of tasks.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from ec262.domain.errors import InsufficientCredits
 from ec262.domain.verification.rules import Credibility, Majority, Quorum
 
 WAVES = 3
-"""Map tasks for each task that the pool can compute at one time: enough to even out stragglers."""
+"""The number of map tasks for each task that the pool can compute at a time: enough to even out stragglers."""
 
 PARTITION_BYTES = 16 << 20
-"""A partition is cut so that it does not pass this size, where rows and purse allow."""
+"""The maximum size of a partition, if rows and credits allow."""
 
 MAX_PARTITION_BYTES = 128 << 20
-"""No partition may be larger than this on average: workers would refuse it."""
+"""The maximum average size of a partition: workers would refuse a larger one."""
 
 MANY = 2
-"""Tasks are sized by time where there are more rows than this for each: else there is little to choose."""
+"""Tasks are sized by time only if there are more rows than this for each; otherwise there is little choice."""
 
 SIZED_SHARE = 2
-"""Of the credits that a plan leaves, one part in so many may be spent on more, smaller tasks."""
+"""1 / SIZED_SHARE of the credits left by a plan may be spent on more, smaller tasks."""
 
 SPARE_TASKS = 1
-"""Tasks' worth of credits kept back to buy again one that was lost."""
+"""The number of tasks whose credits are reserved for buying lost tasks again."""
 
 SPARE_SHARE = 5
-"""One credit in so many is kept back besides, where the rule may ask for more workers than tasks are bought with."""
+"""1 / SPARE_SHARE of the credits is also reserved if the rule may ask for additional workers."""
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
     """``map_tasks`` and ``reduce_tasks`` of ``replicas`` credits each; the reduce phase may turn out smaller.
 
-    ``adds_workers`` says that these are the credits at first: the rule asks for more workers where those differ.
-    A partition takes ``partition_bytes`` at most, where rows and purse allow. ``given`` is whether the job's author has
-    set the number of reduce tasks. ``at_once`` is how many tasks the pool computes at a time. If there may be
-    ``most_map_tasks``, more than ``map_tasks``, their number depends on the time that rows take.
+    ``adds_workers`` means that these are only the initial credits: the rule asks for more workers if results differ. A
+    partition has at most ``partition_bytes`` if rows and credits allow. ``given`` is whether the job's author has set
+    the number of reduce tasks. ``at_once`` is how many tasks the pool computes at a time. If ``most_map_tasks`` is
+    larger than ``map_tasks``, the number of map tasks depends on the time that rows take.
     """
 
     map_tasks: int
@@ -59,21 +59,22 @@ class Plan:
 
     @property
     def price(self) -> int:
-        """Credits for all tasks, if each is bought once and no worker is added; about so many if tasks are sized."""
+        """The credits for all tasks, if each is bought once and no worker is added; an estimate if tasks are sized by
+        time."""
         return (self.map_tasks + self.reduce_tasks) * self.replicas
 
     @property
     def most_price(self) -> int:
-        """Credits for the most and smallest tasks that there may be, likewise."""
+        """The credits for the maximum number of tasks, under the same conditions."""
         return (self.most_map_tasks + self.reduce_tasks) * self.replicas
 
     def is_sized(self, pieces: int) -> bool:
-        """Tell whether the map tasks of so many pieces of rows are sized by time."""
+        """Tell whether the map tasks for this number of pieces of rows are sized by time."""
         return self.most_map_tasks > self.map_tasks and pieces > MANY * self.map_tasks
 
     @property
     def spare(self) -> int:
-        """Credits that are left then."""
+        """The credits that are left after ``price``."""
         return self.purse - self.price
 
 
@@ -91,7 +92,7 @@ def plan_job(
     """Plan a job over rows of these sizes (bytes) for a pool with ``slots`` free slots; ``map_tasks`` and
     ``reduce_tasks`` are how many the job's author wants.
 
-    Raises InsufficientCredits, naming what the smallest possible plan needs.
+    Raises InsufficientCredits, which states what the smallest possible plan needs.
     """
     least = min(map_tasks or max(1, -(-sum(row_sizes) // partition_bytes)), len(row_sizes))
     least_reduce = reduce_tasks or 1
@@ -130,11 +131,11 @@ def _for_first_replicas(purse: int, *, adds_workers: bool) -> int:
 
 
 def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
-    """Return how many reduce tasks to cut the keys into: as planned, more if their values turned out large and nobody
-    has set the number.
+    """Return the number of reduce tasks: as planned, or more if the values turned out to be large and the author has
+    not set the number.
 
     ``key_sizes`` are the bytes of each key with its values; ``purse`` is what is left after the map phase. Raises
-    InsufficientCredits if it cannot buy as many tasks as there have to be.
+    InsufficientCredits if it does not suffice for the minimum number of tasks.
     """
     wished = max(plan.reduce_tasks, 0 if plan.given else -(-sum(key_sizes) // plan.partition_bytes))
     least = -(-sum(key_sizes) // MAX_PARTITION_BYTES)
@@ -147,7 +148,7 @@ def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
 
 
 def rules_for(workers: int) -> tuple[str, ...]:
-    """Return rules, as text, that so few workers suffice for of whom nothing is known: the least error first."""
+    """Return the rules, as text, for which this number of newcomers suffices, the one with the smallest error first."""
     errors = (Credibility(error=10.0**-digits) for digits in range(9, 0, -1))
     least = next((rule.spec for rule in errors if rule.team() <= workers), None)
     counts = (Majority().spec, Majority().replicas), (Quorum().spec, Quorum().count)

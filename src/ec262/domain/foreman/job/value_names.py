@@ -1,7 +1,7 @@
-"""Names of values, to compare them by: two values have the same name exactly if they have the same canonical form.
+"""Names of values, for comparison: two values have the same name exactly if they have the same canonical form.
 
-The name of a small value tells it in full; that of a large one is a digest made of its items' names. Each container is
-named once, so comparing items again at every level of what is nested takes time proportional to the whole.
+The name of a small value is its canonical form; that of a large one is a digest of its items' names. Each container is
+named only once, so comparing items at every level of nested values takes time proportional to their total size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from ec262.domain.values import canonical
 
 _WHOLE_BYTES = 64
-"""Longest name that is not a digest."""
+"""The maximum length of a name that is not a digest."""
 
 _FORMS: dict[type, tuple[bytes, bytes]] = {
     list: (b"[", b"]"),
@@ -25,7 +25,7 @@ _FORMS: dict[type, tuple[bytes, bytes]] = {
 
 
 class Names:
-    """Names values that were read from canonical bytes. They must not be changed, or end, while this is used."""
+    """Names values that were decoded from canonical bytes. They must stay alive and unchanged while this is in use."""
 
     def __init__(self) -> None:
         self._known: dict[int, bytes] = {}
@@ -67,5 +67,5 @@ class Names:
 
 
 def _short(form: bytes) -> bytes:
-    # No canonical form begins so, and none within another is cut: names tell values apart as forms do.
+    # No canonical form begins with "#", and nested forms are not truncated: names are as distinct as canonical forms.
     return form if len(form) <= _WHOLE_BYTES else b"#" + sha256(form).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""Which rule a task is verified by, and when workers are added to it: one rule for all, or a user's own choice."""
+"""The rule that verifies a task, and when workers are added to it: one rule for all tasks, or the user's own choice."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from ec262.domain.work.work import Phase, TaskName
 
 
 class VerificationPlan(Protocol):
-    """A rule of the user's own. It is asked in the foreman's process and loop: it must answer at once, and the same to
-    the same question."""
+    """A user's own choice of rules. Its methods run in the foreman's event loop: they must return immediately, and
+    always the same for the same arguments."""
 
     def rule_for(self, name: TaskName, purchases: int) -> str | VerificationRule:
-        """Choose the rule, as ``parse_rule`` reads it, for a task that was bought ``purchases`` times without a win."""
+        """Return the rule, or its text for ``parse_rule``, for a task that was bought ``purchases`` times without a
+        win."""
         ...
 
     def replicas_to_add(self, name: TaskName, verdict: Verdict) -> int:
-        """Say how many workers to add to a task that has not won although nobody else can be expected to commit:
-        ``verdict.wanted`` is how many its rule asks for. With 0, as when a task would have more than
-        ``ec262.domain.verification.rules.MAX_REPLICAS``, it is bought anew from others."""
+        """Return how many workers to add to a task that has not won although no further commitment is expected:
+        ``verdict.wanted`` is how many its rule asks for. If it is 0, or the task would have more than
+        ``ec262.domain.verification.rules.MAX_REPLICAS`` replicas, the task is bought again, from other workers."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class FixedRule:
-    """One rule for all tasks; as many workers are added as it asks for."""
+    """One rule for all tasks, with as many additional workers as it asks for."""
 
     rule: VerificationRule
 
-    def rule_for(self, name: TaskName, purchases: int) -> VerificationRule:  # noqa: ARG002 - it is the same for all
+    def rule_for(self, name: TaskName, purchases: int) -> VerificationRule:  # noqa: ARG002 - the rule is the same for all
         """Return the rule."""
         return self.rule
 
     def replicas_to_add(self, name: TaskName, verdict: Verdict) -> int:  # noqa: ARG002 - as above
-        """Return what is wanted."""
+        """Return the number that the verdict asks for."""
         return verdict.wanted
 
 
 def as_plan(verify: Any) -> VerificationPlan:
-    """Make a plan out of whatever says how to verify: a rule as text, a rule, or a plan.
+    """Convert a rule as text, a rule or a plan into a plan.
 
-    Raises JobDefinitionError for anything else; ValueError for a text that is no rule.
+    Raises JobDefinitionError for anything else, and ValueError for an invalid rule text.
     """
     if isinstance(verify, str):
         return FixedRule(rule=parse_rule(verify))
@@ -61,10 +62,10 @@ def as_plan(verify: Any) -> VerificationPlan:
 
 
 def rule_of(plan: VerificationPlan, name: TaskName, purchases: int, *, one_word: bool) -> VerificationRule:
-    """Ask a plan for a task's rule. A rule by which any single worker decides is only for who trusts all of them:
-    ``one_word``.
+    """Return a plan's rule for a task. ``one_word`` allows rules under which any single worker decides, for foremen
+    that trust all their workers.
 
-    Raises JobDefinitionError if the plan's answer is no rule, ConfigurationError for such a rule where it must not be.
+    Raises JobDefinitionError if the plan does not return a rule, and ConfigurationError if the rule is not allowed.
     """
     chosen: object = plan.rule_for(name, purchases)
     try:
@@ -80,7 +81,7 @@ def rule_of(plan: VerificationPlan, name: TaskName, purchases: int, *, one_word:
 
 
 def replicas_to_add(plan: VerificationPlan, name: TaskName, verdict: Verdict) -> int:
-    """Ask a plan how many workers to add. Raises JobDefinitionError if its answer is no number of them."""
+    """Return how many workers a plan adds. Raises JobDefinitionError if it does not return a valid number."""
     count: object = plan.replicas_to_add(name, verdict)
     if not isinstance(count, int) or count < 0:
         raise JobDefinitionError(f"verify.replicas_to_add({name}) returned {count!r:.100}, not an integer of 0 or more")
@@ -88,12 +89,12 @@ def replicas_to_add(plan: VerificationPlan, name: TaskName, verdict: Verdict) ->
 
 
 def workers_needed(plan: VerificationPlan) -> int:
-    """Return how many workers, of whom nothing is known, the first task of either phase needs: one more than it is
-    bought with where they may be added."""
+    """Return how many newcomers the first task of either phase needs: one more than it is bought with if workers may be
+    added."""
     rules = [rule_of(plan, TaskName(phase=phase, index=0), 0, one_word=True) for phase in Phase]
     return max(rule.team() + adds_workers(rule) for rule in rules)
 
 
 def adds_workers(rule: VerificationRule) -> bool:
-    """Tell whether a rule asks for more workers than it was bought with where these do not suffice."""
+    """Tell whether a rule asks for additional workers if the first ones do not suffice."""
     return rule.find((), outstanding=0, audited=False).wanted > 0

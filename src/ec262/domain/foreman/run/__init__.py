@@ -1,1 +1,1 @@
-"""The state machine that runs a job, and the parts of it."""
+"""The state machine that runs a job, and its parts."""

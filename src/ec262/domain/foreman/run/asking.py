@@ -1,4 +1,4 @@
-"""The part of a job's state machine that asks discovery how tasks stand."""
+"""The part of a job's state machine that asks discovery for the verdicts on tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ec262.domain.protocol.limits import MAX_BATCH
 
 
 class Questions:
-    """Asks together after what is ripe, and watches what runs."""
+    """Batches the questions about ripe tasks, those that may have won, and watches running ones."""
 
     def __init__(self, policy: RunPolicy, tasks: JobTasks, timer: JobTimer) -> None:
         self._policy = policy
@@ -33,24 +33,24 @@ class Questions:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def ask(self, attempt: Attempt, now: float) -> list[Instruction]:
-        """Ask after a task, at once or with others."""
+        """Ask about a task, at once or together with others."""
         self.ask_later(attempt)
         return self._ask_soon(now)
 
     def ask_later(self, attempt: Attempt) -> None:
-        """Ask after a task with the next ones."""
+        """Ask about a task together with the next ones."""
         self._ripe[attempt.bought.task] = attempt
 
     def ask_if_due(self, now: float) -> list[Instruction]:
-        """Ask after what is ripe, if it has waited long enough."""
+        """Ask about ripe tasks if they have waited long enough."""
         return self._ask_soon(now) if self._ripe and now >= self._ask_from else []
 
     def forget(self, attempt: Attempt) -> None:
-        """Do not ask after a task any more."""
+        """Drop the question about a task."""
         self._ripe.pop(attempt.bought.task, None)
 
     def _ask_soon(self, now: float) -> list[Instruction]:
-        """Ask after the ripe tasks, with those that are ripe by then; at once if there is no other to wait for."""
+        """Ask about all ripe tasks after the pause, or at once if there is no other task to wait for."""
         if now < self._ask_from and len(self._ripe) < self._tasks.count(Step.RUNNING):
             return self._timer.set(now)
         self._ask_from = now + self._tasks.pause_s
@@ -64,17 +64,18 @@ class Questions:
     # --- watching ---------------------------------------------------------------------------------------------------
 
     def watch_soon(self, now: float) -> None:
-        """Watch what runs after a pause, as there is more to watch."""
+        """Watch running tasks after a pause, because there are new ones."""
         if self._watch_at is None:
             self._watch_at = now + max(self._policy.poll_s, self._tasks.seldom_s)
 
     def watch_again(self, now: float) -> list[Instruction]:
-        """Watch what runs after a pause, as a watch was answered."""
+        """Watch running tasks after a pause, because a watch was answered."""
         self.watch_soon(now)
         return self._timer.set(now)
 
     def watch_if_due(self, now: float) -> list[Instruction]:
-        """Watch what runs, if the time has come: what has run longest, if it is very much. The others' turn comes."""
+        """Watch running tasks if it is time. If there are too many, watch those that have run longest; the others get
+        their turn later."""
         if self._watch_at is None or now < self._watch_at:
             return []
         self._watch_at = None

@@ -1,4 +1,4 @@
-"""The part of a job's state machine that buys: tasks, workers for tasks that lack them, and lost tasks anew."""
+"""The part of a job's state machine that buys tasks, workers for tasks that lack them, and lost tasks again."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DIFFERENT = (
 
 
 LEAST_ASKED = 20
-"""Tasks that are asked for at a time, at least, if there are as many."""
+"""The minimum number of tasks in a purchase, if there are as many."""
 
 
 class Purchases:
-    """Buys what is wanted, one purchase at a time; workers for tasks that lack them go before new tasks."""
+    """Buys wanted tasks, one purchase at a time; workers for tasks that lack them take precedence over new tasks."""
 
     def __init__(self, policy: RunPolicy, tasks: JobTasks, timer: JobTimer, questions: Questions) -> None:
         self._policy = policy
@@ -48,13 +48,13 @@ class Purchases:
         self._limited_since: float | None = None
         self._idle_since: float | None = None
         self._buy_from = -math.inf
-        """What becomes wanted before is bought then, together."""
+        """Tasks that become wanted earlier are bought together at this time."""
         timer.wakes(self._due)
 
     # --- whom and what for ------------------------------------------------------------------------------------------
 
     def avoid(self, workers: Iterable[str]) -> None:
-        """Draw these workers only if there are not enough others."""
+        """Have these workers drawn only if there are not enough others."""
         self._avoided |= dict.fromkeys(workers)
 
     def is_avoided(self, worker: str) -> bool:
@@ -63,8 +63,8 @@ class Purchases:
 
     @property
     def waiting(self) -> Wait | None:
-        """What purchases that discovery refused wait for. That an account has as much under way as it may have says
-        nothing while tasks run: they make room."""
+        """The reason why refused purchases wait. Reaching the account's limit is not one while tasks run, because they
+        make room when they end."""
         count = self._tasks.count
         lacking = self._replicas_retry.wait if count(Step.LACKING, Step.EXTENDING) else None
         wait = lacking or (self._tasks_retry.wait if count(Step.WANTED, Step.BUYING) else None)
@@ -72,7 +72,7 @@ class Purchases:
 
     @property
     def stuck_at_limit(self) -> bool:
-        """Whether the account's limits keep the job from going on, and nothing runs that would make room."""
+        """Whether the account's limits block the job, and no running task will make room."""
         waiting = self.waiting
         return waiting is not None and waiting.for_limit
 
@@ -84,7 +84,7 @@ class Purchases:
     # --- when -------------------------------------------------------------------------------------------------------
 
     def buy_soon(self, now: float) -> list[Instruction]:
-        """Buy what is wanted, with what else will be by then: slots become free one by one."""
+        """Buy wanted tasks, after a pause to batch them if possible, because slots become free one by one."""
         count = self._tasks.count
         may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(Step.BUYING, Step.EXTENDING)
         if now >= self._buy_from or not may_wait:
@@ -95,7 +95,8 @@ class Purchases:
         return self._timer.set(now)
 
     def buy_wanted(self, now: float, *, slots_may_be_free: bool = False) -> list[Instruction]:
-        """Buy what is wanted, unless a purchase is under way. What nobody was to be had for waits for its next try."""
+        """Buy wanted tasks, unless a purchase is under way. Tasks without available workers wait for their next
+        retry."""
         if self._tasks.count(Step.BUYING, Step.EXTENDING):
             return self._timer.set(now)
         due = [(retry, step) for retry, step in self._retries() if slots_may_be_free or retry.is_due(now)]
@@ -113,8 +114,8 @@ class Purchases:
     # --- what -------------------------------------------------------------------------------------------------------
 
     def _buy(self) -> Instruction:
-        """Buy the tasks that have waited longest, as many as have the same rule; but not many more than there will be
-        workers for, going by the last time: discovery and this class work for every task that is asked for."""
+        """Buy the tasks with the same rule that have waited longest, but not many more than there are workers for,
+        judging by the last purchase: each requested task costs time here and at discovery."""
         tasks = self._tasks
         rule = self._rule_of(next(iter(tasks.at(Step.WANTED))))
         alike = (task for task in tasks.at(Step.WANTED) if self._rule_of(task) == rule)
@@ -142,7 +143,7 @@ class Purchases:
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: Bought | Added | TooPoor | LimitHit) -> list[Instruction]:
-        """Take in discovery's answer to a purchase."""
+        """Handle discovery's reply to a purchase."""
         match event:
             case Bought():
                 return self._on_bought(event)
@@ -152,7 +153,7 @@ class Purchases:
                 return self._on_refused(event)
 
     def _on_bought(self, event: Bought) -> list[Instruction]:
-        """Send out the work; try again for what was not assigned."""
+        """Send out the work, and retry the tasks that were not assigned."""
         dispatches: list[Instruction] = []
         for name, bought in zip(event.asked, event.tasks, strict=False):
             dispatches += self._assigned(self._tasks[name], bought, event.now)
@@ -160,7 +161,7 @@ class Purchases:
         for name in short:
             self._tasks.move(self._tasks[name], "unassigned")
         retry = self._tasks_retry
-        least = LEAST_ASKED if retry.reach >= LEAST_ASKED else 1  # fewer, once discovery has refused as many
+        least = LEAST_ASKED if retry.reach >= LEAST_ASKED else 1  # fewer after discovery has refused this many
         retry.reach = min(MAX_BATCH, max(least, 2 * len(event.tasks if short else event.asked)))
         self._try_again(self._tasks_retry, event.now, got_some=bool(event.tasks), short=bool(short))
         if self._out_of_luck(event.now, got_some=bool(event.tasks)):
@@ -180,8 +181,8 @@ class Purchases:
         return [Dispatch(name=task.name, task=task_id, replica=replica) for replica in replicas]
 
     def _on_added(self, event: Added) -> list[Instruction]:
-        """Send the work to the workers that were added. What none were added to may have been decided meanwhile: it is
-        asked after, and else tried again until its deadline, or until nothing runs and patience is at its end."""
+        """Send the work to the added workers. A task without added workers may have been decided in the meantime, so
+        ask about it; otherwise retry until its deadline, or until no task runs and patience is exhausted."""
         added = {bought.task: bought for bought in event.tasks}
         instructions: list[Instruction] = []
         short: list[tuple[RunningTask, Attempt]] = []
@@ -205,7 +206,7 @@ class Purchases:
         return [*instructions, *self.buy_wanted(event.now)]
 
     def _on_refused(self, event: TooPoor | LimitHit) -> list[Instruction]:
-        """Ask for fewer, as long as waiting can help at all; if even one is refused, wait; else give up."""
+        """Ask for fewer as long as waiting can help; if even one is refused, wait. If waiting cannot help, give up."""
         extending = any(self._tasks[name].step is Step.EXTENDING for name in event.asked)
         for name in event.asked:
             self._tasks.move(self._tasks[name], "not added" if extending else "unassigned")
@@ -225,7 +226,7 @@ class Purchases:
         return self._timer.set(event.now)
 
     def _refund_due(self, event: TooPoor) -> Wait | None:
-        """Return the refund of a lost task that comes next, if one is to come."""
+        """Return the wait for the next refund of a lost task, if there is one."""
         self._refunds = [at for at in self._refunds if at > event.now]
         if not self._refunds:
             return None
@@ -233,8 +234,8 @@ class Purchases:
         return Wait(what=what, until=min(self._refunds))
 
     def _room_due(self, event: LimitHit) -> Wait | None:
-        """Return the wait for the account's tasks to be settled: for this job's as long as that can take, for those of
-        the account's other jobs as long as patience lasts."""
+        """Return the wait until tasks of the account are settled: for this job's tasks as long as that can take, for
+        those of other jobs as long as patience lasts."""
         policy = self._policy
         if self._limited_since is None:
             self._limited_since = event.now
@@ -259,12 +260,12 @@ class Purchases:
             self._limited_since = None
             retry.pause_s = retry.first_s
         if short:
-            # While tasks run, the slots that they free are heard of: only what others free has to be asked for.
+            # While tasks run, the foreman notices the slots that they free: only slots freed by others require retries.
             hears = self._tasks.count(Step.RUNNING) > 0
             retry.later(now, least_s=self._tasks.seldom_s if hears else 0.0)
 
     def _out_of_luck(self, now: float, *, got_some: bool) -> bool:
-        """Tell whether nobody could be had for too long while nothing ran."""
+        """Tell whether no worker was available for too long while no task ran."""
         if got_some or self._tasks.count(Step.RUNNING, Step.FETCHING):
             self._idle_since = None
         elif self._idle_since is None:
@@ -276,20 +277,20 @@ class Purchases:
     # --- what was lost ----------------------------------------------------------------------------------------------
 
     def diagnosed(self, found: Diagnosis | None) -> None:
-        """Take in what workers who could not agree differ in."""
+        """Record the diagnosis of workers that could not agree."""
         self._found = found
 
     def lose(
         self, task: RunningTask, attempt: Attempt, why: str, now: float, *, again: bool = True
     ) -> list[Instruction]:
-        """Give this purchase of a task up and want it again, from others, as often as the policy allows; or, if
-        ``again`` would be of no use, give up the job."""
+        """Give up this purchase of a task, and want the task again, from other workers, as often as the policy allows.
+        Without ``again``, give up the job."""
         return self._lost(task, attempt, why, again=again) or self.buy_soon(now)
 
     def _lost(self, task: RunningTask, attempt: Attempt, why: str, *, again: bool = True) -> list[Instruction]:
         workers = [replica.worker for replica in attempt.bought.replicas]
         silent = [worker for worker in workers if worker in attempt.ended or worker not in attempt.committed]
-        # Where all committed and still none won, who lied is not known: others are to try.
+        # If all committed and none won, it is unknown who lied: try others.
         self.avoid(silent or workers)
         if attempt.verdict is None:
             self._refunds.append(attempt.deadline + self._policy.grace_s)
@@ -307,8 +308,8 @@ class Purchases:
         return []
 
     def _hint(self, attempts: Collection[Attempt]) -> str:
-        """Say why workers may differ; what was found in one task goes for the others. Where no two of them gave a
-        result, nothing says that they do."""
+        """Explain why workers may differ; a diagnosis of one task applies to the others, too. If no task has two
+        results, there is no evidence that they differ."""
         found = self._found
         if found is not None:
             return f"the workers' results differ in {found}"

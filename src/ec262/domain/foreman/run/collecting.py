@@ -1,4 +1,4 @@
-"""The part of a job's state machine that sees to deliveries, has provisional wins accepted, and ends phases."""
+"""The part of a job's state machine that handles deliveries, accepts provisional wins, and ends phases."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from ec262.domain.verification.task_state import TaskState
 from ec262.domain.work.work import Phase
 
 ACCEPT_AHEAD_S = 30.0
-"""A provisional win is accepted so long before its deadline at the latest, or a quarter of the time that it had:
-at the deadline it would be without a look at whether its worker was caught."""
+"""A provisional win is accepted at least this long before its deadline, or a quarter of the task's time if that is
+less: at the deadline it would be accepted without checking whether its worker was caught."""
 
 MANY_PROVISIONAL = 5000
-"""More are not left provisional: discovery lets an account have only so many tasks under way."""
+"""The maximum number of provisional wins, because discovery limits an account's tasks under way."""
 
 
 class Check(enum.Enum):
-    """How far it is known whether the results of the phase can stand side by side."""
+    """The state of the check whether the results of the phase can coexist."""
 
     DUE = enum.auto()
     UNDER_WAY = enum.auto()
@@ -46,7 +46,7 @@ class Check(enum.Enum):
 
 
 class Results:
-    """Holds results of provisional wins until the end of their phase: whoever lies may be caught until then."""
+    """Holds the results of provisional wins until the end of their phase: a liar may be caught by then."""
 
     def __init__(
         self, tasks: JobTasks, timer: JobTimer, questions: Questions, purchases: Purchases, verdicts: Verdicts
@@ -64,18 +64,18 @@ class Results:
         return None if self._tasks.count(Step.ACCEPTING) else self._accept_at()
 
     def _accept_at(self) -> float | None:
-        """Return when the provisional win that has waited longest has to be accepted."""
+        """Return the time at which the oldest provisional win must be accepted."""
         return next((accept_by(task.current) for task in self._tasks.at(Step.PROVISIONAL)), None)
 
     def begin_phase(self) -> None:
-        """There are tasks again whose results are to come."""
+        """Begin a phase: there are new tasks without results."""
         self._phase_over = False
         self._check = Check.DUE
 
     def handle(
         self, event: Accepted | CodeFailed | Crashed | Delivered | PhaseChecked | Undelivered
     ) -> list[Instruction]:
-        """Take in what became of a win."""
+        """Handle the outcome of a win."""
         match event:
             case Delivered():
                 return self._on_delivered(event)
@@ -95,7 +95,7 @@ class Results:
         if current is None:
             return []
         self._verdicts.keep(*current)
-        # The first that waits is the first to be accepted in time.
+        # The first provisional win sets the time of acceptance.
         return self._timer.set(event.now) if self._tasks.count(Step.PROVISIONAL) == 1 else []
 
     def _on_undelivered(self, event: Undelivered) -> list[Instruction]:
@@ -109,7 +109,8 @@ class Results:
         return self._verdicts.fetch(task, attempt, event.now)
 
     def _on_code_failed(self, event: CodeFailed) -> list[Instruction]:
-        """End the job; where one worker alone says so, another has to say so, too: an end is never opened again."""
+        """End the job. A failure that one worker alone reports must be confirmed by another, because the end is
+        final."""
         current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
@@ -119,7 +120,7 @@ class Results:
         return self._doubt(task, attempt, event.error, event.now)
 
     def _doubt(self, task: RunningTask, attempt: Attempt, error: Claim, now: float) -> list[Instruction]:
-        """Have somebody else say what one worker alone does, and what would end the job."""
+        """Have another worker confirm a claim by one worker alone that would end the job."""
         attempt.claim = error.unconfirmed()
         if task.step is not Step.DONE:
             self._tasks.move(task, "claimed")
@@ -128,9 +129,10 @@ class Results:
         return self._verdicts.check_claim(task, attempt, attempt.verdict, now)
 
     def _on_checked(self, event: PhaseChecked) -> list[Instruction]:
-        """Go on, or end the job if it is sure to fail; have what would make it fail at one worker's word confirmed."""
+        """Go on, or end the job if it is certain to fail. Have the results confirmed that would make it fail on one
+        worker's word."""
         self._check = Check.DUE
-        if not self._all_delivered:  # a win was opened again meanwhile
+        if not self._all_delivered:  # a win was reopened in the meantime
             return []
         if event.error is None:
             self._check = Check.PASSED
@@ -145,7 +147,8 @@ class Results:
         return [*instructions, *self._timer.set(event.now)]
 
     def _on_crashed(self, event: Crashed) -> list[Instruction]:
-        """Have others try: machines crash for reasons of their own, so that several agree may be chance."""
+        """Have other workers try: machines crash for their own reasons, so several equal crashes may be a
+        coincidence."""
         current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []
@@ -153,7 +156,7 @@ class Results:
         return self._verdicts.give_up(task, attempt, f"its process crashed: {event.detail}", event.now)
 
     def _on_accepted(self, event: Accepted) -> list[Instruction]:
-        """Be done with what won; go on with what was opened again, or is won by something else by now."""
+        """Finish the tasks that won; go on with those that were reopened or won with another result."""
         verdicts = {verdict.task: verdict for verdict in event.verdicts}
         instructions: list[Instruction] = []
         for task_id in event.asked:
@@ -173,14 +176,14 @@ class Results:
         return [*instructions, *self._timer.set(event.now)]
 
     def go_on(self, now: float) -> list[Instruction]:
-        """Have provisional wins accepted if it is time, one batch after the other; end the phase when all is done."""
+        """Accept provisional wins if it is time, batch by batch; end the phase when all tasks are done."""
         tasks = self._tasks
         if self._phase_over or not tasks or self._check is Check.UNDER_WAY:
             return []
         if not self._all_delivered:
             self._check = Check.DUE
         elif self._check is Check.DUE:
-            # Before anything is accepted: to a task that is provisional a worker can be added.
+            # Check before anything is accepted: workers can only be added while a task is provisional.
             doubted = tuple(task.name for task in tasks if task.current.one_word)
             self._check = Check.UNDER_WAY if doubted else Check.PASSED
             if doubted:
@@ -204,7 +207,7 @@ class Results:
         waiting = tasks.at(Step.PROVISIONAL)
         if self._all_delivered or len(waiting) > MANY_PROVISIONAL or self._purchases.stuck_at_limit:
             return list(islice(waiting, MAX_BATCH))
-        # The first has waited longest: what has not is left to be caught.
+        # The first one has waited longest. The workers of more recent wins may still be caught.
         accept_at = self._accept_at()
         if accept_at is None or now < accept_at:
             return []
@@ -212,5 +215,5 @@ class Results:
 
 
 def accept_by(attempt: Attempt) -> float:
-    """Return when a provisional win has to be accepted at the latest."""
+    """Return the latest time at which a provisional win must be accepted."""
     return attempt.deadline - min(ACCEPT_AHEAD_S, attempt.bought.deadline_s / 4)

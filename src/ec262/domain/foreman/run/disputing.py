@@ -1,4 +1,4 @@
-"""The part of a job's state machine that asks why the workers of a task all committed, and none won."""
+"""The part of a job's state machine that finds out why all workers of a task committed but none won."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from ec262.domain.protocol.foreman_calls import Verdict
 from ec262.domain.verification.task_state import TaskState
 
 CERTAIN = frozenset({Suspect.FLOATS, Suspect.ORDER, Suspect.TIME})
-"""What no liar makes by chance: to buy such a task again is of no use."""
+"""Causes that no liar produces by chance: buying such a task again is useless."""
 
 TWO = 2
 
 
 class Disputes:
-    """Buys one dispute a job: what differs in one task differs in the others. It is not the first that could be bought,
-    as long as there is to be a second: liars come together by chance, and a dispute pays them."""
+    """Buys one dispute per job, because the cause in one task applies to the others. It passes over the first
+    opportunity if there may be another: liars may meet in a task by chance, and a dispute pays them."""
 
     def __init__(self, tasks: JobTasks, purchases: Purchases, *, attempts: int) -> None:
-        """``attempts`` is how often a task may be bought."""
+        """``attempts`` is the maximum number of purchases of a task."""
         self._tasks = tasks
         self._purchases = purchases
         self._bought = False
         self._passed_over = attempts == 1
 
     def is_worthwhile(self, verdict: Verdict) -> bool:
-        """Tell whether there is something to compare, it was not done before, and this is not the first chance."""
+        """Tell whether there are results to compare, no dispute was bought yet, and this is not the first
+        opportunity."""
         over = verdict.state is TaskState.OPEN and verdict.outstanding == 0
         if self._bought or not over or verdict.committed < TWO:
             return False
@@ -36,14 +37,14 @@ class Disputes:
         return passed_over
 
     def buy(self, task: RunningTask) -> list[Instruction]:
-        """Pay all who committed, to see what they committed, before the task is given up."""
+        """Pay all workers that committed, to see their results before the task is given up."""
         self._bought = True
         self._tasks.move(task, "dispute")
         bought = task.current.bought
         return [Dispute(name=task.name, task=bought.task, replicas=bought.replicas)]
 
     def on_diagnosed(self, event: Diagnosed) -> list[Instruction]:
-        """Give the job up if it cannot succeed; else only this purchase of the task."""
+        """Give up the job if it cannot succeed, otherwise only this purchase of the task."""
         current = self._tasks.current(event.task, Step.DISPUTING)
         if current is None:
             return []

@@ -1,7 +1,7 @@
-"""What can happen to a running job, and what the job's state machine asks to be done about it.
+"""The events of a running job, and the instructions with which the job's state machine responds.
 
-Events go into ``JobRun.handle``; instructions come out. Both are plain values, so a run can be written down, replayed
-and asserted on. ``now`` and ``at`` are seconds on one clock of the caller's choice.
+Events go into ``JobRun.handle``; instructions come out. Both are plain values, so a run can be recorded, replayed and
+tested. ``now`` and ``at`` are seconds on one clock of the caller's choice.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class PhasePlanned:
 
 @attrs.frozen(kw_only=True)
 class PhaseGrew:
-    """There are more tasks in the phase under way than were known: buy them, too. While there are to be others besides,
-    at least one that is known has no work yet."""
+    """The current phase has more tasks than were known: buy them, too. While further tasks are to follow, at least one
+    known task has no work yet."""
 
     now: float
     tasks: tuple[TaskName, ...]
@@ -43,7 +43,7 @@ class PhaseGrew:
 
 @attrs.frozen(kw_only=True)
 class Bought:
-    """The answer to ``Buy``: the first of ``asked`` were assigned, one bought task each, in order."""
+    """The reply to ``Buy``: the first of the tasks in ``asked`` were assigned, in order, one bought task each."""
 
     now: float
     asked: tuple[TaskName, ...]
@@ -53,7 +53,8 @@ class Bought:
 
 @attrs.frozen(kw_only=True)
 class Added:
-    """The answer to ``Extend``: ``tasks`` are those of ``asked`` that workers were added to, with these only."""
+    """The reply to ``Extend``: ``tasks`` are those of ``asked`` to which workers were added, with only the added
+    workers."""
 
     now: float
     asked: tuple[TaskName, ...]
@@ -63,7 +64,7 @@ class Added:
 
 @attrs.frozen(kw_only=True)
 class TooPoor:
-    """The answer to ``Buy`` or ``Extend``: the purse does not cover it."""
+    """The reply to ``Buy`` or ``Extend``: there are too few credits."""
 
     now: float
     asked: tuple[TaskName, ...]
@@ -73,7 +74,7 @@ class TooPoor:
 
 @attrs.frozen(kw_only=True)
 class LimitHit:
-    """The answer to ``Buy`` or ``Extend``: the account would have more under way than the service allows."""
+    """The reply to ``Buy`` or ``Extend``: the account would have more tasks under way than the service allows."""
 
     now: float
     asked: tuple[TaskName, ...]
@@ -82,7 +83,7 @@ class LimitHit:
 
 @attrs.frozen(kw_only=True)
 class ReplicaCommitted:
-    """A worker says that it has committed its result."""
+    """A worker reports that it has committed its result."""
 
     now: float
     task: str
@@ -101,8 +102,8 @@ class ReplicaEnded:
 
 @attrs.frozen(kw_only=True)
 class Judged:
-    """Discovery's answer on tasks; one that it no longer knows is missing from ``verdicts``. ``asked`` and ``heard``
-    are the question's."""
+    """Discovery's verdicts on tasks; a task that it no longer knows is missing from ``verdicts``. ``asked`` and
+    ``heard`` are copied from the question."""
 
     now: float
     asked: tuple[str, ...]
@@ -112,7 +113,7 @@ class Judged:
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """The answer to ``Accept``; a task that discovery no longer knows is missing from ``verdicts``."""
+    """The reply to ``Accept``; a task that discovery no longer knows is missing from ``verdicts``."""
 
     now: float
     asked: tuple[str, ...]
@@ -121,7 +122,7 @@ class Accepted:
 
 @attrs.frozen(kw_only=True)
 class Delivered:
-    """A winner gave up the result; it was checked, decrypted and kept, in place of what was delivered before."""
+    """A winner delivered the result; it was checked, decrypted and stored, and replaces an earlier delivery."""
 
     now: float
     task: str
@@ -129,7 +130,7 @@ class Delivered:
 
 @attrs.frozen(kw_only=True)
 class Undelivered:
-    """A winner did not give up a result that can be used."""
+    """A winner did not deliver a usable result."""
 
     now: float
     task: str
@@ -139,8 +140,8 @@ class Undelivered:
 
 @attrs.frozen(kw_only=True)
 class Diagnosed:
-    """The answer to ``Dispute``: discovery's word on the task, None if it gave none, and what its workers' results look
-    like, None if no two could be compared."""
+    """The result of ``Dispute``: discovery's verdict on the task, if it gave one, and the diagnosis of the workers'
+    results, or None if no two could be compared."""
 
     now: float
     task: str
@@ -150,8 +151,8 @@ class Diagnosed:
 
 @attrs.frozen(kw_only=True)
 class PhaseChecked:
-    """The answer to ``CheckPhase``: the ``error`` that the results of the phase would end the job with, if they would,
-    and the doubted ``tasks`` but for which they would not."""
+    """The result of ``CheckPhase``: the ``error`` with which the results of the phase would end the job, if any, and
+    the doubted ``tasks`` that cause it."""
 
     now: float
     error: KeyCollision | JobDefinitionError | None = None
@@ -160,7 +161,7 @@ class PhaseChecked:
 
 @attrs.frozen(kw_only=True)
 class CodeFailed:
-    """What won says that the job's own code failed, hit a limit, or yielded a key that no dict takes."""
+    """The winning result states that the job's own code failed, hit a limit, or yielded a key that is not hashable."""
 
     now: float
     task: str
@@ -169,7 +170,7 @@ class CodeFailed:
 
 @attrs.frozen(kw_only=True)
 class Crashed:
-    """What won says that the task's process crashed; ``detail`` says how."""
+    """The winning result states that the task's process crashed; ``detail`` describes how."""
 
     now: float
     task: str
@@ -178,7 +179,7 @@ class Crashed:
 
 @attrs.frozen(kw_only=True)
 class TimerRang:
-    """The time that a ``Wake`` asked for has come."""
+    """The time of a ``Wake`` has come."""
 
     now: float
 
@@ -235,11 +236,11 @@ class Dispatch:
 
 @attrs.frozen(kw_only=True)
 class AskVerdicts:
-    """Ask discovery how these tasks stand.
+    """Ask discovery for the verdicts on these tasks.
 
-    ``heard`` is, for each task, how much had been heard of its replicas at that time: an answer may only end or extend
-    a purchase if nothing was heard since the question. It is None for a watch: the answer may be held back until there
-    is news, and a later watch replaces an earlier one.
+    ``heard`` is, for each task, the amount of news about its replicas at that time: an answer may only end or extend a
+    purchase if there was no news since the question. It is None for a watch: discovery may hold back the answer until
+    there is news, and a later watch replaces an earlier one.
     """
 
     tasks: tuple[str, ...]
@@ -248,23 +249,23 @@ class AskVerdicts:
 
 @attrs.frozen(kw_only=True)
 class Accept:
-    """Let provisional wins of these tasks be wins."""
+    """Turn the provisional wins of these tasks into wins."""
 
     tasks: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
 class CheckPhase:
-    """All results of the phase are there: see whether their keys can stand side by side. Of ``doubted`` tasks one
-    worker's word alone vouches for the result."""
+    """All results of the phase have arrived: check whether their keys can coexist. Each result of a ``doubted`` task
+    comes from one worker alone."""
 
     doubted: tuple[TaskName, ...]
 
 
 @attrs.frozen(kw_only=True)
 class Fetch:
-    """Ask one winner for the result; ``replica`` says where it lives, ``verdict`` has key, digest and its secret.
-    ``alone`` tells whether nobody else vouches for it."""
+    """Ask one winner for the result; ``replica`` has its address, ``verdict`` the key, the digest and its secret.
+    ``alone`` means that no other worker confirmed the result."""
 
     name: TaskName
     replica: BoughtReplica
@@ -274,7 +275,7 @@ class Fetch:
 
 @attrs.frozen(kw_only=True)
 class Dispute:
-    """Pay all who committed to a task that none won, have their results delivered, and compare them."""
+    """Pay all workers that committed to a task that none won, have their results delivered, and compare them."""
 
     name: TaskName
     task: str
@@ -290,7 +291,8 @@ class Wake:
 
 @attrs.frozen(kw_only=True)
 class StartReduce:
-    """Every map task is done: shuffle, and send ``PhasePlanned`` for the reduce phase (without tasks if no keys)."""
+    """Every map task is done: shuffle, and send ``PhasePlanned`` for the reduce phase (without tasks if there are no
+    keys)."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""What became of a job's tasks, for whoever tells people or checks it afterwards."""
+"""The history of a job's tasks, for reports and receipts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ec262.domain.work.work import TaskName
 
 @attrs.frozen(kw_only=True)
 class ReplicaHistory:
-    """One worker that was drawn, and what came of it, in words."""
+    """One drawn worker and its fate, in words."""
 
     worker: str
     fate: str
@@ -19,9 +19,9 @@ class ReplicaHistory:
 
 @attrs.frozen(kw_only=True)
 class Purchased:
-    """One purchase of a task, additions included: its id at discovery, its ``rule`` as text, its workers in the order
-    in which they were drawn, and why it was given up, if it was. ``verdict`` is discovery's last word
-    that the foreman heard.
+    """One purchase of a task, including additions: its id at discovery, its ``rule`` as text, its workers in the order
+    in which they were drawn, and why it was given up, if it was. ``verdict`` is the last one that the foreman got from
+    discovery.
     """
 
     task: str
@@ -33,14 +33,14 @@ class Purchased:
 
 @attrs.frozen(kw_only=True)
 class TaskHistory:
-    """A task as its foreman named it, and its purchases, the first in front; none as long as nobody was to be had."""
+    """A task by its foreman's name, and its purchases, oldest first; none if no workers were available so far."""
 
     name: TaskName
     purchases: tuple[Purchased, ...]
 
 
 def task_history(task: RunningTask) -> TaskHistory:
-    """Write down what became of a task so far."""
+    """Return the history of a task so far."""
     purchases = tuple(
         Purchased(
             task=attempt.bought.task,

@@ -1,8 +1,8 @@
-"""The heart of the foreman: one job as a pure state machine, events in, instructions out.
+"""The core of the foreman: one job as a pure state machine, events in, instructions out.
 
-It holds no data, no socket and no clock. Each task goes through the states of ``job_task``. ``job_questions``,
-``job_purchases``, ``job_verdicts``, ``job_disputes`` and ``job_results`` are its parts, each with a state of its own.
-``services/foreman/job_driver.py`` has its instructions carried out, and tells it what came of them.
+It has no data, no socket and no clock. Each task goes through the states of ``running_task``. ``asking``, ``buying``,
+``judging``, ``disputing`` and ``collecting`` are its parts, each with a state of its own.
+``services/foreman/job_driver.py`` carries out its instructions and reports the outcomes as events.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ class JobRun:
         self._results = Results(tasks, timer, asking, buying, self._verdicts)
         self._over = False
 
-    # --- what the shell may look at ---------------------------------------------------------------------------------
+    # --- what its driver may read -----------------------------------------------------------------------------------
 
     @property
     def phase(self) -> Phase:
-        """The phase under way."""
+        """The current phase."""
         return self._tasks.phase
 
     @property
     def total(self) -> int:
-        """How many tasks this phase has."""
+        """The number of tasks in this phase."""
         return len(self._tasks)
 
     def count(self, *steps: Step) -> int:
@@ -75,17 +75,17 @@ class JobRun:
 
     @property
     def waiting(self) -> Wait | None:
-        """What the job waits for because discovery refused a purchase, if it does."""
+        """What the job waits for, if discovery refused a purchase."""
         return self._purchases.waiting
 
     def history(self) -> tuple[TaskHistory, ...]:
-        """Return what became of every task so far, of both phases: each purchase, with its workers and its verdict."""
+        """Return the history of every task of both phases so far: each purchase, with its workers and its verdict."""
         return tuple(map(task_history, self._tasks.all()))
 
     # --- the machine ------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Instruction]:
-        """Take in one event; return what is to be done, in order. After ``Finish`` or ``Fail`` nothing is."""
+        """Handle one event; return the instructions, in order. After ``Finish`` or ``Fail`` there are none."""
         if self._over:
             return []
         match event:
@@ -111,7 +111,7 @@ class JobRun:
         return self._closed([*instructions, *self._results.go_on(event.now)])
 
     def _closed(self, instructions: list[Instruction]) -> list[Instruction]:
-        """Drop whatever comes with an end of the run: nobody is to act on it."""
+        """Drop all other instructions if the run ends."""
         for instruction in instructions:
             if isinstance(instruction, Finish | Fail):
                 self._over = True
@@ -134,7 +134,7 @@ class JobRun:
         if task.step not in {Step.RUNNING, Step.LACKING}:
             return []
         self._tasks.took(event.now - attempt.began)
-        # Ask as soon as the rule could be satisfied, should all commitments be equal.
+        # Ask as soon as the rule would be satisfied if all commitments were equal.
         if not attempt.rule.enough(len(attempt.committed)) and attempt.outstanding:
             return []
         return self._questions.ask(attempt, event.now)
@@ -142,7 +142,7 @@ class JobRun:
     def _on_ended(self, event: ReplicaEnded) -> list[Instruction]:
         current = self._tasks.current(event.task, *UNDER_WAY)
         if current is None or event.worker in current[1].committed:
-            return []  # what it committed counts, whatever became of it since
+            return []  # a commitment counts, whatever happens to its worker later
         task, attempt = current
         attempt.ended[event.worker] = event.reason
         if task.step is Step.FETCHING:

@@ -10,11 +10,11 @@ from ec262.domain.protocol.foreman_calls import BoughtTask
 from ec262.domain.work.work import Phase, TaskName
 
 SELDOM = 3
-"""Pauses of the job's pace between two questions about what is mostly heard of without asking."""
+"""How many pauses of the job's pace separate two questions whose answers mostly arrive unasked."""
 
 
 class JobTasks:
-    """One job's tasks; ``Phase.MAP`` until a second phase is planned."""
+    """The tasks of a job. The phase is ``Phase.MAP`` until a second one is planned."""
 
     def __init__(self) -> None:
         self._phase = Phase.MAP
@@ -26,7 +26,7 @@ class JobTasks:
     # --- phases -----------------------------------------------------------------------------------------------------
 
     def plan(self, names: Iterable[TaskName]) -> None:
-        """Begin a phase, the second one after the first."""
+        """Begin the first phase, or the second one after it."""
         if self._board:
             self._phase = Phase.REDUCE
             self._past.append(self._board)
@@ -34,16 +34,16 @@ class JobTasks:
         self._pace = Pace()
 
     def grow(self, names: Iterable[TaskName]) -> None:
-        """Take in more tasks of this phase."""
+        """Add tasks to this phase."""
         self._board.add(names)
 
     @property
     def phase(self) -> Phase:
-        """The phase under way."""
+        """The current phase."""
         return self._phase
 
     def all(self) -> Iterator[RunningTask]:
-        """Yield all tasks so far, those of the first phase in front."""
+        """Yield all tasks so far, starting with the first phase."""
         for board in (*self._past, self._board):
             yield from board
 
@@ -59,7 +59,7 @@ class JobTasks:
         return self._board[name]
 
     def at(self, step: Step) -> Collection[RunningTask]:
-        """Return the tasks in a state, those that came to it first in front."""
+        """Return the tasks in a state, in the order in which they entered it."""
         return self._board.at(step)
 
     def count(self, *steps: Step) -> int:
@@ -67,18 +67,18 @@ class JobTasks:
         return self._board.count(*steps)
 
     def move(self, task: RunningTask, trigger: str) -> None:
-        """Let a task go through a transition of the table."""
+        """Move a task along a transition of the table."""
         self._board.move(task, trigger)
 
     def assign(self, task: RunningTask, bought: BoughtTask, now: float) -> Attempt:
-        """Take in that a task was bought, under the rule that was chosen for it; return this purchase of it."""
+        """Record that a task was bought under the rule that was chosen for it; return this purchase."""
         self._board.move(task, "assigned")
         self._by_id[bought.task] = task
         return task.assign(bought, now)
 
     def current(self, task_id: str, *steps: Step) -> tuple[RunningTask, Attempt] | None:
-        """Return the task if this purchase of it is the current one and it is in one of these states: news may be
-        stale."""
+        """Return the task if this purchase of it is the current one and it is in one of these states. If not, the news
+        is stale: return None."""
         task = self._by_id.get(task_id)
         if task is None or task.attempt is None or task.attempt.bought.task != task_id or task.step not in steps:
             return None
@@ -87,7 +87,7 @@ class JobTasks:
     # --- how long they take -----------------------------------------------------------------------------------------
 
     def took(self, seconds: float) -> None:
-        """Take in how long one more task has taken."""
+        """Record how long another task has taken."""
         self._pace.took(seconds)
 
     @property
@@ -97,5 +97,5 @@ class JobTasks:
 
     @property
     def seldom_s(self) -> float:
-        """The pause between two looks at what is mostly heard of without."""
+        """The pause between two questions whose answers mostly arrive unasked."""
         return SELDOM * self._pace.pause_s

@@ -1,4 +1,4 @@
-"""The part of a job's state machine that does what discovery's verdicts call for."""
+"""The part of a job's state machine that acts on discovery's verdicts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ec262.domain.verification.rules import MAX_REPLICAS
 from ec262.domain.verification.task_state import TaskState
 
 WINS = frozenset({TaskState.WON, TaskState.SETTLED, TaskState.PROVISIONAL})
-"""Key, digest and winners are there; by one worker's word in the last of these."""
+"""States with key, digest and winners; in the last one, there is only one winner."""
 
 
 class Verdicts:
-    """Fetches what won, extends what lacks workers, gives up what cannot win."""
+    """Fetches the results of won tasks, extends tasks that lack workers, and gives up tasks that cannot win."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Verdicts:
         self._disputes = disputes
 
     def on_judged(self, event: Judged) -> list[Instruction]:
-        """Take in discovery's answer."""
+        """Handle discovery's verdicts."""
         verdicts = {verdict.task: verdict for verdict in event.verdicts}
         heard = dict(zip(event.asked, event.heard or (), strict=False))
         instructions: list[Instruction] = []
@@ -55,7 +55,7 @@ class Verdicts:
     def judge(
         self, task: RunningTask, attempt: Attempt, verdict: Verdict | None, now: float, *, up_to_date: bool
     ) -> list[Instruction]:
-        """Do what a verdict on a task that runs, or lacks workers, calls for."""
+        """Act on a verdict on a task that runs or lacks workers."""
         if verdict is None:
             return self._purchases.lose(task, attempt, "discovery no longer knows it", now)
         attempt.counted = verdict.committed
@@ -72,7 +72,7 @@ class Verdicts:
         self._tasks.move(task, "won")
         self._questions.forget(attempt)
         attempt.verdict = verdict
-        # Only workers that this foreman knows of can be asked.
+        # Only workers that this foreman knows can be asked.
         drawn = {replica.worker for replica in attempt.bought.replicas}
         winners = [winner.worker for winner in verdict.winners if winner.worker in drawn]
         attempt.committed.update(winners)
@@ -81,13 +81,14 @@ class Verdicts:
                 return self.check_claim(task, attempt, verdict, now)
             self.keep(task, attempt)
             return self._purchases.buy_soon(now)
-        # Last whoever failed us before: it may take its time to fail us again.
+        # Workers that failed before come last: waiting for another failure takes time.
         attempt.untried = sorted(winners, key=self._purchases.is_avoided)
-        # The committed replicas have freed their slots: what is still wanted may fit now.
+        # The committed replicas have freed their slots: there may be room for wanted tasks now.
         return [*self.fetch(task, attempt, now), *self._purchases.buy_soon(now)]
 
     def check_claim(self, task: RunningTask, attempt: Attempt, verdict: Verdict, now: float) -> list[Instruction]:
-        """Have another worker compute what one alone says the code fails in; if none can be added, buy it anew."""
+        """Have another worker compute the task in which one worker alone reports a failure; if none can be added, buy
+        the task again."""
         if verdict.state is not TaskState.PROVISIONAL or len(attempt.bought.replicas) >= MAX_REPLICAS:
             return self._purchases.lose(task, attempt, f"only one worker reports: {attempt.claim}", now)
         if attempt.outstanding or task.step is Step.LACKING:
@@ -104,19 +105,19 @@ class Verdicts:
         return [Fetch(name=task.name, replica=replica, verdict=attempt.verdict, alone=attempt.one_word)]
 
     def give_up(self, task: RunningTask, attempt: Attempt, why: str, now: float) -> list[Instruction]:
-        """Give up a purchase whose win is of no use, and want the task again."""
+        """Give up a purchase with a useless win, and want the task again."""
         return self._purchases.lose(task, attempt, why, now)
 
     def keep(self, task: RunningTask, attempt: Attempt) -> None:
-        """The result that won is there."""
+        """Record that the winning result was delivered."""
         self._tasks.move(task, "delivered alone" if attempt.lone else "delivered")
         task.kept = attempt.verdict.digest if attempt.verdict else None
 
     def _why_stuck(self, attempt: Attempt, verdict: Verdict, *, up_to_date: bool) -> str:
-        """Return why a purchase cannot win with the workers that it has, or an empty string if it still may."""
+        """Return why a purchase cannot win with its current workers, or an empty string if it can."""
         if not up_to_date:
-            # An answer to an older question knows nothing of what was committed since. That nobody can commit any more
-            # is believed the second time: workers tell why, and that may be on its way.
+            # The answer to an older question does not include later commitments. That no worker can commit is only
+            # believed the second time, because a worker's reason may still be on its way.
             before, attempt.doomed = attempt.doomed, verdict.outstanding == 0
             return NO_QUORUM if before and attempt.doomed else ""
         if not attempt.outstanding:
@@ -128,13 +129,14 @@ class Verdicts:
     def _unstick(
         self, task: RunningTask, attempt: Attempt, verdict: Verdict, why: str, now: float
     ) -> list[Instruction]:
-        """Want more workers for it, if its rule does and it has room; else give it up."""
+        """Order more workers if the rule asks for them and there is room; otherwise give up the purchase."""
         coming = min(attempt.outstanding, verdict.outstanding)
         if adds_workers(attempt.rule):
-            # Discovery counts on everybody who has not given up; the foreman knows who was lost.
+            # Discovery expects commitments from all workers that have not given up; the foreman knows which ones are
+            # lost.
             verdict = attrs.evolve(verdict, wanted=verdict.wanted + verdict.outstanding - coming)
             if coming and not verdict.wanted:
-                return []  # what they commit decides how many more there must be
+                return []  # their commitments determine how many more are needed
         lacking = replicas_to_add(self._policy.rule, task.name, verdict)
         if verdict.state is not TaskState.OPEN or not 0 < lacking <= MAX_REPLICAS - len(attempt.bought.replicas):
             if why == NO_QUORUM and self._disputes.is_worthwhile(verdict):
@@ -142,7 +144,7 @@ class Verdicts:
             return self._purchases.lose(task, attempt, why, now)
         attempt.lacking = lacking
         if task.step is Step.LACKING:
-            return []  # it is ordered when there is a chance to get them
+            return []  # it is ordered as soon as workers may be available
         self._tasks.move(task, "lack")
         self._purchases.avoid(worker for worker in attempt.ended if worker not in attempt.committed)
         return self._purchases.buy_soon(now)

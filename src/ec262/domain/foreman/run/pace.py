@@ -1,18 +1,18 @@
-"""How long to gather what could be asked for one by one."""
+"""How long to collect questions and purchases in order to batch them."""
 
 from __future__ import annotations
 
 import attrs
 
 SHARE = 0.1
-"""A pause is this share of the time that a task takes: what has to wait for it waits half of that on average."""
+"""The length of a pause as a share of a task's mean time. On average, a question waits for half a pause."""
 
 MIN_PAUSE_S, MAX_PAUSE_S = 0.005, 10.0
 
 
 @attrs.define
 class Pace:
-    """The mean time that tasks take, and the pause that belongs to it."""
+    """The mean time of tasks, and the pause that follows from it."""
 
     _tasks: int = 0
     _took_s: float = 0.0
@@ -24,6 +24,6 @@ class Pace:
 
     @property
     def pause_s(self) -> float:
-        """Seconds to wait between two questions of one kind, to ask for more at once."""
+        """The pause between two questions of one kind, so that each covers more tasks."""
         mean_s = self._took_s / self._tasks if self._tasks else 0.0
         return min(max(SHARE * mean_s, MIN_PAUSE_S), MAX_PAUSE_S)

@@ -1,4 +1,4 @@
-"""When to ask again for what could not be had."""
+"""When to retry a purchase."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ MAX_RETRY_S = 2.0
 
 @attrs.frozen(kw_only=True)
 class Wait:
-    """What a purchase that discovery refused waits for, and until when at the latest; ``for_limit`` if it is for the
-    account's own tasks to be settled."""
+    """What a refused purchase waits for, and until when at most; ``for_limit`` if it waits until tasks of the account
+    are settled."""
 
     what: str
     until: float
@@ -20,9 +20,10 @@ class Wait:
 
 @attrs.define
 class Retry:
-    """When to ask again for workers that were not available: ``at``, if at all, after pauses that grow.
+    """When to ask again for workers that were not available: at ``at``, if it is set, after growing pauses.
 
-    ``reach`` is how many items the next request has at most. ``wait`` is set while discovery refuses even one."""
+    ``reach`` is the maximum number of items in the next request. ``wait`` is set while discovery refuses even a single
+    one."""
 
     first_s: float
     reach: int
@@ -31,14 +32,14 @@ class Retry:
     pause_s: float = attrs.Factory(lambda self: self.first_s, takes_self=True)
 
     def later(self, now: float, *, least_s: float = 0.0) -> None:
-        """Try again after a pause, longer than the one before."""
+        """Retry after a pause that is longer than the previous one."""
         self.at = now + max(self.pause_s, least_s)
         self.pause_s = min(2 * self.pause_s, MAX_RETRY_S)
 
     def no_later_than(self, at: float) -> None:
-        """Try again at this time, if not before."""
+        """Retry at this time or earlier."""
         self.at = at if self.at is None else min(self.at, at)
 
     def is_due(self, now: float) -> bool:
-        """Tell whether it is time, or there was never a reason to wait."""
+        """Tell whether it is time to retry, or there is no reason to wait."""
         return self.at is None or now >= self.at

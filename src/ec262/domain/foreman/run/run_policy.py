@@ -1,4 +1,4 @@
-"""How patient the run of a job is, and how it has its tasks verified."""
+"""How patient the run of a job is, and how its tasks are verified."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ec262.domain.work.work import TaskName
 class RunPolicy:
     """How patient a run is; times in seconds.
 
-    ``rule`` is how its tasks are verified: a rule, its text, or a plan of the user's own. ``one_word`` allows rules by
-    which any single worker decides, for a foreman whose workers are all its own.
+    ``rule`` is how its tasks are verified: a rule, its text, or a user's own plan. ``one_word`` allows rules under
+    which any single worker decides, for a foreman that owns all its workers.
 
-    ``attempts`` is how often one task is bought before the job is given up. ``patience_s`` is how long to wait while
-    not a single worker can be had. ``retry_s`` is the first pause between two attempts to buy, ``poll_s`` the shortest
-    one before discovery is watched for tasks whose workers may have committed without saying so. ``grace_s`` is how
-    long after a deadline discovery is asked for its last word.
+    ``attempts`` is the maximum number of purchases of one task before the job is given up. ``patience_s`` is how long
+    to wait while no worker is available. ``retry_s`` is the first pause between two attempts to buy, ``poll_s`` the
+    shortest one before discovery is watched for tasks whose workers may have committed without reporting it.
+    ``grace_s`` is how long after a deadline discovery is asked for its last verdict.
     """
 
     rule: VerificationPlan = attrs.field(converter=as_plan)
@@ -31,5 +31,6 @@ class RunPolicy:
     grace_s: float = 1.0
 
     def rule_of(self, name: TaskName, purchases: int = 0) -> VerificationRule:
-        """Return the rule of a task that was bought so often. Raises JobDefinitionError, ConfigurationError."""
+        """Return the rule of a task that was bought ``purchases`` times. Raises JobDefinitionError,
+        ConfigurationError."""
         return rule_of(self.rule, name, purchases, one_word=self.one_word)

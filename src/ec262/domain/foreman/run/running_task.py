@@ -1,4 +1,4 @@
-"""One task of a running job, as its foreman sees it: its states, and the purchases made of it.
+"""One task of a running job from the foreman's view: its states and its purchases.
 
 ::
 
@@ -12,11 +12,11 @@
        |                   +----not added-----+          RUNNING <----reopened------+
        +--lost-- (from RUNNING, LACKING, FETCHING, and DISPUTING, to which RUNNING and LACKING go by "dispute")
 
-A task that lacks workers can be won as one that runs can: somebody who was given up may commit after all. One that was
-decided by one worker's word waits, with its result, until its win is accepted, and runs again if it is not; it runs
-again at once, by "claimed", if that word is that the job's own code failed, or has a key that would end the job. One
-whose win was accepted by then is lost. Whatever is not in the table
-is an error of the caller.
+A task that lacks workers can still be won, because a worker that was considered lost may commit after all. A task that
+was won by one worker alone waits, with its result, until its win is accepted, and runs again if it is reopened. If the
+result states that the job's own code failed, or has a key that would end the job, the task runs again at once, by
+"claimed"; if its win was already accepted by then, it is lost. A transition that is not in the table is an error of the
+caller.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ec262.domain.work.work import TaskName
 
 
 class Step(enum.StrEnum):
-    """States of a task, as its foreman sees it: texts, since these are fast keys."""
+    """The states of a task from the foreman's view: strings, because these are fast keys."""
 
     WANTED = "wanted"
     BUYING = "buying"
@@ -49,10 +49,10 @@ class Step(enum.StrEnum):
 
 
 UNDER_WAY = (Step.RUNNING, Step.LACKING, Step.EXTENDING, Step.DISPUTING, Step.FETCHING)
-"""Bought, and the result is not there."""
+"""Bought, without a result so far."""
 
 DELIVERED = (Step.PROVISIONAL, Step.ACCEPTING, Step.DONE)
-"""The result is there."""
+"""The result was delivered."""
 
 
 TRANSITIONS: dict[tuple[Step, str], Step] = {
@@ -87,11 +87,11 @@ Claim = UserCodeFailed | TaskLimitExceeded | KeyNotHashable | KeyCollision | Job
 
 @attrs.define(kw_only=True)
 class Attempt:
-    """One purchase of a task, under a rule, with the workers added to it: what each has come to so far.
+    """One purchase of a task, under a rule, with the workers added to it, and what is known of each.
 
-    ``lacking`` is how many more are wanted now. ``claim`` is the failure of the job's code that one worker alone tells
-    of. ``why_lost`` is empty unless it was given up. ``committed`` are the workers whose commitments were heard of,
-    ``counted`` is how many there are, as discovery last said.
+    ``lacking`` is how many more workers are wanted now. ``claim`` is a failure of the job's code that one worker alone
+    reports. ``why_lost`` is empty unless the purchase was given up. ``committed`` are the workers whose commitments are
+    known to the foreman, ``counted`` is the number of commitments in discovery's last verdict.
     """
 
     rule: VerificationRule
@@ -107,7 +107,7 @@ class Attempt:
     untried: list[str] = attrs.Factory(list)
     verdict: Verdict | None = None
     doomed: bool = False
-    """Whether discovery has said that nobody will commit any more."""
+    """Whether discovery has reported that no worker will commit any more."""
 
     @property
     def began(self) -> float:
@@ -116,21 +116,21 @@ class Attempt:
 
     @property
     def heard(self) -> int:
-        """How much has been heard of it: commitments and ends of its replicas, and additions."""
+        """The amount of news about it: commitments and ends of its replicas, and additions."""
         return len(self.committed) + len(self.ended) + self.additions
 
     @property
     def lone(self) -> bool:
-        """Whether it was won by one worker's word."""
+        """Whether its win is provisional."""
         return self.verdict is not None and self.verdict.state is TaskState.PROVISIONAL
 
     @property
     def one_word(self) -> bool:
-        """Whether one worker alone vouches for its result still, by a rule by which not anybody's word decides."""
+        """Whether the result still comes from one worker alone, under a rule that weighs trust."""
         return self.rule.weighs_trust and self.verdict is not None and len(self.verdict.winners) < 2  # noqa: PLR2004 - that one, and another
 
     def extend(self, more: BoughtTask, now: float) -> None:
-        """Take in workers that were added, and the deadline that they have."""
+        """Record the workers that were added, and their deadline."""
         self.bought = attrs.evolve(more, replicas=self.bought.replicas + more.replicas)
         self.deadline = now + more.deadline_s
         self.additions += 1
@@ -150,12 +150,12 @@ class Attempt:
         )
 
     def fate(self, worker: str) -> str:
-        """Say what a worker's replica has come to, as far as is known."""
+        """Describe what is known of a worker's replica."""
         return self.ended.get(worker) or ("committed a result" if worker in self.committed else "gave no result")
 
     def history(self, number: int) -> list[str]:
-        """Return a line for people about each replica of the ``number``-th purchase, which was lost; where its workers
-        agreed that it came to nothing, one line about all of them."""
+        """Return a line for the user about each replica of this lost purchase, the ``number``-th; if its workers agreed
+        on a useless result, return one line about all of them."""
         if self.verdict is not None and self.verdict.winners and not self.ended:
             return [f"purchase {number}, {len(self.verdict.winners)} workers agree: {self.why_lost}"]
         lines = []
@@ -168,10 +168,10 @@ class Attempt:
 
 @attrs.define(kw_only=True)
 class RunningTask:
-    """A task, how often it was bought, and what became of its earlier purchases.
+    """A task, the number of its purchases, and the earlier ones.
 
-    ``rule`` is that of its next or current purchase, once it was chosen. ``kept`` is the digest of the result that was
-    delivered, as long as its purchase is not given up.
+    ``rule`` is the rule of its next or current purchase, once it was chosen. ``kept`` is the digest of the delivered
+    result, as long as its purchase is not given up.
     """
 
     name: TaskName
@@ -184,14 +184,14 @@ class RunningTask:
 
     @property
     def current(self) -> Attempt:
-        """The current purchase, where the state says that there is one."""
+        """The current purchase, in states that have one."""
         if self.attempt is None:
             raise AssertionError(f"{self.name} is {self.step.value} and not bought")
         return self.attempt
 
     @property
     def attempts(self) -> list[Attempt]:
-        """All its purchases, the first in front."""
+        """All its purchases, oldest first."""
         return [*self.past, self.attempt] if self.attempt else self.past
 
     def assign(self, bought: BoughtTask, now: float) -> Attempt:
@@ -203,19 +203,19 @@ class RunningTask:
         return self.attempt
 
     def give_up(self, why: str) -> None:
-        """Be done with the current purchase."""
+        """Give up the current purchase."""
         self.current.why_lost = why
         self.past.append(self.current)
         self.attempt = self.rule = self.kept = None
 
     @property
     def history(self) -> tuple[str, ...]:
-        """Lines for people about what became of the purchases that were given up."""
+        """Lines for the user about the purchases that were given up."""
         return tuple(line for number, attempt in enumerate(self.past, 1) for line in attempt.history(number))
 
 
 class TaskBoard:
-    """The tasks of one phase, sorted by state, so that no event costs more for a phase of many tasks."""
+    """The tasks of one phase by state, so that the cost of an event does not depend on the number of tasks."""
 
     def __init__(self, names: Iterable[TaskName]) -> None:
         self._tasks: dict[TaskName, RunningTask] = {}
@@ -232,13 +232,13 @@ class TaskBoard:
         return self._tasks[name]
 
     def add(self, names: Iterable[TaskName]) -> None:
-        """Take in new tasks: they are wanted."""
+        """Add new tasks, in the state WANTED."""
         new = {name: RunningTask(name=name) for name in names}
         self._tasks |= new
         self._by_step[Step.WANTED] |= new
 
     def at(self, step: Step) -> Collection[RunningTask]:
-        """Return the tasks in a state, those that came to it first in front."""
+        """Return the tasks in a state, in the order in which they entered it."""
         return self._by_step[step].values()
 
     def count(self, *steps: Step) -> int:
@@ -246,7 +246,7 @@ class TaskBoard:
         return sum([len(self._by_step[step]) for step in steps])  # a list: half the time of a generator
 
     def move(self, task: RunningTask, trigger: str) -> None:
-        """Let a task go through a transition of the table."""
+        """Move a task along a transition of the table."""
         step = TRANSITIONS.get((task.step, trigger))
         if step is None:
             raise AssertionError(f"{task.name} cannot go by {trigger!r} from {task.step}")
