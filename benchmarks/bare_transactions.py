@@ -1,9 +1,9 @@
-"""The floor under the discovery service's speed: its database's driver, writing the rows of whole tasks and no more.
+"""A lower bound for the discovery service's cost: its database driver, writing only the rows of whole tasks.
 
-The rows are those that the service itself has written, under new names; so are the transactions: one for a purchase,
-one for each worker's look at its assignments, and one for each worker's commitments, with the win, its payments and
-what it shows of the workers. They are as durable. What is measured is the driver and the database alone: to make the
-rows takes no time here. ``Core`` writes the same through SQLAlchemy, as the service's storage does.
+The rows are those that the service itself wrote, under new names; so are the transactions: one for a purchase, one for
+each worker's assignments, and one for each worker's commitments, with the win, its payments and what it shows about the
+workers. They are equally durable. Only the driver and the database are measured: preparing the rows is not included.
+``Core`` writes the same rows through SQLAlchemy, as the service's storage does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Row = tuple[Any, ...]
 
 TABLES = ("tasks", "replicas", "transfers", "purchases")
 STAKE = 3
-"""What a task holds at first."""
+"""Credits in escrow for a new task."""
 
 FETCH = "UPDATE replicas SET fetched = {true} WHERE task = {v} AND worker = {v}"
 COMMIT = "UPDATE replicas SET digest = {v}, arrival = {v}, paid = {v} WHERE task = {v} AND worker = {v}"
@@ -41,7 +41,7 @@ CLOSE = "DELETE FROM balances WHERE account = {v}"
 
 
 class Bare:
-    """One connection to the service's database, set as the service sets its own."""
+    """One connection to the service's database, configured like the service's own."""
 
     def __init__(self, url: str) -> None:
         if url.startswith("sqlite"):
@@ -56,7 +56,7 @@ class Bare:
             self._mark, self._true, self._begin = "%s", "true", "BEGIN"
         self._cursor = self._connection.cursor()
         self.busy_s = self.processor_s = 0.0
-        """What all transactions took, and how much of it this thread was at work, not the disk or somebody else."""
+        """Duration of all transactions, and the part of it in which this thread was running instead of waiting."""
 
     def close(self) -> None:
         """Close the connection."""
@@ -84,7 +84,7 @@ class Bare:
         self.processor_s += time.thread_time() - worked
 
     def _spelt(self, statement: str) -> Any:
-        """Write placeholders and truth as this database does."""
+        """Write placeholders and booleans as this database expects them."""
         return statement.format(v=self._mark, true=self._true)
 
 
@@ -116,7 +116,7 @@ class Core(Bare):
 
 
 class Lifecycle:
-    """What one batch of tasks left in the database, to be written again and again."""
+    """The rows of one batch of tasks, to be written again and again."""
 
     def __init__(self, bare: Bare) -> None:
         self._bare = bare
@@ -186,7 +186,7 @@ class Lifecycle:
         ]
 
     def _transfers(self, reason: str) -> list[Row]:
-        """Return the transfers of a reason, without their position, which the database gives."""
+        """Return the transfers with this reason, without their position, which the database assigns."""
         place, reasons = self._at["transfers"]["position"], self._at["transfers"]["reason"]
         return [row[:place] + row[place + 1 :] for row in self._rows["transfers"] if row[reasons] == reason]
 
@@ -206,7 +206,7 @@ class Lifecycle:
 
 
 def _renamed(row: Row, names: dict[str, str], mark: str) -> Row:
-    """Replace the names of tasks, and of the purchase, wherever they stand."""
+    """Replace the names of tasks and of the purchase wherever they occur."""
     return tuple(_new_name(value, names, mark) if isinstance(value, str) else value for value in row)
 
 
@@ -222,7 +222,7 @@ def _new_name(value: str, names: dict[str, str], mark: str) -> str:
 
 
 class Pace(NamedTuple):
-    """Tasks a second, and what one takes the processor, in microseconds."""
+    """Tasks per second, and processor time per task in microseconds."""
 
     tasks: float
     processor_us: float
@@ -230,8 +230,8 @@ class Pace(NamedTuple):
 
 @contextmanager
 def bare_rate(url: str, way: type[Bare] = Bare) -> Iterator[Callable[[float], Pace]]:
-    """Yield what writes, for so many seconds, the batch of tasks that a service has left in its database, again and
-    again, and returns how fast."""
+    """Yield a function that, for a number of seconds, repeatedly writes the batch of tasks that a service left in its
+    database, and returns the rate."""
     bare = way(url)
     try:
         lifecycle = Lifecycle(bare)

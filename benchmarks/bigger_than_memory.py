@@ -1,11 +1,11 @@
-"""Jobs larger than the foreman's memory: word count, and a grouping whose intermediate data are four times the budget.
+"""Jobs larger than the foreman's memory: word count, and a grouping whose intermediate data is four times the budget.
 
     python -m benchmarks.bigger_than_memory [--quick] [--only count|group] [--verify RULE]
 
-To be run from the project's root. Each job also runs over a small part of the same text: what more data cost is the
-ratio of their processors' seconds per MiB. Prints the largest resident set of the foreman, and that of the largest
-process of the embedded system (workers, and the tasks that they compute). Ends with status 1 if an answer is wrong, or
-the foreman took more than its budget and ``ROOM_MIB``.
+Run it from the project's root. Each job also runs over a small part of the same text, and the ratio of processor
+seconds per MiB shows the cost of more data. Prints the largest resident set of the foreman, and that of the largest
+process of the embedded system (workers, and the tasks that they compute). The exit status is 1 if an answer is wrong,
+or if the foreman took more than its budget and ``ROOM_MIB``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.processes import family
 from tests.shell import pairs
 
 ROOM_MIB = 100
-"""What the foreman may take beyond its budget: the interpreter, and what is under way."""
+"""What the foreman may take beyond its budget, for the interpreter and for data in transit."""
 
 SAMPLE_S = 0.1
 BLOCK_BYTES = 8 << 20
@@ -70,7 +70,7 @@ def digest(word, lines):
 
 
 def blocks(count: int) -> Iterator[str]:
-    """Yield texts of about ``BLOCK_BYTES``, each other than the others, always the same ones."""
+    """Yield texts of about ``BLOCK_BYTES``: all different, and the same in every run."""
     chance = random.Random(1)  # noqa: S311 - no secret
     words = [f"{chance.getrandbits(30):x}"[: 3 + number % 6] for number in range(WORDS)]
     for _ in range(count):
@@ -83,7 +83,7 @@ def blocks(count: int) -> Iterator[str]:
 
 
 def counted(texts: Iterable[str]) -> dict[str, Any]:
-    """What the word count should give."""
+    """Return the expected word count."""
     counts: defaultdict[str, int] = defaultdict(int)
     for text in texts:
         for line in text.splitlines():
@@ -93,7 +93,7 @@ def counted(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def grouped(texts: Iterable[str]) -> dict[str, Any]:
-    """What the grouping should give."""
+    """Return the expected grouping."""
     digests: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for text in texts:
         for line in text.splitlines():
@@ -105,7 +105,7 @@ def grouped(texts: Iterable[str]) -> dict[str, Any]:
 
 @attrs.frozen
 class Job:
-    """A job, what it should give, and over how many blocks it runs."""
+    """A job, its expected result, and the numbers of blocks over which it runs."""
 
     name: str
     code: str
@@ -125,7 +125,7 @@ class Measured:
 
 
 def resident_mib(pid: int) -> float:
-    """The largest resident set that a process has had, MiB; 0 if it is gone."""
+    """Return the largest resident set that a process has had, in MiB; 0 if it is gone."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -134,7 +134,7 @@ def resident_mib(pid: int) -> float:
 
 
 def measured(command: list[object]) -> Measured:
-    """Run a command to its end."""
+    """Run a command to its end, and measure it."""
     began, cpu_before_s = time.perf_counter(), _cpu_of_children_s()
     process = subprocess.Popen(list(map(str, command)))
     foreman_mib = others_mib = 0.0
@@ -153,13 +153,14 @@ def measured(command: list[object]) -> Measured:
 
 
 def _cpu_of_children_s() -> float:
-    """Processor time of all processes that have ended: steadier than the clock where others work on the machine."""
+    """Return the processor time of all processes that have ended: steadier than wall time on a busy machine."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def run(job: Job, count: int, budget_mb: int, verify: str, folder: Path) -> tuple[float, bool]:
-    """Run a job over so many blocks; return its processor seconds per MiB, and whether all is as it should be."""
+    """Run a job over ``count`` blocks; return its processor seconds per MiB, and whether result and memory are
+    right."""
     source, data, output = folder / "job.py", folder / "data.txt", folder / "result.jsonl"
     source.write_text(job.code)
     with data.open("w") as file:
@@ -190,7 +191,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("count", "group"))
     parser.add_argument("--verify", default="majority:3", help="verification rule: majority:1 computes everything once")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through the finally above: no foreman is left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # runs the finally above, so that no foreman is left
     budget_mb = 32 if arguments.quick else 256
     group_blocks = 4 * budget_mb * 10**6 // BLOCK_BYTES + 1
     jobs = [
@@ -203,7 +204,10 @@ def main() -> int:
             if arguments.only in {None, job.name}:
                 small, small_fine = run(job, job.small, budget_mb, arguments.verify, Path(folder))
                 large, large_fine = run(job, job.large, budget_mb, arguments.verify, Path(folder))
-                print(f"{job.name}: a MiB of much takes {large / small:.2f} times what one of little takes", flush=True)
+                print(
+                    f"{job.name}: per MiB, the large run takes {large / small:.2f} times as long as the small one",
+                    flush=True,
+                )
                 fine &= small_fine and large_fine
     return 0 if fine else 1
 

@@ -1,12 +1,11 @@
-"""How fast the discovery service is: whole tasks a second over HTTP, from purchase to payment.
+"""How fast the discovery service is: whole tasks per second over HTTP, from purchase to payment.
 
     python -m benchmarks.discovery_speed [--seconds S] [--tasks N] [--only sqlite|postgres] [--batches N ...]
 
-To be run from the project's root. A task's life is a purchase with three workers, three reads of the assignment, three
-commitments and the verdict: eight requests, for one task or for a batch of them. Beside each rate stand the baselines
-of the same run: the empty requests that the bare framework answers, and the transactions that the bare driver writes,
-with the same rows and the same batches, and again through SQLAlchemy. Then 50 clients at once, and the service's memory
-over many tasks.
+Run it from the project's root. A task takes a purchase with three workers, three reads of the assignment, three
+commitments and the verdict: eight requests, for one task or for a batch. Each rate is compared with baselines of the
+same run: empty requests to the bare framework, and transactions through the bare driver, with the same rows and
+batches, and again through SQLAlchemy. Then follow 50 concurrent clients, and the service's memory over many tasks.
 """
 
 from __future__ import annotations
@@ -48,16 +47,16 @@ CLIENTS = 50
 WORKERS = 3
 TURNS = 5
 REQUESTS = 8
-"""Requests of a task's life, or of a batch's."""
+"""Requests for a task, or for a batch."""
 
 SAMPLES = 10
-"""Of the service's memory, while it takes many tasks."""
+"""Of the service's memory, while it processes many tasks."""
 
 RICH = 1_000_000_000
 
 
 class Client:
-    """One account, over one connection that is kept."""
+    """One account, over one persistent connection."""
 
     def __init__(self, url: str) -> None:
         host, port = url.removeprefix("http://").split(":")
@@ -66,7 +65,7 @@ class Client:
         self.latencies: list[float] = []
 
     def ask(self, method: str, path: str, body: object) -> Any:
-        """Ask, and return the decoded reply; note how long that took."""
+        """Send a request, and return the decoded reply; record how long that took."""
         began = time.perf_counter()
         self._connection.request(method, path, msgspec.json.encode(body), self._headers)
         response = self._connection.getresponse()
@@ -77,12 +76,12 @@ class Client:
         return msgspec.json.decode(content)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
 
 def lifecycle(foreman: Client, workers: Sequence[Client], batch: int) -> None:
-    """Let a batch of tasks live, from purchase to verdict."""
+    """Take a batch of tasks from purchase to verdict."""
     order = {
         "purchase": f"speed-{secrets.token_hex(8)}",
         "tasks": batch,
@@ -109,7 +108,7 @@ def lifecycle(foreman: Client, workers: Sequence[Client], batch: int) -> None:
 
 @contextmanager
 def announced(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run a server that prints its URL; yield it and the URL."""
+    """Run a server that prints its URL; yield its process and the URL."""
     running = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True)
     assert running.stdout is not None
     try:
@@ -124,14 +123,14 @@ def announced(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def discovery(url: str) -> contextlib.AbstractContextManager[tuple[subprocess.Popen[str], str]]:
-    """Run the discovery service as its operator would, without limits that a benchmark would hit."""
+    """Run the discovery service as an operator would, without limits that a benchmark would hit."""
     flags = ["--port", "0", "--database", url, "--grant", str(RICH), "--rate", "1000000", "--burst", "1000000"]
     limits = ["--max-open-tasks", "1000000", "--max-escrow", "1000000"]
     return announced("ec262.entrypoints.discovery", *flags, *limits)
 
 
 def serve_nothing() -> None:
-    """Serve empty replies by the framework that the service is made of, in the same way."""
+    """Serve empty replies with the framework that the service is built on, in the same way."""
 
     async def nothing(request: Request) -> Response:
         await request.body()
@@ -146,7 +145,7 @@ def serve_nothing() -> None:
 
 @contextmanager
 def door() -> Iterator[dict[str, Any]]:
-    """A worker's door, for discovery to knock at; yield the registration that names it."""
+    """Open a worker's port for discovery to probe; yield the registration that names it."""
     opened, closing = threading.Event(), threading.Event()
     found: dict[str, Any] = {}
 
@@ -174,7 +173,7 @@ def door() -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def employed(url: str) -> Iterator[list[Client]]:
-    """Three workers in the pool."""
+    """Keep three workers in the pool."""
     with door() as registration:
         workers = [Client(url) for _ in range(WORKERS)]
         for worker in workers:
@@ -189,7 +188,7 @@ def employed(url: str) -> Iterator[list[Client]]:
 
 
 def rate(step: Callable[[], object], seconds: float) -> float:
-    """Return how often a step can be done in a second."""
+    """Return how many times per second a step can be done."""
     step()
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < seconds:
@@ -200,7 +199,7 @@ def rate(step: Callable[[], object], seconds: float) -> float:
 
 @contextmanager
 def empty_rate() -> Iterator[Callable[[float], float]]:
-    """Yield what measures the empty requests a second of the bare framework, for one client."""
+    """Yield a function that measures the rate of empty requests to the bare framework, for one client."""
     with announced("benchmarks.discovery_speed", "--serve-nothing") as (_, url):
         client = Client(url)
         try:
@@ -211,7 +210,7 @@ def empty_rate() -> Iterator[Callable[[float], float]]:
 
 @contextmanager
 def whole_rate(database: str, batch: int) -> Iterator[Callable[[float], Pace]]:
-    """Yield what measures how fast the service is, for one foreman with three workers."""
+    """Yield a function that measures how fast the service is, for one foreman with three workers."""
     with discovery(database) as (running, url), employed(url) as workers:
         foreman = Client(url)
         foreman.ask("POST", "/v1/account", {})
@@ -231,17 +230,17 @@ def whole_rate(database: str, batch: int) -> Iterator[Callable[[float], Pace]]:
 
 
 def processor_s(pid: int) -> float:
-    """Return how long a process has kept the processor busy, to a hundredth of a second (proc_pid_stat(5))."""
+    """Return the processor time of a process, to a hundredth of a second (proc_pid_stat(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(name: str, fresh: Callable[[], str], *, seconds: float, batches: Sequence[int] = BATCHES) -> None:
-    """Print one line for each size of batch: tasks a second, and what that is of the baselines: the bare transactions,
-    the same through SQLAlchemy, and empty requests.
+    """Print one line for each batch size: tasks per second, and their ratio to the baselines: bare transactions, the
+    same through SQLAlchemy, and empty requests.
 
-    They take turns, and the best turn of each counts: what else the machine has to do hits one, then another. What it
-    takes the processor is told beside: on a busy machine, waiting for the disk, and for the processor, hides it.
+    They take turns, and the best turn of each counts, because other load on the machine hits one, then another.
+    Processor time is shown, too: on a busy machine, waiting for the disk and the processor hides it.
     """
     for batch in batches:
         database = fresh()
@@ -267,16 +266,16 @@ def measure(name: str, fresh: Callable[[], str], *, seconds: float, batches: Seq
         best_empty = max(empties)
         requests = tasks / batch * REQUESTS
         print(
-            f"{name:10} {batch:5} a batch: {tasks:8.0f} tasks/s, {tasks / best_bare:5.2f} of bare transactions "
+            f"{name:10} {batch:5} per batch: {tasks:8.0f} tasks/s, {tasks / best_bare:5.2f} of bare transactions "
             f"({best_bare:.0f}/s), {tasks / best_core:5.2f} of those through SQLAlchemy ({best_core:.0f}/s); "
             f"{requests:6.0f} requests/s, {requests / best_empty:5.2f} of empty ones ({best_empty:.0f}/s); "
-            f"processor: {whole_us:.0f} us a task, bare {bare_us:.0f}: {bare_us / whole_us:.2f}",
+            f"processor: {whole_us:.0f} us per task, bare {bare_us:.0f}: {bare_us / whole_us:.2f}",
             flush=True,
         )
 
 
 def crowd(name: str, database: str, *, seconds: float) -> None:
-    """Print the latencies of many clients at once, each with tasks of its own."""
+    """Print the latencies of many concurrent clients, each with tasks of its own."""
     with discovery(database) as (_, url), employed(url) as staff:
         registered = [dict(worker._headers) for worker in staff]  # noqa: SLF001 - the same accounts, other connections
         foremen, crews = [Client(url) for _ in range(CLIENTS)], []
@@ -317,7 +316,7 @@ def resident_mib(pid: int) -> float:
 
 
 def memory(name: str, database: str, *, tasks: int) -> None:
-    """Print the service's memory while it takes many tasks."""
+    """Print the service's memory while it processes many tasks."""
     with discovery(database) as (running, url), employed(url) as workers:
         foreman = Client(url)
         foreman.ask("POST", "/v1/account", {})
@@ -332,7 +331,8 @@ def memory(name: str, database: str, *, tasks: int) -> None:
 
 @contextmanager
 def postgres() -> Iterator[Callable[[], str]]:
-    """Run the server of the test extra, which syncs as one in production; yield what makes fresh databases on it."""
+    """Run the test extra's PostgreSQL server, which syncs as in production; yield a function that makes fresh
+    databases."""
     from tests.postgres import PostgresServer
 
     server = PostgresServer(durable=True)
@@ -346,15 +346,15 @@ def main() -> None:
     """Measure everything."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.discovery_speed")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each measurement")
-    parser.add_argument("--tasks", type=int, default=100_000, help="tasks of the memory measurement")
+    parser.add_argument("--tasks", type=int, default=100_000, help="number of tasks in the memory measurement")
     parser.add_argument("--only", choices=["sqlite", "postgres"])
-    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="tasks of a batch")
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES, help="numbers of tasks per batch")
     parser.add_argument("--serve-nothing", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve_nothing:
         serve_nothing()
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through announced's finally: no server is left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # runs announced's finally, so that no server is left
     with tempfile.TemporaryDirectory() as folder:
 
         def file() -> str:

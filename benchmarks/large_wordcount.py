@@ -1,8 +1,8 @@
-"""Word count over real text of 32 MB: a plain loop, the embedded system, and separately started processes.
+"""Word count over 32 MB of real text: a plain loop, the embedded system, and separately started processes.
 
     python -m benchmarks.large_wordcount [MEGABYTES]
 
-To be run from the project's root. Prints the seconds that each takes, and ends with status 1 if any count differs.
+Run it from the project's root. Prints the seconds that each takes; the exit status is 1 if any count differs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ WORKERS = 4
 
 
 def library_files() -> list[Path]:
-    """The standard library's own modules."""
+    """Return the modules of the standard library."""
     library = Path(sysconfig.get_path("stdlib"))
     apart = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3"}
     return [file for file in sorted(library.rglob("*.py")) if not apart & set(file.parts)]
 
 
 def variations() -> Iterator[str]:
-    """Yield the modules' texts again and again, each time without other lines, and with a word of their own."""
+    """Yield the modules' texts again and again, each time without some of the lines, and with a word of their own."""
     texts = [file.read_text(encoding="utf-8", errors="replace") for file in library_files()]
     for copy in count(2):
         for text in texts:
@@ -39,7 +39,7 @@ def variations() -> Iterator[str]:
 
 
 def write_files(folder: Path, size_bytes: int) -> list[Path]:
-    """Write files of so many bytes together."""
+    """Write files of ``size_bytes`` in total."""
     files: list[Path] = []
     written = 0
     for number, text in enumerate(variations()):
@@ -52,7 +52,7 @@ def write_files(folder: Path, size_bytes: int) -> list[Path]:
 
 
 def runs_right(name: str, expected: Counter[str], plain_s: float, shell: Shell, job: list[object]) -> bool:
-    """Run the job, print its seconds, and return whether its result is what the plain loop gives."""
+    """Run the job, print its time, and return whether its result equals the plain loop's."""
     output = shell.folder / "counts.jsonl"
     began = time.perf_counter()
     succeeded(shell.run("foreman", EXAMPLES / "wordcount.py", "--quiet", "--output", output, *job))
@@ -73,7 +73,7 @@ def main() -> int:
         began = time.perf_counter()
         expected = plain_word_count(files)
         plain_s = time.perf_counter() - began
-        print(f"{megabytes} MiB in {len(files)} files, {expected.total():,} words, {len(expected):,} different")
+        print(f"{megabytes} MiB in {len(files)} files, {expected.total():,} words, {len(expected):,} distinct")
         print(f"plain loop: {plain_s:.2f} s", flush=True)
         job = ["--format", "file", "--input", *files]
         try:

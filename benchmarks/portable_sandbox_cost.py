@@ -1,9 +1,9 @@
-"""What the portable sandbox costs, beside the same work done in this process in the same run.
+"""What the portable sandbox costs, compared with the same work in this process in the same run.
 
     python -m benchmarks.portable_sandbox_cost
 
-To be run from the project's root. Ratios compare across machines, milliseconds do not. Each figure is the median of
-several. A guest's own clock shows its work and not time, so all is timed from outside.
+Run it from the project's root. Ratios are comparable across machines, milliseconds are not. Each figure is the median
+of several runs. A guest's own clock counts its work and not time, so everything is timed from outside.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def calls(key: Any, depth: int) -> Iterable[Pair]:
 
 
 def words(key: Any, times: int) -> Iterable[Pair]:
-    """Cut text and count words."""
+    """Split text and count words."""
     counts: dict[str, int] = {}
     for _ in range(times):
         for word in ("to be or not to be that is the question " * 100).split():
@@ -61,7 +61,7 @@ def floats(key: Any, steps: int) -> Iterable[Pair]:
 
 
 def in_c(key: Any, times: int) -> Iterable[Pair]:
-    """Sort, hash, and write and read JSON: what is C in CPython."""
+    """Sort, hash, and write and read JSON: what CPython does in C."""
     values = [str(number * 7919 % 10007) for number in range(2000)]
     for _ in range(times):
         hashlib.sha256(json.dumps(sorted(values)).encode()).digest()
@@ -79,12 +79,12 @@ JOBS: dict[str, tuple[Callable[..., Any], int]] = {
 
 
 async def compute(box: Sandbox, mapper: Callable[..., Any], size: int, overhead_s: float) -> float:
-    """Return the seconds of a job in a sandbox, less what every task takes."""
+    """Return the seconds that a job takes in a sandbox, less the overhead of every task."""
     return await measure(1, lambda: box.run(work(mapper, [[0, size]]), LIMITS)) - overhead_s
 
 
 async def one_after_another(box: Sandbox, tasks: int) -> float:
-    """Return the seconds of a task when there is always a next one."""
+    """Return the seconds per task while there is always a next one."""
     one = work(trivial, [[0, 0]])
     started = time.perf_counter()
     for _ in range(tasks):
@@ -93,7 +93,7 @@ async def one_after_another(box: Sandbox, tasks: int) -> float:
 
 
 async def with_a_pause(box: Sandbox, tasks: int) -> float:
-    """Return the median seconds of a task that comes when a process waits for it."""
+    """Return the median seconds of a task for which a process is already waiting."""
     one = work(trivial, [[0, 0]])
     taken = []
     for _ in range(tasks):
@@ -103,10 +103,10 @@ async def with_a_pause(box: Sandbox, tasks: int) -> float:
 
 
 def memory_of(process: int) -> str:
-    """Tell the memory that is a process's own, and all that it has mapped in memory."""
+    """Describe a process's private memory, and all of its resident memory."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:])
     own_kib = sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty"))
-    return f"{own_kib / 1024:.0f} MiB its own, {int(fields['Rss'].split()[0]) / 1024:.0f} MiB with what is shared"
+    return f"{own_kib / 1024:.0f} MiB private, {int(fields['Rss'].split()[0]) / 1024:.0f} MiB including shared pages"
 
 
 async def main() -> None:
@@ -115,7 +115,7 @@ async def main() -> None:
     box = WasmSandbox()
     started = time.perf_counter()
     await box.start()
-    print(f"first start, or a later one: {time.perf_counter() - started:.2f} s ({box.layers[0].detail})")
+    print(f"start (slow the first time on a machine): {time.perf_counter() - started:.2f} s ({box.layers[0].detail})")
     one = work(trivial, [[0, 0]])
     bare_one = await measure(200, lambda: bare.run(one, LIMITS))
     show("task of one row, process waiting", await with_a_pause(box, 9), bare_one, of="a task in-process")
@@ -126,12 +126,12 @@ async def main() -> None:
         seconds = await by_turns(
             box,
             bare,
-            lambda it, mapper=mapper, size=size: compute(it, mapper, size, overhead[id(it)]),  # type: ignore[misc]  # defaults, to hold them
+            lambda it, mapper=mapper, size=size: compute(it, mapper, size, overhead[id(it)]),  # type: ignore[misc]  # defaults bind the loop's variables
         )
         show(name, *seconds, of="in-process")
     await asyncio.sleep(0.5)
-    assert box._spare is not None  # noqa: SLF001 - it is what is measured
-    print(f"memory of a process that waits: {memory_of(box._spare._process.pid)}")  # noqa: SLF001 - likewise
+    assert box._spare is not None  # noqa: SLF001 - the object of the measurement
+    print(f"memory of a waiting process: {memory_of(box._spare._process.pid)}")  # noqa: SLF001 - likewise
     await box.close()
 
 

@@ -1,9 +1,9 @@
-"""What the Linux sandbox costs, beside the same work done in this process in the same run.
+"""What the Linux sandbox costs, compared with the same work in this process in the same run.
 
     python benchmarks/sandbox_cost.py
 
-Ratios compare across machines, milliseconds do not. Each figure is the median of several. What the memory of many
-children is, only root can see.
+Ratios are comparable across machines, milliseconds are not. Each figure is the median of several runs. Only root can
+measure the memory of many children.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def trivial(key: Any, value: Any) -> Iterable[tuple[Any, Any]]:
 
 
 def busy(key: Any, value: int) -> Iterable[tuple[Any, Any]]:
-    """Do what keeps a processor busy, arithmetic, calls, small objects; yield the seconds of processor time it took."""
+    """Keep a processor busy with arithmetic, calls and small objects; yield the seconds of processor time that it
+    took."""
     started = time.process_time()
     table: dict[int, int] = {}
     number = 262
@@ -67,22 +68,22 @@ async def measure(times: int, act: Callable[[], Awaitable[Any]]) -> float:
 
 
 async def start_bare() -> None:
-    """Start an interpreter that does nothing, and see it end."""
+    """Start an interpreter that does nothing, and wait for it to end."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "", stdin=subprocess.DEVNULL)
     await process.wait()
 
 
 async def start_zygote() -> None:
-    """Start a zygote. Its end is part of the figure, too, and takes some milliseconds."""
+    """Start and end a zygote. Ending it takes some milliseconds, which are included."""
     await (await Zygote.start((), timeout_s=30)).close()
 
 
 async def to_first_call(zygote: Zygote) -> tuple[float, float]:
-    """Return the seconds from asking for a child until it has read its task and calls its first function; and those
-    that the latter takes where the child has been ready, and waiting, for a while."""
+    """Return the seconds from asking for a child until it has read its task and calls its first function, and the
+    seconds that the latter takes if the child has been ready for a while."""
 
     def tell(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
-        return [("now", time.perf_counter())]  # of one clock on all of a machine's processes
+        return [("now", time.perf_counter())]  # one clock for all processes of a machine
 
     async def first_call(child: Child) -> float:
         computed = await converse(child, task, LIMITS)
@@ -99,13 +100,13 @@ async def to_first_call(zygote: Zygote) -> tuple[float, float]:
 
 
 async def by_turns(sandbox: Sandbox, bare: Sandbox, act: Callable[[Sandbox], Awaitable[float]]) -> list[float]:
-    """Return the median seconds of an act in two sandboxes that take turns: a slower moment hits both."""
+    """Return the median seconds of an action in two sandboxes that take turns: a slow moment affects both."""
     pairs = [[await act(box) for box in (sandbox, bare)] for _ in range(9)]
     return [statistics.median(column) for column in zip(*pairs, strict=True)]
 
 
 async def call_in_batch(box: Sandbox) -> float:
-    """Return the seconds of one call among many in a task, its share of all that the task takes."""
+    """Return the seconds of one call among many in a task: its share of the whole task."""
     task = work(trivial, [[number, 0] for number in range(CALLS)])
     return await measure(1, lambda: box.run(task, LIMITS)) / CALLS
 
@@ -117,12 +118,12 @@ async def processor_time(box: Sandbox) -> float:
 
 
 async def memory(sandbox: LinuxSandbox, zygote: Zygote) -> tuple[float, float]:
-    """Return the MiB of memory, what is shared counted once, of a zygote by itself and with many tasks under way."""
+    """Return the MiB of memory, counting shared pages once, of a zygote alone and with many tasks running."""
 
     def wait(_key: Any, _value: Any) -> None:
         time.sleep(60)
 
-    leader = zygote._process.pid  # noqa: SLF001 - it is what is measured
+    leader = zygote._process.pid  # noqa: SLF001 - the object of the measurement
     alone = proportional_mib(leader)
     tasks = [asyncio.create_task(sandbox.run(work(wait, [[0, 0]]), LIMITS)) for _ in range(SLOTS)]
     await asyncio.sleep(3)
@@ -134,7 +135,7 @@ async def memory(sandbox: LinuxSandbox, zygote: Zygote) -> tuple[float, float]:
 
 
 def proportional_mib(leader: int) -> float:
-    """Return the memory of a session's processes: each page by its share."""
+    """Return the memory of a session's processes, with each shared page divided among its users."""
     total = 0
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
@@ -157,7 +158,7 @@ async def main() -> None:
     show("zygote, started and ended", await measure(7, start_zygote), await measure(7, start_bare), of="bare Python")
     await sandbox.start()
     print(*sandbox.layers, sep="\n")
-    zygote = sandbox._zygote  # noqa: SLF001 - it is what is measured
+    zygote = sandbox._zygote  # noqa: SLF001 - the object of the measurement
     assert zygote is not None
     one = work(trivial, [[0, 0]])
     bare_one = await measure(200, lambda: bare.run(one, LIMITS))

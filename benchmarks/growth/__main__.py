@@ -1,11 +1,11 @@
-"""What a task costs, by how many there are, and by how many workers.
+"""What a task costs, depending on how many tasks and workers there are.
 
     python -m benchmarks.growth [--quick] [--full] [--verify RULE] [--json FILE]
 
-To be run from the project's root, on Linux. One foreman, one discovery service (SQLite, over HTTP) and any number of
-workers (see ``workers``) in a process each, started anew for every line. Each map task is one row; times are those from
-the first task to the last, without the few seconds at the end in which one task is computed and nothing happens, which
-are told apart. Ends with status 1 if a result is wrong.
+Run it from the project's root, on Linux. One foreman, one discovery service (SQLite, over HTTP) and the workers (see
+``workers``) each run in a process of their own, started anew for every line. Each map task is one row. Times are
+measured from the first task to the last, without the few seconds at the end in which a single task is computed and
+nothing else happens; these are shown separately. The exit status is 1 if a result is wrong.
 """
 
 from __future__ import annotations
@@ -22,25 +22,27 @@ import attrs
 import msgspec
 
 from benchmarks.discovery_speed import discovery
-from benchmarks.growth.foreman import Told
+from benchmarks.growth.foreman import JobCost
 
 TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 @attrs.frozen(kw_only=True)
 class Line:
-    """One job. ``foreman`` is what its foreman told of it; the others' processor seconds include no start."""
+    """One job. ``foreman`` is its foreman's report; the processor times of the others exclude their start."""
 
     tasks: int
     workers: int
-    foreman: Told
+    foreman: JobCost
     discovery_cpu_s: float
     workers_cpu_s: float
 
 
 def main() -> int:
     """Run the benchmark; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description="What a task costs, among many.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.growth", description="What a task costs when there are many."
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the tasks")
     parser.add_argument("--full", action="store_true", help="also ten times as many tasks")
     parser.add_argument("--verify", default="quorum:2", help="verification rule (default: quorum:2)")
@@ -71,14 +73,14 @@ def _measured(tasks: int, workers: int, rule: str) -> Line:
             if staff.stdout.readline() != "ready\n":
                 raise SystemExit("the workers could not start")
             before = [_cpu_s(service.pid), _cpu_s(staff.pid)]
-            told, _ = _start("foreman", url, str(tasks), rule).communicate()
+            output, _ = _start("foreman", url, str(tasks), rule).communicate()
             took = [_cpu_s(each.pid) - was for each, was in zip((service, staff), before, strict=True)]
         finally:
             staff.communicate()  # its standard input closes
     print("\r" + " " * 40 + "\r", end="", file=sys.stderr, flush=True)
-    if not told:
-        raise SystemExit(1)  # the foreman has said why
-    foreman = Told(**json.loads(told))
+    if not output:
+        raise SystemExit(1)  # the foreman has printed why
+    foreman = JobCost(**json.loads(output))
     return Line(tasks=tasks, workers=workers, foreman=foreman, discovery_cpu_s=took[0], workers_cpu_s=took[1])
 
 
@@ -88,25 +90,25 @@ def _start(part: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor seconds of a process so far."""
+    """Return the processor seconds of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICKS_S
 
 
 def _show(title: str, lines: list[Line]) -> None:
-    print(f"\n{title}; in brackets the ratio to the first line")
+    print(f"\n{title}; ratios to the first line in brackets")
     print(
-        f"{'tasks':>8} {'workers':>8} {'wall a task':>18} {'foreman CPU':>18} {'discovery CPU':>18} "
-        f"{'workers CPU':>12} {'foreman at first':>17} {'at most':>8}   "
-        "in silence: connected, CPU a second, threads, asyncio tasks"
+        f"{'tasks':>8} {'workers':>8} {'wall per task':>18} {'foreman CPU':>18} {'discovery CPU':>18} "
+        f"{'workers CPU':>12} {'memory at start':>17} {'peak':>8}   "
+        "while idle: connected workers, CPU per second, threads, asyncio tasks"
     )
     for line in lines:
-        told = line.foreman
+        cost = line.foreman
         print(
             f"{line.tasks:8,} {line.workers:8} {_cell(line, lines[0], 'wall')} {_cell(line, lines[0], 'foreman')} "
             f"{_cell(line, lines[0], 'discovery')} {1e3 * line.workers_cpu_s / line.tasks:9.2f} ms "
-            f"{told.plain_mib:13.0f} MiB {told.peak_mib:4.0f} MiB   {told.workers:3}, "
-            f"{1e3 * told.quiet_cpu_s / told.quiet_s:.1f} ms, {told.threads}, {told.quiet_tasks}",
+            f"{cost.plain_mib:13.0f} MiB {cost.peak_mib:4.0f} MiB   {cost.workers:3}, "
+            f"{1e3 * cost.quiet_cpu_s / cost.quiet_s:.1f} ms, {cost.threads}, {cost.quiet_tasks}",
             flush=True,
         )
 

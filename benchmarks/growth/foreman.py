@@ -1,4 +1,4 @@
-"""The foreman of the growth benchmark: a process of its own, which runs one job and tells what that took of it."""
+"""The foreman of the growth benchmark: a process that runs one job and reports what it cost."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from ec262.entrypoints.shared.settings import ForemanSettings
 
 
 class Numbers:
-    """A Rows of as many rows as there are to be tasks, made when they are sent: they take no memory."""
+    """Rows, each of them for one task, generated when they are sent: they take no memory."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.sizes: Sequence[int] = [len(encode_row(count, count).data)] * count
 
     def payload(self, pieces: range) -> bytes:
-        """Return rows as they travel."""
+        """Return serialized rows."""
         return rows_payload(encode_row(number, number) for number in pieces)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""
 
 
 class Watch:
-    """A Progress that looks at the clocks: when the first task is under way, at the longest silence, at the end."""
+    """A Progress that reads the clocks when the first task starts, at the longest silence, and at the end."""
 
     def __init__(self) -> None:
         self.silence_s = self.silent_cpu_s = 0.0
@@ -51,7 +51,7 @@ class Watch:
         self._last = self._now()
 
     def show(self, status: JobStatus) -> None:
-        """Look."""
+        """Read the clocks."""
         last, self._last = self._last, self._now()
         if self.began is None:
             self.began = self._last
@@ -61,12 +61,12 @@ class Watch:
         self.workers = max(self.workers, status.workers)
 
     def close(self) -> None:
-        """Look for the last time."""
+        """Read the clocks for the last time."""
         self._last = self._now()
 
     @property
     def took(self) -> tuple[float, float]:
-        """Seconds of the wall, and of this process's processors, from the first task to the last."""
+        """Seconds of wall time and of this process's processor time, from the first task to the last."""
         began = self.began or self._last
         return self._last[0] - began[0], self._last[1] - began[1]
 
@@ -76,9 +76,9 @@ class Watch:
 
 
 @attrs.frozen(kw_only=True)
-class Told:
-    """What a job took of its foreman. ``quiet`` is what it did in the longest time in which nothing happened: one task
-    was computed, and all workers were connected."""
+class JobCost:
+    """What a job cost its foreman. The ``quiet`` fields describe the longest time in which nothing happened: one task
+    was being computed, and all workers were connected."""
 
     wall_s: float
     cpu_s: float
@@ -92,17 +92,17 @@ class Told:
 
 
 def spread(key: int, value: int) -> Iterable[tuple[int, int]]:
-    """Map, if the workers computed: they know what comes of it."""
+    """Map a row. The stand-in sandboxes do not call this: they know its result."""
     yield key % KEYS, value
 
 
 def add_up(key: int, values: Sequence[int]) -> Iterable[tuple[int, int]]:
-    """Reduce, likewise."""
+    """Reduce a key, likewise."""
     yield key, sum(values)
 
 
-async def run(url: str, tasks: int, rule: str) -> Told:
-    """Run a job of so many map tasks."""
+async def run(url: str, tasks: int, rule: str) -> JobCost:
+    """Run a job of ``tasks`` map tasks."""
     settings = ForemanSettings(discovery=url, verify=rule)
     functions = pickle_functions({"mapper": spread, "reducer": add_up})
     job = Job(functions=functions.data, rows=Numbers(tasks), requirement=Requirement(python=local_python()))
@@ -116,9 +116,9 @@ async def run(url: str, tasks: int, rule: str) -> Told:
     finally:
         await discovery.close()
     if sum(result.values()) != tasks * (tasks - 1) // 2:
-        raise SystemExit(f"a wrong result: {result}")
+        raise SystemExit(f"wrong result: {result}")
     wall_s, cpu_s = watch.took
-    return Told(
+    return JobCost(
         wall_s=wall_s - watch.silence_s,
         cpu_s=cpu_s - watch.silent_cpu_s,
         plain_mib=plain_mib,
@@ -132,13 +132,13 @@ async def run(url: str, tasks: int, rule: str) -> Told:
 
 
 def resident_mib(what: str) -> float:
-    """Return this process's resident set now (``VmRSS``), or the largest that it has had (``VmHWM``), MiB."""
+    """Return this process's resident set, now (``VmRSS``) or at its largest (``VmHWM``), in MiB."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{what}:"))
 
 
 def main() -> None:
-    """Run the job that the command line names; print what it took as JSON."""
+    """Run the job given on the command line; print its cost as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("tasks", type=int)

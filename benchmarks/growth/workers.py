@@ -1,7 +1,7 @@
 """The workers of the growth benchmark: any number of them in one process and one event loop.
 
-Each is the real service behind a real listener with its own certificate, account and connection to discovery. Only the
-sandbox is a stand-in, which knows what the job computes: what is measured are foreman and discovery.
+Each runs the real service behind a real listener, with its own certificate, account and connection to discovery. Only
+the sandbox is a stand-in that knows what the job computes, since the benchmark measures the foreman and discovery.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SLOTS, AHEAD = 4, 3
 
 
 class StandIn:
-    """A Sandbox that computes the benchmark's own job, and nothing else, without a process."""
+    """A Sandbox that computes only the benchmark's own job, without a process."""
 
     runtime = runtime_class("linux")
 
     async def start(self) -> None:
-        """Nothing to get ready."""
+        """Do nothing: there is nothing to start."""
 
-    async def run(self, work: Work, limits: Limits) -> Computed:  # noqa: ARG002 - as the port has it
+    async def run(self, work: Work, limits: Limits) -> Computed:  # noqa: ARG002 - the port's signature
         """Compute a task."""
         rows: Sequence[tuple[int, Any]] = canonical.decode(work.rows)
         if work.phase is Phase.REDUCE:
@@ -47,11 +47,11 @@ class StandIn:
         return Computed(outcome=encode_outcome(Pairs(pairs=tuple(pairs))), log=b"")
 
     async def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to release."""
 
 
 async def employ(settings: WorkerSettings) -> tuple[asyncio.Task[None], asyncio.Future[Lease]]:
-    """Start a worker; return what runs it, and what tells that it is in the pool."""
+    """Start a worker; return its asyncio task, and a future that is done once it is in the pool."""
     joined: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
     discovery = build_worker_discovery(settings, token=secrets.token_urlsafe(32))
     worker = build_worker(settings, discovery=discovery, sandbox=StandIn(), results=MemoryResultStore())
@@ -59,8 +59,8 @@ async def employ(settings: WorkerSettings) -> tuple[asyncio.Task[None], asyncio.
 
 
 async def serve(url: str, count: int) -> None:
-    """Have so many workers until standard input closes."""
-    # Calls to discovery wait in threads: as many workers in as many processes would have enough of them.
+    """Run ``count`` workers until standard input closes."""
+    # Calls to discovery wait in threads. Workers in processes of their own would always have enough of them.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(count + 8))
     settings = WorkerSettings(
         discovery=url, listen="127.0.0.1", advertise="127.0.0.1", port=0, slots=SLOTS, ahead=AHEAD, lease=600.0
@@ -75,7 +75,7 @@ async def serve(url: str, count: int) -> None:
 
 
 def main() -> None:
-    """Serve as many workers as the command line says."""
+    """Run as many workers as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("count", type=int)

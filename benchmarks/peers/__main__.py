@@ -1,10 +1,11 @@
-"""ec262 beside its peers, all in one run.
+"""ec262 compared with its peers, all in one run.
 
     python -m benchmarks.peers [--quick] [--repetitions N] [--json FILE] [--plot FILE] [--only NAME ...]
 
-To be run from the project's root; Dask and the plot need `pip install 'ec262[bench]'`, and are left out without it.
-Contenders take turns at each job, so that a slower moment of the machine hits all; ratios are to the plain loop of the
-same turn, told as the median and the range. Ends with status 1 if any answer differs from the plain loop's.
+Run it from the project's root. Dask and the plot need `pip install 'ec262[bench]'`, and are left out without it.
+Contenders take turns at each job, so that a slow moment of the machine affects all of them. Ratios are relative to the
+plain loop of the same turn, shown as median and range. The exit status is 1 if any answer differs from the plain
+loop's.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> int:
     """Run the benchmark; return the exit status."""
     parser = _parser()
     arguments = parser.parse_args()
-    # Told before a quarter of an hour's work, not after it.
+    # Reported before a quarter of an hour's work, not after it.
     for path in filter(None, (arguments.json, arguments.plot)):
         if path.is_dir() or not path.resolve().parent.is_dir():
             parser.error(f"cannot write {path}")
@@ -74,7 +75,7 @@ def _measure(jobs: list[Workload], repetitions: int) -> tuple[list[Measured], li
             expected = job.baseline(job.rows)
             taken: dict[str, list[float]] = {each.name: [] for each in contenders}
             baseline_s: list[float] = []
-            for turn in range(repetitions + 1):  # the first is to warm up
+            for turn in range(repetitions + 1):  # the first is a warm-up
                 print(f"\r{job.title}: turn {turn} of {repetitions}", end="", file=sys.stderr, flush=True)
                 base, _ = _timed(job.baseline, job.rows)
                 for each in contenders:
@@ -113,14 +114,14 @@ def _timed(run: Callable[..., dict[Any, Any]], given: object) -> tuple[float, di
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="ec262 beside its peers.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description="ec262 compared with its peers.")
     add = parser.add_argument
     add("--quick", action="store_true", help="small jobs, two turns")
-    add("--repetitions", type=int, metavar="N", help="turns (default: 5; 2 if quick)")
-    add("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"of {', '.join(NAMES)} (default: all)")
-    add("--no-profile", dest="profile", action="store_false", help="do not tell where the time goes")
+    add("--repetitions", type=int, metavar="N", help="number of turns (default: 5; 2 with --quick)")
+    add("--only", nargs="+", metavar="NAME", choices=NAMES, help=f"workloads to run: {', '.join(NAMES)} (default: all)")
+    add("--no-profile", dest="profile", action="store_false", help="do not measure where the time goes")
     add("--json", type=Path, metavar="FILE", help="write all figures")
-    add("--plot", type=Path, metavar="FILE", help="draw them (PNG, SVG, PDF)")
+    add("--plot", type=Path, metavar="FILE", help="plot the figures (PNG, SVG, PDF)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""Who computes: each column of the table as a class that is started once and then runs workloads."""
+"""The contenders: each column of the table is a class that is started once and then runs workloads."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ec262.entrypoints.shared.settings import ForemanSettings, load_settings
 from ec262.services.foreman.foreman import Foreman
 
 RULES = {"majority:3": ("majority:3",), "quorum:2": ("quorum:2", "majority:2:2"), "none": ("none", "majority:1:1")}
-"""ec262's columns, and the verification rule of each: the first that this release knows."""
+"""ec262's columns and their verification rules: the first rule that this release knows is used."""
 
 PROCESSES = 2
 
 MANY = 100
-"""From so many parts on they are small, and not worth a message of their own."""
+"""From this many parts on, a part is small and not worth a message of its own."""
 
 
 class Contender(Protocol):
@@ -38,17 +38,17 @@ class Contender(Protocol):
     name: str
 
     def run(self, workload: Workload) -> dict[Any, Any]:
-        """Compute a job, warm; return its result."""
+        """Run a job, already warmed up; return its result."""
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop what was started."""
 
 
-# --- MapReduce for those who have only a parallel map -----------------------------------------------------------------
+# --- MapReduce on top of a parallel map -------------------------------------------------------------------------------
 
 
 def map_part(mapper: Function, combiner: Function | None, rows: Sequence[Pair]) -> list[Pair]:
-    """Map a part of the rows, combined if the job has a combiner."""
+    """Map a part of the rows, and combine the pairs if the job has a combiner."""
     pairs = [pair for row in rows for pair in mapper(*row)]
     return pairs if combiner is None else reduce_all(combiner, [pairs])
 
@@ -63,7 +63,7 @@ def reduce_all(reducer: Function, parts: Iterable[Sequence[Pair]]) -> list[Pair]
 
 
 def with_map(workload: Workload, parallel_map: Callable[..., Iterable[Sequence[Pair]]]) -> dict[Any, Any]:
-    """Run a job by a parallel map; the reducer's part is done here, as programs with such a map do."""
+    """Run a job with a parallel map. The reducer runs here, as in programs that have only such a map."""
     function = partial(map_part, workload.mapper, workload.combiner)
     return dict(reduce_all(workload.reducer, parallel_map(function, workload.cut())))
 
@@ -72,7 +72,7 @@ def with_map(workload: Workload, parallel_map: Callable[..., Iterable[Sequence[P
 
 
 class PlainLoop:
-    """The loop that one writes first."""
+    """The loop that one would write first."""
 
     name = "plain loop"
 
@@ -81,11 +81,11 @@ class PlainLoop:
         return workload.plain(workload.rows)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: there is nothing to stop."""
 
 
 class ProcessPool:
-    """``multiprocessing``'s own."""
+    """``multiprocessing.Pool``."""
 
     name = f"Pool({PROCESSES})"
 
@@ -97,18 +97,18 @@ class ProcessPool:
         return with_map(workload, partial(self._pool.imap, chunksize=1))
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the processes."""
         self._pool.terminate()
         self._pool.join()
 
 
 def unpacked(function: Callable[[Any], Any], part: bytes) -> bytes:
-    """Apply a function to what is in pickled bytes."""
+    """Apply a function to a pickled argument; return the pickled result."""
     return pickle.dumps(function(pickle.loads(part)), pickle.HIGHEST_PROTOCOL)  # noqa: S301 - our own
 
 
 class Dask:
-    """Futures of Dask's distributed scheduler, rows packed into a few."""
+    """Futures of Dask's distributed scheduler, with the rows packed into a few parts."""
 
     name = "Dask"
 
@@ -123,20 +123,20 @@ class Dask:
         return with_map(workload, self._map)
 
     def _map(self, function: Callable[..., Any], parts: Sequence[Any]) -> Iterable[Sequence[Pair]]:
-        # As bytes: Dask looks into containers, object by object.
+        # As bytes: Dask inspects containers object by object.
         packed = [pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts]
         sent = packed if len(packed) > MANY else self._client.scatter(packed, hash=False)
         results = self._client.gather(self._client.map(partial(unpacked, function), sent, pure=False))
         return map(pickle.loads, results)
 
     def close(self) -> None:
-        """End the cluster."""
+        """Stop the cluster."""
         self._client.close()
         self._cluster.close()
 
 
 class MincemeatFloor:
-    """Our own floor: see ``floor``."""
+    """A lower bound of our own: see ``floor``."""
 
     name = "TCP floor"
 
@@ -148,13 +148,13 @@ class MincemeatFloor:
         return with_map(workload, self._floor.map)
 
     def close(self) -> None:
-        """End the workers."""
+        """Stop the workers."""
         self._floor.close()
 
 
 @contextmanager
 def one_row_a_task() -> Iterator[None]:
-    """Have foremen pack nothing: users have no such wish."""
+    """Make foremen put each row into a task of its own. No user needs this."""
     plan = Foreman.plan
 
     async def plan_rows(foreman: Foreman, job: Job) -> Plan:
@@ -165,7 +165,7 @@ def one_row_a_task() -> Iterator[None]:
 
 
 class Embedded:
-    """A running embedded system, with which ec262's columns take turns."""
+    """A running embedded system, which ec262's columns use in turn."""
 
     def __init__(self) -> None:
         self._session = Session({}, os.environ, quiet=True)
@@ -176,7 +176,7 @@ class Embedded:
             return self._session.run_job(workload.rows, workload.functions, {"verify": rule})
 
     def close(self) -> None:
-        """End the system."""
+        """Stop the system."""
         self._session.close()
 
 
@@ -193,7 +193,7 @@ class Ec262:
         return self._system.run(workload, self.rule)
 
     def close(self) -> None:
-        """Nothing of its own to end."""
+        """Do nothing: the system is shared."""
 
 
 def known_rule(specs: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""A floor in the manner of mincemeat: workers fetch pickled tasks from a server over plain TCP and send results back.
+"""A lower bound in the manner of mincemeat: workers fetch pickled tasks over plain TCP and send results back.
 
-Computed once, checked by nobody, in the open; whoever connects is believed. That is the point: what ec262 takes beyond
-this is the price of not having to trust. A frame is its size, in 4 bytes, and a pickle.
+Everything is computed once, unverified and unencrypted, and any peer is trusted. That is the point: whatever ec262
+takes beyond this is the price of not having to trust. A frame is its size, in 4 bytes, and a pickle.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ SIZE = struct.Struct(">I")
 
 
 def work(port: int) -> None:
-    """Compute tasks until the server hangs up: the body of a worker's process."""
+    """Compute tasks until the server disconnects: the main function of a worker process."""
 
     async def serve() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             while True:
-                function, number, argument = pickle.loads(await _receive(reader))  # noqa: S301 - a floor trusts all
+                function, number, argument = pickle.loads(await _receive(reader))  # noqa: S301 - as a floor does
                 _send(writer, (number, function(argument)))
                 await writer.drain()
         except asyncio.IncompleteReadError:
@@ -53,7 +53,7 @@ class Floor:
         return self._runner.run(self._map(function, arguments))
 
     def close(self) -> None:
-        """Hang up, and wait for the workers' end."""
+        """Disconnect, and wait for the workers to end."""
         for _, writer in self._peers:
             writer.close()
         self._runner.close()

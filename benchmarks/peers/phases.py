@@ -1,8 +1,8 @@
-"""Where the time goes: processor time of one job by what it is spent on.
+"""Where the time goes: the processor time of one job, by activity.
 
-The whole of ec262 runs in this process, over real sockets and with real bytes, and the functions that do the work of a
-phase are timed by the clock of the thread that they run in; a function inside another counts for itself only. What the
-sandbox's processes take beyond the work in them is told by a second run with them.
+All of ec262 runs in this process, over real sockets and with real bytes. The functions that do the work of a phase are
+timed by the clock of their thread; a nested function counts only for itself. A second run with sandboxes shows what
+their processes take beyond the work in them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Profile:
 
     @property
     def text(self) -> str:
-        """The profile as lines for people."""
+        """The profile as text for people."""
         total_s = sum(self.phases_s.values()) + self.rest_s
         lines = [f"\n{self.title}, majority:3: {total_s:.3f} s of processor time in one process"]
         rows = [
@@ -100,7 +100,7 @@ class Profile:
 
 
 class _Clock:
-    """Adds up, by phase, what timed functions take of their threads; one inside another is taken off the outer."""
+    """Adds up, by phase, the thread time of timed functions; a nested call is subtracted from the outer one."""
 
     def __init__(self) -> None:
         self.phases_s: defaultdict[str, float] = defaultdict(float)
@@ -126,18 +126,18 @@ class _Clock:
 
 
 def profile(workload: Workload) -> Profile:
-    """Run a job twice: once all in this process, and once with sandboxes."""
+    """Run a job twice: once entirely in this process, and once with sandboxes."""
     clock = _Clock()
     with _patched(clock):
         job = job_reading.build_job(workload.rows, workload.functions, ForemanSettings())
         usual = gc.get_threshold()
-        gc.set_threshold(GARBAGE_THRESHOLD, *usual[1:])  # most of what is made is made by tasks: as in their processes
+        gc.set_threshold(GARBAGE_THRESHOLD, *usual[1:])  # tasks make most of the garbage: as in their processes
         try:
             in_process_s = asyncio.run(_processor_s(job, workload, sandboxed=False)) + clock.phases_s["encode rows"]
         finally:
             gc.set_threshold(*usual)
     before = _children_s()
-    job = job_reading.build_job(workload.rows, workload.functions, ForemanSettings())  # a job runs once
+    job = job_reading.build_job(workload.rows, workload.functions, ForemanSettings())  # a job can run only once
     asyncio.run(_processor_s(job, workload, sandboxed=True))
     phases_s = dict(clock.phases_s)
     return Profile(

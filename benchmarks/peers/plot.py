@@ -1,4 +1,4 @@
-"""The figures of a run as bars."""
+"""Plots the figures of a run as bars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw a panel for each workload: the medians as bars with their ranges, the aims as marks."""
+    """Draw a panel for each workload: medians as bars with their ranges, aims as marks."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 3.2 * len(report.titles)), layout="constrained")

@@ -1,4 +1,4 @@
-"""What a run found, and how it is told."""
+"""What a run measured, and how it is shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.peers.startup import AIM_S, ColdStart
 
 @attrs.frozen(kw_only=True)
 class Measured:
-    """A contender's wall times of a job, in the order of the turns, and those of the plain loop in the same turns."""
+    """A contender's wall times for a job, in the order of turns, and those of the plain loop in the same turns."""
 
     workload: str
     contender: str
@@ -24,7 +24,7 @@ class Measured:
 
     @property
     def figures(self) -> list[float]:
-        """What the table tells, a turn: a ratio, or a time in the workload's unit."""
+        """The figures of the table, one for each turn: a ratio, or a time in the workload's unit."""
         if self.unit:
             return [seconds / self.shares * 1e3 for seconds in self.seconds]
         return [seconds / base for seconds, base in zip(self.seconds, self.baseline_s, strict=True)]
@@ -32,7 +32,7 @@ class Measured:
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """All that a run found."""
+    """Everything that a run measured."""
 
     columns: list[str]
     titles: dict[str, str]
@@ -43,14 +43,14 @@ class Report:
 
 
 def show_starts(starts: list[ColdStart]) -> None:
-    """Print what a first command takes."""
+    """Print how long a first command takes."""
     for command in dict.fromkeys(start.command for start in starts):
         first, whole = (
             [getattr(start, field) for start in starts if start.command == command]
             for field in ("first_result_s", "whole_s")
         )
         print(
-            f"cold start, {command}: first result after {_range(first)} s (aim {AIM_S} s), all after {_range(whole)} s",
+            f"cold start, {command}: first result after {_range(first)} s (aim {AIM_S} s), end after {_range(whole)} s",
             flush=True,
         )
 
@@ -63,7 +63,7 @@ def show_table(report: Report) -> None:
         unit = next(each.unit for each in report.measured if each.workload == name)
         rows.append([f"{title} [{unit or 'x'}]", *(cells[column] for column in report.columns)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    print("\nMedian (range); [x]: wall time by that of the plain loop; * misses the aim behind <=")
+    print("\nMedian (range); [x]: wall time relative to the plain loop; *: misses the aim after <=")
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 

@@ -1,4 +1,4 @@
-"""How long a user waits who types the first command: the embedded system's start, told apart from its speed."""
+"""How long a user waits after typing the first command: the embedded system's start, measured apart from its speed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ColdStart:
 
 
 def cold_starts(repetitions: int) -> list[ColdStart]:
-    """Start Humpty Dumpty so often, by the command and as a script."""
+    """Start Humpty Dumpty ``repetitions`` times, with the command and as a script."""
     commands = {"ec262 foreman humpty_dumpty.py": [*FOREMAN, "--quiet"], "python humpty_dumpty.py": []}
     return [cold_start(name, arguments) for _ in range(repetitions) for name, arguments in commands.items()]
 
@@ -35,7 +35,7 @@ def cold_start(name: str, arguments: Sequence[str]) -> ColdStart:
     """Start Humpty Dumpty once."""
     began = time.perf_counter()
     line = [sys.executable, *arguments, str(EXAMPLE)]
-    # Compiled modules are kept, as where packages are installed: only the first start of all compiles them.
+    # Compiled modules are kept, as in an installed package: only the very first start compiles them.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""What is computed: five jobs, each with the plain loop that its wall time is compared with."""
+"""The workloads: five jobs, each with the plain loop that its wall time is compared with."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CPU_S = 0.02
 
 @attrs.frozen(kw_only=True)
 class Workload:
-    """A job and how it is told.
+    """A job and how it is shown.
 
-    ``baseline`` is the plain loop that counts as 1, ``plain`` the one in the first column, ``parts`` how many tasks the
-    peers cut it into. With ``unit`` times are told in that unit, divided by ``shares``; without, as ratios.
-    ``aims`` are by column.
+    ``baseline`` is the plain loop that counts as 1, ``plain`` is the one in the first column, and ``parts`` is the
+    number of tasks that the peers cut the job into. With a ``unit``, times are shown in that unit, divided by
+    ``shares``; otherwise as ratios. ``aims`` are by column.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Workload:
 
 
 def burn(number: int, steps: int) -> Iterable[Pair]:
-    """Keep a processor busy for so many steps."""
+    """Keep a processor busy for ``steps`` steps."""
     state = number
     for _ in range(steps):
         state = (state * 1_103_515_245 + 12_345) & 0x7FFFFFFF
@@ -66,12 +66,12 @@ def burn(number: int, steps: int) -> Iterable[Pair]:
 
 
 def first(key: Any, values: Sequence[Any]) -> Iterable[Pair]:
-    """Take the one value of a key."""
+    """Yield the only value of a key."""
     yield key, values[0]
 
 
 def count_in_row(_name: Any, text: str) -> Iterable[Pair]:
-    """Count a row's words, summed where they are mapped."""
+    """Count a row's words in the mapper."""
     return Counter(text.split()).items()
 
 
@@ -95,7 +95,7 @@ def tiny(key: int, value: int) -> Iterable[Pair]:
 
 
 def burn_all(rows: Sequence[Pair]) -> dict[Any, Any]:
-    """Compute row after row."""
+    """Compute one row after another."""
     return {key: value for row in rows for key, value in burn(*row)}
 
 
@@ -129,7 +129,7 @@ def add_tiny(rows: Sequence[Pair]) -> dict[Any, Any]:
 
 
 def words_of(size_bytes: int) -> list[Pair]:
-    """Return rows of so many bytes together: the words of the standard library's sources, in their order."""
+    """Return rows of ``size_bytes`` in total: the words of the standard library's sources, in order."""
     rows: list[Pair] = []
     words = re.compile(r"[A-Za-z]+")
     for text in _chunks(" ".join(words.findall(text)) for text in variations()):
@@ -149,7 +149,7 @@ def _chunks(texts: Iterable[str]) -> Iterable[str]:
 
 
 def steps_for(seconds: float) -> int:
-    """Return how many steps keep a processor of this machine busy for so long."""
+    """Return how many steps keep a processor of this machine busy for ``seconds``."""
     steps = 100_000
     took = []
     for _ in range(5):
@@ -211,7 +211,7 @@ def workloads(*, quick: bool) -> list[Workload]:
         ),
         Workload(
             name="single",
-            title=f"{single} tasks of one row each, wall a task",
+            title=f"{single} tasks of one row each, wall time per task",
             rows=numbers[:single],
             mapper=tiny,
             reducer=add_up,
