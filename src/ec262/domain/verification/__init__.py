@@ -1,1 +1,1 @@
-"""Which result of a task wins, and how sure that is."""
+"""Which result of a task wins, and with what confidence."""

@@ -1,13 +1,13 @@
-"""How likely a worker, or workers who say the same, are wrong: an estimate from how often they were right before.
+"""Estimates how likely workers that committed the same digest are wrong, from how often they were right before.
 
 The reasoning is Sarmenta's (L. F. G. Sarmenta, "Sabotage-tolerance mechanisms for volunteer computing systems", Future
 Generation Computer Systems 18(4), 2002): a worker that passed ``n`` checks and failed none lies with a probability that
-falls with ``n``, whatever its rate of lying, because who lies often is soon caught. Two things are taken more
-strictly. Saboteurs may collude, all lying in the same tasks, so that the word of two is not two words; and the rate
-may be small, in which case its damage is, so that rates below ``LEAST_RATE`` are left to the audits that never stop.
+falls with ``n`` at any rate of lying, because frequent liars are caught soon. This module differs in two ways.
+Saboteurs may collude and lie in the same tasks, so two commitments are not independent evidence. And a low rate of
+lying does little damage, so rates below ``LEAST_RATE`` are left to the audits, which never stop.
 
-With prior odds ``ODDS`` that a worker is a saboteur, and saboteurs who lie in a share ``s`` of all tasks, ``m`` workers
-that were right ``n`` times in all are wrong together with odds of at most
+Let ``ODDS`` be the prior odds that a worker is a saboteur, and let saboteurs lie in a share ``s`` of all tasks. If
+``m`` workers were right ``n`` times in total, the odds that all of them are wrong are at most
 
     max over s of  ODDS ** m * s * (1 - s) ** n
 """
@@ -22,26 +22,26 @@ from typing import TypeVar
 import attrs
 
 SABOTEURS = 0.2
-"""The share of saboteurs among workers of whom nothing is known: Sarmenta's and iExec's assumption, too."""
+"""The assumed share of saboteurs among newcomers. Sarmenta and iExec assume the same."""
 
 ODDS = SABOTEURS / (1 - SABOTEURS)
 
 LEAST_RATE = 0.1
-"""Saboteurs are taken to lie at least in so many of their tasks."""
+"""Saboteurs are assumed to lie in at least this share of their tasks."""
 
 MOST_AGREED = 200.0
-"""What is known of a worker does not grow beyond so many tasks."""
+"""A worker's record does not grow beyond this many tasks."""
 
 RECENT = 10.0
-"""After an alarm nobody's word suffices alone who was not right beside others so often since."""
+"""After an alarm, a worker is not trusted on its own until it has reached this many agreements again."""
 
 Digest = TypeVar("Digest", bound=Hashable)
 
 
 @attrs.frozen(kw_only=True)
 class Trust:
-    """How far a worker is known: in how many tasks it was right beside others (older ones count for less), and in how
-    many of them since the last alarm. Without an alarm these are the same."""
+    """A worker's agreements: all of them (older ones count for less), and those since the last alarm. Without an alarm,
+    the two are equal."""
 
     agreed: float = 0.0
     recent: float = 0.0
@@ -50,53 +50,53 @@ class Trust:
 NOTHING_KNOWN = Trust()
 
 ANCHORED = Trust(agreed=MOST_AGREED, recent=MOST_AGREED)
-"""How far workers are known that the operator vouches for: anchors."""
+"""The trust in anchors: workers that the operator vouches for."""
 
 ESTABLISHED = 10.0
-"""A worker is established that was right so often beside others."""
+"""A worker with this many agreements is established."""
 
 
 def alone_suffices(trust: Trust) -> bool:
-    """Tell whether an alarm does not stand against believing a worker alone."""
+    """Return whether a worker may be trusted on its own as far as alarms are concerned."""
     return trust.recent >= RECENT
 
 
 def weight(group: Sequence[Trust]) -> float:
-    """Return the logarithm of the odds that workers who say the same are right, at least."""
+    """Return a lower bound for the logarithm of the odds that workers that agree are right."""
     return _weight(len(group), sum([min(trust.agreed, MOST_AGREED) for trust in group]))
 
 
 @lru_cache(maxsize=1024)
 def _weight(count: int, agreed: float) -> float:
-    """Return the weight of so many; it is asked for again and again for the same who take part in a batch."""
+    """Return the weight of ``count`` workers. Cached, since the same workers take part in many tasks of a batch."""
     rate = max(LEAST_RATE, 1 / (agreed + 1))
-    # Of what is so old that it is worth next to nothing, the rate is 1 in floating point.
+    # If the record is so old that it counts for almost nothing, the rate is 1 in floating point.
     caught = agreed * math.log1p(-rate) if rate < 1 else 0.0
     return -count * math.log(ODDS) - math.log(rate) - caught
 
 
 def confidences(groups: Mapping[Digest, Sequence[Trust]]) -> dict[Digest, float]:
-    """Return the probability of each digest to be right, given who supports it: one of them is, or none."""
+    """Return for each digest the probability that it is right, given its supporters. At most one digest is right."""
     return dict(zip(groups, _shares(tuple([weight(group) for group in groups.values()])), strict=True))
 
 
 @lru_cache(maxsize=1024)
 def _shares(weights: tuple[float, ...]) -> tuple[float, ...]:
-    """Return the probabilities of rivals of these weights, which are those of many tasks of a batch, likewise."""
+    """Return the probabilities of rivals with these weights. Cached for the same reason."""
     total = _sum_of_exponentials([0.0, *weights])
     return tuple([math.exp(each - total) for each in weights])
 
 
 def error_bound(group: Sequence[Trust], rivals: Sequence[Sequence[Trust]] = ()) -> float:
-    """Return the probability that workers who say the same are wrong, beside rivals who say other things."""
+    """Return the probability that workers that agree are wrong, given rivals that committed other digests."""
     others = [0.0, *(weight(rival) for rival in rivals)]
     return math.exp(_sum_of_exponentials(others) - _sum_of_exponentials([*others, weight(group)]))
 
 
 @lru_cache(maxsize=256)
 def agreed_alone(error: float) -> float:
-    """Return in how many tasks a worker must have been right for its word alone to be wrong with this probability at
-    most; infinity if no number suffices. The more it was right, the less likely it is wrong."""
+    """Return how many agreements a worker needs so that, on its own, it is wrong with at most this probability;
+    infinity if no number suffices. The probability falls with each agreement."""
     low, high = 0.0, MOST_AGREED
     if error_bound([Trust(agreed=high)]) > error:
         return math.inf
@@ -109,6 +109,6 @@ def agreed_alone(error: float) -> float:
 
 
 def _sum_of_exponentials(logarithms: Sequence[float]) -> float:
-    """Return the logarithm of the sum."""
+    """Return the logarithm of the sum of the exponentials."""
     most = max(logarithms)
     return most + math.log(math.fsum(math.exp(each - most) for each in logarithms))

@@ -1,6 +1,6 @@
-"""Verification rules: which digest wins a task, given what its replicas committed.
+"""Verification rules, which decide the digest that wins a task from the commitments of its replicas.
 
-A rule is data, chosen by the foreman when it buys and adjudicated by the discovery service with this very code.
+A rule is data: the foreman chooses it when it buys a task, and discovery applies it with this same code.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ec262.domain.verification.credibility import (
 )
 
 MAX_REPLICAS = 31
-"""The most workers that one task can have, those added to it included."""
+"""The most workers that one task can have, including those added later."""
 
 MIN_ERROR, MAX_ERROR = 1e-9, 0.1
-"""The errors that can be asked for."""
+"""The range of error probabilities that a rule can name."""
 
 MAX_TEAM = 15
 """The most workers that a rule can name."""
@@ -38,14 +38,14 @@ USAGE = "use majority:REPLICAS, majority:REPLICAS:QUORUM, quorum:COUNT, error:PR
 def _between(least: float, most: float, what: str) -> Callable[[object, object, float], None]:
     def check(_rule: object, _attribute: object, value: float) -> None:
         if not least <= value <= most:
-            raise ValueError(f"{what} must be from {least:g} to {most:g}, not {value:g}")
+            raise ValueError(f"{what} must be between {least:g} and {most:g}, not {value:g}")
 
     return check
 
 
 @attrs.frozen(kw_only=True)
 class Ballot:
-    """One commitment, and how far its worker was known when it came."""
+    """One commitment, and the trust in its worker when it arrived."""
 
     digest: bytes
     trust: Trust = NOTHING_KNOWN
@@ -53,12 +53,12 @@ class Ballot:
 
 @attrs.frozen(kw_only=True)
 class Finding:
-    """What a rule makes of ballots: the ``digest`` that wins, if one does, or else how many more workers are
-    ``wanted``, should all agree with the best; none where the rule has no more than it was bought with.
+    """The decision of a rule: the ``digest`` that wins or, if none does, how many more workers are ``wanted``, assuming
+    that all of them support the leading digest. Rules that add no workers want none.
 
-    ``alone`` says that one worker's word decided, which is good for as long as that worker is not caught.
-    ``confidence`` is the probability that the leading digest is right, as ``ec262.domain.verification.credibility``
-    estimates it.
+    ``alone`` marks a decision by one worker, which holds only as long as that worker is not caught lying.
+    ``confidence`` is the probability that the leading digest is right, as estimated by
+    ``ec262.domain.verification.credibility``.
     """
 
     digest: bytes | None = None
@@ -68,45 +68,44 @@ class Finding:
 
 
 class VerificationRule(Protocol):
-    """What discovery and the foreman need to know of a rule."""
+    """What discovery and the foreman need to know about a rule."""
 
     @property
     def spec(self) -> str:
-        """The rule as text, as ``parse_rule`` reads it."""
+        """The rule as text that ``parse_rule`` can read."""
         ...
 
     @property
     def weighs_trust(self) -> bool:
-        """Whether it matters who commits."""
+        """Whether the decision depends on who commits."""
         ...
 
     def team(self, trust: Trust = NOTHING_KNOWN) -> int:
-        """Return how many workers are drawn for a new task, who are each known so far: as many credits it costs at
-        first."""
+        """Return how many workers with this trust are drawn for a new task, at one credit each."""
         ...
 
     def believes(self, trust: Trust) -> bool:
-        """Tell whether a worker of this trust may decide a task alone."""
+        """Return whether a worker with this trust may decide a task alone."""
         ...
 
     def enough(self, equal: int) -> bool:
-        """Tell whether so many workers who say the same may decide a task."""
+        """Return whether this many equal commitments may decide a task."""
         ...
 
     def find(self, ballots: Sequence[Ballot], *, outstanding: int, audited: bool) -> Finding:
-        """Adjudicate: ``ballots`` in order of arrival, ``outstanding`` more may come. An ``audited`` task is not
-        decided by one worker alone, where that would do otherwise."""
+        """Decide on ``ballots``, given in order of arrival, while ``outstanding`` more may arrive. One worker alone
+        never decides an ``audited`` task."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Majority:
-    """``quorum`` equal digests of ``replicas`` win; the rule of 2012 is 2 of 3. No worker is added.
+    """A digest that ``quorum`` of ``replicas`` workers committed wins. The rule of 2012 is 2 of 3. No worker is added.
 
     The quorum is more than half of the replicas, so no two digests can both reach it.
     """
 
-    replicas: int = attrs.field(default=3, validator=_between(1, MAX_TEAM, "the replicas of a majority"))
+    replicas: int = attrs.field(default=3, validator=_between(1, MAX_TEAM, "the number of replicas"))
     quorum: int = attrs.field(default=2)
 
     @quorum.validator
@@ -124,19 +123,19 @@ class Majority:
 
     @property
     def weighs_trust(self) -> bool:
-        """Every worker's word is worth the same."""
+        """All commitments count the same."""
         return False
 
-    def team(self, trust: Trust = NOTHING_KNOWN) -> int:  # noqa: ARG002 - the rule of all has it
+    def team(self, trust: Trust = NOTHING_KNOWN) -> int:  # noqa: ARG002 - part of the protocol
         """Return the number of replicas."""
         return self.replicas
 
     def believes(self, trust: Trust) -> bool:  # noqa: ARG002 - see team
-        """Tell whether anybody may."""
+        """Return whether any worker may."""
         return self.quorum == 1
 
     def enough(self, equal: int) -> bool:
-        """Tell whether so many are a quorum."""
+        """Return whether they are a quorum."""
         return equal >= self.quorum
 
     def find(self, ballots: Sequence[Ballot], *, outstanding: int, audited: bool) -> Finding:  # noqa: ARG002 - see team
@@ -146,10 +145,10 @@ class Majority:
 
 @attrs.frozen(kw_only=True)
 class Quorum:
-    """The first digest that ``count`` workers committed wins. So many are drawn, and more, one by one, as long as they
-    differ."""
+    """The first digest that ``count`` workers committed wins. That many workers are drawn at first, and more one by one
+    as long as they differ."""
 
-    count: int = attrs.field(default=2, validator=_between(1, MAX_TEAM, "the count of a quorum"))
+    count: int = attrs.field(default=2, validator=_between(1, MAX_TEAM, "the size of a quorum"))
 
     @property
     def spec(self) -> str:
@@ -158,7 +157,7 @@ class Quorum:
 
     @property
     def weighs_trust(self) -> bool:
-        """Every worker's word is worth the same."""
+        """All commitments count the same."""
         return False
 
     def team(self, trust: Trust = NOTHING_KNOWN) -> int:  # noqa: ARG002 - see Majority
@@ -166,15 +165,15 @@ class Quorum:
         return self.count
 
     def believes(self, trust: Trust) -> bool:  # noqa: ARG002 - see Majority
-        """Tell whether anybody may."""
+        """Return whether any worker may."""
         return self.count == 1
 
     def enough(self, equal: int) -> bool:
-        """Tell whether so many are a quorum."""
+        """Return whether they are a quorum."""
         return equal >= self.count
 
     def find(self, ballots: Sequence[Ballot], *, outstanding: int, audited: bool) -> Finding:  # noqa: ARG002 - see Majority
-        """Find the digest that ``count`` workers committed, or how many are missing to it."""
+        """Find the digest that ``count`` workers committed, or how many more workers it needs."""
         found = _found(ballots, self.count)
         if found.digest is not None:
             return found
@@ -183,7 +182,7 @@ class Quorum:
 
 
 def _found(ballots: Sequence[Ballot], quorum: int) -> Finding:
-    """Count, and estimate beside it."""
+    """Find the digest that reached the quorum, and estimate the confidence in the leading one."""
     if not ballots:
         return Finding()
     groups = _by_digest(ballots)
@@ -194,11 +193,11 @@ def _found(ballots: Sequence[Ballot], quorum: int) -> Finding:
 
 @attrs.frozen(kw_only=True)
 class Credibility:
-    """A digest wins when the probability that it is wrong is at most ``error``, given who committed what and how often
-    each was right before; until then workers are added. How that is estimated, and under which assumptions:
-    ``ec262.domain.verification.credibility``."""
+    """A digest wins when the probability that it is wrong is at most ``error``, given which workers committed it and
+    how often each was right before. Until then, workers are added. ``ec262.domain.verification.credibility`` describes
+    the estimate and its assumptions."""
 
-    error: float = attrs.field(validator=_between(MIN_ERROR, MAX_ERROR, "the probability of an error"))
+    error: float = attrs.field(validator=_between(MIN_ERROR, MAX_ERROR, "the error probability"))
 
     @property
     def spec(self) -> str:
@@ -207,27 +206,27 @@ class Credibility:
 
     @property
     def weighs_trust(self) -> bool:
-        """A worker's word is worth what it was worth before."""
+        """How much a commitment counts depends on its worker's record."""
         return True
 
     def team(self, trust: Trust = NOTHING_KNOWN) -> int:
-        """Return how many workers of this trust decide a task if all agree."""
+        """Return how many workers with this trust can decide a task if all agree."""
         return self._missing((), trust)
 
     def believes(self, trust: Trust) -> bool:
-        """Tell whether this is known well enough, and no alarm stands against it."""
+        """Return whether the trust is high enough and no alarm prevents it."""
         return alone_suffices(trust) and trust.agreed >= agreed_alone(self.error)
 
     def enough(self, equal: int) -> bool:
-        """Tell whether so many are too many for chance: only discovery knows what they are worth."""
+        """Return whether there is more than one. Only discovery knows how much they count."""
         return equal > 1
 
     def find(self, ballots: Sequence[Ballot], *, outstanding: int, audited: bool) -> Finding:
-        """Find the digest that is wrong with a probability of ``error`` at most, or how many workers are missing to
-        it, if they are known as well as those who lead.
+        """Find the digest that is wrong with a probability of at most ``error``, or how many more workers it needs if
+        they are as trusted as its supporters.
 
-        Against anybody's contradiction one worker's word does not suffice, however well it is known: who waited long
-        for a lie would even have those punished who told the truth.
+        If any commitment differs, one worker never suffices, however trusted it is: otherwise a saboteur that waited
+        long enough before lying could even get the workers punished that were right.
         """
         if not ballots:
             return Finding(wanted=0 if outstanding else 1)
@@ -245,10 +244,10 @@ class Credibility:
         return Finding(confidence=confidence, wanted=max(0, missing - outstanding))
 
     def _missing(self, supporters: Sequence[Trust], joining: Trust, rivals: Sequence[Sequence[Trust]] = ()) -> int:
-        """Return how many workers of this trust would have to join the supporters."""
+        """Return how many workers with this trust would have to join the supporters."""
         if not supporters and self.believes(joining):
             return 1
-        # Everybody who joins makes an error a quarter as likely, at most: this ends.
+        # This ends, because each worker that joins divides the odds of an error by at least four.
         counts = itertools.count(max(1, 2 - len(supporters)))
         return next(n for n in counts if error_bound([*supporters, *[joining] * n], rivals) <= self.error)
 
@@ -265,7 +264,7 @@ def parse_rule(spec: str) -> VerificationRule:
     """Read a rule from text: ``majority:3`` (the smallest majority is the quorum), ``majority:3:2``, ``quorum:2``,
     ``error:1e-4``, or ``none``, which is ``quorum:1``.
 
-    Raises ValueError with a sentence that says what is allowed.
+    Raises ValueError with a sentence that lists what is allowed.
     """
     if match := re.fullmatch(r"majority:([0-9]{1,2})(?::([0-9]{1,2}))?", spec):
         replicas = int(match[1])
@@ -283,4 +282,4 @@ def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"not a probability: {text!r}: {USAGE}") from None
+        raise ValueError(f"{text!r} is not a probability: {USAGE}") from None

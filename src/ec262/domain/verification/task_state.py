@@ -6,16 +6,16 @@ import enum
 
 
 class TaskState(enum.Enum):
-    """States of a task at discovery: open until a digest wins or the deadline passes.
+    """States of a task at discovery. A task is open until a digest wins or its deadline passes.
 
-    ``provisional`` is a task that one worker's word has decided: it is won when its foreman accepts it or its deadline
-    passes, and open again if that worker was caught lying before. ``lapsed`` is one that was opened again and that
-    nobody won: since its key is known, its credits are kept by the service.
+    A ``provisional`` task was decided by one worker alone. It is won when its foreman accepts it or its deadline
+    passes, and reopened if the worker is caught lying before that. A ``lapsed`` task was reopened and then not won.
+    Since its key is already known, the service keeps its credits.
 
-    ``settled`` is a won task after its deadline: unpaid shares have gone to the service. ``refunded`` is a task that
-    nobody won: its escrow is back, less half of the shares of workers that asked for their part and did not commit, and
-    its key destroyed. ``disputed`` is one whose foreman paid all who committed,
-    although no digest won, to see what they committed.
+    A ``settled`` task was won and its deadline has passed; unpaid shares have gone to the service. A ``refunded`` task
+    was not won: its escrow has been returned, less half of the shares of workers that asked for their part and did not
+    commit, and its key has been destroyed. A ``disputed`` task was not won either, but its foreman paid all workers
+    that committed, to see what they committed.
     """
 
     OPEN = "open"
@@ -27,4 +27,4 @@ class TaskState(enum.Enum):
     LAPSED = "lapsed"
 
     __hash__ = object.__hash__
-    """There is one object of each. Enum's own hash is Python's, and a batch looks up thousands of states."""
+    """Each state is a single object. Enum's own hash is slow Python code, and a batch looks up thousands of states."""

@@ -1,1 +1,1 @@
-"""What foreman and worker must agree on: the work of a task, and its result."""
+"""What a foreman and a worker must agree on: a task's work and its result."""

@@ -13,10 +13,10 @@ def ciphertext_digest(ciphertext: bytes) -> bytes:
 
 
 def adjudicated_digest(digest: bytes, *, stopped: bool) -> bytes:
-    """Return what discovery compares and tells: the digest itself, or, for a commitment that is said to be a limit or a
-    crash, another one made of it.
+    """Return what discovery compares and publishes: the digest itself or, for a commitment marked as a limit or a
+    crash, another digest derived from it.
 
-    So whoever calls a result a limit, to differ without being caught, can agree with limits only; and the foreman, who
-    sees what won, takes nothing else for one.
+    So a worker that marks its result as a limit, in order to differ without being caught, can only agree with limits;
+    and the foreman, which sees what won, takes nothing else for a limit.
     """
     return hashlib.sha256(_STOPPED + digest).digest() if stopped else digest

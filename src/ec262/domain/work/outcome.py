@@ -1,7 +1,7 @@
-"""What a task came to, in canonical form: the pairs it yielded, the failure of the user's own code, or what stopped it.
+"""The outcome of a task in canonical form: the pairs that it yielded, a failure of the job's code, or what stopped it.
 
-All are results: they are encoded, compared and paid alike, and encrypted until they are paid. They carry only what
-every honest machine agrees on: no message, no traceback, no address.
+All three are results: they are encoded, compared and paid in the same way, and are encrypted until they are paid. They
+contain only what all honest machines agree on: no message, no traceback, no address.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 MAX_TEXT_CHARS = 2000
-"""Longest text in a failure."""
+"""The longest text in a failure."""
 
 MAX_FRAMES = 100
 
 CRASH = "crash"
 STOPS = ("cpu", "wall", "memory", "output", CRASH)
-"""What ends a task before it has yielded: a limit, or the end of its process."""
+"""What can stop a task before it has finished: a limit or a crash of its process."""
 
 _STOPPED_HEAD = b'["stopped",'
 
@@ -50,14 +50,15 @@ _text = v.and_(v.instance_of(str), v.max_len(MAX_TEXT_CHARS))
 def _check_frames(_failure: object, _attribute: object, frames: tuple[tuple[object, object], ...]) -> None:
     for function, line in frames:
         if not isinstance(function, str) or len(function) > MAX_TEXT_CHARS or type(line) is not int or line < 0:
-            raise ValueError("a frame is a function's name and a line number")
+            raise ValueError("a frame must be a function name and a line number")
 
 
 @attrs.frozen(kw_only=True)
 class Pairs:
     """The pairs that a task yielded.
 
-    Their canonical form is sorted by the keys' canonical bytes; pairs with the same key stay in the order of yielding.
+    The canonical form is sorted by the keys' canonical bytes; pairs with the same key keep the order in which they were
+    yielded.
     """
 
     pairs: tuple[Pair, ...]
@@ -65,11 +66,11 @@ class Pairs:
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """The user's code failed.
+    """The job's code failed.
 
-    ``function`` is ``mapper``, ``reducer``, ``combiner``, ``partitioner`` or ``job`` (when the functions could not be
-    loaded); ``exception`` the exception's type name; ``row`` the repr of the row's key cut to a fixed length, None
-    outside rows; ``frames`` the job's own frames as (function, line), outermost first.
+    ``function`` is ``mapper``, ``reducer``, ``combiner``, ``partitioner``, or ``job`` if the functions could not be
+    loaded. ``exception`` is the exception's type name. ``row`` is the repr of the row's key, cut to a fixed length, or
+    None outside rows. ``frames`` are the job's own frames as (function, line), outermost first.
     """
 
     function: str = attrs.field(validator=v.in_((*ROLES, "job")))
@@ -80,8 +81,8 @@ class Failure:
 
 @attrs.frozen(kw_only=True)
 class Stopped:
-    """The task hit a limit, or its process crashed: ``by`` is one of ``STOPS``. How exactly is in the log, which nobody
-    compares."""
+    """The task hit a limit, or its process crashed: ``by`` is one of ``STOPS``. The details are in the log, which is
+    not compared."""
 
     by: str = attrs.field(validator=v.in_(STOPS))
 
@@ -105,21 +106,21 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def is_stopped(data: bytes) -> bool:
-    """Tell whether canonical bytes are the outcome of a task that was stopped, at a glance."""
+    """Return whether canonical bytes are the outcome of a stopped task, judging by their beginning."""
     return data.startswith(_STOPPED_HEAD)
 
 
 def decode_outcome(data: bytes) -> Outcome:
-    """Read an outcome from bytes that a stranger made. Raises NotCanonical for anything that is not one.
+    """Read an outcome from a stranger's bytes. Raises NotCanonical if they are not an outcome.
 
-    That pairs are sorted is not checked: it is only what makes honest machines agree.
+    The order of pairs is not checked: it only serves to make honest machines agree.
     """
     plain = read_plain_pairs(data)
     return decode_other_outcome(data) if plain is None else Pairs(pairs=tuple(plain))
 
 
 def decode_other_outcome(data: bytes) -> Outcome:
-    """Read an outcome that ``read_plain_pairs`` does not take; raises what ``decode_outcome`` does."""
+    """Read an outcome that ``read_plain_pairs`` does not handle. Raises NotCanonical if it is not an outcome."""
     value = canonical.decode(data)
     match value if isinstance(value, list) else None:
         case ["pairs", rows]:
@@ -132,10 +133,10 @@ def decode_other_outcome(data: bytes) -> Outcome:
         case ["stopped", str(by)] if by in STOPS:
             return Stopped(by=by)
         case _:
-            raise NotCanonical("not an outcome: expected pairs, a failure, or what stopped the task")
+            raise NotCanonical("not an outcome: expected pairs, a failure, or the limit or crash that stopped the task")
 
 
 def _twos(rows: Any) -> tuple[Pair, ...]:
     if not isinstance(rows, list) or not set(map(type, rows)) <= {list} or not set(map(len, rows)) <= {2}:
-        raise NotCanonical("not an outcome: expected a list of lists of two")
+        raise NotCanonical("not an outcome: expected a list of two-item lists")
     return tuple(map(tuple, rows))

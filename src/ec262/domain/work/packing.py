@@ -1,7 +1,7 @@
-"""Rows that travel packed: zlib's format (RFC 1950), where the link is what takes the time.
+"""Packs rows in zlib's format (RFC 1950), for links that are slower than the packing.
 
-Only the work is packed, never a result: equal results have to be equal bytes, and what zlib makes of equal bytes
-differs between its builds.
+Only work is packed, never a result: equal results must have equal bytes, and zlib's output for equal bytes differs
+between builds.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import zlib
 from ec262.domain.errors import ProtocolViolation
 
 LEVEL = 1
-"""Packs 60 MB/s a core, to 40 % of canonical text or numbers; higher levels gain a tenth and take twice the time."""
+"""Packs 60 MB/s per core and reduces canonical text or numbers to 40 %. Higher levels gain a tenth in twice the
+time."""
 
 LEAST_BYTES = 16 << 10
-"""Less is not worth the trouble: it is sent in a moment."""
+"""Packing less is not worth the effort."""
 
 SAMPLE_BYTES = 64 << 10
 MOST_OF_SAMPLE = 0.8
-"""Rows are packed if it makes this of a sample of them, or less."""
+"""Rows are packed if a sample of them shrinks to at most this share."""
 
 
 def pack(data: bytes) -> bytes | None:
-    """Return data packed, None if that is not worth it."""
+    """Return data packed, or None if it is not worth packing."""
     if len(data) < LEAST_BYTES:
         return None
     middle = len(data) // 2
@@ -34,15 +35,15 @@ def pack(data: bytes) -> bytes | None:
 
 
 def unpack(packed: bytes, size: int) -> bytes:
-    """Return the ``size`` bytes, at least one, that were packed; no more are ever made of them.
+    """Return the ``size`` bytes (at least one) that were packed. Never produces more bytes than that.
 
-    Raises ProtocolViolation if they are not packed data, or not of so many bytes.
+    Raises ProtocolViolation if the data is not packed or has another size.
     """
     unpacker = zlib.decompressobj()
     try:
         data = unpacker.decompress(packed, size + 1)
     except zlib.error as error:
-        raise ProtocolViolation("rows that cannot be unpacked") from error
+        raise ProtocolViolation("the rows cannot be unpacked") from error
     if len(data) != size or not unpacker.eof or unpacker.unused_data:
-        raise ProtocolViolation(f"packed rows that are not the {size} bytes that were announced")
+        raise ProtocolViolation(f"the packed rows do not have the announced size of {size} bytes")
     return data

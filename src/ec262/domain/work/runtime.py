@@ -1,15 +1,15 @@
-"""Which interpreters can run the same pickled functions, and which machines give comparable results.
+"""Which interpreters can run the same pickled functions, and which machines produce comparable results.
 
-A pickle of another Python minor version crashes the interpreter or fails in odd ways. So a job's functions are only
-sent where the interpreter's bytecode magic number and cloudpickle's major and minor version are the foreman's own.
-Replicas of one task are compared byte for byte, so they all run in one runtime class.
+A pickle from another minor version of Python crashes the interpreter or fails in strange ways. So a job's functions are
+only sent to workers with the foreman's bytecode magic number and the same major and minor version of cloudpickle.
+Replicas of one task are compared byte by byte, so they all run in one runtime class.
 """
 
 from __future__ import annotations
 
 import attrs
 
-# Explanations quote these texts on the terminals of foremen.
+# Foremen see these texts on their terminals, in explanations.
 _short = attrs.validators.and_(attrs.validators.instance_of(str), attrs.validators.matches_re(r"[A-Za-z0-9._+-]{1,64}"))
 
 
@@ -17,9 +17,9 @@ _short = attrs.validators.and_(attrs.validators.instance_of(str), attrs.validato
 class PythonTag:
     """What must be equal for a pickled function to load: the foreman's requirement.
 
-    ``magic`` is the interpreter's bytecode magic number (``importlib.util.MAGIC_NUMBER``, first two bytes, little
-    endian); ``cloudpickle`` is its major and minor version ("3.1"), since patch releases load each other's pickles;
-    ``version`` is for people only ("3.11") and takes no part in comparisons.
+    ``magic`` is the interpreter's bytecode magic number (the first two bytes of ``importlib.util.MAGIC_NUMBER``, little
+    endian). ``cloudpickle`` is its major and minor version ("3.1"), since patch releases load each other's pickles.
+    ``version`` ("3.11") is for people and is not compared.
     """
 
     implementation: str = attrs.field(validator=_short)
@@ -36,8 +36,8 @@ class RuntimeClass:
     """What must be equal for two workers' results to be comparable.
 
     ``machine`` is the architecture ("x86_64"), ``sandbox`` the name of the sandbox adapter, ``canonical_format`` the
-    version of the canonical encoding. The packages that a volunteer allows are told beside it: they decide who is
-    eligible, not who is comparable.
+    version of the canonical encoding. The packages that a volunteer allows are not part of it: they decide which
+    workers are eligible, not which results are comparable.
     """
 
     python: PythonTag
@@ -46,5 +46,6 @@ class RuntimeClass:
     canonical_format: int = attrs.field(validator=attrs.validators.ge(1))
 
     def __hash__(self) -> int:
-        """Hash what differs most and costs nothing: it is asked for again and again, for every member of the pool."""
+        """Hash the field that differs most and is cheap: the hash is computed very often, for every worker in the
+        pool."""
         return self.python.magic

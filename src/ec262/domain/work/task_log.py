@@ -1,6 +1,6 @@
-"""What the log of a failed task says: what its functions printed, and the traceback that Python wrote after that.
+"""Reads the log of a failed task: what its functions printed, followed by Python's traceback.
 
-The log is one worker's text: nobody vouches for it, and anything may stand in it. It is only ever shown.
+The log comes from one worker, is not verified and may contain anything. It is only shown to people.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LINKS = (
     "\nThe above exception was the direct cause of the following exception:\n\n",
     "\nDuring handling of the above exception, another exception occurred:\n\n",
 )
-"""What stands between two tracebacks of one chain."""
+"""The text between two tracebacks of one chain."""
 
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>[0-9]{1,9}), in (?P<function>.+)')
 
@@ -36,9 +36,9 @@ class Frame:
 
 @attrs.frozen(kw_only=True)
 class TaskLog:
-    """``printed`` is what the functions printed, ``frames`` those of the last traceback, outermost first, ``message``
-    the text of the exception, ``rest`` what follows its first line, and ``causes`` the tracebacks that it is chained
-    to. Each is empty if it is not there."""
+    """``printed`` is what the functions printed. ``frames`` are those of the last traceback, outermost first.
+    ``message`` is the first line of the exception's text, ``rest`` the remaining lines. ``causes`` are the tracebacks
+    chained to it. Each is empty if the log does not contain it."""
 
     printed: str = ""
     causes: str = ""
@@ -48,7 +48,7 @@ class TaskLog:
 
 
 def read_task_log(text: str, exception: str) -> TaskLog:
-    """Read the log of a task whose code raised an ``exception`` of this qualified name."""
+    """Read the log of a task that raised an exception with this qualified type name."""
     start = text.rfind(f"\n{HEADER}") + 1
     has_traceback = text.startswith(HEADER, start)
     lines = text[start:].splitlines()
@@ -67,7 +67,7 @@ def read_task_log(text: str, exception: str) -> TaskLog:
 
 
 def _line_of(lines: list[str], exception: str, *, after_frames: bool) -> int | None:
-    """Return which line names the exception: the first behind the frames, or the last where there are none."""
+    """Return the line that names the exception: the first one after the frames, or the last one if there are none."""
     names = re.compile(rf"(?:[\w.]+\.)?{re.escape(exception)}(?:: .*)?")
     found = [number for number, line in enumerate(lines) if names.fullmatch(line)]
     if not found:
@@ -76,7 +76,7 @@ def _line_of(lines: list[str], exception: str, *, after_frames: bool) -> int | N
 
 
 def _start_of_chain(text: str, start: int) -> int:
-    """Return where the first traceback begins of the chain whose last one begins at ``start``."""
+    """Return where the first traceback begins, in the chain whose last traceback begins at ``start``."""
     while text[:start].endswith(_LINKS):
         before = text[:start].rfind(HEADER)
         if before < 0 or (before > 0 and text[before - 1] != "\n"):

@@ -1,4 +1,4 @@
-"""Phases, tasks and rows, and the work that one task carries."""
+"""Phases, tasks, limits, and the work of one task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ec262.domain.values.rounding import MAX_DIGITS
 
 
 class Phase(enum.Enum):
-    """The two phases of a job; the value is the word on the wire."""
+    """The two phases of a job. The values are used on the wire."""
 
     MAP = "map"
     REDUCE = "reduce"
@@ -18,7 +18,7 @@ class Phase(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class TaskName:
-    """A task as its foreman names it: ``index`` counts from 0 within the phase."""
+    """A foreman's name for a task: ``index`` counts from 0 within the phase."""
 
     phase: Phase
     index: int = attrs.field(validator=attrs.validators.ge(0))
@@ -29,13 +29,13 @@ class TaskName:
 
 @attrs.frozen(kw_only=True)
 class Work:
-    """What one task's sandbox is given.
+    """The input of one task's sandbox.
 
     ``functions`` is a pickle that only a sandboxed child may load: a dict with ``mapper``, ``reducer``, ``combiner``
-    and ``partitioner`` (None where there is none). ``rows`` is the canonical form of a list of ``[key, value]`` lists.
-    ``seed`` is the job's: each row's randomness is seeded from it, the phase and the row's key. ``round_floats`` is to
-    how many significant digits the floats that the functions yield are rounded (see ``ec262.domain.values.rounding``);
-    0: not at all.
+    and ``partitioner``, None for functions that the job does not have. ``rows`` is the canonical form of a list of
+    ``[key, value]`` lists. ``seed`` is the job's; each row's randomness is seeded from it, the phase and the row's key.
+    ``round_floats`` is the number of significant digits to which yielded floats are rounded (see
+    ``ec262.domain.values.rounding``); 0 turns rounding off.
     """
 
     phase: Phase
@@ -48,7 +48,7 @@ class Work:
 @attrs.frozen(kw_only=True)
 class Limits:
     """What a task may use: seconds of processor and wall time, bytes of memory beyond the bare interpreter, and bytes
-    of output (result, and log apart)."""
+    of output. The result and the log have separate limits."""
 
     cpu_s: float = attrs.field(default=600.0, validator=attrs.validators.gt(0))
     wall_s: float = attrs.field(default=600.0, validator=attrs.validators.gt(0))
@@ -57,7 +57,7 @@ class Limits:
     log_bytes: int = attrs.field(default=64 << 10, validator=attrs.validators.gt(0))
 
     def capped_by(self, ceiling: Limits) -> Limits:
-        """Return these limits, none of them above ``ceiling``'s."""
+        """Return these limits, each lowered to ``ceiling``'s if it is higher."""
         return Limits(
             cpu_s=min(self.cpu_s, ceiling.cpu_s),
             wall_s=min(self.wall_s, ceiling.wall_s),
@@ -69,9 +69,9 @@ class Limits:
 
 @attrs.frozen(kw_only=True)
 class Computed:
-    """What a sandbox gives back: the canonical outcome (see ``ec262.domain.work.outcome``), and the log (UTF-8 text:
-    the job's prints and, after a failure, its traceback), which takes no part in comparisons. ``stopped`` says that the
-    outcome is a limit or a crash."""
+    """What a sandbox returns: the canonical outcome (see ``ec262.domain.work.outcome``) and the log, which is not
+    compared. The log is UTF-8 text: what the job printed and, after a failure, the traceback. ``stopped`` marks an
+    outcome that is a limit or a crash."""
 
     outcome: bytes = attrs.field(repr=False)
     log: bytes = attrs.field(repr=False)

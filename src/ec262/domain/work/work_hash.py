@@ -1,4 +1,4 @@
-"""The identity of a task's work, on which foreman, worker and result must agree, and the foreman's half of its key."""
+"""The identity of a task's work, which binds the result to it, and the foreman's half of the result's key."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DOMAIN = b"ec262 work hash 1\n"
 
 @attrs.frozen(kw_only=True)
 class WorkBinding:
-    """What the results of a task are bound to: the hash of its work, and the ``nonce`` that its foreman drew.
+    """What a task's results are bound to: the hash of its work, and a ``nonce`` chosen by its foreman.
 
-    All workers of the task get the same nonce with the work. It is half of the key: discovery has the other half, and
-    neither opens a result alone.
+    All workers of the task receive the same nonce with the work. It is half of the key. Discovery has the other half,
+    and neither half decrypts a result alone.
     """
 
     work_hash: bytes = attrs.field(validator=[v.min_len(WORK_HASH_BYTES), v.max_len(WORK_HASH_BYTES)])
@@ -31,17 +31,17 @@ class WorkBinding:
 
 
 def work_hash(work: Work, limits: Limits) -> bytes:
-    """Return the SHA-256 of everything that a task's result may depend on: phase, seed, rounding, limits, functions and
-    rows.
+    """Return the SHA-256 of everything on which a task's result may depend: phase, seed, rounding, limits, functions
+    and rows.
 
-    The small values come first, as one canonical list that also holds the sizes of functions and rows, so no two
-    different works have the same bytes. ``limits`` are those that the foreman asks for, before a worker lowers them.
+    The small values come first, in one canonical list with the sizes of functions and rows, so different works never
+    have the same bytes. ``limits`` are the foreman's, before a worker lowers them.
     """
     small = [
         work.phase.value,
         work.seed,
         work.round_floats,
-        float(limits.cpu_s),  # 5 and 5.0 are the same time, and have different canonical bytes
+        float(limits.cpu_s),  # 5 and 5.0 are the same time but have different canonical bytes
         float(limits.wall_s),
         limits.memory_bytes,
         limits.output_bytes,

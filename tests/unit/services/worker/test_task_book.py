@@ -289,7 +289,7 @@ async def test_rows_that_cannot_be_unpacked_are_a_failure_that_frees_the_slot() 
     bomb = attrs.evolve(compute(rows=zlib.compress(bytes(1 << 20))), unpacked_bytes=5)
     failed = await computed(book, bomb)
     assert isinstance(failed, Failed)
-    assert failed.reason == "packed rows that are not the 5 bytes that were announced"
+    assert failed.reason == "the packed rows do not have the announced size of 5 bytes"
     assert (rig.discovery.given_up, rig.sandbox.runs) == ([TASK], [])
 
 
