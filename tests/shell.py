@@ -140,7 +140,7 @@ class Network:
         """Start workers, and wait until they are in the pool."""
         started = [self.start_worker() for _ in range(count)]
         for worker in started:
-            assert re.search(rf"serves at 127\.0\.0\.1:\d+, introduced by {self.url}$", line_of(worker))
+            assert re.search(rf"serves at 127\.0\.0\.1:\d+, registered with {self.url}$", line_of(worker))
 
     def kill_discovery(self) -> None:
         """End discovery as a power failure would."""

@@ -41,15 +41,15 @@ def test_a_worker_tells_what_it_lends_and_that_it_holds(shell: Shell) -> None:
     assert (done.status, done.stderr) == (0, "")
     for told in (
         r"slots +3 tasks at a time, on [\d.]+ processors",
-        r"memory +77 MiB a task, at most 231 of the \d+ MiB that may be used here\n",
+        r"memory +77 MiB per task, at most 231 of the \d+ MiB available\n",
         r"processor time +7\.5 s",
         r"wall time +8\.5 s",
-        r"output +9 MiB a task, and 64 KiB of log",
+        r"output +9 MiB per task, and 64 KiB of log",
         r"waiting results +99 MiB",
         r"niceness +19",
         r"lease +33 s",
         r"hours +00:00-24:00, 22:30-06:00, local time",
-        r"now +it is lent",
+        r"now +available",
         r"sandbox: linux, (all layers|without )",
         r"seccomp +in force",
         r"rlimits +in force",
@@ -58,7 +58,7 @@ def test_a_worker_tells_what_it_lends_and_that_it_holds(shell: Shell) -> None:
         r"open a socket +refused",
         r"signal another process +refused",
         r"cloudpickle +can be imported, version \d",
-        r"counts words +right, in \d+ ms\nthis machine could serve\n$",
+        r"counts words +correct, in \d+ ms\nthis machine can serve\n$",
     ):
         assert re.search(told, done.stdout), told
     assert not re.search(r"(?m)^  .* (allowed|nothing)$", done.stdout)
@@ -69,9 +69,9 @@ def test_a_worker_that_could_not_serve_says_what_is_missing(shell: Shell) -> Non
     shell.file("threads.py", f"import threading, time\n{thread}.start()")
     missing = shell.run("worker", "--check", "--allow", "no_such_262", "cloudpickle")
     assert missing.status == 2
-    assert "\n  the package no_such_262 is not installed: pip install it here, or do not --allow it" in missing.stdout
+    assert "\n  the package no_such_262 is not installed: install it, or remove it from --allow" in missing.stdout
     assert re.search("cloudpickle +can be imported", missing.stdout)
-    assert missing.stdout.endswith("this machine could not serve\n")
+    assert missing.stdout.endswith("this machine cannot serve\n")
     threads = shell.run("worker", "--check", "--allow", "threads", PYTHONPATH=str(shell.folder))
     assert threads.status == 2
     assert "the package 'threads' cannot be allowed: importing it starts a thread" in threads.stdout
@@ -130,7 +130,7 @@ def test_a_good_job_passes_without_any_discovery(shell: Shell) -> None:
     done = shell.run("foreman", "job.py", "--check-determinism", EC262_DISCOVERY="http://127.0.0.1:9")
     mapped, reduced = succeeded(done).splitlines()
     assert mapped.startswith("mapper: 2 of 2 rows computed twice")
-    assert reduced.startswith("reducer: the 9 keys that these gave computed twice")
+    assert reduced.startswith("reducer: the 9 keys that they yielded computed twice")
     assert mapped.endswith(": no difference")
     assert reduced.endswith(": no difference")
     assert not (Path(shell.folder).parent / "home" / ".local").exists()  # no account was made
@@ -141,11 +141,11 @@ def test_a_good_job_passes_without_any_discovery(shell: Shell) -> None:
     [
         (
             "yield number % 7, int(time.time()) if number == 299 else 0",
-            [r"from the row with key 'row 299'", r"differs: +the value of the key 5", r"cause: +the clock"],
+            [r"for the row with key 'row 299'", r"differs: +the value of the key 5", r"cause: +the clock"],
         ),
         (
             "yield 'words', {'list': list({'alpha', 'beta', 'gamma', 'delta'})}",
-            [r"from the row with key 'row 0'", r"at \['list'\]", r"a different order: sort", r"cause: +hashes"],
+            [r"for the row with key 'row 0'", r"at \['list'\]", r"a different order: sort", r"cause: +hashes"],
         ),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_sample_is_a_number_from_one(shell: Shell) -> None:
     shell.file("job.py", JOB)
     done = shell.run("foreman", "job.py", "--check-determinism", "--sample", "0")
     assert done.status == 2
-    assert "a number from 1 on is needed, not '0'" in done.stderr
+    assert "must be a number of 1 or more, not '0'" in done.stderr
 
 
 # --- results and limits over the network ------------------------------------------------------------------------------
@@ -242,4 +242,4 @@ def test_a_missing_temporary_folder_is_reported_before_any_work(shell: Shell) ->
         assert done.stderr.count("\n") == 1
     done = shell.run("worker", "--check", TMPDIR="/nonexistent")
     assert done.status == 2
-    assert "this machine could not serve" in done.stdout
+    assert "this machine cannot serve" in done.stdout

@@ -67,7 +67,7 @@ TOO_LONG = "n" * 300
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("discovery --port 0", "cannot create /dev/null/.local/share/ec262 for the database: Not a directory; give "),
+        ("discovery --port 0", "cannot create /dev/null/.local/share/ec262 for the database: Not a directory; choose "),
         ("discovery_admin accounts", "there is no database /dev/null/.local/share/ec262/discovery.sqlite: name "),
         (f"worker -P 11 --discovery {NOWHERE}", "cannot keep the account's token in /dev/null/.local/state/ec262/"),
         (f"foreman job.py --discovery {NOWHERE}", "cannot keep the account's token in /dev/null/.local/state/ec262/"),
@@ -135,7 +135,7 @@ def test_discovery_does_not_start_with_too_few_open_files(shell: Shell) -> None:
     done = shell.run(shell.file("limited.py", LIMITED), 64, "discovery", "--port", 0)
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr == (
-        "ec262: this process may open 64 files, and discovery needs 128 at least: raise the limit (ulimit -n, or "
+        "ec262: this process may open 64 files, but discovery needs at least 128: raise the limit (ulimit -n, or "
         "LimitNOFILE= of systemd)\n"
     )
 
@@ -155,7 +155,7 @@ def test_more_connections_than_open_files_are_no_traceback(shell: Shell) -> None
     discovery.terminate()
     assert shell.wait(discovery).status == 0
     log = (shell.folder / "log").read_text()
-    assert "there is room for 22: the limit of open files is 128" in log
+    assert "is lowered to 22: the limit on open files is 128" in log
     assert "Traceback" not in log
 
 

@@ -179,7 +179,7 @@ def test_workers_serve_an_ipv6_network_and_a_wrong_listen_address_is_reported(sh
     discovery = shell.start("discovery", "--host", "::1", "--port", 0, "--database", "sqlite:///six.sqlite")
     url = line_of(discovery).rpartition(" ")[2]
     worker = shell.start("worker", "-P", 0, "--discovery", url)
-    assert re.search(r"serves at ::1:\d+, introduced by", line_of(worker))
+    assert re.search(r"serves at ::1:\d+, registered with", line_of(worker))
     done = shell.run("worker", "-P", 0, "--discovery", url, "--listen", "127.0.0.1")
     assert done.status == 2
     assert "Does the worker listen on IPv4 only? Then start it with --listen ::" in done.stderr

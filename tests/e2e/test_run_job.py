@@ -280,7 +280,7 @@ def test_a_system_that_died_is_replaced_for_the_next_job(shell: Shell) -> None:
     """,
     )
     done = shell.run(script)
-    assert done.stdout == "the embedded system ended in the middle of the job (status 143)\n{2: {1: 0}}\n"
+    assert done.stdout == "the embedded system ended during the job (exit status 143)\n{2: {1: 0}}\n"
 
 
 def test_a_forked_process_neither_ends_the_system_nor_removes_its_files(shell: Shell) -> None:

@@ -90,7 +90,7 @@ def test_an_operator_s_day(running: RunningDiscovery, tmp_path: Path, capsys: py
     assert open_account(running).json()["frozen"] is True
     audit = run("audit", "--database", running.database)
     assert (audit.returncode, audit.stderr) == (0, "")
-    assert audit.stdout.startswith("the books are right: 2 movements in 2 ledger accounts, 35 credits granted")
+    assert audit.stdout.startswith("the books are correct: 2 movements in 2 ledger accounts, 35 credits granted")
     before = open_account(running).json()
     copy = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     assert asked(running.database, capsys, "backup", str(tmp_path / "copy.sqlite"))["bytes"] > 0
@@ -144,7 +144,7 @@ def test_a_grant_is_repeated_without_harm(database: str, capsys: pytest.CaptureF
     assert asked(database, capsys, "grant", account, "7", "--id", "x") == first | {"repeated": True}
     assert refused(database, capsys, "grant", account, "8", "--id", "x") == "the id x belongs to another grant"
     assert discovery_admin.main(["grant", account, "7", "--id", "x", "--database", database]) == 0
-    assert "was granted before" in capsys.readouterr().out
+    assert "already granted" in capsys.readouterr().out
 
 
 def test_freezing_owners_and_revoking(database: str, capsys: pytest.CaptureFixture[str]) -> None:

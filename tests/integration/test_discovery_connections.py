@@ -403,7 +403,7 @@ def test_fewer_open_files_than_connections_are_reported(tmp_path: Path) -> None:
     limited = "import resource, runpy; resource.setrlimit(resource.RLIMIT_NOFILE, (150, 150)); "
     service = "runpy.run_module('ec262.entrypoints.discovery', run_name='__main__')"
     with running_discovery(tmp_path, "--max-connections", "70", first=("-c", limited + service)) as running:
-        assert "of 70 connections there is room for 40: the limit of open files is 150" in running.log()
+        assert "--max-connections 70 is lowered to 40: the limit on open files is 150" in running.log()
 
 
 def test_it_can_be_stopped_cleanly_as_soon_as_it_says_that_it_listens(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_too_many_requests_are_answered_with_when_to_retry() -> None:
         assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
         assert refused.json() == {
             "error": "too_many_requests",
-            "message": "this account asks too often: wait 1.0 s",
+            "message": "this account sends requests too often: wait 1.0 s",
         }
         assert refused.headers["X-Request-Id"]
         assert ask(url, "POST", "/v1/account", token=OTHER).status_code == 200

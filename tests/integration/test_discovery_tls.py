@@ -141,10 +141,10 @@ def test_a_renewed_certificate_is_taken_up_on_sighup(authority: Authority, tmp_p
         before = peer_certificate(running.url)
         authority.vouch_for("renewed")
         Path(key).write_text("broken")
-        assert reloaded(running, "the old certificate stays")
+        assert reloaded(running, "keeping the old certificate")
         assert peer_certificate(running.url) == before
         authority.vouch_for("renewed")
-        assert reloaded(running, "the certificate was read again")
+        assert reloaded(running, "certificate reloaded")
         assert peer_certificate(running.url) != before
 
 
@@ -209,7 +209,7 @@ def test_a_key_that_others_can_read_is_reported(authority: Authority, caplog: py
     TlsFiles(certificate, key)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert f"{key} is a private key that others than its owner can read" in record.getMessage()
+    assert f"{key} is a private key that other users can read" in record.getMessage()
 
 
 def test_certificate_and_key_may_be_one_file(authority: Authority, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_files_that_cannot_be_used_are_reported(authority: Authority, tmp_path: 
         TlsFiles(*pairs[wrong])
     if wrong == "encrypted":
         assert "its key is encrypted" in str(told.value)
-    assert ("given with --tls-key" in str(told.value)) is (wrong == "no key")
+    assert ("--tls-key must name the key" in str(told.value)) is (wrong == "no key")
     assert all(file in str(told.value) for file in pairs[wrong] if file is not None)
 
 

@@ -12,9 +12,9 @@ from ec262.version import __version__
 COMMANDS = {
     "foreman": "run a job",
     "worker": "lend this machine",
-    "discovery": "introduce foremen to workers, and keep their credits",
-    "discovery-admin": "look after a discovery service",
-    "account": "what you have at a discovery service, and why",
+    "discovery": "run a discovery service",
+    "discovery-admin": "administer a discovery service",
+    "account": "show and manage your account at a discovery service",
 }
 
 
@@ -35,9 +35,9 @@ def _main(argv: Sequence[str] | None) -> int:
         return 0
     wanted = command in {"-h", "--help"}
     if command and not wanted:
-        complain(f"ec262: there is no command {command}")
+        complain(f"ec262: unknown command {command}")
     lines = "".join(f"\n  {name:15} {purpose}" for name, purpose in COMMANDS.items())
-    (tell if wanted else complain)(f"usage: ec262 COMMAND ...\n{lines}\n\nec262 COMMAND --help tells more.")
+    (tell if wanted else complain)(f"usage: ec262 COMMAND ...\n{lines}\n\nRun ec262 COMMAND --help for details.")
     return 0 if wanted else 2
 
 

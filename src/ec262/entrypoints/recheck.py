@@ -23,14 +23,14 @@ def _main(argv: Sequence[str] | None) -> int:
 
     parser = argparse.ArgumentParser(
         prog="python -m ec262.entrypoints.recheck",
-        description="Adjudicate every task of a job's report again, from its workers' votes.",
+        description="Recompute every verdict in a job's report from the workers' votes.",
     )
-    parser.add_argument("report", type=Path, metavar="REPORT.json", help="what foreman --report wrote")
+    parser.add_argument("report", type=Path, metavar="REPORT.json", help="file that foreman --report wrote")
     parser.add_argument(
         "--verify",
         type=_rule,
         metavar="RULE",
-        help="the rule that you requested; default: the one that the report says you requested",
+        help="the rule that you requested (default: the one that the report names)",
     )
     arguments = parser.parse_args(argv)
     try:
@@ -39,13 +39,15 @@ def _main(argv: Sequence[str] | None) -> int:
         complain(f"ec262: {error}")
         return 2
     if arguments.verify is None:
-        tell(f"requested, by the report's own word: {one_line(receipt.verify)}; --verify RULE checks against yours")
+        tell(
+            f"requested rule, according to the report: {one_line(receipt.verify)}; --verify RULE checks against another"
+        )
     doubts = recheck(receipt, arguments.verify or receipt.verify)
     for doubt in doubts:
         tell(one_line(doubt))
     for name, value in summary_lines(receipt):
         tell(f"{name + ':':24}{value}")
-    tell(f"{len(receipt.won)} verdicts checked again, {len(doubts)} do not follow from the votes")
+    tell(f"{len(receipt.won)} verdicts rechecked, {len(doubts)} do not follow from the votes")
     return 1 if doubts else 0
 
 

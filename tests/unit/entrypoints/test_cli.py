@@ -20,4 +20,4 @@ def test_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     assert all(f"\n  {command} " in told for command in cli.COMMANDS)
     assert cli.main(["steal"]) == 2
-    assert capsys.readouterr().err == f"ec262: there is no command steal\n{told}"
+    assert capsys.readouterr().err == f"ec262: unknown command steal\n{told}"

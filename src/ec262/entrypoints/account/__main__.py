@@ -125,9 +125,9 @@ async def _rotate(holder: Holder, _arguments: argparse.Namespace) -> Told:
         tokens.discard_replacement()
         raise
     except DiscoveryUnavailable as error:
-        raise DiscoveryUnavailable(f"{error}; repeat this: nobody knows which of the two tokens is good") from error
+        raise DiscoveryUnavailable(f"{error}; run this command again: it is unclear which token is active") from error
     tokens.replace()
-    return {"role": holder.role}, "the token is replaced: restart what runs with the old one"
+    return {"role": holder.role}, "token replaced: restart everything that uses the old one"
 
 
 async def _close(holder: Holder, arguments: argparse.Namespace) -> Told:
@@ -138,8 +138,8 @@ async def _close(holder: Holder, arguments: argparse.Namespace) -> Told:
         status = await client.account()
         if status.credits + status.escrow and not arguments.yes:
             raise ConfigurationError(
-                f"account {status.account} has {status.credits} credits, and {status.escrow} in escrow, that nobody "
-                "could use any more: give --yes if that is what you want"
+                f"account {status.account} has {status.credits} credits and {status.escrow} in escrow, "
+                "which would be lost: give --yes to close it anyway"
             )
         with suppress(NotAuthenticated):  # closed by an attempt whose reply was lost
             await client.close_account()
@@ -171,16 +171,20 @@ def _parser() -> argparse.ArgumentParser:
 
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     add = common.add_argument
-    add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
-    add("--role", metavar="NAME", help="foreman, or worker-PORT (default: foreman; for status: all)")
-    add("--credentials", metavar="DIR", help="folder of account tokens")
-    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
+    add("--discovery", metavar="URL", help="URL of the discovery service (or EC262_DISCOVERY)")
+    add("--role", metavar="NAME", help="foreman or worker-PORT (default: foreman; for status: all)")
+    add("--credentials", metavar="DIR", help="folder that holds account tokens")
+    add(
+        "--discovery-ca",
+        metavar="FILE",
+        help="CA bundle used to verify discovery's certificate (PEM; default: public CAs)",
+    )
     add("--patience", type=float, metavar="S", help="seconds to wait for discovery (default: 60)")
     add("--config", metavar="FILE", help="settings file (TOML)")
-    add("--json", action="store_true", help="answer in JSON")
+    add("--json", action="store_true", help="print JSON")
     parser = argparse.ArgumentParser(
         prog="ec262 account",
-        description="See what you have at a discovery service, and why; replace or revoke a token.",
+        description="Show your account at a discovery service and its history, or replace or revoke its token.",
         parents=[common],
     )
     add_verbosity(parser)
@@ -190,12 +194,14 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, purpose: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=purpose, description=f"{purpose}.", parents=[common])
 
-    command("status", "credits, escrow and reputation of the accounts that are kept here")
-    history = command("history", "every movement of credits, explained, newest first")
-    history.add_argument("--limit", type=int, default=LIMIT, metavar="N", help="so many (default: %(default)s)")
-    command("rotate", "replace an account's token by a new one")
-    close = command("close", "revoke an account's token for good")
-    close.add_argument("--yes", action="store_true", help="also if credits are lost with it")
+    command("status", "show the credits and the state of the accounts on this machine")
+    history = command("history", "show and explain every movement of credits, newest first")
+    history.add_argument(
+        "--limit", type=int, default=LIMIT, metavar="N", help="movements to show (default: %(default)s)"
+    )
+    command("rotate", "replace an account's token with a new one")
+    close = command("close", "revoke an account's token permanently")
+    close.add_argument("--yes", action="store_true", help="close the account even if credits are lost")
     return parser
 
 

@@ -70,7 +70,7 @@ def _serve(settings: DiscoverySettings) -> int:
 
     tls = None if settings.tls_cert is None else TlsFiles(settings.tls_cert, settings.tls_key)
     if tls is None and settings.tls_key is not None:
-        raise ConfigurationError("a TLS key without a certificate: give --tls-cert, too")
+        raise ConfigurationError("there is a TLS key without a certificate: give --tls-cert as well")
     room, waiting = _room_for(settings.max_connections)
     connections = Connections(room, ClientAddresses(settings.trusted_proxy).is_proxy, waiting=waiting)
     with _metrics(settings) as meter, _listen(settings.host, settings.discovery_port) as listening:
@@ -115,12 +115,12 @@ def _room_for(connections: int) -> tuple[int, int]:
         return connections, connections // 4 + 1
     if hard < LEAST_FILES:
         raise ConfigurationError(
-            f"this process may open {hard} files, and discovery needs {LEAST_FILES} at least: raise the limit "
+            f"this process may open {hard} files, but discovery needs at least {LEAST_FILES}: raise the limit "
             "(ulimit -n, or LimitNOFILE= of systemd)"
         )
     room = min(connections, (hard - SPARE_FILES) * 4 // 5)
     if room < connections:
-        _log.warning("of %d connections there is room for %d: the limit of open files is %d", connections, room, hard)
+        _log.warning("--max-connections %d is lowered to %d: the limit on open files is %d", connections, room, hard)
     return room, room // 4 + 1
 
 
@@ -130,26 +130,28 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="ec262 discovery",
-        description="Serve as the discovery service: introduce foremen to workers, and keep their credits.",
+        description="Run a discovery service, which introduces foremen to workers and keeps their credits.",
     )
     add = parser.add_argument
-    add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 for other machines)")
-    add("--port", type=int, dest="discovery_port", metavar="PORT", help="TCP port (default: 26262; 0: any free one)")
-    add("--database", metavar="URL", help="sqlite:///PATH, postgresql://HOST/NAME (default: a file of this user's)")
-    add("--grant", metavar="N", help="credits that a new account starts with (default: 12); or invitation, or none")
-    add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may share: owner, block")
-    add("--max-open-tasks", type=int, metavar="N", help="tasks of an account under way (default: 10000)")
-    add("--max-escrow", type=int, metavar="N", help="credits of an account in escrow (default: 100000)")
-    add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are checked (default: 0.08)")
+    add("--host", help="address to listen on (default: 127.0.0.1; 0.0.0.0 to accept other machines)")
+    add("--port", type=int, dest="discovery_port", metavar="PORT", help="TCP port (default: 26262; 0: any free port)")
     add(
-        "--max-beginners", type=int, metavar="N", help="workers in the pool that have earned nothing yet (default: 256)"
+        "--database",
+        metavar="URL",
+        help="sqlite:///PATH or postgresql://HOST/NAME (default: a file in your data folder)",
     )
-    add("--retention", type=float, metavar="S", help="how long ended tasks are remembered (default: 86400)")
+    add("--grant", metavar="N", help="starting credits of a new account (default: 12), or: invitation, none")
+    add("--separate", nargs="+", metavar="WHAT", help="what no two workers of a task may have in common: owner, block")
+    add("--max-open-tasks", type=int, metavar="N", help="open tasks that an account may have (default: 10000)")
+    add("--max-escrow", type=int, metavar="N", help="credits that an account may have in escrow (default: 100000)")
+    add("--audit-rate", type=float, metavar="P", help="share of lone workers' tasks that are audited (default: 0.08)")
+    add("--max-beginners", type=int, metavar="N", help="beginners that the pool may hold (default: 256)")
+    add("--retention", type=float, metavar="S", help="how long to keep tasks that have ended (default: 86400)")
     add(
         "--history",
         type=float,
         metavar="S",
-        help="how long each movement of credits is kept; older ones are added up by account and month "
+        help="how long to keep single movements of credits; older ones are summed by account and month "
         "(default: 2592000, 30 days)",
     )
     add("--tls-cert", metavar="FILE", help="certificate with its chain (PEM): serve HTTPS")
@@ -158,26 +160,36 @@ def _parser() -> argparse.ArgumentParser:
         "--trusted-proxy",
         action="append",
         metavar="NETWORK",
-        help="address or network of a reverse proxy whose X-Forwarded-For is believed; may be repeated",
+        help="address or network of a reverse proxy whose X-Forwarded-For is trusted; may be repeated",
     )
     add(
         "--worker-network",
         action="append",
         metavar="NETWORK",
-        help="private address or network in which workers may be, beside global addresses; may be repeated",
+        help="private address or network in which workers are allowed, besides global addresses; may be repeated",
     )
-    add("--rate", type=float, metavar="N", help="requests a second of an account (default: 100; 0: any number)")
-    add("--burst", type=int, metavar="N", help="requests of an account at once (default: 1000)")
-    add("--max-connections", type=int, metavar="N", help="open at the same time (default: 2000)")
+    add(
+        "--rate",
+        type=float,
+        metavar="N",
+        help="requests per second that an account may make (default: 100; 0: no limit)",
+    )
+    add("--burst", type=int, metavar="N", help="requests that an account may make at once (default: 1000)")
+    add("--max-connections", type=int, metavar="N", help="connections open at the same time (default: 2000)")
     add("--metrics-port", type=int, metavar="PORT", help="serve metrics for Prometheus on this port (default: none)")
-    add("--metrics-host", metavar="HOST", help="address to serve them on (default: 127.0.0.1)")
-    add("--log-format", choices=("text", "json"), help="lines for people or for programs (default: text)")
-    add("--api-2012", action="store_true", default=None, help="offer the API of 2012, too: it trusts source addresses")
+    add("--metrics-host", metavar="HOST", help="address to serve metrics on (default: 127.0.0.1)")
+    add("--log-format", choices=("text", "json"), help="log format, for people or for programs (default: text)")
+    add(
+        "--api-2012",
+        action="store_true",
+        default=None,
+        help="also offer the API of 2012, which trusts source addresses",
+    )
     add("--task-ttl", type=float, metavar="S", help="2012: seconds until a forgotten task is refunded (default: 86400)")
     add("--api-2012-credits", type=int, metavar="N", help="2012: credits of a new client (default: 12)")
-    add("--api-2012-workers", type=int, metavar="N", help="2012: workers a task, and so its price (default: 3)")
+    add("--api-2012-workers", type=int, metavar="N", help="2012: workers per task, and so its price (default: 3)")
     add("--api-2012-port", type=int, metavar="PORT", help="2012: port of a worker that names none (default: 26262)")
-    add("--api-2012-lease", type=int, metavar="S", help="2012: seconds in the pool if none are named (default: 60)")
+    add("--api-2012-lease", type=int, metavar="S", help="2012: lease of a worker that names none (default: 60)")
     add("--api-2012-key-bytes", type=int, metavar="N", help="2012: size of a task's key (default: 16)")
     add("--config", metavar="FILE", help="settings file (TOML)")
     add_verbosity(parser)

@@ -104,7 +104,7 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot create {folder} for the database: {error.strerror}; give another place with --database "
+            f"cannot create {folder} for the database: {error.strerror}; choose another place with --database "
             "sqlite:////PATH"
         ) from error
 

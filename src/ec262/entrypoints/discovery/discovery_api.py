@@ -180,7 +180,7 @@ def _endpoint(
             return Response(status_code=400)
         except Exception:  # noqa: BLE001 - logged; a defect must not tell its details to strangers
             _log.exception("%s %s failed", route.method, route.path)
-            return _error(500, "internal_error", "the service failed; the operator's log has more")
+            return _error(500, "internal_error", "the service failed; the operator's log has the details")
         return Response(status_code=204) if route.reply is None else _json(200, reply)
 
     return endpoint
@@ -200,9 +200,9 @@ async def _body(request: Request) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"a request has at most {MAX_BODY_BYTES} bytes")
+                    raise HTTPException(413, f"a request may have at most {MAX_BODY_BYTES} bytes")
     except TimeoutError:
-        late = f"the request did not come within {BODY_TIMEOUT_S:.0f} seconds"
+        late = f"the request did not arrive within {BODY_TIMEOUT_S:.0f} seconds"
         raise HTTPException(408, late, {"Connection": "close"}) from None
     return bytes(body)
 

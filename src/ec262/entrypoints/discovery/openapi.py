@@ -36,7 +36,7 @@ def openapi_document() -> dict[str, Any]:
         "info": {
             "title": "ec262 discovery",
             "version": __version__,
-            "description": "Introduces foremen and workers, and keeps leases, task keys and credits. Every call may be "
+            "description": "Introduces foremen to workers and keeps leases, task keys and credits. Every call may be "
             "repeated. Bytes are standard Base64; durations are seconds from the moment of the reply.",
         },
         "security": [{"token": []}],
@@ -47,7 +47,7 @@ def openapi_document() -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Made by the client: 32 to 256 characters that nobody can guess. "
+                    "description": "Made by the client: 32 to 256 unguessable characters. "
                     "POST /v1/account opens its account.",
                 }
             },
@@ -90,11 +90,11 @@ def _responses(route: Route) -> dict[str, Any]:
         reasons.setdefault(STATUS[error], []).append(f"`{error.code}`: {inspect.getdoc(error)}")
     reasons |= {
         500: ["`internal_error`: The service failed."],
-        503: ["`unavailable`: The storage does not answer now; repeat the call."],
+        503: ["`unavailable`: The storage does not answer at the moment; repeat the call."],
     }
     if route.request is not None:
         reasons |= {
-            408: ["`refused`: The body did not come in time."],
+            408: ["`refused`: The body did not arrive in time."],
             413: ["`refused`: The body is too large."],
         }
     for status, lines in sorted(reasons.items()):

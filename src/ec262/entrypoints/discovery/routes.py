@@ -81,7 +81,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/account",
-        summary="Open the account of the bearer token, which the client makes, or find it again.",
+        summary="Open the account of the bearer token, which the client makes, or return it if it exists.",
         handle=lambda service, call: service.accounts.open(call.token, call.body),
         request=OpenAccount,
         reply=AccountStatus,
@@ -90,21 +90,21 @@ ROUTES = (
     Route(
         method="GET",
         path="/v1/account",
-        summary="Tell how the account stands.",
+        summary="Return the state of the account.",
         handle=lambda service, call: service.accounts.status(call.token),
         reply=AccountStatus,
     ),
     Route(
         method="DELETE",
         path="/v1/account",
-        summary="Revoke the token: nothing opens the account any more.",
+        summary="Revoke the token and so close the account.",
         handle=lambda service, call: service.accounts.close(call.token),
         errors=(errors.AccountFrozen,),
     ),
     Route(
         method="PUT",
         path="/v1/account/token",
-        summary="Let another token open the account, and this one no more.",
+        summary="Replace the account's token with another one.",
         handle=lambda service, call: service.accounts.replace_token(call.token, call.body),
         request=ReplaceToken,
         errors=(errors.AccountFrozen,),
@@ -112,7 +112,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/history",
-        summary="Tell every movement of the account's credits, explained, newest first.",
+        summary="Return every movement of the account's credits with an explanation, newest first.",
         handle=lambda service, call: service.accounts.history(call.token, call.body),
         request=HistoryQuery,
         reply=History,
@@ -135,7 +135,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/pool",
-        summary="Ask who could be drawn now.",
+        summary="Return which workers could be drawn now.",
         handle=lambda service, call: service.foremen.pool(call.token, call.body),
         request=PoolQuery,
         reply=PoolStatus,
@@ -152,7 +152,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/replicas",
-        summary="Add workers to open tasks: same task, same key, a later deadline.",
+        summary="Add workers to open tasks: the task and its key stay the same, the deadline is later.",
         handle=lambda service, call: service.foremen.add_replicas(call.token, call.body),
         request=AddReplicas,
         reply=Purchase,
@@ -161,7 +161,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/assignments",
-        summary="Read one's own part in tasks: their keys, and the secrets that prove the assignments.",
+        summary="Return the caller's assignments: the tasks' keys, and the secrets that prove them.",
         handle=lambda service, call: service.workers.assignments(call.token, call.body),
         request=AssignmentQuery,
         reply=Assignments,
@@ -171,7 +171,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/surrenders",
-        summary="Give one's own part in tasks up: the slots are free, and the shares stay in escrow.",
+        summary="Give up the caller's part in tasks: its slots become free, and its shares stay in escrow.",
         handle=lambda service, call: service.workers.give_up(call.token, call.body),
         request=GiveUp,
         reply=GivenUp,
@@ -181,7 +181,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/commitments",
-        summary="Commit the SHA-256 of encrypted results, each once.",
+        summary="Commit the SHA-256 of encrypted results, once per task.",
         handle=lambda service, call: service.workers.commit(call.token, call.body),
         request=CommitResults,
         reply=Committed,
@@ -191,7 +191,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/verdicts",
-        summary="Ask after tasks that one bought, or wait for news of them; what opens results is told after a win.",
+        summary="Return the verdicts of the caller's tasks, or wait for news; the keys to results come after a win.",
         handle=lambda service, call: service.foremen.verdicts(call.token, call.body),
         request=VerdictQuery,
         reply=Verdicts,
@@ -199,7 +199,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/acceptances",
-        summary="Let provisional wins be wins, which pays them.",
+        summary="Accept provisional wins, which pays their workers.",
         handle=lambda service, call: service.foremen.accept(call.token, call.body),
         request=AcceptResults,
         reply=Verdicts,
@@ -208,7 +208,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/disputes",
-        summary="Pay all who committed to tasks that none won, to see what each committed.",
+        summary="Pay all workers that committed to tasks without a winner, to see what each of them committed.",
         handle=lambda service, call: service.foremen.dispute(call.token, call.body),
         request=BuyDisputes,
         reply=Verdicts,
@@ -217,7 +217,7 @@ ROUTES = (
     Route(
         method="POST",
         path="/v1/reports",
-        summary="Tell of winners that did not deliver.",
+        summary="Report winners that did not deliver.",
         handle=lambda service, call: service.foremen.report(call.token, call.body),
         request=DeliveryReports,
         errors=(errors.AccountFrozen,),

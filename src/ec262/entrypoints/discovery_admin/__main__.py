@@ -36,12 +36,12 @@ def _parser() -> argparse.ArgumentParser:
     from ec262.version import __version__
 
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--database", metavar="URL", help="the database of discovery (default: this user's)")
+    common.add_argument("--database", metavar="URL", help="discovery's database (default: a file in your data folder)")
     common.add_argument("--config", metavar="FILE", help="settings file (TOML)")
-    common.add_argument("--json", action="store_true", help="answer in JSON")
+    common.add_argument("--json", action="store_true", help="print JSON")
     parser = argparse.ArgumentParser(
         prog="ec262 discovery-admin",
-        description="Look after a discovery service, directly in its database, also while it runs.",
+        description="Administer a discovery service directly in its database, even while it runs.",
         parents=[common],
     )
     add_verbosity(parser)
@@ -58,25 +58,25 @@ def _parser() -> argparse.ArgumentParser:
     add = command("grant", "give credits to an account")
     add("account", metavar="ID")
     add("credits", type=_natural, metavar="CREDITS")
-    add("--id", metavar="NAME", help="the same name again gives nothing (default: one that was never used)")
+    add("--id", metavar="NAME", help="name of this grant: repeating it grants nothing (default: a new name)")
     for name, purpose in (
-        ("revoke", "let no token open an account any more"),
-        ("freeze", "let an account look, and nothing else"),
-        ("unfreeze", "let a frozen account do all again"),
+        ("revoke", "revoke an account's token permanently"),
+        ("freeze", "make an account read-only"),
+        ("unfreeze", "make a frozen account usable again"),
     ):
         command(name, purpose)("account", metavar="ID")
-    add = command("owner", "say whose an account is")
+    add = command("owner", "set the owner of an account")
     add("account", metavar="ID")
-    add("owner", metavar="NAME", nargs="?", default="", help="without one, it belongs to itself")
-    add = command("anchor", "vouch for a worker: others become known by agreeing with it")
+    add("owner", metavar="NAME", nargs="?", default="", help="default: the account is its own owner")
+    add = command("anchor", "vouch for a worker: others gain reputation by agreeing with it")
     add("account", metavar="ID")
-    add("--remove", action="store_true", help="do not vouch for it any more")
-    command("anchors", "list the workers that are vouched for")
-    add = command("invite", "make an invitation, and tell its code")
-    add("credits", type=_natural, metavar="CREDITS", help="for each account")
+    add("--remove", action="store_true", help="stop vouching for it")
+    command("anchors", "list the anchors")
+    add = command("invite", "create an invitation and print its code")
+    add("credits", type=_natural, metavar="CREDITS", help="credits for each account")
     add("--uses", type=_natural, default=1, metavar="N", help="accounts that may use it (default: 1)")
-    add("--owner", default="", metavar="NAME", help="whose these accounts are")
-    add("--days", type=float, metavar="N", help="until it runs out (default: never)")
+    add("--owner", default="", metavar="NAME", help="owner of these accounts")
+    add("--days", type=float, metavar="N", help="days until it expires (default: never)")
     command("invitations", "list invitations")
     command("client-2012", "show a client of the 2012 API and its movements")("addr", metavar="ADDRESS")
     command("audit", "check the books")
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 def _natural(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError("must be 1 or more")
     return number
 
 

@@ -67,7 +67,7 @@ def _require_database(settings: DiscoverySettings) -> None:
     except OSError as error:
         raise ConfigurationError(f"cannot read the database {file}: {error.strerror}") from error
     if missing:
-        raise ConfigurationError(f"there is no database {file}: name the one of your discovery with --database")
+        raise ConfigurationError(f"there is no database {file}: name discovery's database with --database")
 
 
 def _ask(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answer:
@@ -101,31 +101,31 @@ def _account(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
 
 def _grant(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     granted = admin.grant(arguments.account, arguments.credits, id=arguments.id)
-    done = "was granted before" if granted.repeated else f"granted {count(arguments.credits, 'credit')}"
+    done = "already granted" if granted.repeated else f"granted {count(arguments.credits, 'credit')}"
     return Answer(data=granted, text=f"{done} (id {granted.id}): {granted.account} has {granted.credits}")
 
 
 def _revoke(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     admin.revoke(arguments.account)
-    return _changed(admin, arguments, "no token opens it any more")
+    return _changed(admin, arguments, "its token is revoked")
 
 
 def _freeze(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     admin.freeze(arguments.account)
-    return _changed(admin, arguments, "frozen: it may look, and nothing else")
+    return _changed(admin, arguments, "frozen: it is read-only")
 
 
 def _unfreeze(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     admin.unfreeze(arguments.account)
-    return _changed(admin, arguments, "not frozen")
+    return _changed(admin, arguments, "no longer frozen")
 
 
 def _anchor(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     if arguments.remove:
         admin.remove_anchor(arguments.account)
-        return _changed(admin, arguments, "not an anchor")
+        return _changed(admin, arguments, "no longer an anchor")
     admin.add_anchor(arguments.account)
-    return _changed(admin, arguments, "an anchor: others become known by agreeing with it")
+    return _changed(admin, arguments, "an anchor: others gain reputation by agreeing with it")
 
 
 def _anchors(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
@@ -135,7 +135,7 @@ def _anchors(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
 
 def _owner(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
     admin.set_owner(arguments.account, arguments.owner)
-    return _changed(admin, arguments, f"belongs to {arguments.owner}" if arguments.owner else "belongs to itself")
+    return _changed(admin, arguments, f"belongs to {arguments.owner}" if arguments.owner else "is its own owner")
 
 
 def _changed(admin: DiscoveryAdmin, arguments: argparse.Namespace, text: str) -> Answer:
@@ -151,7 +151,7 @@ def _invite(admin: DiscoveryAdmin, arguments: argparse.Namespace) -> Answer:
         expires_in_s=None if arguments.days is None else arguments.days * DAY_S,
     )
     told = _invitation_data(made.invitation)
-    hint = "Tell this code to those it is for, now: it is not kept, and nobody can look it up."
+    hint = "Pass this code on now: it is not stored and cannot be shown again."
     return Answer(data={"code": made.code, **told}, text=f"{made.code}\n{hint}")
 
 
@@ -168,7 +168,7 @@ def _audit(admin: DiscoveryAdmin, _arguments: argparse.Namespace) -> Answer:
     audit = admin.audit()
     seen = f"{count(audit.transfers, 'movement')} in {count(audit.accounts, 'ledger account')}"
     if not audit.findings:
-        return Answer(data=audit, text=f"the books are right: {seen}, {count(audit.granted, 'credit')} granted")
+        return Answer(data=audit, text=f"the books are correct: {seen}, {count(audit.granted, 'credit')} granted")
     wrong = "\n".join(f"  {line}" for line in audit.findings)
     return Answer(data=audit, text=f"the books are wrong ({seen}):\n{wrong}", status=1)
 
@@ -178,7 +178,7 @@ def _backup(settings: DiscoverySettings, arguments: argparse.Namespace) -> Answe
     source = sqlite_file(url)
     if source is None:
         raise ConfigurationError(
-            "this database is backed up by its own tool: "
+            "back this database up with its own tool: "
             + shlex.join(["pg_dump", "--format=custom", f"--file={arguments.file}", without_password(url)])
         )
     size = back_up(source, Path(arguments.file))
@@ -195,7 +195,7 @@ def _client_2012(settings: DiscoverySettings, arguments: argparse.Namespace) -> 
     record = "\n".join(f"{name}: {value}" for name, value in client.record().items())
     return Answer(
         data={"client": client.record(), "history": entries},
-        text=f"{record}\n\n{table(('time', 'change', 'what for', 'task'), rows)}",
+        text=f"{record}\n\n{table(('time', 'change', 'reason', 'task'), rows)}",
     )
 
 

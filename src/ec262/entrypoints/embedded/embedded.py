@@ -107,7 +107,7 @@ class EmbeddedSystem:
             if not died or body is None or body.uncancel() > 0:
                 raise
             status = self._process.wait()
-            raise ConfigurationError(f"the embedded system ended in the middle of the job (status {status})") from None
+            raise ConfigurationError(f"the embedded system ended during the job (exit status {status})") from None
         finally:
             loop.remove_reader(pidfd)
             os.close(pidfd)

@@ -53,46 +53,52 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="ec262 foreman",
-        description="Run a MapReduce job. With no discovery service configured, one is started on this machine, "
-        "with workers, for this job.",
-        epilog="What follows -- are arguments of the job itself, in its sys.argv: ec262 foreman JOB.py -- --n 5",
+        description="Run a MapReduce job. If no discovery service is configured, the job runs on an embedded system: "
+        "a discovery service and workers that are started on this machine.",
+        epilog="Arguments after -- are passed to the job in sys.argv: ec262 foreman JOB.py -- --n 5",
     )
     add = parser.add_argument
-    add("job", metavar="JOB.py", help="the job: marks its mapper and reducer, and has data, or calls ec262.run_job")
-    add("--input", nargs="+", metavar="FILE", help="rows from files, for a job that has no data of its own")
+    add("job", metavar="JOB.py", help="job file: marks a mapper and a reducer and defines data, or calls ec262.run_job")
+    add("--input", nargs="+", metavar="FILE", help="read rows from files, for a job without data of its own")
     add("--format", choices=FORMATS, default="lines", help="how files become rows (default: %(default)s)")
-    add("--output", metavar="FILE", help="write the result as JSON lines of [key, value]; else it is printed")
-    add("--discovery", metavar="URL", help="the discovery service (default: an embedded system on this machine)")
-    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
-    add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
-    add("--role", metavar="NAME", help="whose account pays: foreman, or worker-PORT (default: foreman)")
-    add("--credentials", metavar="DIR", help="folder of account tokens")
+    add("--output", metavar="FILE", help="write the result to FILE as JSON lines of [key, value] (default: print it)")
+    add("--discovery", metavar="URL", help="URL of the discovery service (default: an embedded system)")
+    add(
+        "--discovery-ca",
+        metavar="FILE",
+        help="CA bundle used to verify discovery's certificate (PEM; default: public CAs)",
+    )
+    add("--invitation", metavar="CODE", help="invitation code that brings credits (or EC262_INVITATION)")
+    add("--role", metavar="NAME", help="account that pays: foreman or worker-PORT (default: foreman)")
+    add("--credentials", metavar="DIR", help="folder that holds account tokens")
     add(
         "--verify",
         metavar="RULE",
-        help="majority:3, quorum:2, error:1e-4, or, without a discovery service, none (default: majority:3)",
+        help="rule: majority:3, quorum:2, error:1e-4 or, in the embedded system, none (default: majority:3)",
     )
-    add("--report", metavar="FILE", help="write what the verdicts were made of: NAME.html with NAME.json, or NAME.json")
+    add("--report", metavar="FILE", help="write the evidence for each verdict: NAME.html with NAME.json, or NAME.json")
     add("--seed", type=int, help="seed of the job's randomness (default: 0)")
     add("--task-timeout", type=float, metavar="S", help="seconds that a task may take (default: 600)")
-    add("--memory", metavar="SIZE", help="what the job's data may take in memory here; the rest goes to disk (512MB)")
-    add("--map-tasks", type=int, metavar="N", help="how many tasks the map phase is cut into (default: sized by time)")
-    add("--reduce-tasks", type=int, metavar="N", help="how many tasks the reduce phase is cut into")
+    add(
+        "--memory", metavar="SIZE", help="memory for the job's data; anything beyond it spills to disk (default: 512MB)"
+    )
+    add("--map-tasks", type=int, metavar="N", help="number of map tasks (default: sized by time)")
+    add("--reduce-tasks", type=int, metavar="N", help="number of reduce tasks (default: as the pool suggests)")
     add("--round-floats", type=int, metavar="N", help="round floats in results to N significant digits (1 to 15)")
-    add("--attempts", type=int, metavar="N", help="how often a task is bought before the job fails (default: 3)")
+    add("--attempts", type=int, metavar="N", help="number of times to buy a task before the job fails (default: 3)")
     add("--patience", type=float, metavar="S", help="seconds to wait for workers or discovery (default: 60)")
     add("--task-memory", type=int, metavar="MIB", help="memory that a task may use (default: 1024)")
-    add("--workers", type=int, metavar="N", help="workers of the embedded system (default: 4)")
+    add("--workers", type=int, metavar="N", help="number of workers in the embedded system (default: 4)")
     add("--config", metavar="FILE", help="settings file (TOML)")
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--dry-run", action="store_true", help="tell the plan and its price; buy nothing")
+    instead.add_argument("--dry-run", action="store_true", help="show the plan and its cost without buying anything")
     instead.add_argument(
         "--check-determinism",
         action="store_true",
-        help="compute some rows twice on this machine, and tell what differs and why; buy nothing",
+        help="compute some rows twice on this machine and report differences and their causes, without buying anything",
     )
-    add("--sample", type=_count, default=100, metavar="N", help="rows to check (default: %(default)s)")
-    add("--quiet", action="store_true", help="no progress")
+    add("--sample", type=_count, default=100, metavar="N", help="number of rows to check (default: %(default)s)")
+    add("--quiet", action="store_true", help="show no progress")
     add_verbosity(parser)
     add("--version", action="version", version=f"ec262 {__version__}")
     return parser
@@ -100,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number from 1 on is needed, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more, not {text!r}")
     return int(text)
 
 

@@ -96,6 +96,6 @@ def check_room(settings: ForemanSettings) -> None:
     folder, free_bytes = room_for_large_files()
     if free_bytes < settings.memory_budget.total_bytes:
         logging.getLogger(__name__).warning(
-            "only %d MiB are free in %s, where data beyond --memory %s are put away: set TMPDIR to a folder with more",
+            "only %d MiB are free in %s, where data beyond --memory %s spills: set TMPDIR to a folder with more",
             free_bytes >> 20, folder, settings.memory,
         )  # fmt: skip

@@ -65,8 +65,8 @@ def describe(checks: Sequence[PhaseCheck], rows: int) -> str:
 
 
 def _phase(check: PhaseCheck, rows: int) -> str:
-    what = f"{check.rows} of {rows} rows" if check.phase is Phase.MAP else f"the {check.rows} keys that these gave"
-    told = f"{FUNCTIONS[check.phase]}: {what} computed twice, in circumstances as of two machines"
+    what = f"{check.rows} of {rows} rows" if check.phase is Phase.MAP else f"the {check.rows} keys that they yielded"
+    told = f"{FUNCTIONS[check.phase]}: {what} computed twice, as if on two different machines"
     if check.repacked:
         told += ", and once more in smaller tasks"
     return f"{told}: " + ("no difference" if check.finding is None else _finding(check.phase, check.finding))
@@ -79,11 +79,11 @@ def _finding(phase: Phase, finding: Finding) -> str:
         row = f"several {'rows' if by_row else 'keys'} together"
     difference = finding.difference
     lines = [
-        f"TWO RESULTS, from {row}",
+        f"TWO RESULTS for {row}",
         f"differs:  {difference.where}",
-        f"one time: {difference.first}",
-        f"another:  {difference.second}",
-        *([f"that is:  {difference.hint}"] if difference.hint else []),
+        f"first:    {difference.first}",
+        f"second:   {difference.second}",
+        *([f"reason:   {difference.hint}"] if difference.hint else []),
         *(f"cause:    {cause}" for cause in finding.causes),
     ]
     return "\n  ".join(lines)

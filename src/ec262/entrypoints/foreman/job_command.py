@@ -30,12 +30,12 @@ from ec262.entrypoints.foreman.session import CheckOnly, PlanOnly, Session
 from ec262.entrypoints.shared.command import complain, tell
 
 ADVICE = {
-    "cpu": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
-    "wall": "Does the function end? If it needs longer: --task-timeout S, or smaller rows.",
-    "memory": "Smaller rows or a combiner take less; --task-memory MIB asks for more, as far as the workers allow it.",
+    "cpu": "Check that the function ends. If it needs more time, use --task-timeout S or smaller rows.",
+    "wall": "Check that the function ends. If it needs more time, use --task-timeout S or smaller rows.",
+    "memory": "Use smaller rows or a combiner, or ask for more with --task-memory MIB, if the workers allow it.",
     "output": (
-        "If its tasks have several rows, cut them into more (--map-tasks N, --reduce-tasks N). Else yield less for a "
-        "row: fewer or smaller pairs, or a combiner (@ec262.combiner)."
+        "If its tasks have several rows, use more tasks (--map-tasks N, --reduce-tasks N). Otherwise yield less for "
+        "each row: fewer or smaller pairs, or use a combiner (@ec262.combiner)."
     ),
 }
 """What to do about a limit that a task exceeded."""
@@ -79,8 +79,8 @@ def _run(arguments: argparse.Namespace, session: Session) -> None:
     with opened_output(arguments) as output:
         if arguments.input or arguments.output:
             session.script_calls_refused = (
-                f"{arguments.job} calls run_job itself, so --input and --output have no say: "
-                "read and write files in the script, or leave run_job to the command"
+                f"{arguments.job} calls run_job itself, so --input and --output have no effect: "
+                "read and write files in the script, or remove the call and let the command run the job"
             )
         job = run_job_file(arguments.job, arguments.job_arguments)
         if job.ran_itself:
@@ -113,7 +113,7 @@ def _rows(data: Any) -> Iterator[tuple[Any, Any]]:
 
 def _advice(error: Ec262Error) -> str:
     if isinstance(error, InsufficientCredits):
-        return "\nWorkers earn credits: --role worker-PORT spends yours. The operator, or an --invitation, gives more."
+        return "\nWorkers earn credits: --role worker-PORT spends yours. The operator can grant more (--invitation)."
     if isinstance(error, TaskLimitExceeded):
         return "\n" + ADVICE.get(error.limit, "")
     return ""
@@ -128,13 +128,13 @@ def _describe(plan: Plan | None, *, local: bool) -> str:
     text += " at first" * plan.adds_workers
     if not local:
         text += f": {'about ' * sized}{plan.price} credits of {plan.purse}"
-        text += ", more where workers differ, fail or are checked" * plan.adds_workers
+        text += ", more if workers disagree, fail or are audited" * plan.adds_workers
         text += f"{';' if plan.adds_workers else ','} {plan.spare} to spare"
     if not sized:
         return text
     return (
-        f"{text}\nmap tasks are sized by the time that rows take: there are more"
-        f"{'' if local else f', for up to {plan.most_price} credits,'} if that is long, and fewer if it is short; "
+        f"{text}\nmap tasks are sized by the time that rows take: slow rows make more of them"
+        f"{'' if local else f' (for up to {plan.most_price} credits)'}, fast rows fewer; "
         "--map-tasks N sets their number"
     )
 

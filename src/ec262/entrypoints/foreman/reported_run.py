@@ -45,6 +45,6 @@ class Report:
             written = await asyncio.to_thread(write_report, receipt, self._path)
         except Ec262Error as error:
             # The result is worth more than its receipt.
-            logger.warning("no report: %s", error)
+            logger.warning("the report could not be written: %s", error)
         else:
-            logger.info("report: %s", " and ".join(map(str, written)))
+            logger.info("report written to %s", " and ".join(map(str, written)))

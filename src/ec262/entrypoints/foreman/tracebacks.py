@@ -60,7 +60,7 @@ def _with_the_jobs_own(error: UserCodeFailed) -> TracebackType | None:
     notes = [log.rest]
     # The error is the last of several exceptions; or the worker had source lines that are not to be found here.
     if log.causes or any(frame.source and frame.file not in known for frame in log.frames):
-        notes = ["all of the traceback:", with_source_lines(error.report.removeprefix(log.printed), known)]
+        notes = ["full traceback:", with_source_lines(error.report.removeprefix(log.printed), known)]
     if log.printed:
         notes += ["the task printed:", log.printed]
     for note in filter(None, (note.rstrip() for note in notes)):

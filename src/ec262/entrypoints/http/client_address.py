@@ -10,7 +10,7 @@ from starlette.requests import Request
 from ec262.domain.errors import InvalidRequest
 from ec262.domain.protocol.networks import IpAddress, ip_address
 
-UNREADABLE = "the proxy's X-Forwarded-For has an entry that is no IP address: have it set to the client's address"
+UNREADABLE = "the proxy's X-Forwarded-For has an entry that is not an IP address: it must hold the client's address"
 
 
 class ClientAddresses:

@@ -55,13 +55,13 @@ class PrometheusMeter(Meter):
         labels, registry = ["route", "status"], self.registry
         self._requests = prometheus.Counter("ec262_requests", "Requests answered.", labels, registry=registry)
         self._seconds = prometheus.Histogram(
-            "ec262_request_seconds", "Time to an answer.", ["route"], buckets=LATENCIES_S, registry=registry
+            "ec262_request_seconds", "Time until the reply.", ["route"], buckets=LATENCIES_S, registry=registry
         )
         self._limited = prometheus.Counter(
             "ec262_rate_limited", "Requests refused because there were too many.", registry=registry
         )
         self._tasks = prometheus.Counter(
-            "ec262_tasks", "Tasks that were bought, won, disputed, settled, refunded.", ["event"], registry=registry
+            "ec262_tasks", "Tasks bought, won, disputed, settled and refunded.", ["event"], registry=registry
         )
         for event in ("bought", "won", "disputed", "settled", "refunded"):
             self._tasks.labels(event)
@@ -89,7 +89,9 @@ class PrometheusMeter(Meter):
         """Read what is to be read now: prometheus-client's way to ask."""
         from prometheus_client.core import GaugeMetricFamily
 
-        yield GaugeMetricFamily("ec262_sweep_age_seconds", "Time since a sweep.", self._clock() - self._swept_at)
+        yield GaugeMetricFamily(
+            "ec262_sweep_age_seconds", "Time since the last successful sweep.", self._clock() - self._swept_at
+        )
         if self._snapshot is None:
             return
         try:
@@ -103,7 +105,7 @@ class PrometheusMeter(Meter):
         yield GaugeMetricFamily("ec262_storage_up", "Whether the storage answers.", 1)
         yield GaugeMetricFamily("ec262_leases", "Workers in the pool.", leases)
         yield GaugeMetricFamily("ec262_tasks_in_escrow", "Tasks whose escrow holds credits.", tasks)
-        credits = GaugeMetricFamily("ec262_credits", "Credits by who holds them; granted: all.", labels=["holder"])
+        credits = GaugeMetricFamily("ec262_credits", "Credits by holder; granted is the total.", labels=["holder"])
         # What was granted and is held by nobody else is the users': nobody has to add up all their accounts.
         users = granted - service - escrow
         for holder, amount in {"granted": granted, "service": service, "users": users, "escrow": escrow}.items():

@@ -124,7 +124,7 @@ class Gate:
         if _is_ambiguous(request):
             return self._refuse(400, InvalidRequest.code, AMBIGUOUS, {"Connection": "close"})
         if "origin" in request.headers:
-            return self._refuse(403, "forbidden", "this service is not for web pages", {})
+            return self._refuse(403, "forbidden", "this service does not accept requests from web pages", {})
         if self._limits is None:
             return None
         token = bearer_token(request.headers.get("authorization", ""))

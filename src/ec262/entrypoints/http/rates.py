@@ -72,11 +72,11 @@ class RateLimits:
         address all the same.
         """
         place = customer(address)
-        _take(self._addresses, place, "this address asks")
+        _take(self._addresses, place, "this address sends requests")
         if opens_account:
             _take(self._openings, place, "this address opens accounts")
         if token:
-            _take(self._accounts, hashlib.sha256(token.encode()).hexdigest(), "this account asks")
+            _take(self._accounts, hashlib.sha256(token.encode()).hexdigest(), "this account sends requests")
 
 
 def rate_limits(settings: DiscoverySettings, clock: Callable[[], float]) -> RateLimits | None:

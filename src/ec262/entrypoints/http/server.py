@@ -38,7 +38,7 @@ MAX_CONNECTIONS = 2000
 BACKLOG = 512
 """Connections that may wait to be accepted; all of them are in one turn of the event loop."""
 
-_BUSY = b'{"error":"unavailable","message":"too many connections are open"}'
+_BUSY = b'{"error":"unavailable","message":"too many open connections"}'
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     b"Retry-After: 5\r\nConnection: close\r\n\r\n%b"
@@ -255,27 +255,27 @@ class TlsFiles:
             TlsFiles(self._certificate, self._key)
             self._load()
         except ConfigurationError as error:
-            _log.error("the old certificate stays: %s", error)
+            _log.error("keeping the old certificate: %s", error)
         else:
-            _log.info("the certificate was read again")
+            _log.info("certificate reloaded")
 
     def _load(self) -> None:
         key = Path(self._key or self._certificate)
         try:
             self.context.load_cert_chain(self._certificate, self._key, password=_no_password)
             if key.stat().st_mode & 0o077:
-                _log.warning("%s is a private key that others than its owner can read: chmod 600", key)
+                _log.warning("%s is a private key that other users can read: run chmod 600", key)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             reason = getattr(error, "strerror", None) or error
             if self._key is None and isinstance(error, ssl.SSLError):
-                reason = f"it is to have its private key in it, too, or that is to be given with --tls-key ({reason})"
+                reason = f"it must also contain the private key, or --tls-key must name the key ({reason})"
             files = " with the key ".join(filter(None, (self._certificate, self._key)))
             raise ConfigurationError(f"cannot use the TLS certificate {files}: {reason}") from error
 
 
 def _no_password() -> str:
     """Without this, OpenSSL would ask at the terminal."""
-    raise ValueError("its key is encrypted, and must not be")
+    raise ValueError("its key is encrypted, which is not supported")
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -336,4 +336,4 @@ def serve_on_socket(
     with socket.socket(fileno=listening.detach()) as known, asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(server.serve(sockets=[known]))
     if not server.started:
-        raise ConfigurationError("the service could not start; the log has the reason")
+        raise ConfigurationError("the service could not start; see the log")

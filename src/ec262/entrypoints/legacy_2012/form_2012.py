@@ -46,7 +46,7 @@ async def _body(request: Request, timeout_s: float) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
-                    raise HTTPException(413, f"A body has at most {MAX_BODY_BYTES} bytes", {"Connection": "close"})
+                    raise HTTPException(413, f"A body may have at most {MAX_BODY_BYTES} bytes", {"Connection": "close"})
     except TimeoutError:
-        raise HTTPException(408, f"The body did not come within {timeout_s:.0f} s", {"Connection": "close"}) from None
+        raise HTTPException(408, f"The body did not arrive within {timeout_s:.0f} s", {"Connection": "close"}) from None
     return bytes(body)

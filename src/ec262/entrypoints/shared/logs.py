@@ -70,8 +70,8 @@ class JsonFormatter(logging.Formatter):
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """Add the flags of 2012: ``-v`` for INFO, ``-V`` for DEBUG."""
-    parser.add_argument("-v", "--verbose", action="store_true", help="tell what happens")
-    parser.add_argument("-V", "--loud", action="store_true", help="tell everything")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log progress")
+    parser.add_argument("-V", "--loud", action="store_true", help="debug output")
 
 
 def configure_logging(arguments: argparse.Namespace, log_format: str = "text") -> None:

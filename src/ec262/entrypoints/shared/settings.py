@@ -44,7 +44,7 @@ UNSAFE_SANDBOX = "none-i-trust-every-foreman"
 
 NO_SANDBOX = (
     "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "
-    "files, use your network and your account, and do whatever you can. This is for tests."
+    "files, use your network and your account, and do anything else that you can. Use this only for tests."
 )
 """What is said of it."""
 
@@ -101,7 +101,7 @@ def _hours(_instance: object, _attribute: object, value: tuple[str, ...]) -> Non
 def _invitation(_instance: object, _attribute: object, value: str | None) -> None:
     """Without the code in the error: it is worth credits."""
     if value is not None and not re.fullmatch(TOKEN_PATTERN, value):
-        raise ValueError("what 'invitation' has is no invitation's code: look for a letter that is missing")
+        raise ValueError("'invitation' is not an invitation code: check for missing characters")
 
 
 def _role(_instance: object, _attribute: object, value: str) -> None:
@@ -114,7 +114,7 @@ def _networks(_instance: object, attribute: attrs.Attribute[Any], value: tuple[s
         try:
             ipaddress.ip_network(text, strict=False)
         except ValueError as error:
-            raise ValueError(f"{attribute.name!r} has {text!r}, which is no address or network: {error}") from error
+            raise ValueError(f"{attribute.name!r}: {error}") from error
 
 
 def _memory(_instance: object, _attribute: object, value: str | int) -> None:
@@ -126,13 +126,13 @@ def _allow(_instance: object, _attribute: object, value: tuple[str, ...]) -> Non
     size = sum(map(len, value))
     if size > MAX_PACKAGES_CHARS:
         raise ValueError(
-            f"the names in 'allow' have {size} characters in all: at most {MAX_PACKAGES_CHARS} are allowed"
+            f"the names in 'allow' have {size} characters in total: at most {MAX_PACKAGES_CHARS} are allowed"
         )
 
 
 def _grant(_instance: object, _attribute: object, value: int | str) -> None:
     if isinstance(value, int) and not 0 <= value <= MAX_GRANT:
-        raise ValueError(f"'grant' must be 0 to {MAX_GRANT}, or invitation, or none: {value}")
+        raise ValueError(f"'grant' must be 0 to {MAX_GRANT}, invitation or none: {value}")
 
 
 @attrs.frozen(kw_only=True)
@@ -367,7 +367,7 @@ def _sentence(error: Exception, role: type[Role], sources: Mapping[str, str]) ->
     if named is None or named[1] not in sources:
         return text
     words = re.search(r"Literal\[(.*?)\]", str(attrs.fields_dict(role)[named[1]].type))
-    choice = f"; its words are {words[1]}" if words is not None and "enum" in text else ""
+    choice = f"; valid values: {words[1]}" if words is not None and "enum" in text else ""
     return f"{text} ({sources[named[1]]}{choice})"
 
 
@@ -379,8 +379,8 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
         if name.startswith(PREFIX) and given not in known:
             # Without the prefix, which makes all names alike.
             nearest = get_close_matches(given, known, n=1, cutoff=LIKENESS)
-            meant = f": do you mean {PREFIX}{nearest[0]}?" if nearest else ""
-            _log.warning("the environment has %s, which is not a setting%s", name, meant)
+            meant = f": did you mean {PREFIX}{nearest[0]}?" if nearest else ""
+            _log.warning("unknown setting %s in the environment%s", name, meant)
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -390,5 +390,5 @@ def _read_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"cannot read the settings file {path}: {error}") from error
     unknown = sorted(content.keys() - ALL_NAMES)
     if unknown:
-        raise ConfigurationError(f"{path} has settings that do not exist: {', '.join(unknown)}")
+        raise ConfigurationError(f"{path} has unknown settings: {', '.join(unknown)}")
     return content

@@ -28,7 +28,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def history_table(entries: Iterable[HistoryEntry]) -> str:
     """Write movements of an account."""
     rows = [(date_time(each.at), f"{each.change:+d}", each.balance, each.text) for each in entries]
-    return table(("time", "change", "credits", "what for"), rows)
+    return table(("time", "change", "credits", "reason"), rows)
 
 
 def date_time(at: float | None) -> str:

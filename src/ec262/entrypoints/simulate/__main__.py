@@ -1,5 +1,5 @@
-"""``python -m ec262.entrypoints.simulate``: what verification rules cost, and how often they err, against saboteurs of
-several kinds and beside the policies of other systems.
+"""``python -m ec262.entrypoints.simulate``: simulate what verification rules cost and how often they accept wrong
+results, against several kinds of saboteurs and compared with the policies of other systems.
 
 Exit status: 0 done, 1 its output cannot be written, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM; after the
 last two, no process of it is left.

@@ -94,19 +94,26 @@ def _explained(path: Path) -> Iterator[None]:
 def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m ec262.entrypoints.simulate", description=description)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS:,} tasks of every policy (the default)")
+    size.add_argument("--quick", action="store_true", help=f"{QUICK_TASKS:,} tasks of every policy (default)")
     size.add_argument("--full", action="store_true", help=f"{FULL_TASKS:,} tasks of ec262 alone, one seed")
     size.add_argument("--tasks", type=_positive, metavar="N", help="number of tasks")
-    parser.add_argument("--policy", action="append", choices=[OWN, *RIVALS], help="this one only; may be repeated")
-    parser.add_argument("--scenario", action="append", choices=[each.name for each in SCENARIOS], help="likewise")
+    parser.add_argument("--policy", action="append", choices=[OWN, *RIVALS], help="only this policy; may be repeated")
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        choices=[each.name for each in SCENARIOS],
+        help="only this scenario; may be repeated",
+    )
     parser.add_argument("--rule", type=_rule, default=RULE, help=f"ec262's rule ({RULE}): {USAGE}")
-    parser.add_argument("--audit-rate", type=_share, default=Policy().audit_rate, metavar="X", help="of ec262 (0.08)")
-    parser.add_argument("--workers", type=_positive, default=200, metavar="N", help="how many there are (200)")
-    parser.add_argument("--job", type=_positive, action="append", metavar="N", help="tasks a job (10000 and 100)")
-    parser.add_argument("--seed", type=int, default=1, help="the first seed: the same gives the same results")
-    parser.add_argument("--seeds", type=_positive, metavar="N", help="runs of each, seeds counted upwards (3)")
-    parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="runs at a time (1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run's figures")
+    parser.add_argument(
+        "--audit-rate", type=_share, default=Policy().audit_rate, metavar="X", help="ec262's audit rate (0.08)"
+    )
+    parser.add_argument("--workers", type=_positive, default=200, metavar="N", help="number of workers (200)")
+    parser.add_argument("--job", type=_positive, action="append", metavar="N", help="tasks per job (10000 and 100)")
+    parser.add_argument("--seed", type=int, default=1, help="first seed; the same seed gives the same results")
+    parser.add_argument("--seeds", type=_positive, metavar="N", help="runs of each, with consecutive seeds (3)")
+    parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="runs at the same time (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every run")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw error against executions (.svg, .png, .pdf)")
     return parser
 
@@ -117,7 +124,7 @@ def _problem(options: argparse.Namespace) -> str:
         if os.path.isdir(path) or not os.access(Path(os.path.realpath(path)).parent, os.W_OK):  # noqa: PTH112 - never raises
             return f"cannot write {path}"
     if options.plot and options.plot.suffix not in {".svg", ".png", ".pdf"}:
-        return f"a plot is called NAME.svg, NAME.png or NAME.pdf, not {options.plot}"
+        return f"a plot must be named NAME.svg, NAME.png or NAME.pdf, not {options.plot}"
     if options.plot and importlib.util.find_spec("matplotlib") is None:
         return "--plot needs matplotlib: pip install 'ec262[simulate]'"
     return ""
@@ -180,7 +187,7 @@ def _run(trials: Sequence[Trial], processes: int) -> dict[Trial, Tally]:
             complain(
                 f"{time.monotonic() - began:6.0f} s  {len(tallies)} of {len(trials)}: {trial.policy}, "
                 f"{trial.scenario.name}, jobs of {trial.job}, seed {trial.seed}: "
-                f"{tally.errors} errors, {tally.executions / tally.tasks:.3f} executions a task"
+                f"{tally.errors} errors, {tally.executions / tally.tasks:.3f} executions per task"
             )
     return tallies
 
@@ -242,7 +249,7 @@ def _cells(trials: Sequence[Trial], tallies: dict[Trial, Tally]) -> list[Cell]:
 
 
 def _text(cells: Sequence[Cell]) -> str:
-    heads = ("adversary", "policy", "error", "95 %", "executions a task", "95 %", "2nd half", "woken", "new names")
+    heads = ("adversary", "policy", "error", "95 %", "executions per task", "95 %", "2nd half", "woken", "new names")
     return table(heads, [_row(cell) for cell in cells])
 
 

@@ -81,7 +81,7 @@ def _check_room(settings: WorkerSettings) -> None:
     folder, free_bytes = room_for_results(settings)
     if free_bytes < settings.results_limit_mib << 20:
         logger.warning(
-            "only %d MiB are free in %s, and waiting results may take %d: make room, or lower --results-limit",
+            "only %d MiB are free in %s, but waiting results may take %d: make room or lower --results-limit",
             free_bytes >> 20, folder, settings.results_limit_mib,
         )  # fmt: skip
 
@@ -130,7 +130,7 @@ async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
 
     def on_joined(lease: Lease) -> None:
         address = lease.address
-        announce(f"worker {lease.worker} serves at {address.host}:{address.port}, introduced by {settings.discovery}")
+        announce(f"worker {lease.worker} serves at {address.host}:{address.port}, registered with {settings.discovery}")
 
     serving = asyncio.create_task(worker.run(stop, on_joined=on_joined))
 
@@ -138,7 +138,7 @@ async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
         if stop.is_set():
             serving.cancel()
         else:
-            logger.info("leaving; once more to stop at once")
+            logger.info("leaving the pool; repeat the signal to stop at once")
             stop.set()
 
     loop = asyncio.get_running_loop()
@@ -163,45 +163,71 @@ def _parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="ec262 worker",
-        description="Lend this machine: serve tasks of strangers in a sandbox, and be paid in credits.",
+        description="Lend this machine: compute tasks for others in a sandbox and earn credits.",
     )
     add = parser.add_argument
-    add("-P", "--port", type=int, help="TCP port to serve on (default: 11235; 0: any free one)")
-    add("--listen", metavar="HOST", help="address to serve on (default: all, of IPv4 and IPv6)")
-    add("--discovery", metavar="URL", help="the discovery service (or EC262_DISCOVERY)")
-    add("--advertise", metavar="HOST", help="where foremen reach this worker (default: where discovery sees it)")
+    add("-P", "--port", type=int, help="TCP port to listen on (default: 11235; 0: any free port)")
+    add("--listen", metavar="HOST", help="address to listen on (default: all, IPv4 and IPv6)")
+    add("--discovery", metavar="URL", help="URL of the discovery service (or EC262_DISCOVERY)")
+    add(
+        "--advertise",
+        metavar="HOST",
+        help="address at which foremen reach this worker (default: the one that discovery sees)",
+    )
     add(
         "--slots",
         type=int,
         metavar="N",
-        help="tasks computed at the same time (default: what processors and memory allow)",
+        help="tasks to compute at the same time (default: as many as processors and memory allow)",
     )
-    add("--ahead", type=int, metavar="N", help="tasks that may wait here for each slot (default: 0)")
+    add("--ahead", type=int, metavar="N", help="tasks that may queue for each slot (default: 0)")
     add("--allow", nargs="+", metavar="PACKAGE", help="packages that jobs may import (default: none)")
     add(
         "--memory-limit",
         type=int,
         dest="memory_limit_mib",
         metavar="MIB",
-        help="memory of a task (default: 1024 at most)",
+        help="memory that a task may use (default: at most 1024)",
     )
-    add("--cpu-limit", type=float, metavar="S", help="seconds of processor time of a task (default: 600)")
+    add("--cpu-limit", type=float, metavar="S", help="seconds of processor time that a task may use (default: 600)")
     add("--wall-limit", type=float, metavar="S", help="seconds that a task may take (default: 600)")
-    add("--output-limit", type=int, dest="output_limit_mib", metavar="MIB", help="result of a task (default: 64)")
+    add(
+        "--output-limit",
+        type=int,
+        dest="output_limit_mib",
+        metavar="MIB",
+        help="size that a task's result may have (default: 64)",
+    )
     add("--results-limit", type=int, dest="results_limit_mib", metavar="MIB",
-        help="results that wait for their foremen, on disk (default: 2048)")  # fmt: skip
-    add("--nice", type=int, metavar="N", help="how much tasks give way to other programs, to 19 (default: 0)")
-    add("--hours", nargs="+", metavar="FROM-TO", help="when to serve, local time, as 22-6 (default: around the clock)")
-    add("--when-idle", action="store_true", default=None, help="serve only while nobody else uses this machine")
+        help="disk space for results that wait for delivery (default: 2048)")  # fmt: skip
+    add("--nice", type=int, metavar="N", help="niceness of tasks, up to 19 (default: 0)")
+    add(
+        "--hours",
+        nargs="+",
+        metavar="FROM-TO",
+        help="hours to serve in, local time, such as 22-6 (default: around the clock)",
+    )
+    add("--when-idle", action="store_true", default=None, help="serve only while the machine is idle")
     add("--idle-load", type=float, metavar="SHARE",
-        help="of the processors, that others must use to count as somebody (default: 0.25)")  # fmt: skip
-    add("--idle-minutes", type=float, metavar="N", help="after the last key or mouse movement (default: 10)")
-    add("--lease", type=float, metavar="S", help="how long discovery counts on this worker unheard (default: 60)")
-    add("--sandbox", choices=SANDBOXES, help="what keeps jobs in (default: linux)")
-    add("--check", action="store_true", help="tell limits, sandbox and packages, try a job, and end")
-    add("--discovery-ca", metavar="FILE", help="whom to trust for discovery's certificate (PEM; default: the usual)")
-    add("--invitation", metavar="CODE", help="an invitation's code, for credits (or EC262_INVITATION)")
-    add("--credentials", metavar="DIR", help="folder of account tokens")
+        help="CPU share above which the machine counts as in use (default: 0.25)")  # fmt: skip
+    add(
+        "--idle-minutes",
+        type=float,
+        metavar="N",
+        help="minutes without input before the machine counts as idle (default: 10)",
+    )
+    add(
+        "--lease", type=float, metavar="S", help="how long discovery keeps a worker it has not heard from (default: 60)"
+    )
+    add("--sandbox", choices=SANDBOXES, help="sandbox for jobs (default: linux)")
+    add("--check", action="store_true", help="print the limits and test the sandbox without contacting discovery")
+    add(
+        "--discovery-ca",
+        metavar="FILE",
+        help="CA bundle used to verify discovery's certificate (PEM; default: public CAs)",
+    )
+    add("--invitation", metavar="CODE", help="invitation code that brings credits (or EC262_INVITATION)")
+    add("--credentials", metavar="DIR", help="folder that holds account tokens")
     add("--config", metavar="FILE", help="settings file (TOML)")
     add_verbosity(parser)
     add("--version", action="version", version=f"ec262 {__version__}")

@@ -51,7 +51,7 @@ async def check_worker(settings: WorkerSettings) -> int:
     tell(f"ec262 {__version__} worker: {sys.implementation.name} {platform.python_version()}, {platform.platform()}")
     _section("limits", _limits(settings))
     missing = [name for name in settings.allow if _find(name) is None]
-    problems = [f"the package {name} is not installed: pip install it here, or do not --allow it" for name in missing]
+    problems = [f"the package {name} is not installed: install it, or remove it from --allow" for name in missing]
     there = tuple(name for name in settings.allow if name not in missing)
     for check in (_check_room, _check_times, _check_sandbox):
         try:
@@ -61,10 +61,10 @@ async def check_worker(settings: WorkerSettings) -> int:
     if settings.sandbox == UNSAFE_SANDBOX:
         complain(NO_SANDBOX)
     if problems:
-        tell("\nwhat is in the way")
+        tell("\nproblems")
     for problem in problems:
         tell(f"  {problem}")
-    tell("this machine could not serve" if problems else "this machine could serve")
+    tell("this machine cannot serve" if problems else "this machine can serve")
     return 2 if problems else 0
 
 
@@ -74,12 +74,12 @@ async def check_worker(settings: WorkerSettings) -> int:
 def _limits(settings: WorkerSettings) -> Iterator[tuple[str, str]]:
     limits, machine = settings.limits, local_machine()
     yield "slots", f"{settings.slots} tasks at a time, on {machine.processors:g} processors"
-    yield "memory", f"{settings.memory_limit_mib} MiB a task{_of_all_memory(settings, machine)}"
+    yield "memory", f"{settings.memory_limit_mib} MiB per task{_of_all_memory(settings, machine)}"
     yield "control group", _group()
-    yield "processor time", f"{limits.cpu_s:g} s a task"
-    yield "wall time", f"{limits.wall_s:g} s a task"
-    yield "output", f"{settings.output_limit_mib} MiB a task, and {limits.log_bytes >> 10} KiB of log"
-    yield "waiting results", f"{settings.results_limit_mib} MiB together, on disk, encrypted"
+    yield "processor time", f"{limits.cpu_s:g} s per task"
+    yield "wall time", f"{limits.wall_s:g} s per task"
+    yield "output", f"{settings.output_limit_mib} MiB per task, and {limits.log_bytes >> 10} KiB of log"
+    yield "waiting results", f"{settings.results_limit_mib} MiB in total, on disk, encrypted"
     yield "niceness", f"{settings.nice}"
     yield "lease", f"{settings.lease:g} s"
 
@@ -88,16 +88,16 @@ def _of_all_memory(settings: WorkerSettings, machine: Machine) -> str:
     if machine.memory_bytes == NO_LIMIT:
         return ""
     most, there = settings.slots * settings.memory_limit_mib, int(machine.memory_bytes) >> 20
-    too_much = ", WHICH IS MORE THAN THERE IS: lower --slots or --memory-limit" if most > there else ""
-    return f", at most {most} of the {there} MiB that may be used here{too_much}"
+    too_much = ", WHICH IS NOT ENOUGH: lower --slots or --memory-limit" if most > there else ""
+    return f", at most {most} of the {there} MiB available{too_much}"
 
 
 def _group() -> str:
     group = group_limits()
     if group.memory_bytes == NO_LIMIT:
-        memory = "none limits the memory of the worker with all its tasks (docs/sandbox.md says how to set one)"
+        memory = "no memory limit for the worker and all its tasks (docs/sandbox.md explains how to set one)"
     else:
-        memory = f"the worker with all its tasks gets at most {int(group.memory_bytes) >> 20} MiB"
+        memory = f"at most {int(group.memory_bytes) >> 20} MiB for the worker and all its tasks"
     return memory + ("" if group.processes == NO_LIMIT else f", and {group.processes:.0f} processes and threads")
 
 
@@ -106,15 +106,15 @@ async def _check_room(settings: WorkerSettings) -> None:
     folder, free_bytes = room_for_results(settings)
     free = f"{free_bytes >> 20} MiB are free"
     if free_bytes < settings.results_limit_mib << 20:
-        free += f", fewer than the {settings.results_limit_mib} MiB that they may take"
-    _section("where results wait", [(str(folder), free)])
+        free += f", less than the {settings.results_limit_mib} MiB that they may take"
+    _section("folder for waiting results", [(str(folder), free)])
 
 
 async def _check_times(settings: WorkerSettings) -> None:
     """Tell when this machine would be lent. Raises ConfigurationError if it cannot be watched."""
     rule = settings.availability
     hours = f"{', '.join(map(str, rule.hours))}, local time" if rule.hours else "around the clock"
-    idle = "no matter who uses this machine"
+    idle = "not required"
     if rule.idle is not None:
         minutes, share = settings.idle_minutes, rule.idle.load
         idle = f"while others use less than {share:.0%} of the processors, and {minutes:g} minutes after the last input"
@@ -123,10 +123,10 @@ async def _check_times(settings: WorkerSettings) -> None:
     if settings.when_idle:
         await asyncio.sleep(_OBSERVE_S)
         moment = await surroundings.observe()
-    now = rule.obstacle(moment) or "it is lent"
+    now = rule.obstacle(moment) or "available"
     if moment.others_load is not None:
         now += f" (others use {moment.others_load:.0%}, last input {moment.input_idle_s / 60:.0f} minutes ago)"
-    _section("when", [("hours", hours), ("idleness", idle), ("now", now)])
+    _section("availability", [("hours", hours), ("idleness", idle), ("now", now)])
 
 
 # --- the sandbox ----------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ async def _check_sandbox(settings: WorkerSettings) -> None:
     try:
         await sandbox.start()
         runtime = sandbox.runtime
-        _section("serves jobs of", [("Python", str(runtime.python)), ("machine", runtime.machine)])
+        _section("runs jobs for", [("Python", str(runtime.python)), ("machine", runtime.machine)])
         if isinstance(sandbox, Inspectable):
             _section(f"sandbox: {settings.sandbox}, {_tier(sandbox.layers)}", map(_layer, sandbox.layers))
             findings = await sandbox.witness()
@@ -147,7 +147,7 @@ async def _check_sandbox(settings: WorkerSettings) -> None:
             _section(f"sandbox: {settings.sandbox}", [])
         if runtime.python != local_python():
             # What is pickled here does not load there. The packages were loaded, or it would not have started.
-            _section("an honest job", [("is left out", f"this Python is {local_python().version}")])
+            _section("an honest job", [("skipped", f"this Python is {local_python().version}")])
             return
         await _check_packages(sandbox, settings)
         await _check_honest_job(sandbox, settings)
@@ -167,19 +167,19 @@ def _layer(layer: Layer) -> tuple[str, str]:
 
 async def _check_packages(sandbox: Sandbox, settings: WorkerSettings) -> None:
     told = await _run(sandbox, settings, import_package, [[name, None] for name in settings.allow])
-    rest = "all that is installed" if settings.sandbox == UNSAFE_SANDBOX else "the harmless part of it"
+    rest = "everything that is installed" if settings.sandbox == UNSAFE_SANDBOX else "the harmless part of it"
     _section("what jobs may import", [*told, ("standard library", rest)])
     broken = [f"{name} ({text})" for name, text in told if not text.startswith(IMPORTED)]
     if broken:
-        raise ConfigurationError(f"jobs cannot import what they are allowed to: {'; '.join(broken)}")
+        raise ConfigurationError(f"jobs cannot import packages that are allowed: {'; '.join(broken)}")
 
 
 async def _check_honest_job(sandbox: Sandbox, settings: WorkerSettings) -> None:
     began = time.perf_counter()
     pairs = await _run(sandbox, settings, count_words, [[1, "Humpty Dumpty sat on a wall"]])
     if pairs != [("words", 6)]:
-        raise ConfigurationError(f"the sandbox does not compute right: six words were counted as {pairs}")
-    _section("an honest job", [("counts words", f"right, in {(time.perf_counter() - began) * 1e3:.0f} ms")])
+        raise ConfigurationError(f"the sandbox returns wrong results: it counted six words as {pairs}")
+    _section("an honest job", [("counts words", f"correct, in {(time.perf_counter() - began) * 1e3:.0f} ms")])
 
 
 async def _run(sandbox: Sandbox, settings: WorkerSettings, mapper: Any, rows: list[list[Any]]) -> list[tuple[Any, Any]]:
@@ -192,7 +192,7 @@ async def _run(sandbox: Sandbox, settings: WorkerSettings, mapper: Any, rows: li
     outcome = decode_outcome(computed.outcome)
     if not isinstance(outcome, Pairs):
         told = computed.log.decode(errors="replace").strip()
-        raise ConfigurationError(f"a job that any sandbox can do failed in this one:\n{told}")
+        raise ConfigurationError(f"a job that any sandbox can compute failed in this one:\n{told}")
     return list(outcome.pairs)
 
 

@@ -89,7 +89,7 @@ def test_a_full_disk_leaves_no_half_report(tmp_path: Path) -> None:
 def test_recheck_says_that_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_report(RECEIPT, tmp_path / "out.json")
     assert main([str(tmp_path / "out.json")]) == 0
-    assert "1 verdicts checked again, 0 do not follow" in capsys.readouterr().out
+    assert "1 verdicts rechecked, 0 do not follow" in capsys.readouterr().out
 
 
 def test_recheck_finds_a_forged_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,7 +105,7 @@ def test_recheck_goes_by_the_rule_that_was_requested(tmp_path: Path, capsys: pyt
     text = msgspec.json.encode(RECEIPT).decode().replace("majority:3:2", "quorum:1").replace("majority:3", "quorum:1")
     (tmp_path / "out.json").write_text(text)
     assert main([str(tmp_path / "out.json")]) == 0
-    assert "by the report's own word: quorum:1" in capsys.readouterr().out
+    assert "requested rule, according to the report: quorum:1" in capsys.readouterr().out
     assert main([str(tmp_path / "out.json"), "--verify", "majority:3"]) == 1
     assert "decided by quorum:1, but majority:3:2 was requested" in capsys.readouterr().out
 

@@ -33,15 +33,15 @@ def test_another_seed_tries_other_rows() -> None:
 def test_nothing_found_is_a_line_a_phase() -> None:
     checks = [PhaseCheck(phase=Phase.MAP, rows=9, finding=None), PhaseCheck(phase=Phase.REDUCE, rows=4, finding=None)]
     assert describe(checks, 300) == (
-        "mapper: 9 of 300 rows computed twice, in circumstances as of two machines: no difference\n"
-        "reducer: the 4 keys that these gave computed twice, in circumstances as of two machines: no difference"
+        "mapper: 9 of 300 rows computed twice, as if on two different machines: no difference\n"
+        "reducer: the 4 keys that they yielded computed twice, as if on two different machines: no difference"
     )
 
 
 def test_smaller_tasks_are_suggested() -> None:
     check = PhaseCheck(phase=Phase.MAP, rows=9, finding=None, repacked=True)
     assert describe([check], 9) == (
-        "mapper: 9 of 9 rows computed twice, in circumstances as of two machines, and once more in smaller tasks: "
+        "mapper: 9 of 9 rows computed twice, as if on two different machines, and once more in smaller tasks: "
         "no difference"
     )
 
@@ -49,22 +49,22 @@ def test_smaller_tasks_are_suggested() -> None:
 @pytest.mark.parametrize(
     ("phase", "row", "told"),
     [
-        (Phase.MAP, "'k'", "from the row with key 'k'"),
-        (Phase.MAP, None, "from several rows together"),
-        (Phase.REDUCE, "3", "from the key 3"),
-        (Phase.REDUCE, None, "from several keys together"),
+        (Phase.MAP, "'k'", "for the row with key 'k'"),
+        (Phase.MAP, None, "for several rows together"),
+        (Phase.REDUCE, "3", "for the key 3"),
+        (Phase.REDUCE, None, "for several keys together"),
     ],
 )
 def test_a_finding_tells_where_what_and_why(phase: Phase, row: str | None, told: str) -> None:
     difference = Difference(where="the value of the key 1", first="2 (int)", second="3 (int)", hint="a hint")
     finding = Finding(row=row, difference=difference, causes=("one cause", "another"))
     text = describe([PhaseCheck(phase=phase, rows=9, finding=finding)], 300)
-    assert text.splitlines()[0].endswith(f"TWO RESULTS, {told}")
+    assert text.splitlines()[0].endswith(f"TWO RESULTS {told}")
     assert text.splitlines()[1:] == [
         "  differs:  the value of the key 1",
-        "  one time: 2 (int)",
-        "  another:  3 (int)",
-        "  that is:  a hint",
+        "  first:    2 (int)",
+        "  second:   3 (int)",
+        "  reason:   a hint",
         "  cause:    one cause",
         "  cause:    another",
     ]

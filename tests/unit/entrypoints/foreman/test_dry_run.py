@@ -21,8 +21,8 @@ ROW_BYTES = 10
         (
             True,
             (
-                "1 map tasks and 1 reduce tasks, 3 replicas each at first: 6 credits of 100, more where workers "
-                "differ, fail or are checked; 94 to spare"
+                "1 map tasks and 1 reduce tasks, 3 replicas each at first: 6 credits of 100, more if workers "
+                "disagree, fail or are audited; 94 to spare"
             ),
             "1 map tasks and 1 reduce tasks, 3 replicas each at first",
         ),
@@ -38,8 +38,10 @@ def test_a_plan(adds_workers: object, priced: str, local: str) -> None:
 def test_a_plan_of_tasks_that_are_sized_by_time() -> None:
     plan = plan_job([ROW_BYTES] * 1000, slots=4, purse=1000, replicas=3)
     assert f": about {plan.price} credits of 1000, " in _describe(plan, local=False)
-    assert f"there are more, for up to {plan.most_price} credits, if that is long" in _describe(plan, local=False)
-    assert "there are more if that is long, and fewer if it is short" in _describe(plan, local=True)
+    assert f"slow rows make more of them (for up to {plan.most_price} credits), fast rows fewer" in _describe(
+        plan, local=False
+    )
+    assert "slow rows make more of them, fast rows fewer" in _describe(plan, local=True)
 
 
 def test_a_job_without_rows() -> None:

@@ -156,7 +156,7 @@ def test_notes_and_prints_come_after_the_sentence(job: Any) -> None:
 
 def test_a_source_line_that_only_the_worker_has_is_reported(job: Any) -> None:
     text = 'Traceback (most recent call last):\n  File "<stdin>", line 1, in f\n    return typed\nKeyError: 1\n'
-    assert told(raised(job, failed(text, "KeyError")))[-5:] == ["all of the traceback:", *text.splitlines()]
+    assert told(raised(job, failed(text, "KeyError")))[-5:] == ["full traceback:", *text.splitlines()]
 
 
 def test_every_exception_of_a_chain_is_shown_with_source_lines(job: Any) -> None:
@@ -164,7 +164,7 @@ def test_every_exception_of_a_chain_is_shown_with_source_lines(job: Any) -> None
     link = "\nDuring handling of the above exception, another exception occurred:\n\n"
     text = first + link + report_of(job, "ZeroDivisionError: division by zero")
     lines = told(raised(job, failed("hello\n" + text)))
-    after = lines[lines.index("all of the traceback:") :]
+    after = lines[lines.index("full traceback:") :]
     assert after.count("    return 1 // number") == 2
     assert "KeyError: 1" in after
     assert after[-2:] == ["the task printed:", "hello"]

@@ -57,7 +57,7 @@ def test_an_account_is_limited_wherever_it_asks_from() -> None:
     limits = RateLimits(Rate(per_s=1, burst=3), ManualClock())
     for number in range(3):
         limits.check(f"192.0.2.{number}", token(1), opens_account=False)
-    with pytest.raises(TooManyRequests, match=r"this account asks too often: wait 1\.0 s") as refused:
+    with pytest.raises(TooManyRequests, match=r"this account sends requests too often: wait 1\.0 s") as refused:
         limits.check("192.0.2.9", token(1), opens_account=False)
     assert refused.value.retry_after_s == 1
     limits.check("192.0.2.9", token(2), opens_account=False)
@@ -67,7 +67,7 @@ def test_an_address_is_limited_whatever_tokens_it_makes_up() -> None:
     limits = RateLimits(Rate(per_s=1, burst=3), ManualClock())
     for number in range(30):
         limits.check(ADDRESS, token(number), opens_account=False)
-    with pytest.raises(TooManyRequests, match="this address asks too often"):
+    with pytest.raises(TooManyRequests, match="this address sends requests too often"):
         limits.check(ADDRESS, token(99), opens_account=False)
     with pytest.raises(TooManyRequests):
         limits.check(ADDRESS, "", opens_account=False)

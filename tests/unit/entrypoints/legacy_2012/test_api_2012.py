@@ -343,7 +343,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         await asyncio.sleep(60)
 
     request = Request({"type": "http", "method": "POST", "query_string": b"", "headers": []}, receive)
-    with pytest.raises(Exception, match="did not come within") as raised:
+    with pytest.raises(Exception, match="did not arrive within") as raised:
         await read_parameters(request, timeout_s=0.01)
     assert getattr(raised.value, "status_code", None) == 408
 

@@ -88,11 +88,11 @@ async def test_the_tier_is_reported(box: Box, capsys: pytest.CaptureFixture[str]
         ),
         (
             {"outcome": encode_outcome(Pairs(pairs=()))},
-            "the sandbox does not compute right: six words were counted as []\n",
+            "the sandbox returns wrong results: it counted six words as []\n",
         ),
         (
             {"outcome": encode_outcome(Failure(function="job", exception="MemoryError", row=None, frames=()))},
-            "a job that any sandbox can do failed in this one:\nTraceback ...\nMemoryError\n",
+            "a job that any sandbox can compute failed in this one:\nTraceback ...\nMemoryError\n",
         ),
     ],
 )
@@ -104,7 +104,7 @@ async def test_problems_are_reported(
     assert await check_worker(WorkerSettings()) == 2
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.endswith(f"what is in the way\n  {told}this machine could not serve\n")
+    assert out.endswith(f"problems\n  {told}this machine cannot serve\n")
     assert box.closed
 
 
@@ -113,7 +113,7 @@ async def test_a_package_that_cannot_be_imported_inside_is_reported(
 ) -> None:
     monkeypatch.setattr(worker_check, "find_spec", lambda _name: object())
     assert await check_worker(WorkerSettings(allow=("json", "no_such_262"))) == 2
-    assert "jobs cannot import what they are allowed to: no_such_262 (cannot be imported:" in capsys.readouterr().out
+    assert "jobs cannot import packages that are allowed: no_such_262 (cannot be imported:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["", ".", "..x", "no.such_262"])
@@ -137,7 +137,9 @@ async def test_the_results_folder_is_shown_and_an_unwritable_one_is_a_problem(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert await check_worker(WorkerSettings(results_limit_mib=1 << 40)) == 0
     told = capsys.readouterr().out
-    assert re.search(rf"where results wait\n  {tmp_path}  \d+ MiB are free, fewer than the \d+ MiB that they may", told)
+    assert re.search(
+        rf"folder for waiting results\n  {tmp_path}  \d+ MiB are free, less than the \d+ MiB that they may", told
+    )
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     assert await check_worker(WorkerSettings()) == 2
     assert f"cannot write large temporary files in {tmp_path}/nowhere (No such file" in capsys.readouterr().out
@@ -151,7 +153,7 @@ async def test_more_memory_than_the_machine_has_is_reported(
     assert await check_worker(WorkerSettings(slots=2, memory_limit_mib=1024)) == 0
     told = capsys.readouterr().out
     assert "2 tasks at a time, on 0.25 processors\n" in told
-    assert "1024 MiB a task, at most 2048 of the 400 MiB that may be used here, WHICH IS MORE THAN THERE IS:" in told
+    assert "1024 MiB per task, at most 2048 of the 400 MiB available, WHICH IS NOT ENOUGH:" in told
 
 
 @pytest.mark.parametrize(
@@ -159,15 +161,15 @@ async def test_more_memory_than_the_machine_has_is_reported(
     [
         (
             GroupLimits(memory_bytes=NO_LIMIT, processes=NO_LIMIT),
-            "none limits the memory of the worker with all its tasks (",
+            "no memory limit for the worker and all its tasks (",
         ),
         (
             GroupLimits(memory_bytes=float(1 << 30), processes=NO_LIMIT),
-            "the worker with all its tasks gets at most 1024 MiB\n",
+            "at most 1024 MiB for the worker and all its tasks\n",
         ),
         (
             GroupLimits(memory_bytes=float(1 << 30), processes=50),
-            "gets at most 1024 MiB, and 50 processes and threads\n",
+            "at most 1024 MiB for the worker and all its tasks, and 50 processes and threads\n",
         ),
     ],
 )
