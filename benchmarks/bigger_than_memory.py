@@ -205,7 +205,7 @@ def main() -> int:
                 small, small_fine = run(job, job.small, budget_mb, arguments.verify, Path(folder))
                 large, large_fine = run(job, job.large, budget_mb, arguments.verify, Path(folder))
                 print(
-                    f"{job.name}: per MiB, the large run takes {large / small:.2f} times as long as the small one",
+                    f"{job.name}: per MiB, the large run costs {large / small:.2f} times as much as the small one",
                     flush=True,
                 )
                 fine &= small_fine and large_fine

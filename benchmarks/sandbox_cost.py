@@ -82,7 +82,7 @@ async def to_first_call(zygote: Zygote) -> tuple[float, float]:
     """Return the seconds from asking for a child until it has read its task and calls its first function, and the
     seconds that the latter takes if the child has been ready for a while."""
 
-    def tell(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
+    def report_now(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
         return [("now", time.perf_counter())]  # one clock for all processes of a machine
 
     async def first_call(child: Child) -> float:
@@ -90,7 +90,7 @@ async def to_first_call(zygote: Zygote) -> tuple[float, float]:
         child.kill()
         return float(canonical.decode(computed.outcome)[1][0][1])
 
-    task = work(tell, [[0, 0]])
+    task = work(report_now, [[0, 0]])
     started = time.perf_counter()
     in_all = await first_call(await zygote.fork(LIMITS)) - started
     waiting = await zygote.fork(LIMITS)

@@ -107,7 +107,7 @@ class _Clock:
         self._local = threading.local()
 
     def timed(self, function: Callable[..., Any], phase: str) -> Callable[..., Any]:
-        """Return the function, timed."""
+        """Wrap a function so that its calls are timed."""
 
         @wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:

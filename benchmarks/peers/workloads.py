@@ -160,7 +160,7 @@ def steps_for(seconds: float) -> int:
 
 
 def workloads(*, quick: bool) -> list[Workload]:
-    """Return the jobs; smaller ones for a quick look."""
+    """Return the workloads, with smaller jobs if ``quick``."""
     cpu_tasks, large_mib, small_mib, single = (40, 4, 1, 50) if quick else (200, 64, 8, 500)
     text = words_of(large_mib << 20)
     small = list(islice(text, (small_mib << 20) // ROW_CHARS))

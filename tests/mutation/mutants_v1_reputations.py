@@ -238,8 +238,8 @@ MUTANTS = (
     Mutant(
         rule="of a batch, lies are learned last",
         file=STANDINGS,
-        old="sorted(told, key=lambda item: item[0] is Lesson.DISSENTED)",
-        new="sorted(told, key=lambda item: item[0] is not Lesson.DISSENTED)",
+        old="sorted(weighed, key=lambda item: item[0] is Lesson.DISSENTED)",
+        new="sorted(weighed, key=lambda item: item[0] is not Lesson.DISSENTED)",
         tests=f"{SERVICE}::test_lies_come_last_in_what_a_batch_shows",
     ),
     Mutant(

@@ -9,7 +9,7 @@ from ec262.domain.discovery.unit_of_work import UnitOfWorkFactory
 from ec262.domain.ports.clock import Clock
 
 FOLD_BATCH = 1000
-"""Movements that are added up in one transaction. Other transactions wait for it, for some ten milliseconds."""
+"""Movements that are added up in one transaction. Other transactions wait for it, for tens of milliseconds."""
 
 FOLD_BATCHES = 10
 """Batches in one sweep: enough to keep up with a busy service."""

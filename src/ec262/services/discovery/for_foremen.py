@@ -281,8 +281,8 @@ class ForemanDesk:
                 [task for task, _ in after.values()], [move for _, moves in after.values() for move in moves]
             )
             transaction.commit()
-        told = {task.id: task for task in own} | {name: task for name, (task, _) in after.items()}
-        return Verdicts(verdicts=tuple(map(task_verdict, told.values())))
+        current = {task.id: task for task in own} | {name: task for name, (task, _) in after.items()}
+        return Verdicts(verdicts=tuple(map(task_verdict, current.values())))
 
     def dispute(self, token: str, command: BuyDisputes) -> Verdicts:
         """Pay everyone who committed to a task that nobody won, once commitments are closed; return the tasks'

@@ -113,7 +113,7 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
     known = _Records.of(uow, uow.reputations.locked(named, foremen), foremen, now, anchors)
     witnesses = Witnesses.of(uow, [after for group in alike.values() for _, after in group], anchors)
     counts: Counter[tuple[Lesson, tuple[str, RuntimeClass, str]]] = Counter()
-    told: list[tuple[Lesson, tuple[str, RuntimeClass, str], int, Evidence]] = []
+    weighed: list[tuple[Lesson, tuple[str, RuntimeClass, str], int, Evidence]] = []
     for (runtime, foreman), group in alike.items():
         names = workers[runtime, foreman]
         trusts = {worker: known.trust(worker, runtime, foreman) for worker in names}
@@ -127,9 +127,9 @@ def learn(uow: UnitOfWork, changes: Iterable[tuple[Task, Task]], now: float) -> 
                 if evidence == OWN_ALONE:
                     counts[lesson, (worker, runtime, foreman)] += 1
                 else:
-                    told.append((lesson, (worker, runtime, foreman), 1, evidence))
-    told += [(lesson, whose, times, OWN_ALONE) for (lesson, whose), times in counts.items()]
-    for lesson, whose, times, evidence in sorted(told, key=lambda item: item[0] is Lesson.DISSENTED):
+                    weighed.append((lesson, (worker, runtime, foreman), 1, evidence))
+    weighed += [(lesson, whose, times, OWN_ALONE) for (lesson, whose), times in counts.items()]
+    for lesson, whose, times, evidence in sorted(weighed, key=lambda item: item[0] is Lesson.DISSENTED):
         known.put(known.get(*whose).taught(lesson, now, times=times, evidence=evidence))
     uow.reputations.save(known.changed())
 

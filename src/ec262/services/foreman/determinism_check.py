@@ -62,7 +62,7 @@ class DeterminismCheck:
     """Computes rows of a job in this machine's sandboxes, one for each hash seed."""
 
     def __init__(self, sandboxes: Mapping[int, Sandbox], vary: Vary, watch: Watch, limits: Limits) -> None:
-        """``limits`` are those of a task."""
+        """``limits`` apply to each task."""
         self._sandboxes = sandboxes
         self._vary = vary
         self._watch = watch

@@ -125,7 +125,7 @@ class Foreman:
     async def _wait_for_workers(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int]:
         """Wait until a task could be assigned; return the pool, and how many workers a task needs."""
         patience_s = self._policy.run.patience_s
-        began, told = self._ports.clock(), ""
+        began, logged = self._ports.clock(), ""
         pauses = growing(FIRST_PAUSE_S, LAST_PAUSE_S, self._ports.entropy)
         while True:
             pool, team, lacking = await self._look(job, rules)
@@ -136,13 +136,13 @@ class Foreman:
             waited_s = self._ports.clock() - began
             if waited_s >= patience_s:
                 raise NoEligibleWorkers(f"no eligible workers after {patience_s:g} s: {lacking}")
-            if waited_s >= LAST_PAUSE_S and lacking != told:
+            if waited_s >= LAST_PAUSE_S and lacking != logged:
                 logger.warning("waiting for workers: %s", lacking)
-                told = lacking
+                logged = lacking
             await asyncio.sleep(next(pauses))
 
     async def _look(self, job: Job, rules: Sequence[VerificationRule]) -> tuple[PoolStatus, int, str]:
-        """Return the pool, how many workers a task needs, and what is lacking, empty if nothing is."""
+        """Return the pool, how many workers a task needs, and what is missing, empty if nothing is."""
         teams: dict[VerificationRule, int] = {}
         for rule in dict.fromkeys(rules):
             # Only discovery knows the workers' reputations.

@@ -53,7 +53,7 @@ class _End:
 
 
 class SimulatedWorkers:
-    """A population at a discovery service."""
+    """The workers of a population, registered at a discovery service."""
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class LeaseKeeper:
             self._note(logging.WARNING, f"discovery refused the lease, retrying: {error}")
             return next(self._pauses)
         self._lease_s = min(lease.expires_in_s, self._registration.ttl_s)
-        self._note(*self._told_of(lease))
+        self._note(*self._entry_for(lease))
         if not self._is_in:
             self._was_in = self._is_in = True
             on_joined(lease)
@@ -110,7 +110,7 @@ class LeaseKeeper:
         renew_s = scattered(self._lease_s / RENEWALS_PER_LEASE, self._entropy)
         return min(renew_s, self._policy.watch_s) if self._policy.availability.restricted else renew_s
 
-    def _told_of(self, lease: Lease) -> tuple[int, str]:
+    def _entry_for(self, lease: Lease) -> tuple[int, str]:
         """Return the log level and the text for a lease."""
         there = f"in the pool as {lease.worker}, reachable at {_place(lease.address)}"
         if lease.expires_in_s < self._registration.ttl_s:

@@ -82,7 +82,7 @@ class WorkerSession:
             self._book.abandon(self._awaited, self._line)
 
     async def _room_for_another(self) -> None:
-        """Wait until another request can be answered: no more is read than that."""
+        """Wait until another request can be answered; nothing is read meanwhile."""
         if not self._room.locked():
             await self._room.acquire()
             return

@@ -31,7 +31,7 @@ from ec262.services.foreman.data.phase_data import PhaseData
 T = TypeVar("T")
 
 AT_ONCE_BYTES = 256 << 10
-"""Outcomes up to this size are taken in by the event loop; larger ones, and all once many have arrived, in a thread."""
+"""Outcomes up to this size are processed in the event loop; larger ones, and all once many have come, in a thread."""
 
 COPIES = 3
 """Copies of a result in memory while it arrives: as a message, decrypted, and decoded."""
@@ -163,7 +163,7 @@ class JobData:
             self._arriving.give(size)
 
     async def keep(self, name: TaskName, outcome: bytes) -> Failure | Stopped | None:
-        """Take in the canonical bytes of a task's outcome, once per task; return how the task ended if it yielded no
+        """Process the canonical bytes of a task's outcome, once per task; return how the task ended if it yielded no
         pairs.
 
         Raises NotCanonical if the bytes are not an outcome, KeyNotHashable, SpillFailed, PhaseOver; then nothing is
@@ -217,7 +217,7 @@ class JobData:
         return ending
 
     def _take_back(self) -> None:
-        """Take in what was set aside, at the end of a phase."""
+        """Process what was set aside, at the end of a phase."""
         for name, outcome in self._current.take_back():
             self._take_in(name.phase, self._current.place(name), outcome)
 

@@ -53,7 +53,7 @@ class LinkPolicy:
     """An upper bound: results beyond the tasks' limits are not received either."""
 
 
-def _nobody_cares() -> None:
+def _ignore() -> None:
     pass
 
 
@@ -84,7 +84,7 @@ class WorkerLink:
         address: WorkerAddress,
         policy: LinkPolicy,
         *,
-        on_lost: Callable[[], None] = _nobody_cares,
+        on_lost: Callable[[], None] = _ignore,
     ) -> WorkerLink:
         """Connect and agree on a version; ``on_lost`` is called once, when the established connection is lost.
 
