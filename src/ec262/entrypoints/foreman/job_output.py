@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import heapq
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import attrs
 
 from ec262.adapters.files.whole_file import WholeFile
 from ec262.domain.errors import ConfigurationError, OutputFailed
+from ec262.domain.terminal import one_line
+from ec262.domain.values import canonical
 from ec262.entrypoints.shared.command import complain, write
 
 MAX_LINES_SHOWN = 40
-"""Lines of a result that are printed to a terminal; files and pipes get all."""
+"""Lines of a result that are printed to a terminal; files and pipes get all lines."""
+
+MAX_BITS_SHOWN = 256
+"""Size of the largest int that a terminal shows in a column."""
 
 
 @attrs.define
@@ -88,13 +94,55 @@ def _close(file: BinaryIO) -> None:
 
 
 def _print_lines(lines: Iterable[bytes]) -> None:
-    """Print a result; on a terminal only as much of it as a person wants to see."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    rest = iter(lines)
-    write(line.decode() for line in (islice(rest, MAX_LINES_SHOWN) if terminal else rest))
-    more = sum(1 for _ in rest)
-    if more:
-        complain(f"... and {more:,} more: --output FILE writes all")
+    """Print a result; on a terminal, only as much of it as a person wants to read."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        write(line.decode() for line in lines)
+        return
+    shown, count = _excerpt(lines)
+    write(shown)
+    if count > len(shown):
+        complain(f"... and {count - len(shown):,} more: --output FILE writes all")
+
+
+# --- what a terminal shows ------------------------------------------------------------------------------------------
+
+Number = int | float
+Ranked = tuple[Number, int, Any]
+"""A value, the position of its line counted downwards (of equal values, the first in the result wins), and its key."""
+
+
+def _excerpt(lines: Iterable[bytes]) -> tuple[list[str], int]:
+    """Return what a terminal shows of a result, and how many lines it has: the largest values if all are numbers,
+    otherwise the first lines."""
+    first: list[bytes] = []
+    largest: list[Ranked] | None = []
+    count = 0
+    for count, line in enumerate(lines, 1):
+        if count <= MAX_LINES_SHOWN:
+            first.append(line)
+        if largest is not None:
+            key, value = canonical.decode(line.rstrip(b"\n"))
+            if not _is_number(value):
+                largest = None
+            elif len(largest) < MAX_LINES_SHOWN:
+                heapq.heappush(largest, (value, -count, key))
+            else:
+                heapq.heappushpop(largest, (value, -count, key))
+    return ([line.decode() for line in first] if largest is None else _column(largest)), count
+
+
+def _is_number(value: object) -> bool:
+    """Tell whether a value can be ranked and fits into a column."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= MAX_BITS_SHOWN
+    return isinstance(value, float) and not math.isnan(value)
+
+
+def _column(entries: Iterable[Ranked]) -> list[str]:
+    """Write entries as aligned lines of value and key, the largest value first."""
+    cells = [(f"{value:,}", key) for value, _, key in sorted(entries, reverse=True)]
+    width = max((len(value) for value, _ in cells), default=0)
+    return [f"{value:>{width}}  {one_line(key if isinstance(key, str) else repr(key))}\n" for value, key in cells]
 
 
 # --- files that must not be overwritten -----------------------------------------------------------------------------
