@@ -94,4 +94,4 @@ def month_of(at: float) -> int:
     year = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year + year // 4 - year // 100)
     month = (5 * of_year + 2) // 153 + 3
-    return (year + era * 400) * 100 + (month if month <= 12 else month - 12 + 100)  # noqa: PLR2004 - months of a year
+    return (year + era * 400) * 100 + (month if month <= 12 else month - 12 + 100)  # noqa: PLR2004 - the months of a year

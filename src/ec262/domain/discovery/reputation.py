@@ -55,7 +55,7 @@ SURE = 0.9
 
 ALARMING = 30.0
 """A worker with this many agreements that then lies raises an alarm for the foreman of the task: other workers may be
-waiting for their moment, too. The alarm is for that foreman alone, because accomplices could otherwise raise it for
+waiting for their moment, too. The alarm affects only that foreman, because accomplices could otherwise raise it for
 everyone (docs/adr/0065)."""
 
 ALARM_S = PROBATION_S

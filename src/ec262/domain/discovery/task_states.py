@@ -8,7 +8,7 @@ from ec262.domain.verification.task_state import TaskState
 
 
 class Event(enum.Enum):
-    """What can happen to a task."""
+    """An event in the life of a task."""
 
     COMMITMENT = "a commitment"
     SURRENDER = "a surrender"

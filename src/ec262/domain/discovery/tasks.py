@@ -179,7 +179,7 @@ class Task:
 
 
 @lru_cache(maxsize=4096)
-def _finding(rule: str, ballots: tuple[tuple[int, Trust], ...], outstanding: int, audited: bool) -> Finding:  # noqa: FBT001 - lru_cache wants no names
+def _finding(rule: str, ballots: tuple[tuple[int, Trust], ...], outstanding: int, audited: bool) -> Finding:  # noqa: FBT001 - lru_cache is faster with positional arguments
     """Return the finding of a rule for ballots in order of arrival, whose digests are replaced by numbers of one
     byte."""
     told = [Ballot(digest=bytes([place]), trust=trust) for place, trust in ballots]
@@ -282,7 +282,7 @@ def accept(task: Task, *, now: float) -> tuple[Task, tuple[Transfer, ...]]:
 
 
 def distrust(task: Task, workers: Collection[str]) -> Task:
-    """Remove the trust in those of a task's workers that were caught lying since they were drawn."""
+    """Reset the trust in workers of a task that were caught lying since they were drawn."""
     if not workers or all(each.trust == NOTHING_KNOWN or each.worker not in workers for each in task.replicas):
         return task
     replicas = (fast_evolve(r, trust=NOTHING_KNOWN) if r.worker in workers else r for r in task.replicas)
@@ -290,7 +290,7 @@ def distrust(task: Task, workers: Collection[str]) -> Task:
 
 
 def doubt(task: Task) -> Task:
-    """Reopen a task whose only supporter was caught lying, and remove the trust in it. Raises TaskClosed."""
+    """Reopen a task whose only supporter was caught lying, and reset the trust in it. Raises TaskClosed."""
     return distrust(_reopened(task), [each.worker for each in task.replicas if each.digest == task.digest])
 
 

@@ -113,8 +113,8 @@ class ReputationRepository(Protocol):
         ...
 
     def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Reputation]:
-        """Return and lock the same for pairs of worker and runtime class, including pairs without a reputation yet. To
-        be called once in a unit of work, for everything that it will save."""
+        """Lock and return the reputations for pairs of worker and runtime class; pairs without a reputation are locked,
+        too. To be called once in a unit of work, for everything that it will save."""
         ...
 
     def save(self, reputations: Collection[Reputation]) -> None:
@@ -218,7 +218,7 @@ class PoolRepository(Protocol):
         ...
 
     def find(self, workers: Collection[str]) -> Sequence[Member]:
-        """Return the existing leases of these workers, expired or not."""
+        """Return the leases of these workers, expired or not."""
         ...
 
     def put(self, member: Member) -> None:
@@ -260,11 +260,11 @@ class TaskRepository(Protocol):
         ...
 
     def find(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Return the existing ones of these tasks, in the order of their ids."""
+        """Return those of the tasks that are stored, in the order of their ids."""
         ...
 
     def locked(self, tasks: Collection[str]) -> Sequence[Task]:
-        """Lock and return the existing ones of these tasks, in the order of their ids."""
+        """Lock and return those of the tasks that are stored, in the order of their ids."""
         ...
 
     def of_purchase(self, purchase: str) -> Sequence[Task]:
@@ -277,12 +277,13 @@ class TaskRepository(Protocol):
         ...
 
     def busy(self, now: float) -> Mapping[Process, int]:
-        """Return how many replicas of open tasks take slots (``takes_slot``), for each process with any."""
+        """Return, for each process, how many replicas of open tasks take its slots (``takes_slot``). Processes without
+        any are left out."""
         ...
 
     def late(self) -> Mapping[Process, int]:
-        """Return how many replicas may still be computed (``is_late``) although their tasks are decided, as long as the
-        deadlines are not applied, for each process with any."""
+        """Return, for each process, how many replicas it may still be computing (``is_late``): their tasks are decided,
+        but the deadlines are not applied yet. Processes without any are left out."""
         ...
 
     def holdings(self, foreman: str) -> Holdings:

@@ -159,8 +159,8 @@ def _check_range(what: str, value: float, most: float) -> None:
 
 
 def recheck(receipt: JobReceipt, requested: str) -> list[str]:
-    """Adjudicate every decided task again from its votes, by the ``requested`` rule; if that is a rule of the user's
-    own, by the rule that the receipt states. Return a sentence for each verdict that the votes do not support.
+    """Adjudicate every decided task again from its votes, by the ``requested`` rule; if the user requested a plan of
+    their own, by the rule that the receipt states. Return a sentence for each verdict that the votes do not support.
 
     Raises ValueError if a number in the receipt is out of range.
     """

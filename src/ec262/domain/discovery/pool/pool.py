@@ -178,9 +178,9 @@ class Pool:
 
 
 def _runtimes(members: Sequence[Member], fits: Callable[[RuntimeClass], bool]) -> set[int]:
-    """Return the ids of those runtime class objects of the members for which ``fits`` is true. There are only a few
-    runtime classes, and most members of one class share the same object: comparing the class of every member would take
-    a large part of the time of a purchase."""
+    """Return the ids of the members' runtime class objects that satisfy ``fits``. There are only a few runtime classes,
+    and most members of one class share the same object: comparing the class of every member would take a large part of
+    the time of a purchase."""
     kinds = {id(member.runtime): member.runtime for member in members}
     return {name for name, runtime in kinds.items() if fits(runtime)}
 

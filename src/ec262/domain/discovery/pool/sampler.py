@@ -69,7 +69,7 @@ class Urns:
         return member.worker in self._places
 
     def put(self, member: Member, *, avoided: bool, marks: frozenset[Hashable]) -> None:
-        """Put a member in."""
+        """Add a member."""
         owner = member.owner if member.owner in self._owners else None
         block = member.block if member.block in self._blocks else None
         label = Label(avoided, marks, owner, block)

@@ -144,7 +144,7 @@ class Groups:
         if self._spill is not None:
             self._spill.close()
 
-    # --- in -----------------------------------------------------------------------------------------------------------
+    # --- input --------------------------------------------------------------------------------------------------------
 
     def _heavy_in(self, table: Table) -> Counter[bytes]:
         names, values = table
@@ -205,7 +205,7 @@ class Groups:
                 part.held.clear()
         self._held_bytes = 0
 
-    # --- out ----------------------------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------------------
 
     def _is_too_large(self, part: _Range) -> bool:
         return self._spills is not None and part.size > 2 * self._load_bytes and not part.is_one_key

@@ -69,7 +69,7 @@ class KeyCheck:
 
     def add(self, names: Sequence[bytes]) -> None:
         """Add keys in canonical form. Raises SpillFailed."""
-        if not self._numbered:  # strings are equal to nothing else
+        if not self._numbered:  # a string never equals a value of another type
             names = [name for name in names if not name.startswith(b'"')]
         keys = canonical.decode(encode_list(names))
         hashes = [b"%016x" % (hash(key) & _HASH_BITS) for key in keys]

@@ -71,7 +71,7 @@ class Shuffle:
         return [Row(key=name, data=data) for table in self._row_tables() for name, data in zip(*table, strict=True)]
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Drop all data. May be called twice."""
         self._groups.close()
         self._check.close()
 
@@ -109,7 +109,7 @@ class Shuffle:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether keys were looked at that might clash with others."""
+        """Whether any of the keys might clash with others."""
         return self._check.needed
 
     def _row_tables(self) -> Iterator[Table]:
@@ -167,7 +167,7 @@ class ResultLines:
             yield from map(b"[%b,%b]\n".__mod__, zip(names, values, strict=True))
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Drop all data. May be called twice."""
         self._groups.close()
         self._check.close()
 
@@ -187,7 +187,7 @@ class ResultLines:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether keys were looked at that might clash with others."""
+        """Whether any of the keys might clash with others."""
         return self._check.needed
 
 

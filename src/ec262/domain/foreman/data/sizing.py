@@ -47,7 +47,7 @@ RESULT_SHARE = 4
 """A task should yield 1 / RESULT_SHARE of the maximum result, because some rows yield more than previous ones."""
 
 REMEMBERED = 9
-"""The number of recent times for the median, since rows may become harder. Each task has about three times."""
+"""The number of recent times for the median, since rows may become harder. Each task contributes about three."""
 
 INSTANT_S = 1e-6
 """The minimum time that is believed."""
@@ -131,7 +131,7 @@ class TimedCut:
         expected = -(-self._rest // self._wanted()) if self._pieces_left else 0
         return max(0, min(expected, self._pieces_left, self._tasks_left) - self._to_come)
 
-    # --- how large ----------------------------------------------------------------------------------------------------
+    # --- sizes --------------------------------------------------------------------------------------------------------
 
     @property
     def _pieces_left(self) -> int:

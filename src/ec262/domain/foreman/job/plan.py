@@ -148,7 +148,7 @@ def plan_reduce(key_sizes: Sequence[int], plan: Plan, *, purse: int) -> int:
 
 
 def rules_for(workers: int) -> tuple[str, ...]:
-    """Return the rules, as text, for which this number of newcomers suffices, the one with the smallest error first."""
+    """Return the rules, as text, that can be satisfied by this number of newcomers, smallest error first."""
     errors = (Credibility(error=10.0**-digits) for digits in range(9, 0, -1))
     least = next((rule.spec for rule in errors if rule.team() <= workers), None)
     counts = (Majority().spec, Majority().replicas), (Quorum().spec, Quorum().count)

@@ -51,7 +51,7 @@ class Purchases:
         """Tasks that become wanted earlier are bought together at this time."""
         timer.wakes(self._due)
 
-    # --- whom and what for ------------------------------------------------------------------------------------------
+    # --- avoided workers and waits ----------------------------------------------------------------------------------
 
     def avoid(self, workers: Iterable[str]) -> None:
         """Have these workers drawn only if there are not enough others."""
@@ -81,7 +81,7 @@ class Purchases:
             return None
         return min((retry.at for retry, _ in self._retries() if retry.at is not None), default=None)
 
-    # --- when -------------------------------------------------------------------------------------------------------
+    # --- timing -----------------------------------------------------------------------------------------------------
 
     def buy_soon(self, now: float) -> list[Instruction]:
         """Buy wanted tasks, after a pause to batch them if possible, because slots become free one by one."""
@@ -111,7 +111,7 @@ class Purchases:
     def _retries(self) -> Iterable[tuple[Retry, Step]]:
         return (self._replicas_retry, Step.LACKING), (self._tasks_retry, Step.WANTED)
 
-    # --- what -------------------------------------------------------------------------------------------------------
+    # --- orders -----------------------------------------------------------------------------------------------------
 
     def _buy(self) -> Instruction:
         """Buy the tasks with the same rule that have waited longest, but not many more than there are workers for,
@@ -140,7 +140,7 @@ class Purchases:
     def _avoid(self) -> tuple[str, ...]:
         return tuple(self._avoided)[:MAX_BATCH]
 
-    # --- answers ----------------------------------------------------------------------------------------------------
+    # --- replies ----------------------------------------------------------------------------------------------------
 
     def handle(self, event: Bought | Added | TooPoor | LimitHit) -> list[Instruction]:
         """Handle discovery's reply to a purchase."""
@@ -274,7 +274,7 @@ class Purchases:
             return now - self._idle_since >= self._policy.patience_s
         return False
 
-    # --- what was lost ----------------------------------------------------------------------------------------------
+    # --- lost tasks -------------------------------------------------------------------------------------------------
 
     def diagnosed(self, found: Diagnosis | None) -> None:
         """Record the diagnosis of workers that could not agree."""

@@ -147,8 +147,7 @@ class Results:
         return [*instructions, *self._timer.set(event.now)]
 
     def _on_crashed(self, event: Crashed) -> list[Instruction]:
-        """Have other workers try: machines crash for their own reasons, so several equal crashes may be a
-        coincidence."""
+        """Have other workers try: machines crash for their own reasons, so several crashes may be a coincidence."""
         current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []

@@ -57,7 +57,7 @@ class JobRun:
         self._results = Results(tasks, timer, asking, buying, self._verdicts)
         self._over = False
 
-    # --- what its driver may read -----------------------------------------------------------------------------------
+    # --- state for the driver ---------------------------------------------------------------------------------------
 
     @property
     def phase(self) -> Phase:
@@ -82,7 +82,7 @@ class JobRun:
         """Return the history of every task of both phases so far: each purchase, with its workers and its verdict."""
         return tuple(map(task_history, self._tasks.all()))
 
-    # --- the machine ------------------------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event) -> list[Instruction]:
         """Handle one event; return the instructions, in order. After ``Finish`` or ``Fail`` there are none."""

@@ -84,7 +84,7 @@ class JobTasks:
             return None
         return task, task.attempt
 
-    # --- how long they take -----------------------------------------------------------------------------------------
+    # --- times ------------------------------------------------------------------------------------------------------
 
     def took(self, seconds: float) -> None:
         """Record how long another task has taken."""

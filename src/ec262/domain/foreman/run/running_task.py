@@ -111,7 +111,7 @@ class Attempt:
 
     @property
     def began(self) -> float:
-        """When it was bought, or last added to."""
+        """When it was bought or last extended."""
         return self.deadline - self.bought.deadline_s
 
     @property
@@ -127,7 +127,7 @@ class Attempt:
     @property
     def one_word(self) -> bool:
         """Whether the result still comes from one worker alone, under a rule that weighs trust."""
-        return self.rule.weighs_trust and self.verdict is not None and len(self.verdict.winners) < 2  # noqa: PLR2004 - that one, and another
+        return self.rule.weighs_trust and self.verdict is not None and len(self.verdict.winners) < 2  # noqa: PLR2004 - that worker and another one
 
     def extend(self, more: BoughtTask, now: float) -> None:
         """Record the workers that were added, and their deadline."""
@@ -197,7 +197,7 @@ class RunningTask:
     def assign(self, bought: BoughtTask, now: float) -> Attempt:
         """Begin a purchase, under the rule that was chosen."""
         if self.rule is None:
-            raise AssertionError(f"{self.name} was bought, but under no rule")
+            raise AssertionError(f"{self.name} was bought without a rule")
         self.purchases += 1
         self.attempt = Attempt(rule=self.rule, bought=bought, deadline=now + bought.deadline_s)
         return self.attempt
@@ -243,13 +243,13 @@ class TaskBoard:
 
     def count(self, *steps: Step) -> int:
         """Return how many tasks are in one of these states."""
-        return sum([len(self._by_step[step]) for step in steps])  # a list: half the time of a generator
+        return sum([len(self._by_step[step]) for step in steps])  # a list takes half the time of a generator
 
     def move(self, task: RunningTask, trigger: str) -> None:
         """Move a task along a transition of the table."""
         step = TRANSITIONS.get((task.step, trigger))
         if step is None:
-            raise AssertionError(f"{task.name} cannot go by {trigger!r} from {task.step}")
+            raise AssertionError(f"{task.name} has no transition {trigger!r} from {task.step}")
         del self._by_step[task.step][task.name]
         self._by_step[step][task.name] = task
         task.step = step
