@@ -1,1 +1,1 @@
-"""What the parties say to each other: the bodies of ``/v1``, and the messages between foreman and worker."""
+"""What the parties send each other: the bodies of ``/v1`` calls, and the messages between foreman and worker."""

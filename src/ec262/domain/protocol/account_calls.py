@@ -1,5 +1,5 @@
-"""What account holders ask of the discovery service, and what it answers; see
-``ec262.domain.protocol.foreman_calls``."""
+"""Calls of account holders to discovery, and the replies. See ``ec262.domain.protocol.foreman_calls`` for
+conventions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _token = v.matches_re(TOKEN_PATTERN)
 
 @attrs.frozen(kw_only=True)
 class OpenAccount:
-    """Open the account of the token, or find it again. An ``invitation`` brings its credits, once an account."""
+    """Open the token's account, or return it if it exists. An ``invitation`` adds its credits, once per account."""
 
     invitation: str | None = attrs.field(default=None, repr=False, validator=v.optional(_token))
 
 
 @attrs.frozen(kw_only=True)
 class AccountStatus:
-    """An account and its balance in credits. ``escrow`` is what its ``open_tasks`` hold; ``reports`` counts the foremen
-    who said that it won and did not deliver. A ``frozen`` account may look, and nothing else."""
+    """An account and its balance in credits. ``escrow`` is the sum that its ``open_tasks`` hold. ``reports`` counts the
+    foremen that reported it for winning a task without delivering the result. A ``frozen`` account can only be
+    read."""
 
     account: str
     credits: int
@@ -36,14 +37,15 @@ class AccountStatus:
 
 @attrs.frozen(kw_only=True)
 class ReplaceToken:
-    """From now on the account is opened by another token, made by the client as the first was."""
+    """Replace the account's token with another one made by the client. The old token stops working."""
 
     token: str = attrs.field(repr=False, validator=_token)
 
 
 @attrs.frozen(kw_only=True)
 class HistoryQuery:
-    """Ask for the account's movements, newest first; ``before`` is the position of an entry already seen."""
+    """A request for the account's transfers, newest first; only those older than the entry at position ``before``, if
+    it is given."""
 
     before: int | None = attrs.field(default=None, validator=v.optional(v.and_(v.ge(1), v.lt(1 << 63))))
     limit: int = attrs.field(default=100, validator=[v.ge(1), v.le(MAX_HISTORY)])
@@ -51,7 +53,8 @@ class HistoryQuery:
 
 @attrs.frozen(kw_only=True)
 class HistoryEntry:
-    """One movement: ``change`` credits at ``at`` (Unix seconds), which left ``balance``; ``text`` explains it."""
+    """One transfer at the time ``at`` (Unix seconds): a ``change`` in credits and the resulting ``balance``. ``text``
+    explains it."""
 
     position: int
     at: float
@@ -64,7 +67,7 @@ class HistoryEntry:
 
 @attrs.frozen(kw_only=True)
 class History:
-    """Movements of one account, newest first; ``more`` says that there are older ones."""
+    """Transfers of one account, newest first. ``more`` is true if there are older ones."""
 
     entries: tuple[HistoryEntry, ...]
     more: bool

@@ -1,8 +1,8 @@
-"""What foremen and workers ask of the discovery service, and what it answers: the bodies of the ``/v1`` API.
+"""Calls of foremen to discovery, and the replies: bodies of the ``/v1`` API.
 
-The same frozen classes are the arguments of the use cases, the JSON bodies that clients send and the schemas in the
-OpenAPI document. Times are seconds; a duration is counted from the moment of the reply, so that no two clocks need to
-agree. Bytes travel as standard Base64. Secrets do not appear in a repr.
+The same frozen classes are the arguments of the use cases, the JSON bodies of requests and replies, and the schemas in
+the OpenAPI document. Times are in seconds. Durations count from the moment of the reply, so clocks need not agree.
+Bytes are encoded in standard Base64. Secrets do not appear in a repr.
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ from ec262.domain.protocol.shapes import a_rule, an_id, id_list
 from ec262.domain.verification.rules import MAX_REPLICAS
 from ec262.domain.verification.task_state import TaskState
 
-# --- workers --------------------------------------------------------------------------------------------------------
-
-
 # --- buying ---------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class PoolQuery:
-    """Ask who could be drawn now, and, with a ``rule``, how many workers a new task under it would need."""
+    """A request for the number of workers that could be drawn now and, given a ``rule``, how many a new task would
+    need."""
 
     requirement: Requirement
     rule: str | None = attrs.field(default=None, validator=v.optional(a_rule))
@@ -38,9 +36,9 @@ class PoolQuery:
 
 @attrs.frozen(kw_only=True)
 class PoolStatus:
-    """``workers`` eligible workers have ``slots`` free slots between them; ``explanation`` says who else is there and
-    why they cannot be drawn ("2 workers run cpython 3.12, ..."), empty if there is nothing to say. ``team`` is how many
-    workers would be drawn for a task, a credit each, if a rule was named."""
+    """The number of eligible ``workers``, and of their free ``slots``. ``explanation`` says which other workers are in
+    the pool and why they cannot be drawn ("2 workers run cpython 3.12, ..."); it may be empty. ``team`` is how many
+    workers would be drawn for a task, at one credit each, if the query named a rule."""
 
     workers: int
     slots: int
@@ -50,10 +48,11 @@ class PoolStatus:
 
 @attrs.frozen(kw_only=True)
 class BuyTasks:
-    """Buy up to ``tasks`` tasks; the replicas' credits move to the tasks' escrow.
+    """Buy up to ``tasks`` tasks. One credit for each replica moves to the tasks' escrow.
 
-    ``purchase`` is made by the client: the same id again gives the same reply and moves nothing. ``avoid`` names
-    workers that are drawn only if there are not enough others (those that failed this task before).
+    ``purchase`` is an id made by the client. Repeating a call with the same id returns the same reply and moves no
+    credits. ``avoid`` lists workers to draw only if there are not enough others, such as workers that failed this task
+    before.
     """
 
     purchase: str = attrs.field(validator=an_id)
@@ -66,7 +65,7 @@ class BuyTasks:
 
 @attrs.frozen(kw_only=True)
 class ReplicaOrder:
-    """``replicas`` more workers for a task."""
+    """Add ``replicas`` workers to a task."""
 
     task: str = attrs.field(validator=an_id)
     replicas: int = attrs.field(default=1, validator=[v.ge(1), v.le(MAX_REPLICAS)])
@@ -74,10 +73,11 @@ class ReplicaOrder:
 
 @attrs.frozen(kw_only=True)
 class AddReplicas:
-    """Add workers to open tasks, a credit each: same task, same key, a deadline at least ``deadline_s`` away.
+    """Add workers to open tasks, at one credit each. The tasks keep their keys, and their deadlines are extended to at
+    least ``deadline_s`` from now.
 
-    ``purchase`` is made by the client, as in ``BuyTasks``. An order is filled as a whole or not at all; tasks that are
-    not the caller's, or not open, are left out.
+    ``purchase`` is an id made by the client, as in ``BuyTasks``. An order is filled completely or not at all. Tasks
+    that are not the caller's or not open are left out.
     """
 
     purchase: str = attrs.field(validator=an_id)
@@ -88,12 +88,12 @@ class AddReplicas:
     @orders.validator
     def _each_task_once(self, _attribute: object, orders: tuple[ReplicaOrder, ...]) -> None:
         if len({order.task for order in orders}) < len(orders):
-            raise ValueError("a task is named twice")
+            raise ValueError("a task is listed twice")
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class BoughtReplica:
-    """A worker drawn for a task; ``secret`` proves to it that the foreman may send work."""
+    """A worker drawn for a task. ``secret`` proves to the worker that the foreman may send it work."""
 
     worker: str
     address: WorkerAddress
@@ -102,7 +102,7 @@ class BoughtReplica:
 
 @attrs.frozen(kw_only=True, slots=False)
 class BoughtTask:
-    """A task and the replicas that this purchase brought; commitments are taken for another ``deadline_s`` seconds."""
+    """A task and the replicas bought by this purchase. Commitments are accepted for another ``deadline_s`` seconds."""
 
     task: str
     deadline_s: float
@@ -111,7 +111,8 @@ class BoughtTask:
 
 @attrs.frozen(kw_only=True)
 class Purchase:
-    """What was assigned, at most what was asked for; ``shortfall`` says what is missing and why, empty if nothing."""
+    """What was assigned, which may be less than requested. ``shortfall`` says what is missing and why, or is empty.
+    ``price`` is what the purchase cost, and ``credits`` what the account has left."""
 
     purchase: str
     tasks: tuple[BoughtTask, ...]
@@ -120,15 +121,12 @@ class Purchase:
     shortfall: str
 
 
-# --- computing ------------------------------------------------------------------------------------------------------
-
-
 # --- verdicts -------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True, slots=False)
 class Winner:
-    """A worker that committed the winning digest; ``delivery_secret`` makes it give up the ciphertext."""
+    """A worker that committed the winning digest. With ``delivery_secret``, it delivers the ciphertext."""
 
     worker: str
     delivery_secret: bytes = attrs.field(repr=False)
@@ -136,7 +134,7 @@ class Winner:
 
 @attrs.frozen(kw_only=True)
 class DisputedResult:
-    """What one worker committed to a disputed task, and the secret that makes it give up the ciphertext."""
+    """What one worker committed to a disputed task, and the secret for which it delivers the ciphertext."""
 
     worker: str
     digest: bytes
@@ -145,8 +143,8 @@ class DisputedResult:
 
 @attrs.frozen(kw_only=True)
 class Vote:
-    """What one worker committed to a task that was decided, and how far its worker was known then: what the verdict
-    was made of (see ``ec262.domain.verification.credibility.Trust``)."""
+    """What one worker committed to a decided task, and the trust in the worker at that time: the number of its
+    agreements (``agreed``), and of those since the last alarm (``recent``)."""
 
     worker: str
     digest: bytes
@@ -156,13 +154,13 @@ class Vote:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Verdict:
-    """A task's state as its foreman sees it. The key is there when it is won, provisional, settled or disputed; digest
-    and winners in the first three states, ``results`` in the last. ``committed`` counts the commitments so far,
-    whatever they say, and ``outstanding`` the workers who may still commit.
+    """A task's state as its foreman sees it. Tasks that are won, provisional, settled or disputed have a ``key``. In
+    the first three states they have a ``digest`` and ``winners``, in the last one ``results``. ``committed`` is the
+    number of commitments so far, and ``outstanding`` the number of workers that may still commit.
 
-    ``wanted`` is how many more workers the rule asks for, where replicas can be added; ``confidence`` is the rule's, in
-    what has won or leads. ``votes`` are there once the task is decided, if they were asked for, in order of arrival,
-    and so is ``rule``.
+    ``wanted`` is how many more workers the rule asks for, if it adds replicas. ``confidence`` is the probability that
+    the winning or leading digest is right. If the query asked for votes, a decided task also has ``rule``, ``audited``
+    and its ``votes`` in order of arrival.
     """
 
     task: str
@@ -181,29 +179,30 @@ class Verdict:
 
     @property
     def decided(self) -> bool:
-        """Whether there is nothing more to wait for but the deadline."""
+        """Whether nothing but the deadline can change the state."""
         return self.state is not TaskState.OPEN or self.outstanding == 0
 
 
 @attrs.frozen(kw_only=True)
 class Verdicts:
-    """One verdict for each task asked after that the caller bought and that is not forgotten."""
+    """A verdict for each requested task that the caller bought and that discovery still knows."""
 
     verdicts: tuple[Verdict, ...]
 
 
 @attrs.frozen(kw_only=True)
 class VerdictQuery:
-    """Ask after tasks that the caller bought. With ``wait_s`` the answer is held back until one of them is decided
-    (it is not open any more, or no worker may still commit), that many seconds at most. With ``votes`` it has them."""
+    """A request for the verdicts of tasks that the caller bought. With ``wait_s``, the reply is held back for at most
+    that many seconds, until a task is decided: it is no longer open, or no more workers can commit. With ``votes``,
+    verdicts contain the votes."""
 
     tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
     votes: bool = False
     wait_s: float = attrs.field(default=0.0, validator=[v.ge(0), v.le(MAX_WAIT_S)])
 
     def has_news(self, reply: Verdicts) -> bool:
-        """Tell whether an answer need not be held back: a task is decided, or not known any more, or none is asked
-        after."""
+        """Return whether a reply need not be held back: a task is decided or no longer known, or no task was
+        requested."""
         return (
             not self.tasks
             or len(reply.verdicts) < len(set(self.tasks))
@@ -213,22 +212,22 @@ class VerdictQuery:
 
 @attrs.frozen(kw_only=True)
 class AcceptResults:
-    """Let provisional wins of the caller's be wins, which pays them; those whose worker was caught lying since are
-    opened again instead."""
+    """Turn provisional wins of the caller's tasks into wins, which pays their workers. If the worker has been caught
+    lying in the meantime, the task is reopened instead."""
 
     tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class BuyDisputes:
-    """Pay everybody who committed to these tasks, of which no digest won, to see what each committed."""
+    """Pay all workers that committed to these tasks, in which no digest won, to see what each of them committed."""
 
     tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryReport:
-    """This worker won the caller's task, and did not deliver."""
+    """A worker that won the caller's task and did not deliver the result."""
 
     task: str = attrs.field(validator=an_id)
     worker: str = attrs.field(validator=an_id)
@@ -236,6 +235,6 @@ class DeliveryReport:
 
 @attrs.frozen(kw_only=True)
 class DeliveryReports:
-    """Reports about winners that did not deliver; they move no credits."""
+    """Report winners that did not deliver. This moves no credits."""
 
     reports: tuple[DeliveryReport, ...] = attrs.field(validator=v.max_len(MAX_BATCH))

@@ -12,8 +12,8 @@
     Deliver(task, secret)      ------>                             (also on a later connection)
                                <------    Delivered(task)          or Refused(task)
 
-Several tasks may be under way on one connection; replies name their task. A worker takes nothing large from a peer
-that has shown no assignment secret.
+Several tasks may be in progress on one connection; replies name their task. A worker accepts nothing large from a peer
+that has not shown an assignment secret.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ec262.domain.work.work import Limits, Phase
 from ec262.domain.work.work_hash import NONCE_BYTES, WORK_HASH_BYTES, WorkBinding
 
 PROTOCOL_VERSIONS = (3,)
-"""The versions that this release speaks, best first."""
+"""The versions that this release supports, best first."""
 
 MAX_REASON_CHARS = 1000
 
@@ -41,7 +41,7 @@ _nonce: Validator = v.and_(v.min_len(NONCE_BYTES), v.max_len(NONCE_BYTES))
 
 @attrs.frozen(kw_only=True)
 class Hello:
-    """The foreman's first message: the protocol versions it speaks, best first, and its release for the log."""
+    """The foreman's first message: the protocol versions it supports, best first, and its release, for the log."""
 
     versions: tuple[int, ...] = attrs.field(validator=v.max_len(16))
     release: str = attrs.field(validator=v.max_len(64))
@@ -57,7 +57,7 @@ class Welcome:
 
 @attrs.frozen(kw_only=True)
 class Assign:
-    """Announce a task and prove the assignment."""
+    """Announce a task, and prove with ``secret`` that it is assigned to the worker."""
 
     task: str = attrs.field(validator=_task)
     secret: bytes = attrs.field(repr=False, validator=_secret)
@@ -65,14 +65,14 @@ class Assign:
 
 @attrs.frozen(kw_only=True)
 class Ready:
-    """The worker knows of the assignment and has room: send the work."""
+    """The worker has the assignment and room for the task, so the foreman may send the work."""
 
     task: str = attrs.field(validator=_task)
 
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """No, and why; ``task`` is empty when the whole connection is refused."""
+    """A refusal with its reason. ``task`` is empty if the whole connection is refused."""
 
     task: str = attrs.field(validator=_task)
     reason: str = attrs.field(converter=one_line, validator=_reason)
@@ -80,13 +80,13 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class Compute:
-    """The work of a task (see ``ec262.domain.work.work.Work``). ``functions`` and ``rows`` travel as payload. Where
-    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.work.packing``), and that is their size
-    without.
+    """The work of a task (see ``ec262.domain.work.work.Work``). ``functions`` and ``rows`` are sent as payload. If
+    ``unpacked_bytes`` is not 0, ``rows`` are packed (see ``ec262.domain.work.packing``), and this is their size when
+    unpacked.
 
-    ``work_hash`` is the foreman's (see ``ec262.domain.work.work_hash``). The worker checks it against what it received,
-    and the result is bound to it: results of different work never agree. ``nonce`` is the foreman's half of the
-    result's key, the same for all workers of the task.
+    ``work_hash`` is computed by the foreman (see ``ec262.domain.work.work_hash``) and checked by the worker. The result
+    is bound to it, so results of different work never agree. ``nonce`` is the foreman's half of the result's key, the
+    same for all workers of the task.
     """
 
     task: str = attrs.field(validator=_task)
@@ -102,14 +102,14 @@ class Compute:
 
     @property
     def binding(self) -> WorkBinding:
-        """Return what the result is bound to."""
+        """What the result is bound to."""
         return WorkBinding(work_hash=self.work_hash, nonce=self.nonce)
 
 
 @attrs.frozen(kw_only=True)
 class Committed:
-    """The result is committed at discovery. ``took_s`` is what the worker says to have computed: seconds of wall time,
-    of which the foreman makes the size of its next tasks and nothing else."""
+    """The worker has committed the result at discovery. ``took_s`` is how many seconds of wall time the computation
+    took, according to the worker. The foreman uses it only to size its next tasks."""
 
     task: str = attrs.field(validator=_task)
     took_s: float = attrs.field(default=0.0, eq=False, validator=v.ge(0))
@@ -117,7 +117,7 @@ class Committed:
 
 @attrs.frozen(kw_only=True)
 class Failed:
-    """There is no result, for a reason of the worker's own: nothing that the job controls is in it."""
+    """The worker has no result, for a reason of its own. The job controls no part of the text."""
 
     task: str = attrs.field(validator=_task)
     reason: str = attrs.field(converter=one_line, validator=_reason)
@@ -125,7 +125,7 @@ class Failed:
 
 @attrs.frozen(kw_only=True)
 class Deliver:
-    """Ask for a result that won."""
+    """Request a result that won."""
 
     task: str = attrs.field(validator=_task)
     secret: bytes = attrs.field(repr=False, validator=_secret)
@@ -133,7 +133,7 @@ class Deliver:
 
 @attrs.frozen(kw_only=True)
 class Delivered:
-    """The encrypted outcome, whose SHA-256 was committed, and the encrypted log, which nobody compares."""
+    """The encrypted outcome, whose SHA-256 was committed, and the encrypted log, which is not compared."""
 
     task: str = attrs.field(validator=_task)
     ciphertext: bytes = attrs.field(repr=False)

@@ -1,4 +1,4 @@
-"""Who an IP address stands for: of IPv6, one customer has a whole network."""
+"""Which customer an IP address belongs to. In IPv6, one customer has a whole network."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import ipaddress
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 IPV6_BITS = 64
-"""Of an IPv6 address count the bits that its owner cannot choose."""
+"""The part of an IPv6 address that its owner cannot choose."""
 
 
 def ip_address(text: str) -> IpAddress | None:
-    """Read an IP address, None if it is none; an IPv4 address that is mapped into IPv6 is that IPv4 address."""
+    """Return an IP address, or None if the text is not one. An IPv4 address mapped into IPv6 is returned as IPv4."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -21,7 +21,8 @@ def ip_address(text: str) -> IpAddress | None:
 
 
 def customer(host: str) -> str:
-    """Return what is counted as one: an IPv4 address, the /64 of an IPv6 address, or whatever else it is."""
+    """Return what counts as one customer: an IPv4 address, the /64 of an IPv6 address, or the host itself if it is
+    neither."""
     address = ip_address(host)
     if address is None:
         return host

@@ -1,4 +1,4 @@
-"""Why credits move."""
+"""Why credits moved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Reason(enum.Enum):
-    """Why credits moved."""
+    """Why credits moved. ``month`` sums up the old transfers of a month."""
 
     GRANT = "grant"
     PURCHASE = "purchase"
@@ -15,6 +15,6 @@ class Reason(enum.Enum):
     UNPAID = "unpaid"
     REFUND = "refund"
     MONTH = "month"
-    """Not of a movement: of what an account's old movements of a month come to."""
+    """Not a transfer, but the sum of an account's old transfers of a month."""
 
     __hash__ = object.__hash__  # as for TaskState

@@ -10,7 +10,8 @@ from ec262.domain.work.runtime import PythonTag
 
 @attrs.frozen(kw_only=True)
 class Requirement:
-    """What a worker must have to be drawn: the foreman's Python, and importable packages (top-level names)."""
+    """What a worker must have to be drawn: the foreman's Python, and packages that jobs can import (top-level
+    names)."""
 
     python: PythonTag
     packages: tuple[str, ...] = attrs.field(default=(), validator=package_list)

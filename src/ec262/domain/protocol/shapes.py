@@ -1,5 +1,4 @@
-"""What ids, addresses, digests and packages look like on the wire: validators for the fields of commands. The OpenAPI
-document takes its limits from them, too."""
+"""Validators for ids, addresses, digests and packages on the wire. The OpenAPI document takes its limits from them."""
 
 from __future__ import annotations
 
@@ -14,10 +13,10 @@ from ec262.domain.verification.rules import parse_rule
 DIGEST_BYTES = 32
 """SHA-256."""
 ID_PATTERN = r"[A-Za-z0-9_-]{8,64}"
-"""What the ids of tasks, purchases and workers look like: a regular expression for the whole string."""
+"""A regular expression for the whole id of a task, purchase or worker."""
 
 MAX_PACKAGES_CHARS = 4096
-"""Of all names of packages that a worker offers, or a task requires, together."""
+"""The limit for all package names together that a worker offers or a task requires."""
 
 Validator = Callable[[Any, "attrs.Attribute[Any]", Any], Any]
 
@@ -30,23 +29,21 @@ a_package = v.matches_re(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def _few_characters(_instance: object, _attribute: object, names: tuple[str, ...]) -> None:
-    """Raise ValueError if a list of packages is too long: discovery keeps it for each worker and task, and reads it in
-    every purchase."""
+    """Raise ValueError if a list of packages is too long: discovery stores one for each worker and task, and reads them
+    in every purchase."""
     size = sum(map(len, names))
     if size > MAX_PACKAGES_CHARS:
-        raise ValueError(
-            f"the names of packages have {size} characters in all: at most {MAX_PACKAGES_CHARS} are allowed"
-        )
+        raise ValueError(f"the package names have {size} characters in total: at most {MAX_PACKAGES_CHARS} are allowed")
 
 
 package_list: Validator = v.and_(v.max_len(1000), v.deep_iterable(a_package), _few_characters)
 
 
 def a_rule(_instance: object, _attribute: object, value: str) -> None:
-    """Raise ValueError unless it can be read as a verification rule."""
+    """Raise ValueError unless the value is a verification rule."""
     parse_rule(value)
 
 
 def id_list(most: int) -> Validator:
-    """Return what lets at most so many ids through."""
+    """Return a validator that accepts at most this many ids."""
     return v.and_(v.max_len(most), v.deep_iterable(an_id))

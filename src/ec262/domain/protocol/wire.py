@@ -1,8 +1,8 @@
 """Messages as bytes: a codec that does no I/O.
 
 A frame is two big-endian unsigned 32-bit numbers, the sizes of header and payload, then the header, then the payload.
-The header is a JSON object: ``kind``, and the message's fields, bytes as Base64. The large fields make up the payload,
-one behind the other; in the header stand their sizes.
+The header is a JSON object with ``kind`` and the message's fields; bytes are encoded in Base64. The payload consists of
+the large fields, one after the other; the header contains their sizes.
 """
 
 from __future__ import annotations
@@ -36,28 +36,29 @@ from ec262.domain.values.plain_json import is_unicode
 from ec262.domain.work.work import Limits, Phase
 
 MAX_HEADER_BYTES = 16 << 10
-"""Enough for the longest reason, with each of its characters escaped."""
+"""Enough for the longest reason with every character escaped."""
+
 MAX_PAYLOAD_BYTES = (1 << 32) - 1
-"""What the frame can express; what is accepted is the receiver's choice."""
+"""The limit of the frame. Receivers choose lower ones."""
 
 INT_BITS = 64
-"""Integers in headers are signed, of so many bits."""
+"""The size of integers in headers, which are signed."""
 
 _PREFIX = struct.Struct(">II")
 
 
 def negotiate(versions: Sequence[int]) -> int:
-    """Return the best protocol version that is among the peer's. Raises VersionMismatch."""
+    """Return the best protocol version that the peer also supports. Raises VersionMismatch."""
     for version in PROTOCOL_VERSIONS:
         if version in versions:
             return version
     raise VersionMismatch(
-        f"no protocol version in common: here {_listed(PROTOCOL_VERSIONS)}, at the peer {_listed(versions)}"
+        f"no protocol version in common: this side supports {_listed(PROTOCOL_VERSIONS)}, the peer {_listed(versions)}"
     )
 
 
 def encode(message: Message) -> list[bytes]:
-    """Return a message's bytes in pieces, to be sent one behind the other; large fields are not copied.
+    """Return a message's bytes in pieces, to be sent one after the other. Large fields are not copied.
 
     Raises MessageTooLarge beyond ``MAX_PAYLOAD_BYTES``.
     """
@@ -66,7 +67,7 @@ def encode(message: Message) -> list[bytes]:
     payload: list[bytes] = [getattr(message, name) for name, read in readers.items() if read is _size]
     payload_bytes = sum(map(len, payload))
     if payload_bytes > MAX_PAYLOAD_BYTES:
-        raise MessageTooLarge(f"a {kind} message of {payload_bytes} bytes: a frame holds {MAX_PAYLOAD_BYTES}")
+        raise MessageTooLarge(f"the {kind} message has {payload_bytes} bytes: a frame holds at most {MAX_PAYLOAD_BYTES}")
     fields = {
         name: len(getattr(message, name)) if read is _size else _to_json(getattr(message, name))
         for name, read in readers.items()
@@ -77,9 +78,9 @@ def encode(message: Message) -> list[bytes]:
 
 @attrs.frozen(kw_only=True)
 class Announcement:
-    """What a frame's header says before the payload arrives: nothing in it is checked yet, except the sizes.
+    """What a frame's header says before the payload arrives. Only the sizes have been checked.
 
-    ``memory_bytes`` is what the message will need: its payload, and its rows once they are unpacked.
+    ``memory_bytes`` is what the message will need: its payload, and its rows after unpacking.
     """
 
     kind: str
@@ -89,7 +90,7 @@ class Announcement:
 
 
 class Decoder:
-    """Takes the bytes that a peer sends, in whatever portions, and gives its messages."""
+    """Turns the bytes that a peer sends, in portions of any size, into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -97,26 +98,26 @@ class Decoder:
 
     @property
     def begun(self) -> bool:
-        """Whether bytes are here that no message was made of yet."""
+        """Whether bytes of an incomplete message are buffered."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Ask for a message after each portion, so that no more than agreed is ever kept."""
+        """Take the next bytes. Request a message after each portion, so that the buffer never exceeds the limits."""
         self._buffer += data
 
     def announced(self, max_payload_bytes: int) -> Announcement | None:
         """Return what the next message says about itself, or None if its header is incomplete.
 
-        Raises MessageTooLarge as soon as the message announces a payload of more than ``max_payload_bytes``, and
-        ProtocolViolation if the header is invalid. Nothing can be decoded after either.
+        Raises MessageTooLarge as soon as a message announces more than ``max_payload_bytes``, and ProtocolViolation if
+        the header is invalid. The decoder is unusable after either.
         """
         self._end(max_payload_bytes)
         return None if self._header is None else self._header.announcement
 
     def next_message(self, max_payload_bytes: int) -> Message | None:
-        """Return the next message, None if it is not whole yet.
+        """Return the next message, or None if it is incomplete.
 
-        Raises the same errors as ``announced``, and ProtocolViolation for a message whose values are not allowed.
+        Raises the same errors as ``announced``, and ProtocolViolation for a message with invalid values.
         """
         end = self._end(max_payload_bytes)
         if self._header is None or len(self._buffer) < end:
@@ -129,16 +130,16 @@ class Decoder:
         return message
 
     def _end(self, max_payload_bytes: int) -> int:
-        """Read as much of the next header as is here; return where its message ends, 0 if that is not known yet."""
+        """Read the next header if it has arrived. Return where its message ends, or 0 if that is not known yet."""
         if len(self._buffer) < _PREFIX.size:
             return 0
         header_bytes: int
         payload_bytes: int
         header_bytes, payload_bytes = _PREFIX.unpack_from(self._buffer)
         if header_bytes > MAX_HEADER_BYTES:
-            raise MessageTooLarge(f"a header of {header_bytes} bytes: {MAX_HEADER_BYTES} are allowed")
+            raise MessageTooLarge(f"the header has {header_bytes} bytes: at most {MAX_HEADER_BYTES} are allowed")
         if payload_bytes > max_payload_bytes:
-            raise MessageTooLarge(f"a payload of {payload_bytes} bytes: {max_payload_bytes} are allowed now")
+            raise MessageTooLarge(f"the payload has {payload_bytes} bytes: at most {max_payload_bytes} are allowed now")
         header_end = _PREFIX.size + header_bytes
         if self._header is None and len(self._buffer) >= header_end:
             self._header = _read_header(bytes(self._buffer[_PREFIX.size : header_end]), payload_bytes)
@@ -147,7 +148,7 @@ class Decoder:
 
 @attrs.frozen(kw_only=True)
 class _Header:
-    """A header whose fields have the right types; ``sizes`` are those of the large fields, in their order."""
+    """A header whose fields have the right types. ``sizes`` are those of the large fields, in order."""
 
     kind: str
     small: Mapping[str, Any]
@@ -171,33 +172,33 @@ class _Header:
         try:
             return _KINDS[self.kind].type(**self.small, **large)
         except (ValueError, TypeError) as error:
-            raise ProtocolViolation(f"a {self.kind} message with a value that is not allowed") from error
+            raise ProtocolViolation(f"the {self.kind} message has an invalid value") from error
 
 
 def _read_header(data: bytes, payload_bytes: int) -> _Header:
     try:
         header = _read_json(data.decode())
     except (ValueError, RecursionError) as error:
-        raise ProtocolViolation("a header that is not JSON") from error
+        raise ProtocolViolation("the header is not JSON") from error
     kind = header.get("kind") if isinstance(header, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ProtocolViolation("a message of unknown kind")
+        raise ProtocolViolation("unknown kind of message")
     readers = _KINDS[kind].readers
     if header.keys() != {"kind", *readers}:
-        raise ProtocolViolation(f"a {kind} message with missing or unknown fields")
+        raise ProtocolViolation(f"the {kind} message has missing or unknown fields")
     try:
         fields = {name: read(header[name]) for name, read in readers.items()}
     except (TypeError, ValueError) as error:
-        raise ProtocolViolation(f"a {kind} message with a field of the wrong type") from error
+        raise ProtocolViolation(f"the {kind} message has a field of the wrong type") from error
     sizes = {name: fields.pop(name) for name, read in readers.items() if read is _size}
     if sum(sizes.values()) != payload_bytes:
-        raise ProtocolViolation(f"a {kind} message whose fields do not fill its payload")
+        raise ProtocolViolation(f"the fields of the {kind} message do not fill its payload")
     return _Header(kind=kind, small=fields, sizes=sizes)
 
 
 def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields := dict(pairs)) < len(pairs):
-        raise ValueError("a field twice")
+        raise ValueError("a field occurs twice")
     return fields
 
 
@@ -205,7 +206,7 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# Made once: json's functions make theirs anew for each call with options, which takes as long as the call.
+# Created once: with options, json's functions create a new one in each call, which takes as long as the call itself.
 _write_json = json.JSONEncoder(separators=(",", ":")).encode
 _read_json = json.JSONDecoder(object_pairs_hook=_read_object, parse_constant=_refuse).decode
 
@@ -237,14 +238,14 @@ def _int(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("expected an integer")
     if value.bit_length() >= INT_BITS:
-        raise ValueError(f"expected an integer of {INT_BITS} bits")
+        raise ValueError(f"expected a {INT_BITS}-bit integer")
     return value
 
 
 def _size(value: object) -> int:
     size = _int(value)
     if size < 0:
-        raise ValueError("expected a size")
+        raise ValueError("expected a non-negative size")
     return size
 
 
@@ -286,7 +287,8 @@ _LIMITS: dict[str, Callable[[object], Any]] = {
 
 @attrs.frozen
 class _Kind:
-    """A kind of message: its class, and what reads each field from its JSON, raising TypeError or ValueError."""
+    """A kind of message: its class, and for each field a function that reads it from JSON or raises TypeError or
+    ValueError."""
 
     type: Callable[..., Message]
     readers: Mapping[str, Callable[[object], Any]]

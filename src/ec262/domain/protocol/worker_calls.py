@@ -1,4 +1,4 @@
-"""What workers ask of the discovery service, and what it answers; see ``ec262.domain.protocol.foreman_calls``."""
+"""Calls of workers to discovery, and the replies. See ``ec262.domain.protocol.foreman_calls`` for conventions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ec262.domain.work.runtime import RuntimeClass
 
 @attrs.frozen(kw_only=True, slots=False)
 class TaskRefusal:
-    """One item of a batch was refused: ``error`` is the code that it would have had alone."""
+    """A task of a batch that was refused. ``error`` is the code that a call for this task alone would have returned."""
 
     task: str
     error: str
@@ -27,7 +27,8 @@ class TaskRefusal:
 
 @attrs.frozen(kw_only=True)
 class RegisterWorker:
-    """Join the pool or renew the lease. ``host`` None means the address that the request came from."""
+    """Join the pool or renew the lease. Without ``host``, the worker is registered at the address that the request came
+    from."""
 
     host: str | None = attrs.field(default=None, validator=v.optional(a_host))
     port: int = attrs.field(validator=a_port)
@@ -40,8 +41,9 @@ class RegisterWorker:
 
 @attrs.frozen(kw_only=True)
 class Lease:
-    """A place in the pool: renew it before ``expires_in_s`` is over. ``replaced`` is where the same account was in the
-    pool until now, with another certificate: by a process that has ended since, or by one that shares the account."""
+    """A place in the pool, which must be renewed within ``expires_in_s``. ``replaced`` is the address at which the same
+    account was in the pool until now with another certificate: that of a process that has ended, or of one that shares
+    the account."""
 
     worker: str
     address: WorkerAddress
@@ -51,10 +53,11 @@ class Lease:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Assignment:
-    """A replica as its worker sees it: the task's key, the secret that the foreman must show before work is taken, and
-    SHA-256 of the secret that it must show before a result is given up. Others assigned are not told.
+    """A replica as its worker sees it: the task's ``key``, the ``secret`` that the foreman must show before the worker
+    accepts work, and the SHA-256 of the secret that it must show before the worker delivers the result. The other
+    workers of the task are not named.
 
-    ``won`` says that the task was won before this worker committed: nobody waits for its result any more.
+    ``won`` is true if the task was won before this worker committed, so that its result is not needed.
     """
 
     task: str
@@ -68,14 +71,14 @@ class Assignment:
 
 @attrs.frozen(kw_only=True)
 class AssignmentQuery:
-    """Ask for one's own part in tasks."""
+    """A request for the caller's assignments for these tasks."""
 
     tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class Assignments:
-    """What the caller is assigned of the tasks it asked after, and why not the others."""
+    """The caller's assignments for the requested tasks, and the reasons why the others were refused."""
 
     assignments: tuple[Assignment, ...]
     refused: tuple[TaskRefusal, ...]
@@ -83,9 +86,9 @@ class Assignments:
 
 @attrs.frozen(kw_only=True, slots=False)
 class Commitment:
-    """SHA-256(ciphertext) of a task's result. ``stopped`` says that the result is a limit that the task hit, or its
-    crash: it wins and is paid like any other, but to differ in it is no lie, since machines have different sizes. See
-    ``ec262.domain.work.digests`` for what is compared."""
+    """The SHA-256 of a task's encrypted result. ``stopped`` marks a result that is a limit or a crash. Such a result
+    wins and is paid like any other, but a worker that commits it and loses has not lied, since machines have different
+    capacities."""
 
     task: str = attrs.field(validator=an_id)
     digest: bytes = attrs.field(validator=a_digest)
@@ -94,14 +97,14 @@ class Commitment:
 
 @attrs.frozen(kw_only=True)
 class CommitResults:
-    """Commit to results, each once: the same digest again is fine, another is refused."""
+    """Commit results. Each task has one commitment: repeating it is allowed, changing it is refused."""
 
     commitments: tuple[Commitment, ...] = attrs.field(validator=v.max_len(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class Committed:
-    """These commitments were taken; whether they won is not told."""
+    """The tasks whose commitments were accepted, whether or not they won, and those that were refused."""
 
     tasks: tuple[str, ...]
     refused: tuple[TaskRefusal, ...]
@@ -109,14 +112,14 @@ class Committed:
 
 @attrs.frozen(kw_only=True)
 class GiveUp:
-    """Tell that no result will be committed for these tasks."""
+    """Surrender these tasks: no result will be committed for them."""
 
     tasks: tuple[str, ...] = attrs.field(validator=id_list(MAX_BATCH))
 
 
 @attrs.frozen(kw_only=True)
 class GivenUp:
-    """The caller's slots for these tasks are free."""
+    """The tasks whose slots are free again, and those that were refused."""
 
     tasks: tuple[str, ...]
     refused: tuple[TaskRefusal, ...]

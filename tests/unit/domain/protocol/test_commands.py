@@ -145,5 +145,5 @@ def test_an_empty_query_does_not_wait() -> None:
 def test_names_of_packages_have_few_characters_in_all(value: Any) -> None:
     full = tuple(f"{number:064}" for number in range(64))
     assert attrs.evolve(value, packages=full).packages == full
-    with pytest.raises(ValueError, match="have 4097 characters in all: at most 4096 are allowed"):
+    with pytest.raises(ValueError, match="have 4097 characters in total: at most 4096 are allowed"):
         attrs.evolve(value, packages=(*full, "a"))
