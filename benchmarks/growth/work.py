@@ -1,4 +1,4 @@
-"""What the foreman and the workers of the growth benchmark agree on."""
+"""Constants that the foreman and the workers of the growth benchmark share."""
 
 KEYS = 10
 """Distinct keys that the map tasks yield: the reduce phase is small."""

@@ -144,7 +144,7 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
     assert "serves at" in line_of(worker)
     done = shell.run("foreman", squares_job(shell), "--quiet", "--patience", "0.5", "--discovery", network.url)
     assert (done.status, done.stdout) == (1, "")
-    assert "3 workers are needed, 0 are available (1 runs cpython 3.7)" in done.stderr
+    assert "3 needed, 0 available (1 runs cpython 3.7)" in done.stderr
     assert "Traceback" not in done.stderr
     network.workers.append(worker)
     assert network.end(signal.SIGTERM) == [0, 0]

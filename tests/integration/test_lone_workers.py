@@ -165,7 +165,7 @@ async def test_a_limit_that_all_hit_ends_the_job() -> None:
 async def test_a_pool_that_is_too_small_is_reported_at_once_with_advice() -> None:
     strict = attrs.evolve(POLICY, run=attrs.evolve(POLICY.run, rule=parse_rule("error:1e-4"), patience_s=0.5))
     async with tcp_system(*[HONEST] * 4, credits=300) as system, asyncio.timeout(BOUND_S):
-        with pytest.raises(NoEligibleWorkers, match=r"needs 7 agreeing workers .* 4 are available: use error:0\.01"):
+        with pytest.raises(NoEligibleWorkers, match=r"7 needed by error:.* 4 available: use error:0\.01"):
             await system.run(JOB, strict)
         assert (system.spent, system.service.audit()) == (0, 300)
 

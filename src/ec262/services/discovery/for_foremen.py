@@ -211,13 +211,13 @@ class ForemanDesk:
         held = transaction.uow.tasks.holdings(foreman)
         if held.tasks + tasks > self._policy.max_open_tasks:
             raise LimitReached(
-                f"{held.tasks} tasks are open and {tasks} more were requested: "
-                f"an account may have {self._policy.max_open_tasks} open tasks"
+                f"too many open tasks: {held.tasks} and {tasks} more, "
+                f"but an account may have {self._policy.max_open_tasks}"
             )
         if held.credits + price > self._policy.max_escrow:
             raise LimitReached(
-                f"{held.credits} credits are in escrow and {price} more are needed: "
-                f"an account may have {self._policy.max_escrow} in escrow"
+                f"too many credits in escrow: {held.credits} and {price} more, "
+                f"but an account may have {self._policy.max_escrow}"
             )
 
     def _new_task(

@@ -64,7 +64,7 @@ def _months_explanation(fold: Fold) -> str:
         "computed tasks that won": fold.win,
         "computed tasks that were disputed": fold.dispute,
         "refunds": fold.refund,
-        "shares that nobody earned": fold.unpaid,
+        "unearned shares": fold.unpaid,
     }
     year, month = divmod(fold.month, 100)
     movements = f"{fold.movements:,} movement{'' if fold.movements == 1 else 's'}"
@@ -88,7 +88,7 @@ def _explanation(transfer: Transfer) -> str:
         case Reason.REFUND:
             return f"refund: task {task} was not won before its deadline"
         case Reason.UNPAID:
-            return f"task {task}: shares of workers that did not earn them"
+            return f"task {task}: unearned shares of its workers"
         case Reason.MONTH:
             raise AssertionError(f"{transfer.id} is not a single movement")
         case _:

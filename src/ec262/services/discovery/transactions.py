@@ -53,7 +53,7 @@ class Transaction:
         return account
 
     def locked(self, token: str) -> Account:
-        """Return the same, and lock the account against other changes. Raises NotAuthenticated, AccountFrozen."""
+        """Like ``active``, and lock the account against other changes. Raises NotAuthenticated, AccountFrozen."""
         self.uow.accounts.lock(self.account(token).id)
         return self.active(token)  # it may have changed just before
 

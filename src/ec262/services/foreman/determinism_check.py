@@ -215,7 +215,7 @@ class DeterminismCheck:
         try:
             return await self._compute(job, phase, rows, where)
         except SandboxLimitExceeded as error:
-            name = f"a trial of {len(rows)} rows of the {phase.value} phase"
+            name = f"a trial of {len(rows)} row(s) of the {phase.value} phase"
             raise TaskLimitExceeded(task=name, limit=error.limit, detail=error.detail) from error
 
     async def _outcome(self, job: Job, phase: Phase, rows: Sequence[Row], where: Circumstances) -> bytes | str:

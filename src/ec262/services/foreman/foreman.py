@@ -135,7 +135,7 @@ class Foreman:
                 lacking += f" ({pool.explanation})"
             waited_s = self._ports.clock() - began
             if waited_s >= patience_s:
-                raise NoEligibleWorkers(f"no eligible workers after {patience_s:g} s: {lacking}")
+                raise NoEligibleWorkers(f"not enough eligible workers after {patience_s:g} s: {lacking}")
             if waited_s >= LAST_PAUSE_S and lacking != logged:
                 logger.warning("waiting for workers: %s", lacking)
                 logged = lacking
@@ -153,9 +153,7 @@ class Foreman:
         if pool.workers >= team:
             return pool, team, ""
         if not rule.weighs_trust:
-            return pool, team, f"{team} workers are needed, {pool.workers} are available"
-        lacking = (
-            f"{rule.spec} needs {team} agreeing workers until their reputation is better, {pool.workers} are available"
-        )
+            return pool, team, f"{team} needed, {pool.workers} available"
+        lacking = f"{team} needed by {rule.spec} until their reputation is better, {pool.workers} available"
         others = rules_for(pool.workers)
         return pool, team, f"{lacking}: use {' or '.join(others)}" if others else lacking

@@ -67,7 +67,7 @@ class JobExecution:
         self._show()
 
     def _planned(self, phase: Phase, names: tuple[TaskName, ...]) -> tuple[TaskName, ...]:
-        logger.info("%s phase: %d tasks%s", phase.value, len(names), " at first" * (self._data.tasks_to_come > 0))
+        logger.info("%s phase: %d task(s)%s", phase.value, len(names), " at first" * (self._data.tasks_to_come > 0))
         return names
 
     def _grow(self, names: tuple[TaskName, ...]) -> None:

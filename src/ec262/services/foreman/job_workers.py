@@ -209,9 +209,9 @@ class JobWorkers:
         try:
             await self._ports.discovery.report(DeliveryReports(reports=tuple(reports)))
         except DiscoveryError as error:
-            logger.debug("could not report %d workers: %s", len(reports), error)
+            logger.debug("could not report %d worker(s): %s", len(reports), error)
         except Exception:
-            logger.exception("could not report %d workers", len(reports))
+            logger.exception("could not report %d worker(s)", len(reports))
         return [None] * len(reports)
 
     # --- differing ----------------------------------------------------------------------------------------------------

@@ -115,9 +115,9 @@ class Computer:
             self.drop(task, LEAVING)
         if self._committing:
             logger.info(
-                "%d results are waiting for discovery; giving up after %g s",
-                len(self._committing),
+                "waiting up to %g s for discovery to accept %d result(s)",
                 self._policy.last_words_s,
+                len(self._committing),
             )
         for committing in self._committing:
             self._bound(committing)

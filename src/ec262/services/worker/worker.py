@@ -52,7 +52,7 @@ class Worker:
             await lease.leave()
             if self._book.computing:
                 logger.info(
-                    "finishing %d tasks, which takes at most %.0f s; results that discovery does not accept "
+                    "finishing %d task(s), which takes at most %.0f s; results that discovery does not accept "
                     "within %g s after that are lost",
                     self._book.computing,
                     self._book.ends_in_s,

@@ -28,7 +28,7 @@ from tests.unit.domain.foreman.test_job_run import (
 )
 from tests.unit.domain.foreman.test_job_run_provisional import ALONE, win
 
-ANY = LimitReached("4 tasks are open and 1 more were requested: an account may have 4 open tasks")
+ANY = LimitReached("too many open tasks: 4 and 1 more, but an account may have 4")
 
 
 def hit(run: JobRun, *asked: TaskName, now: float = 0) -> list[ev.Instruction]:

@@ -381,4 +381,4 @@ def test_the_services_earnings_are_explained_to_its_operator() -> None:
         id="deadline:t", debit="escrow:t", credit="service", amount=2, reason=Reason.UNPAID, task="t", at=7
     )
     entry = history_entry(Posting(position=3, entry=transfer, change=2, balance=9))
-    assert entry.text == "task t: shares of workers that did not earn them"
+    assert entry.text == "task t: unearned shares of its workers"

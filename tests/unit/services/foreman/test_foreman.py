@@ -280,7 +280,7 @@ async def test_the_output_of_a_job_is_logged(caplog: pytest.LogCaptureFixture) -
 
 async def test_a_shortage_of_workers_is_reported_after_a_wait() -> None:
     async with memory_system(workers=2) as system:
-        with pytest.raises(NoEligibleWorkers, match="3 workers are needed, 2 are available"):
+        with pytest.raises(NoEligibleWorkers, match="3 needed, 2 available"):
             await system.foreman(hasty(patience_s=0.1)).run(make_job(TEXT))
 
 
@@ -289,7 +289,7 @@ async def test_a_long_wait_is_reported(caplog: pytest.LogCaptureFixture, monkeyp
     async with memory_system(workers=2) as system:
         with pytest.raises(NoEligibleWorkers):
             await system.foreman(hasty(patience_s=0.3)).run(make_job(TEXT))
-    assert "waiting for workers: 3 workers are needed, 2 are available" in caplog.text
+    assert "waiting for workers: 3 needed, 2 available" in caplog.text
 
 
 async def test_workers_of_another_python_are_not_used_and_named() -> None:

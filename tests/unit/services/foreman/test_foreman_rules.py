@@ -106,10 +106,10 @@ async def test_known_workers_compute_alone_and_their_wins_are_accepted() -> None
         (
             "error:1e-05",
             4,
-            r"error:1e-05 needs 9 agreeing workers .* 4 are available.*: use error:0.01 or majority:3:2 or quorum:2",
+            r"9 needed by error:1e-05 .* 4 available.*: use error:0.01 or majority:3:2 or quorum:2",
         ),
-        ("error:1e-05", 1, r"error:1e-05 needs 9 agreeing workers .* 1 are available$"),
-        ("quorum:5", 4, "5 workers are needed, 4 are available"),
+        ("error:1e-05", 1, r"9 needed by error:1e-05 .* 1 available$"),
+        ("quorum:5", 4, "5 needed, 4 available"),
     ],
 )
 async def test_a_pool_that_cannot_reach_the_error_is_reported_with_the_best_it_can(

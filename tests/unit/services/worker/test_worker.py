@@ -369,4 +369,4 @@ async def test_a_worker_ends_soon_though_discovery_is_away_and_says_what_it_wait
     running.stop.set()
     async with asyncio.timeout(5):
         await running.task
-    assert "finishing 1 tasks, which takes at most 900 s; results that" in caplog.text
+    assert "finishing 1 task(s), which takes at most 900 s; results that" in caplog.text
