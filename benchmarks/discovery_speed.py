@@ -2,7 +2,7 @@
 
     python -m benchmarks.discovery_speed [--seconds S] [--tasks N] [--only sqlite|postgres] [--batches N ...]
 
-Run it from the project's root. A task takes a purchase with three workers, three reads of the assignment, three
+Run it from the project's root. A task requires a purchase with three workers, three reads of the assignment, three
 commitments and the verdict: eight requests, for one task or for a batch. Each rate is compared with baselines of the
 same run: empty requests to the bare framework, and transactions through the bare driver, with the same rows and
 batches, and again through SQLAlchemy. Then follow 50 concurrent clients, and the service's memory over many tasks.

@@ -67,7 +67,9 @@ def encode(message: Message) -> list[bytes]:
     payload: list[bytes] = [getattr(message, name) for name, read in readers.items() if read is _size]
     payload_bytes = sum(map(len, payload))
     if payload_bytes > MAX_PAYLOAD_BYTES:
-        raise MessageTooLarge(f"the {kind} message has {payload_bytes} bytes: a frame holds at most {MAX_PAYLOAD_BYTES}")
+        raise MessageTooLarge(
+            f"the {kind} message has {payload_bytes} bytes: a frame holds at most {MAX_PAYLOAD_BYTES}"
+        )
     fields = {
         name: len(getattr(message, name)) if read is _size else _to_json(getattr(message, name))
         for name, read in readers.items()
