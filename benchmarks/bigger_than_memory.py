@@ -159,8 +159,8 @@ def _cpu_of_children_s() -> float:
 
 
 def run(job: Job, count: int, budget_mb: int, verify: str, folder: Path) -> tuple[float, bool]:
-    """Run a job over ``count`` blocks; return its processor seconds per MiB, and whether result and memory are
-    right."""
+    """Run a job over ``count`` blocks; return its processor seconds per MiB, and whether the result and the memory use
+    are right."""
     source, data, output = folder / "job.py", folder / "data.txt", folder / "result.jsonl"
     source.write_text(job.code)
     with data.open("w") as file:

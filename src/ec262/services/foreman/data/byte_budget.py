@@ -32,7 +32,7 @@ class Room:
             raise
 
     def give(self, size: int) -> None:
-        """Return bytes that were taken with this size."""
+        """Return bytes; ``size`` is what was passed to ``take``."""
         self._free += min(size, self._size)
         self._admit()
 
