@@ -1,6 +1,6 @@
 """Folding of old transfers: only their sum is kept, one entry for each account and month.
 
-Nobody needs the history of an escrow account. The folded transfers of an escrow account become one entry without a
+The history of an escrow account is not needed. The folded transfers of an escrow account become one entry without a
 month, which is dropped once its sum is zero.
 """
 

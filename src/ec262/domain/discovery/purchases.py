@@ -67,8 +67,8 @@ def _values(command: BuyTasks | AddReplicas) -> dict[str, Any]:
 
 
 def _known_digests(command: BuyTasks | AddReplicas) -> tuple[bytes, bytes]:
-    """Return the current digest, and the one of purchases from before digests had a version: it was made of the repr of
-    commands. That repr is written out here, since a repr may change."""
+    """Return the current digest, and the one used before digests had a version. That one was computed from the repr of
+    commands, which is written out here, since a repr may change."""
     return command_digest(command), hashlib.sha256(_unversioned(command).encode()).digest()
 
 

@@ -6,8 +6,8 @@ the contribution of a single foreman's tasks is capped. Everything else goes int
 only for its own tasks.
 
 A dissent counts for the foreman of the task. For all others it is an accusation: the foreman chose the code and sent
-the work, so it could have made an honest worker dissent. It takes accusations by several unrelated foremen in open
-draws to change the general record, and the more of them the more is known of the worker (docs/adr/0087).
+the work, so it could have made an honest worker dissent. The general record changes only after accusations by several
+unrelated foremen in open draws; the better a worker is known, the more accusations this takes (docs/adr/0087).
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ class Reputation:
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """What makes a lesson count in the general record: the ``weight`` of an agreement, from 0 to 1, with partners of
-    these tags; or the tag of the ``accuser`` in whose task a worker dissented. Without either, the lesson counts only
+    """What makes a lesson count in the general record: the ``weight`` of an agreement, from 0 to 1, and the tags of its
+    ``partners``; or the tag of the ``accuser`` in whose task a worker dissented. Without either, the lesson counts only
     in the foreman's own record."""
 
     weight: float = 0.0

@@ -219,17 +219,17 @@ def expected_team(company: Company, lot: Lot, rule: VerificationRule) -> int:
     return 1 if known else _team_size(company, rest, rule)
 
 
-def _ranks(company: Company, everybody: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
+def _ranks(company: Company, members: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:
     """Return the members that compute alone, and those that do not but may be the first on a task."""
-    candidates = [member for member in everybody if member.worker not in company.probation]
+    candidates = [member for member in members if member.worker not in company.probation]
     established = [member for member in candidates if company.is_established(member)]
     # Established workers take precedence only if there are enough of them, or if all trust descends from anchors.
     few = not company.anchored and are_few(company.pool, established, candidates)
-    for speakers in ([] if few else established, candidates):
-        known, rest = _parted(company, speakers, rule)
+    for group in ([] if few else established, candidates):
+        known, rest = _parted(company, group, rule)
         if known or len(rest) >= _team_size(company, rest, rule):
             return known, rest
-    return _parted(company, everybody, rule)  # there is no team without workers on probation
+    return _parted(company, members, rule)  # there is no team without workers on probation
 
 
 def _parted(company: Company, members: Sequence[Member], rule: VerificationRule) -> tuple[list[Member], list[Member]]:

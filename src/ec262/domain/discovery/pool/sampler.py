@@ -100,9 +100,9 @@ class Urns:
         return member
 
     def _any(self, urns: Sequence[Sequence[Member]], met: Met) -> Member | None:
-        everybody = sum(map(len, urns))
-        for _ in range(min(_TRIES, everybody)):
-            member = _at(self._number(everybody), urns)
+        total = sum(map(len, urns))
+        for _ in range(min(_TRIES, total)):
+            member = _at(self._number(total), urns)
             if not has_tie(member, met):
                 return member
         rest = [member for urn in urns for member in without_ties(urn, met)]

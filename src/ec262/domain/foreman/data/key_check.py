@@ -143,7 +143,7 @@ def not_hashable(key: Any) -> KeyNotHashable:
 def _clash_among(keys: list[Any]) -> Clash | None:
     if len(keys) > MAX_EQUAL_HASHES:
         error = JobDefinitionError(
-            f"these keys cannot be told apart in reasonable time: more than {MAX_EQUAL_HASHES} keys have the same hash"
+            f"these keys cannot be distinguished in reasonable time: more than {MAX_EQUAL_HASHES} have the same hash"
         )
         return Clash(error=error, names=frozenset(canonical.encode_each(keys)))
     known: dict[Any, Any] = {}

@@ -215,7 +215,7 @@ def _check_keys(keys: list[Any]) -> None:
     try:
         check_dict(keys)
     except ValueError as error:
-        raise JobDefinitionError(f"these keys cannot be told apart in reasonable time: {error}") from error
+        raise JobDefinitionError(f"these keys cannot be distinguished in reasonable time: {error}") from error
     known: dict[Any, Any] = {}
     for key in keys:
         if known.setdefault(key, key) is not key:

@@ -186,7 +186,7 @@ class TimedCut:
         return left * median(self._rates) < LEAST_S / 2
 
     def _tasks_wanted(self) -> int:
-        """Return how many tasks should be to come: as many as are under way, so that each has a successor."""
+        """Return how many requested tasks should be waiting: as many as are under way, so that each has a successor."""
         if not self._pieces_left:
             return 0
         followed = self._at_once if self._hold else max(self._at_once, len(self._under_way))

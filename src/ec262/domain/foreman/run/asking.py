@@ -14,7 +14,7 @@ from ec262.domain.protocol.limits import MAX_BATCH
 
 
 class Questions:
-    """Batches the questions about ripe tasks, those that may have won, and watches running ones."""
+    """Batches the questions about ripe tasks (those that may have won), and watches running ones."""
 
     def __init__(self, policy: RunPolicy, tasks: JobTasks, timer: JobTimer) -> None:
         self._policy = policy
