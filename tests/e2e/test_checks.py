@@ -81,7 +81,7 @@ def test_a_worker_that_could_not_serve_says_what_is_missing(shell: Shell) -> Non
 def test_an_invalid_setting_is_reported(shell: Shell) -> None:
     done = shell.run("worker", "--check", "--hours", "22")
     assert (done.status, done.stdout) == (2, "")
-    assert "'22' are no hours" in done.stderr
+    assert "invalid hours '22'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,1 +1,1 @@
-"""The ports: what the services need of the world, named by role."""
+"""The ports: what the services need from the outside world, named by role."""

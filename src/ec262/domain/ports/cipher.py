@@ -8,7 +8,7 @@ from ec262.domain.work.work_hash import WorkBinding
 
 
 class Cipher(Protocol):
-    """Equal plaintexts under one key, task, label and work give equal ciphertexts; nothing else does.
+    """Ciphertexts are equal if and only if plaintext, key, task, label and work are all equal.
 
     ``key`` is discovery's half of the key; the nonce in ``work`` is the foreman's.
     """
@@ -19,9 +19,9 @@ class Cipher(Protocol):
         ...
 
     def encrypt(self, plaintext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:
-        """Encrypt; ``task``, ``label`` ("result", "log") and ``work`` are authenticated, not hidden."""
+        """Encrypt a plaintext. ``task``, ``label`` ("result", "log") and ``work`` are authenticated but not hidden."""
         ...
 
     def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:
-        """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
+        """Reverse ``encrypt``. Raises BadDelivery if any argument differs from the one used to encrypt."""
         ...

@@ -1,4 +1,4 @@
-"""Time and randomness, as arguments."""
+"""Time and randomness, which are passed as arguments."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 Clock = Callable[[], float]
-"""Seconds: since the Unix epoch at discovery, which writes them down; elsewhere from any start, never set back."""
+"""Returns seconds: since the Unix epoch at discovery, which stores them; elsewhere from any start, never going back."""
 
 
 class Entropy(Protocol):
     """Unpredictable bytes: a cryptographic source in production, a seeded one in simulations."""
 
     def token(self, size_bytes: int) -> bytes:
-        """Return ``size_bytes`` bytes that nobody can guess."""
+        """Return ``size_bytes`` unpredictable bytes."""
         ...

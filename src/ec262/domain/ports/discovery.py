@@ -1,5 +1,5 @@
-"""The discovery service as its clients see it. Every method raises DiscoveryUnavailable when there is no answer, and
-the subclass of DiscoveryRefused that says why when the answer is no. Repeating a call is always safe."""
+"""The discovery service as its clients see it. Every method raises DiscoveryUnavailable if there is no reply, and a
+subclass of DiscoveryRefused that names the reason if the call is refused. Repeating a call is always safe."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ class Accounts(Protocol):
     """What every kind of client needs."""
 
     async def open_account(self, invitation: str | None = None) -> AccountStatus:
-        """Open the account of this client's token, or find it again; an invitation brings credits, once. Raises
-        InvitationRefused."""
+        """Open the account of this client's token, or return it if it exists. An invitation adds credits, once per
+        account. Raises InvitationRefused."""
         ...
 
 
 class AccountDiscovery(Accounts, Protocol):
-    """What the holder of an account asks."""
+    """Calls of an account's holder."""
 
     async def account(self) -> AccountStatus:
-        """Tell how the account stands. Raises NotAuthenticated if there is none."""
+        """Return the account and its balance. Raises NotAuthenticated if the token opens no account."""
         ...
 
     async def history(self, query: HistoryQuery) -> History:
-        """Tell the account's movements."""
+        """Return the account's transfers."""
         ...
 
     async def replace_token(self, token: str) -> None:
-        """Let another token open the account, and this client's no more."""
+        """Replace this client's token with another one."""
         ...
 
     async def close_account(self) -> None:
-        """Revoke this client's token: nothing opens the account any more."""
+        """Revoke this client's token, so that the account can no longer be opened."""
         ...
 
 
 class ForemanDiscovery(Accounts, Protocol):
-    """What a foreman asks."""
+    """Calls of a foreman."""
 
     async def pool(self, query: PoolQuery) -> PoolStatus:
-        """Tell who could be drawn now."""
+        """Return how many workers could be drawn now."""
         ...
 
     async def buy(self, command: BuyTasks) -> Purchase:
@@ -75,43 +75,44 @@ class ForemanDiscovery(Accounts, Protocol):
         ...
 
     async def verdicts(self, query: VerdictQuery) -> Verdicts:
-        """Tell the state of tasks that this account bought; what it did not buy is left out. Returns when one of them
-        is decided, or ``wait_s`` are over."""
+        """Return the verdicts of tasks that this account bought; other tasks are left out. Returns when one of them is
+        decided, or after ``wait_s``."""
         ...
 
     async def accept(self, command: AcceptResults) -> Verdicts:
-        """Let provisional wins be wins; tell the tasks' state. Those whose worker was caught are open again."""
+        """Turn provisional wins into wins, and return the verdicts. Tasks whose worker was caught lying are
+        reopened."""
         ...
 
     async def dispute(self, command: BuyDisputes) -> Verdicts:
-        """Pay all who committed to tasks that none won; tell the tasks' state. What cannot be disputed stays open."""
+        """Pay all workers that committed to tasks without a win, and return the verdicts. Tasks that cannot be disputed
+        stay open."""
         ...
 
     async def report(self, command: DeliveryReports) -> None:
-        """Tell of winners that did not deliver."""
+        """Report winners that did not deliver."""
         ...
 
 
 class WorkerDiscovery(Accounts, Protocol):
-    """What a worker asks."""
+    """Calls of a worker."""
 
     async def register(self, command: RegisterWorker) -> Lease:
         """Join the pool or renew the lease. Raises AddressUnreachable."""
         ...
 
     async def leave(self) -> None:
-        """Leave the pool; fine also for who is not in it."""
+        """Leave the pool. A worker that is not in it may also call this."""
         ...
 
     async def assignments(self, query: AssignmentQuery) -> Assignments:
-        """Tell the replicas assigned to this worker. Refused one by one: UnknownTask, TaskClosed."""
+        """Return this worker's assignments. Items may be refused with UnknownTask or TaskClosed."""
         ...
 
     async def commit(self, command: CommitResults) -> Committed:
-        """Commit results. Refused one by one: UnknownTask, CommitmentConflict, TaskClosed."""
+        """Commit results. Items may be refused with UnknownTask, CommitmentConflict or TaskClosed."""
         ...
 
     async def give_up(self, command: GiveUp) -> GivenUp:
-        """Tell that no results will be committed, so that slots are free. Refused one by one: UnknownTask,
-        TaskClosed."""
+        """Surrender tasks, which frees their slots. Items may be refused with UnknownTask or TaskClosed."""
         ...

@@ -1,4 +1,4 @@
-"""Checking that a worker is where it says."""
+"""Checks that a worker can be reached at the address that it advertises."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ec262.domain.protocol.address import WorkerAddress
 
 
 class Prober(Protocol):
-    """Knocks at the doors of workers that want to join the pool."""
+    """Connects to workers that want to join the pool."""
 
     def probe(self, address: WorkerAddress, *, account: str, source: str) -> None:
-        """Return if someone with the address's certificate answers within a few seconds.
+        """Return if a process with the address's certificate answers within a few seconds.
 
-        ``account`` is whose worker it is to be, ``source`` the address that the request came from. Raises
-        AddressUnreachable, and DiscoveryUnavailable at once while too many are being knocked at.
+        ``account`` is the worker's account, ``source`` the address that the request came from. Raises
+        AddressUnreachable, and DiscoveryUnavailable immediately while too many probes are in progress.
         """
         ...

@@ -1,4 +1,4 @@
-"""How a running job is shown to the person who waits for it."""
+"""Shows a running job to the person who waits for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ec262.domain.work.work import Phase
 
 @attrs.frozen(kw_only=True)
 class JobStatus:
-    """A moment of a run: tasks of the phase, workers connected, credits left (as far as known; None where nobody counts
-    them), and a note when it waits for something; ``until`` is when that wait ends at the latest, if known, on the
-    foreman's clock."""
+    """The status of a run: the phase's tasks, the connected workers and the credits left, as far as they are known
+    (None if they are not counted). ``note`` says what the run is waiting for, if anything, and ``until`` when the wait
+    ends at the latest, on the foreman's clock, if that is known."""
 
     phase: Phase
     done: int
@@ -26,12 +26,12 @@ class JobStatus:
 
 
 class Progress(Protocol):
-    """Shows a run. Called often: showing is the adapter's choice."""
+    """Shows a run. It is called often, and the adapter chooses when to draw."""
 
     def show(self, status: JobStatus) -> None:
-        """Take note of the latest status."""
+        """Take the latest status."""
         ...
 
     def close(self) -> None:
-        """The run is over; leave the terminal clean. May be called twice."""
+        """End the display and leave the terminal clean. May be called twice."""
         ...

@@ -1,4 +1,4 @@
-"""Where a worker keeps what it committed, until the task is forgotten."""
+"""Where a worker stores the results that it committed, until the task is forgotten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class StoredResult:
-    """A result ready to be delivered: both parts are encrypted under the task's key."""
+    """A result ready for delivery. Both parts are encrypted with the task's key."""
 
     ciphertext: bytes = attrs.field(repr=False)
     log: bytes = attrs.field(repr=False)
@@ -19,23 +19,23 @@ class ResultStore(Protocol):
     """Results by task."""
 
     async def put(self, task: str, result: StoredResult, *, forgotten_at: float) -> None:
-        """Keep a result until ``forgotten_at``, in place of an earlier one of the task. All or nothing. To make room,
-        results that can be spared are dropped, the first spared first.
+        """Store a result until ``forgotten_at``, replacing an earlier one of the task. It is stored completely or not
+        at all. Spared results are dropped to make room, in the order in which they were spared.
 
-        Raises ResultNotStored if the store is full or broken, ValueError if ``task`` is no task id.
+        Raises ResultNotStored if the store is full or broken, and ValueError if ``task`` is not a task id.
         """
         ...
 
     async def get(self, task: str) -> StoredResult | None:
-        """Return a task's result, or None if there is none (any more)."""
+        """Return a task's result, or None if it is not stored (or no longer)."""
         ...
 
     async def spare(self, task: str) -> None:
-        """Let a task's result be dropped when room is needed for another one."""
+        """Allow a task's result to be dropped when another one needs the room."""
         ...
 
     async def purge(self, now: float) -> None:
-        """Drop the results whose ``forgotten_at`` is not after ``now``."""
+        """Drop the results whose ``forgotten_at`` has been reached."""
         ...
 
     async def close(self) -> None:

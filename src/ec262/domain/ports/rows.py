@@ -1,4 +1,4 @@
-"""Where the rows of a phase come from."""
+"""The source of a phase's rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Rows(Protocol):
-    """Rows in their order, in pieces that are cut no further: single rows, or several where there are very many."""
+    """Rows in order, in indivisible pieces: single rows, or several together if there are very many."""
 
     @property
     def count(self) -> int:
@@ -16,17 +16,17 @@ class Rows(Protocol):
 
     @property
     def sizes(self) -> Sequence[int]:
-        """About how many bytes each piece takes when it travels; empty if there are no rows."""
+        """Approximately how many bytes each piece takes on the wire; empty if there are no rows."""
         ...
 
     def payload(self, pieces: range) -> bytes:
-        """Return the rows of consecutive pieces as they travel: the canonical bytes of a list of [key, value] lists.
+        """Return the rows of consecutive pieces as they are sent: the canonical bytes of a list of [key, value] lists.
 
-        Takes its time, so call it where others need not wait. Raises SpillFailed, and JobDefinitionError if the rows
-        cannot be read any more.
+        This may take long, so call it in a thread. Raises SpillFailed, and JobDefinitionError if the rows can no longer
+        be read.
         """
         ...
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Drop everything. May be called twice."""
         ...

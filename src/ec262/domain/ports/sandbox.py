@@ -1,4 +1,4 @@
-"""The one place where a stranger's code runs."""
+"""The only place where a stranger's code runs."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from ec262.domain.work.work import Computed, Limits, Work
 
 
 class Sandbox(Protocol):
-    """Runs one task's functions where they can hurt nobody. Calls may overlap: one child each."""
+    """Runs tasks where they can do no harm. Calls may overlap; each has its own child."""
 
     @property
     def runtime(self) -> RuntimeClass:
-        """Which foremen it serves, and with whose results its own can be compared. Known before the start."""
+        """Decides which foremen it can serve and with which results its own are comparable. Known before the start."""
         ...
 
     async def start(self) -> None:
-        """Get ready. Raises SandboxUnavailable if the machine lacks what containment needs."""
+        """Start. Raises SandboxUnavailable if the machine lacks something that containment needs."""
         ...
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         """Run one task to its end.
 
-        A failure of the user's code is a result. Raises SandboxLimitExceeded and SandboxCrashed, whose texts the job
-        may control, and SandboxBroken, whose text it must not. When cancelled, the child is killed before the
-        cancellation goes on.
+        A failure of the job's code is a result. Raises SandboxLimitExceeded and SandboxCrashed, with texts that the job
+        may control, and SandboxBroken, with a text that it must not control. On cancellation, the child is killed
+        before the cancellation propagates.
         """
         ...
 
     async def close(self) -> None:
-        """Kill what still runs and free everything. May be called twice."""
+        """Kill all running children and release everything. May be called twice."""
         ...

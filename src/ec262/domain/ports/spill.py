@@ -1,4 +1,4 @@
-"""Where a foreman puts what its memory is not to hold."""
+"""Where a foreman stores data that exceeds its memory budget."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Protocol
 
 
 class Spill(Protocol):
-    """Bytes outside of memory, one behind the other, for as long as they are needed and no longer.
+    """A sequence of bytes outside memory, which exists only as long as it is needed.
 
-    Every method but ``close`` raises SpillFailed if the place is full or broken.
+    Every method except ``close`` raises SpillFailed if the place is full or broken.
     """
 
     def append(self, data: bytes) -> int:
-        """Keep these bytes; return where they begin, counted from the first byte ever appended."""
+        """Store bytes, and return where they begin, counted from the first byte ever appended."""
         ...
 
     def read(self, start: int, stop: int) -> bytes:
-        """Return the bytes from ``start`` to ``stop``, all of which were appended."""
+        """Return the bytes from ``start`` to ``stop``, which must all have been appended."""
         ...
 
     def close(self) -> None:
-        """Forget everything. May be called twice."""
+        """Drop everything. May be called twice."""
         ...
 
 
 Spills = Callable[[], Spill]
-"""Makes a new, empty spill. Raises SpillFailed if there is no place for one."""
+"""Creates a new, empty spill. Raises SpillFailed if there is no place for one."""

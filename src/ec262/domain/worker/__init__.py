@@ -1,1 +1,1 @@
-"""The worker's rules."""
+"""The rules of a worker."""

@@ -1,4 +1,4 @@
-"""What goes on around a worker: the time of day, and whether its machine is used by others."""
+"""The surroundings of a worker: the time of day, and whether its machine is in use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from ec262.domain.worker.availability import Moment
 
 
 class Surroundings(Protocol):
-    """Looks at the machine that the worker runs on."""
+    """Observes the machine that the worker runs on."""
 
     async def observe(self) -> Moment:
-        """Return what is known now. To be called again and again, some seconds apart: a load is known over time only.
+        """Return what is known now. Call this regularly, some seconds apart, since a load can only be measured over
+        time.
 
-        Raises ConfigurationError where the machine cannot tell.
+        Raises ConfigurationError if the machine does not provide the information.
         """
         ...

@@ -150,7 +150,7 @@ def test_hours_and_idleness_make_a_rule() -> None:
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ({"hours": ["25-26"]}, "'25-26' are no hours"),
+        ({"hours": ["25-26"]}, "invalid hours '25-26'"),
         ({"sandbox": "none"}, "sandbox"),
         ({"nice": -1}, "nice"),
         ({"round_floats": 16}, "round_floats"),
