@@ -1,4 +1,4 @@
-"""IP addresses, one spelling each: an address is who a client is."""
+"""IP addresses, each with one spelling, since the address identifies a client."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from ec262.domain.legacy_2012.numbers_2012 import plain_decimal
 from ec262.domain.protocol.networks import ip_address
 
 MAX_ADDR_CHARS = 64
-"""Enough for IPv6 with the name of an interface."""
+"""Enough for an IPv6 address with the name of an interface."""
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """Where a worker serves."""
+    """Where a worker listens."""
 
     addr: str
     port: int
 
     def __str__(self) -> str:
-        """Return it as foremen are told: ``127.0.0.2:26262`` or ``[::1]:26262``."""
+        """Return the form that foremen receive: ``127.0.0.2:26262`` or ``[::1]:26262``."""
         return f"[{self.addr}]:{self.port}" if ":" in self.addr else f"{self.addr}:{self.port}"
 
 
 def canonical_addr(host: str) -> str:
-    """Return the one spelling of an address; an IPv4 address mapped into IPv6 is that IPv4 address.
+    """Return the canonical spelling of an address. An IPv4 address mapped into IPv6 is returned as IPv4.
 
-    Raises InvalidRequest if it is none.
+    Raises InvalidRequest if it is not an address.
     """
     addr = _parsed(host)
     if addr is None:
-        raise InvalidRequest(f"{host[:MAX_ADDR_CHARS]!r} is no IP address")
+        raise InvalidRequest(f"{host[:MAX_ADDR_CHARS]!r} is not an IP address")
     return addr
 
 
 def addr_in(text: str) -> str | None:
-    """Return the address in ADDR or ADDR:PORT, IPv6 with or without brackets; None if there is none.
+    """Return the address in ADDR or ADDR:PORT (IPv6 with or without brackets), or None if there is none.
 
-    The port is not compared with anything: a client is its address.
+    The port is ignored, since the address alone identifies a client.
     """
     host, _, port = text.rpartition(":")
     if host and (host.endswith("]") or ":" not in host):

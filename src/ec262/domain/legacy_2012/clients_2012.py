@@ -1,4 +1,4 @@
-"""Clients: an address each, worker and foreman in one."""
+"""Clients: each has one address and can be both worker and foreman."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Registration
 
 @attrs.frozen(kw_only=True)
 class Client:
-    """What is known of an address, for ever.
+    """What is known about an address. This is never deleted.
 
-    ``port`` and ``expires_at`` (Unix seconds) are those of its last registration, None if it never made one.
-    ``pooled`` says that no task took it since; in the pool it is until ``expires_at`` only.
+    ``port`` and ``expires_at`` (Unix seconds) are those of the last registration, or None if there was none. ``pooled``
+    is true if no task has taken the client since; even so, it is in the pool only until ``expires_at``.
     """
 
     addr: str
@@ -28,7 +28,7 @@ class Client:
     tasks_failed: int = 0
 
     def registered(self, registration: Registration, *, now: float) -> Client:
-        """Return the client as a registration leaves it."""
+        """Return the client after a registration."""
         return attrs.evolve(
             self,
             port=registration.port,
@@ -37,13 +37,13 @@ class Client:
         )
 
     def booked(self, entries: Iterable[Entry]) -> Client:
-        """Return the client with those of the entries that are its own added to its credits."""
+        """Return the client with its own entries added to its credits."""
         return attrs.evolve(
             self, credits=self.credits + sum(entry.amount for entry in entries if entry.client == self.addr)
         )
 
     def counted(self, *, failed: bool) -> Client:
-        """Return the client with one more task that it completed, or failed."""
+        """Return the client with one more completed or failed task."""
         if failed:
             return attrs.evolve(self, tasks_failed=self.tasks_failed + 1)
         return attrs.evolve(self, tasks_completed=self.tasks_completed + 1)
@@ -54,7 +54,7 @@ class Client:
             raise PurchaseTooExpensive(have=self.credits, need=price)
 
     def record(self) -> dict[str, str]:
-        """Return the client as it is told about itself: all text; what never was is absent."""
+        """Return the client as sent to itself: all values are text, and those that never existed are absent."""
         values = {
             "addr": self.addr,
             "port": self.port,

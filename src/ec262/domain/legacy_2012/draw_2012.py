@@ -1,4 +1,4 @@
-"""Drawing workers: by lot, nobody twice."""
+"""The random draw of workers, without repetition."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ec262.domain.legacy_2012.addresses_2012 import Endpoint
 from ec262.domain.ports.clock import Entropy
 
 _LOT_BYTES = 8
-"""A remainder of 64 random bits favors nobody by anything that could be measured."""
+"""With 64 random bits, the bias of a remainder is too small to be measured."""
 
 
 def draw(pool: Sequence[Endpoint], count: int, entropy: Entropy) -> list[Endpoint]:
-    """Return ``count`` of the pool, in random order: the first places of a Fisher-Yates shuffle."""
+    """Return ``count`` workers of the pool in random order: the first places of a Fisher-Yates shuffle."""
     deck = list(pool)
     for place in range(count):
         lot = int.from_bytes(entropy.token(_LOT_BYTES), "big")

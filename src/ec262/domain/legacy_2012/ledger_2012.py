@@ -1,7 +1,7 @@
-"""The books: a line for every change of a client's credits.
+"""The ledger: an entry for every change of a client's credits.
 
-What a client gains or loses, a task's escrow (or the mint, for a grant) loses or gains: the lines of an open task add
-up to what its foreman paid, those of an ended one to nothing.
+Whatever a client gains or loses, a task's escrow loses or gains; grants come from the mint. The entries of an open task
+add up to what its foreman paid, those of an ended task to zero.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Reason(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Entry:
-    """One line: ``amount`` credits came, or went if it is below zero. A line with the same ``id`` is never there twice.
-    ``at`` is Unix seconds."""
+    """One entry: the client gained ``amount`` credits, or lost them if it is negative. Each ``id`` occurs once. ``at``
+    is in Unix seconds."""
 
     id: str
     client: str
@@ -38,7 +38,7 @@ class Entry:
 
 @attrs.frozen(kw_only=True)
 class Totals:
-    """Sums over all books: what clients have, what is in escrow for open tasks, and what was ever granted."""
+    """Sums over the ledger: what clients have, what open tasks hold in escrow, and what was ever granted."""
 
     credits: int
     escrow: int
@@ -46,20 +46,20 @@ class Totals:
 
 
 def grant(addr: str, amount: int, *, at: float) -> tuple[Entry, ...]:
-    """Return the starting credits of a client; no line if there are none."""
+    """Return the entry for a client's starting credits, or none if they are zero."""
     entry = Entry(id=f"grant:{addr}", client=addr, amount=amount, reason=Reason.GRANT, task=None, at=at)
     return (entry,) if amount else ()
 
 
 def purchase(task: Task, *, at: float) -> Entry:
-    """Return what a foreman pays for a task."""
+    """Return the entry for what a foreman pays for a task."""
     return Entry(
         id=f"purchase:{task.id}", client=task.foreman, amount=-task.price, reason=Reason.PURCHASE, task=task.id, at=at
     )
 
 
 def payments(task: Task, *, at: float) -> tuple[Entry, ...]:
-    """Return what the workers get for a task whose result was taken: one credit each."""
+    """Return the entries for the workers of a task whose result was accepted: one credit each."""
     return tuple(
         Entry(id=f"pay:{task.id}:{worker.addr}", client=worker.addr, amount=1, reason=Reason.PAY, task=task.id, at=at)
         for worker in task.workers
@@ -67,14 +67,14 @@ def payments(task: Task, *, at: float) -> tuple[Entry, ...]:
 
 
 def refund(task: Task, *, at: float) -> Entry:
-    """Return what the foreman gets back for a task without a result, or that nobody ended."""
+    """Return the entry for what the foreman gets back for a task that was not ended or had no valid result."""
     return Entry(
         id=f"refund:{task.id}", client=task.foreman, amount=task.price, reason=Reason.REFUND, task=task.id, at=at
     )
 
 
 def audit(totals: Totals) -> int:
-    """Return the credits ever granted. Raises LedgerError if they are not all there."""
+    """Return the credits ever granted. Raises LedgerError if the books do not balance."""
     if totals.credits + totals.escrow != totals.granted:
         raise LedgerError(
             f"the books of the 2012 API do not balance: clients have {totals.credits} credits, open tasks hold "

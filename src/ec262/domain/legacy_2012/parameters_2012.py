@@ -1,6 +1,6 @@
-"""What requests ask for: parameters, which are text by name, into commands.
+"""Reads the parameters of requests, which map names to text, into commands.
 
-Every function raises InvalidRequest for a value that is not as it should be. Unknown names mean nothing.
+Every function raises InvalidRequest for an invalid value. Unknown names are ignored.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from ec262.domain.legacy_2012.constants_2012 import MAX_LEASE_S, MAX_PORT, Const
 from ec262.domain.legacy_2012.numbers_2012 import plain_decimal
 
 LEAVE_S = -1
-"""A lease of this length leaves the pool."""
+"""The lease with which a worker leaves the pool."""
 
 Parameters = Mapping[str, str]
 
 
 @attrs.frozen(kw_only=True)
 class Registration:
-    """``POST /workers``: where the sender serves, and for how many seconds it is there; ``LEAVE_S`` to leave."""
+    """``POST /workers``: where the sender listens, and for how many seconds it joins the pool; ``LEAVE_S`` to leave."""
 
     port: int
     ttl_s: int
@@ -29,9 +29,10 @@ class Registration:
 
 @attrs.frozen(kw_only=True)
 class Ending:
-    """``DELETE /tasks/ID``: the result was ``valid`` or not, and who was ``missing``.
+    """``DELETE /tasks/ID``: whether the result was ``valid``, and which worker was ``missing``.
 
-    ``valid`` is still as it was sent: whose business the task is comes before what was sent (see ``is_valid``).
+    ``valid`` is kept as it was sent, because it is checked only after the caller's right to the task (see
+    ``is_valid``).
     """
 
     task: str
@@ -40,7 +41,7 @@ class Ending:
 
 
 def registration(parameters: Parameters, constants: Constants2012) -> Registration:
-    """Read ``port`` and ``ttl``, the constants' where they are not given."""
+    """Read ``port`` and ``ttl``; the defaults are in the constants."""
     port = plain_decimal(parameters.get("port", str(constants.default_port)))
     if port is None or not 1 <= port <= MAX_PORT:
         raise InvalidRequest(f"port must be a whole number from 1 to {MAX_PORT}")
@@ -54,7 +55,7 @@ def registration(parameters: Parameters, constants: Constants2012) -> Registrati
 
 
 def tasks_wanted(parameters: Parameters) -> int:
-    """Read ``n``, the most tasks that a foreman wants; 1 if it is not given."""
+    """Read ``n``, the most tasks that a foreman wants. The default is 1."""
     wanted = plain_decimal(parameters.get("n", "1"))
     if wanted is None or wanted < 1:
         raise InvalidRequest("n must be a plain decimal number of at least 1")
@@ -62,12 +63,12 @@ def tasks_wanted(parameters: Parameters) -> int:
 
 
 def ending(task: str, parameters: Parameters) -> Ending:
-    """Read ``valid`` and ``missing``, as they are."""
+    """Read ``valid`` and ``missing`` without checking them."""
     return Ending(task=task, valid=parameters.get("valid"), missing=parameters.get("missing"))
 
 
 def is_valid(valid: str | None) -> bool:
-    """Tell what ``valid`` says of the result."""
+    """Return whether ``valid`` calls the result valid."""
     if valid not in {"1", "0", None}:
         raise InvalidRequest("valid must be 1 or 0")
     return valid == "1"

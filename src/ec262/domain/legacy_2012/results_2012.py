@@ -1,4 +1,4 @@
-"""Results as peers of 2012 write them: JSON, before it is encrypted."""
+"""Results in the format of 2012: JSON, before encryption."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from ec262.domain.errors import BadDelivery, ValueNotEncodable
 def encode_result(result: Mapping[Any, Any]) -> bytes:
     """Return a dict as the JSON text of its [key, value] pairs, sorted by key, in ASCII.
 
-    JSON keeps less than ``ec262.domain.values.canonical`` does: tuples come back as lists. Raises ValueNotEncodable if
-    the keys cannot be sorted, or a value has no form in JSON.
+    JSON preserves less than ``ec262.domain.values.canonical``: tuples are decoded as lists. Raises ValueNotEncodable if
+    the keys cannot be sorted or a value cannot be written as JSON.
     """
     try:
         return json.dumps(sorted(result.items(), key=itemgetter(0))).encode("ascii")
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueNotEncodable(f"no result for peers of 2012: {error}", type_name=type(result).__name__) from error
+        raise ValueNotEncodable(
+            f"the result cannot be encoded for peers of 2012: {error}", type_name=type(result).__name__
+        ) from error
 
 
 def decode_result(text: bytes) -> dict[Any, Any]:
-    """Undo ``encode_result``; spaces at the end, the cipher's padding, are nothing. Raises BadDelivery if the text is
-    no list of pairs."""
+    """Reverse ``encode_result``. Spaces at the end are the cipher's padding and are ignored. Raises BadDelivery if the
+    text is not a list of pairs."""
     try:
         return dict(_rows(json.loads(text.decode("ascii"))))
     except (TypeError, ValueError, RecursionError) as error:
@@ -33,5 +35,5 @@ def decode_result(text: bytes) -> dict[Any, Any]:
 
 def _rows(decoded: object) -> list[Any]:
     if not isinstance(decoded, list) or not all(isinstance(row, list) for row in decoded):
-        raise TypeError("no list of lists")
+        raise TypeError("not a list of lists")
     return decoded

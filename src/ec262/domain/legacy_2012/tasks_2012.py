@@ -10,13 +10,13 @@ from ec262.domain.errors import UnknownTask
 from ec262.domain.legacy_2012.addresses_2012 import Endpoint, addr_in
 
 ID_BYTES = 16
-"""An id is so many random bytes in hexadecimal: no id is ever made again, and none tells how many there are."""
+"""An id is this many random bytes in hexadecimal, so it is unique and does not reveal how many tasks there are."""
 
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """An open task: ended ones do not exist. It ends by itself at ``expires_at``, Unix seconds. ``workers`` are where
-    they were when they were drawn."""
+    """An open task; ended tasks are deleted. It ends by itself at ``expires_at`` (Unix seconds). ``workers`` are the
+    workers' addresses at the time of the draw."""
 
     id: str
     foreman: str
@@ -26,40 +26,41 @@ class Task:
 
     @property
     def price(self) -> int:
-        """The credits that its foreman paid: one for each worker."""
+        """The credits that the foreman paid: one for each worker."""
         return len(self.workers)
 
     def key_for(self, addr: str) -> bytes:
-        """Return the key to one of the workers. Raises UnknownTask for everyone else, the foreman included."""
+        """Return the key for one of the workers. Raises UnknownTask for all other addresses, including the
+        foreman's."""
         if all(worker.addr != addr for worker in self.workers):
             raise unknown_task()
         return self.key
 
     def worker_named(self, text: str) -> str | None:
-        """Return the address of the worker that a text (ADDR or ADDR:PORT) names; None if it is none of them."""
+        """Return the address of the worker that a text (ADDR or ADDR:PORT) names, or None if it names none of them."""
         addr = addr_in(text)
         return addr if any(worker.addr == addr for worker in self.workers) else None
 
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """The foreman took the result: the workers are paid, and it gets the key."""
+    """The foreman accepted the result: the workers are paid, and the foreman gets the key."""
 
     key: bytes = attrs.field(repr=False)
 
 
 @attrs.frozen(kw_only=True)
 class Rejected:
-    """The foreman did not take the result, and has its credits back: ``credits`` is what it has now."""
+    """The foreman rejected the result and gets a refund: ``credits`` is what it has now."""
 
     credits: int
 
 
 def is_task_id(text: str) -> bool:
-    """Tell whether a text could be the id of a task; of strangers' texts, storage sees no other."""
+    """Return whether a text has the form of a task id. Strangers' texts of any other form never reach the storage."""
     return re.fullmatch(f"[0-9a-f]{{{2 * ID_BYTES}}}", text) is not None
 
 
 def unknown_task() -> UnknownTask:
-    """Return the answer for what does not exist, and for what is none of the caller's business."""
+    """Return the error for a task that does not exist or does not concern the caller."""
     return UnknownTask("Unknown task")

@@ -1,7 +1,7 @@
-"""The storage of the 2012 API: repositories inside a transaction. It shares nothing with ``/v1``'s.
+"""The storage of the 2012 API: repositories inside a transaction. It shares nothing with that of ``/v1``.
 
-Units of work exclude each other, those of other processes included: what one reads stays as it is until it ends. Every
-method raises DiscoveryUnavailable when the storage does not answer.
+Units of work exclude each other, also between processes: what one has read does not change until it ends. Every method
+raises DiscoveryUnavailable if the storage does not answer.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ec262.domain.legacy_2012.tasks_2012 import Task
 
 
 class ClientRepository2012(Protocol):
-    """Who is known; nobody is ever forgotten."""
+    """All known clients. None is ever deleted."""
 
     def get(self, addr: str) -> Client | None:
-        """Find a client."""
+        """Return a client, or None if it is unknown."""
         ...
 
     def find(self, addrs: Collection[str]) -> Sequence[Client]:
-        """Return those of the clients that are known, in the order of their addresses."""
+        """Return the known clients among these, ordered by address."""
         ...
 
     def add(self, client: Client) -> None:
@@ -32,15 +32,15 @@ class ClientRepository2012(Protocol):
         ...
 
     def save(self, clients: Collection[Client]) -> None:
-        """Store known clients as they are now."""
+        """Update known clients."""
         ...
 
     def pool(self, now: float) -> Sequence[Endpoint]:
-        """Return where those are who are in the pool and whose lease ends after ``now``, in order of addresses."""
+        """Return the clients in the pool whose lease ends after ``now``, ordered by address."""
         ...
 
     def take(self, addrs: Collection[str]) -> None:
-        """Take clients out of the pool; saving them ``registered`` anew is how they come back."""
+        """Remove clients from the pool. They return when they are saved after a new registration."""
         ...
 
 
@@ -48,7 +48,7 @@ class TaskRepository2012(Protocol):
     """Open tasks."""
 
     def get(self, task: str) -> Task | None:
-        """Find a task."""
+        """Return a task, or None if it is not open."""
         ...
 
     def add(self, tasks: Collection[Task]) -> None:
@@ -56,23 +56,23 @@ class TaskRepository2012(Protocol):
         ...
 
     def remove(self, tasks: Collection[str]) -> None:
-        """Drop tasks."""
+        """Delete tasks."""
         ...
 
     def due(self, now: float, *, limit: int) -> Sequence[Task]:
-        """Return up to ``limit`` tasks that end by themselves at ``now`` or before, those due for longest first."""
+        """Return up to ``limit`` tasks that end by themselves at or before ``now``, the oldest first."""
         ...
 
 
 class Ledger2012(Protocol):
-    """The books, which are only ever added to."""
+    """The ledger. Entries are only added, never changed."""
 
     def post(self, entries: Collection[Entry]) -> None:
-        """Write lines. Raises LedgerError if one of them was written before."""
+        """Add entries. Raises LedgerError if one of them already exists."""
         ...
 
     def history(self, addr: str) -> Sequence[Entry]:
-        """Return a client's lines, oldest first."""
+        """Return a client's entries, oldest first."""
         ...
 
     def totals(self) -> Totals:
@@ -80,17 +80,17 @@ class Ledger2012(Protocol):
         ...
 
     def unbalanced(self) -> Sequence[str]:
-        """Return the clients whose credits are not the sum of their lines, in order of their addresses: none, unless
-        something is broken."""
+        """Return the clients whose credits differ from the sum of their entries, ordered by address. There are none
+        unless something is broken."""
         ...
 
 
 class UnitOfWork2012(Protocol):
-    """One transaction: what was not committed when the block ends is as if it had never been."""
+    """One transaction. Changes that were not committed when the block ends are rolled back."""
 
     @property
     def clients(self) -> ClientRepository2012:
-        """Who is known."""
+        """All known clients."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class UnitOfWork2012(Protocol):
 
     @property
     def ledger(self) -> Ledger2012:
-        """The books."""
+        """The ledger."""
         ...
 
     def __enter__(self) -> Self:
@@ -110,11 +110,11 @@ class UnitOfWork2012(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End; undo what was not committed."""
+        """End, and roll back what was not committed."""
         ...
 
     def commit(self) -> None:
-        """Make everything since the beginning durable at once. Nothing else may be asked of this unit of work after."""
+        """Commit all changes at once. The unit of work must not be used afterwards."""
         ...
 
 

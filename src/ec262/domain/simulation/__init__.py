@@ -1,1 +1,1 @@
-"""Simulated workers, the policies that they are put to, and what came of it: all of the simulator that is no I/O."""
+"""Simulated workers, the policies under test, and the statistics of runs: all of the simulator except I/O."""

@@ -1,4 +1,4 @@
-"""Simulated workers: honest ones, saboteurs of several kinds, and machines that are slow or vanish."""
+"""Simulated workers: honest ones, several kinds of saboteurs, and machines that are slow or vanish."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ import attrs
 from attrs import validators as v
 
 TRUTH = 0
-"""The answer to every task; all others are wrong."""
+"""The right answer to every task. All others are wrong."""
 
 LIE = 1
-"""What colluding saboteurs say alike. Answers beyond it are one worker's own."""
+"""The answer on which colluding saboteurs agree. Each higher answer belongs to a single worker."""
 
 SLOWNESS = 8.0
-"""How much longer a slow machine takes."""
+"""How many times as long a slow machine takes."""
 
 VANISHING = 0.1
-"""The share of its tasks that a vanishing machine never ends."""
+"""The share of its tasks that a vanishing machine never finishes."""
 
 _MASK = (1 << 64) - 1
 _share = [v.ge(0.0), v.le(1.0)]
 
 
 class Dice(Protocol):
-    """Where all chance comes from: Python's ``random.Random`` is one."""
+    """The source of all randomness, such as Python's ``random.Random``."""
 
     def random(self) -> float:
-        """Return a number from 0 up to, not including, 1."""
+        """Return a number from 0 up to but not including 1."""
         ...
 
     def randrange(self, stop: int, /) -> int:
-        """Return a whole number from 0 up to, not including, ``stop``."""
+        """Return an integer from 0 up to but not including ``stop``."""
         ...
 
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """Who the ``workers`` are.
+    """What kinds of ``workers`` there are.
 
-    The share ``saboteurs`` of them lies in a share ``lie_rate`` of all tasks: in the same ones if they toss a
-    ``common_coin``. ``colluding`` ones say all the same then, others each something else. In its first ``sleep`` tasks
-    a saboteur is honest. With ``renames`` it takes a new name when a lie of its is found. ``lazies`` never compute and
-    commit something old instead; ``slow`` and ``vanishing`` are shares, too.
+    ``saboteurs`` is the share of workers that lie in a share ``lie_rate`` of all tasks; with a ``common_coin``, they
+    lie in the same tasks. If they are ``colluding``, they all give the same wrong answer, otherwise each gives its own.
+    A saboteur is honest in its first ``sleep`` tasks. With ``renames``, it takes a new name when one of its lies is
+    found. ``lazies`` is the share of workers that never compute and commit an old result instead. ``slow`` and
+    ``vanishing`` are shares, too.
 
-    Saboteurs that are ``farmers`` buy tasks of each other, so that everybody knows them; ``slanderers`` buy tasks in
-    which they outvote one honest worker after another, or send it other work. In a ``flood`` each opens so many new
-    accounts in its block every ten minutes, which always lie. Of the honest, the share ``anchors`` of all workers are
-    anchors.
+    ``farmers`` are saboteurs that buy tasks from each other to gain a reputation. ``slanderers`` buy tasks in which
+    they outvote one honest worker after another or send it different work. In a ``flood``, each saboteur opens this
+    many new accounts in its address block every ten minutes, all of which always lie. ``anchors`` is the share of
+    workers that are anchors; they are chosen from the honest ones.
     """
 
     name: str
@@ -79,7 +80,7 @@ SCENARIOS = (
     Scenario(name="tenth", title="f = 0.20, lie in one of ten", saboteurs=0.2, lie_rate=0.1),
     Scenario(
         name="tenth-apart",
-        title="f = 0.20, lie in one of ten, each by its own coin",
+        title="f = 0.20, lie in one of ten tasks, each by its own coin",
         saboteurs=0.2,
         lie_rate=0.1,
         common_coin=False,
@@ -90,9 +91,13 @@ SCENARIOS = (
     Scenario(name="renamed", title="f = 0.20, a new name after each lie found", saboteurs=0.2, renames=True),
     Scenario(name="nobody", title="nobody lies"),
     Scenario(
-        name="loners", title="f = 0.20, always lie, each otherwise", saboteurs=0.2, colluding=False, common_coin=False
+        name="loners",
+        title="f = 0.20, always lie, each with its own answer",
+        saboteurs=0.2,
+        colluding=False,
+        common_coin=False,
     ),
-    Scenario(name="lazy", title="one in five commits old results", lazies=0.2),
+    Scenario(name="lazy", title="one in five commits an old result", lazies=0.2),
     Scenario(
         name="machines",
         title="f = 0.20, always lie; others slow or vanishing",
@@ -100,15 +105,15 @@ SCENARIOS = (
         slow=0.2,
         vanishing=0.2,
     ),
-    Scenario(name="farmers", title="f = 0.20, buy each other a good name", saboteurs=0.2, farmers=True),
+    Scenario(name="farmers", title="f = 0.20, buy each other a reputation", saboteurs=0.2, farmers=True),
     Scenario(
         name="farmers-asleep",
-        title="f = 0.20, buy each other a good name, honest for 100 tasks each",
+        title="f = 0.20, buy each other a reputation, honest for 100 tasks each",
         saboteurs=0.2,
         farmers=True,
         sleep=100,
     ),
-    Scenario(name="slanderers", title="f = 0.20, give others a bad name", saboteurs=0.2, slanderers=True),
+    Scenario(name="slanderers", title="f = 0.20, give others a bad reputation", saboteurs=0.2, slanderers=True),
     Scenario(name="flood", title="f = 0.20, five new accounts each every ten minutes", saboteurs=0.2, flood=5),
     Scenario(
         name="everything",
@@ -132,8 +137,8 @@ SCENARIOS = (
 
 @attrs.define(eq=False, kw_only=True)
 class Actor:
-    """A simulated worker. ``name`` counts the names that were ever taken; ``pace`` is how many times the usual time it
-    takes; ``done`` is how many tasks it has had."""
+    """A simulated worker. ``name`` is unique among all names ever taken. ``pace`` is how many times the usual time the
+    worker takes. ``done`` is the number of tasks that it has received."""
 
     name: int
     place: int
@@ -146,8 +151,8 @@ class Actor:
 
 
 class Population:
-    """The workers of a scenario. All chance is the dice's, but for the saboteurs' common coin, which is the same for
-    every policy that is tried with the same ``salt``."""
+    """The workers of a scenario. All randomness comes from the dice, except the saboteurs' common coin, which is the
+    same for all policies that are tested with the same ``salt``."""
 
     def __init__(self, scenario: Scenario, dice: Dice, *, salt: int) -> None:
         self.scenario = scenario
@@ -175,12 +180,12 @@ class Population:
         self.names = count
 
     def anchors(self) -> list[Actor]:
-        """Return those whom the operator vouches for."""
+        """Return the workers that the operator vouches for."""
         honest = [actor for actor in self.actors if not (actor.saboteur or actor.lazy or actor.vanishes)]
         return honest[: round(self.scenario.anchors * len(self.actors))]
 
     def newcomers(self) -> list[Actor]:
-        """Return the accounts that a flood brings now, under names that nobody had."""
+        """Return the accounts that a flood opens now, under new names."""
         crowd = []
         for actor in self.actors:
             for _ in range(self.scenario.flood if actor.saboteur else 0):
@@ -190,11 +195,11 @@ class Population:
 
     @property
     def woken(self) -> int:
-        """How many saboteurs have lied."""
+        """The number of saboteurs that have lied."""
         return sum(actor.lied for actor in self.actors)
 
     def draw(self, without: Collection[int] = ()) -> Actor | None:
-        """Return any worker but those at these places, or None if there is no other."""
+        """Return a random worker that is at none of these places, or None if there is no other."""
         if len(without) >= len(self.actors):
             return None
         while True:
@@ -203,7 +208,7 @@ class Population:
                 return self.actors[place]
 
     def answer(self, actor: Actor, task: int) -> int | None:
-        """Let a worker do a task; return what it says, or None if it never says anything."""
+        """Let a worker compute a task. Return its answer, or None if it never answers."""
         done, actor.done = actor.done, actor.done + 1
         if actor.vanishes and self._dice.random() < VANISHING:
             return None
@@ -219,7 +224,7 @@ class Population:
         return chance < self.scenario.lie_rate
 
     def found_out(self, actor: Actor) -> Actor:
-        """Tell that a wrong answer of an actor's was found; return who is in its place then."""
+        """Record that an actor's wrong answer was found. Return the actor that is in its place afterwards."""
         if not (self.scenario.renames and actor.saboteur) or self.actors[actor.place] is not actor:
             return self.actors[actor.place]
         heir = attrs.evolve(actor, name=self.names, done=0)
@@ -229,8 +234,8 @@ class Population:
 
 
 def _coin(task: int, salt: int) -> float:
-    """Return a number from 0 to 1 that looks random and is the task's: splitmix64 (Steele, Lea and Flood, "Fast
-    splittable pseudorandom number generators", OOPSLA 2014)."""
+    """Return a pseudorandom number from 0 to 1 that depends only on the task and the salt: splitmix64 (Steele, Lea and
+    Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)."""
     bits = (task * 0x9E3779B97F4A7C15 + salt * 0xD1B54A32D192ED03 + 0x9E3779B97F4A7C15) & _MASK
     bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK

@@ -1,7 +1,7 @@
-"""Published verification policies, each in the few lines that matter, to be compared with.
+"""Published verification policies, each reduced to its essential lines, for comparison.
 
-Each sees what one worker says after another at once, which favors it: what a real system learns of a worker while
-others of its results are under way comes too late for those.
+Each policy sees one answer after another, which favors it: in a real system, what is learned about a worker comes too
+late for the tasks that it is already computing.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ec262.domain.simulation.population import Actor, Dice, Population
 
 @attrs.frozen(kw_only=True)
 class Settled:
-    """What a policy took for the truth, and how many workers it had compute for that."""
+    """The answer that a policy accepted, and how many workers computed the task for it."""
 
     answer: int
     executions: int
 
 
 class Rival(Protocol):
-    """A policy that decides one task after another."""
+    """A policy that decides tasks one after another."""
 
     def settle(self, population: Population, task: int) -> Settled:
-        """Have workers do a task until it is decided."""
+        """Have workers compute a task until it is decided."""
         ...
 
 
 @attrs.define
 class Asking:
-    """Workers asked for one task, one after another, no one twice."""
+    """Asks workers for one task, one after another, none of them twice."""
 
     population: Population
     task: int
@@ -42,14 +42,14 @@ class Asking:
     _places: set[int] = attrs.Factory(set)
 
     def next(self) -> tuple[Actor, int] | None:
-        """Ask another until one answers; return who said what, or None if there is nobody left."""
+        """Ask more workers until one answers. Return the worker and its answer, or None if no worker is left."""
         while (actor := self.population.draw(self._places)) is not None:
             if self.ask(actor):
                 return self.said[-1]
         return None
 
     def ask(self, actor: Actor) -> bool:
-        """Ask this worker; tell whether it answered."""
+        """Ask this worker, and return whether it answered."""
         self._places.add(actor.place)
         self.executions += 1
         answer = self.population.answer(actor, self.task)
@@ -58,11 +58,11 @@ class Asking:
         return answer is not None
 
     def most_said(self) -> tuple[int, int]:
-        """Return the most frequent answer, and how often it came."""
+        """Return the most frequent answer and how often it was given."""
         return Counter(answer for _, answer in self.said).most_common(1)[0]
 
     def settled(self, answer: int) -> Settled:
-        """Take an answer for the truth; whoever said another is found out."""
+        """Accept an answer. Workers that gave another one are found out."""
         for actor, other in self.said:
             if other != answer:
                 self.population.found_out(actor)
@@ -71,13 +71,14 @@ class Asking:
 
 @attrs.frozen(kw_only=True)
 class Voting:
-    """Three workers, two equal answers: what ec262 did in 2012. Where no two are equal, three others are asked."""
+    """Three workers and two equal answers: the rule of ec262 in 2012. If no two are equal, three other workers are
+    asked."""
 
     replicas: int = 3
     quorum: int = 2
 
     def settle(self, population: Population, task: int) -> Settled:
-        """Ask three, and three more as long as no two agree."""
+        """Ask three workers, and three more as long as no two agree."""
         executions = 0
         while True:
             asking = Asking(population, task)
@@ -91,8 +92,8 @@ class Voting:
 
 @attrs.define(kw_only=True)
 class Boinc:
-    """BOINC's adaptive replication: two equal answers are needed, but for a worker that was right ``enough`` times in a
-    row beside others, which is believed alone with a probability of 1 - 1 / (how often in a row).
+    """BOINC's adaptive replication: two equal answers are needed, unless the worker has agreed with others at least
+    ``enough`` times in a row. Then it is trusted on its own with a probability of 1 - 1 / (how often in a row).
 
     Source: https://boinc.berkeley.edu/trac/wiki/AdaptiveReplication, and ``set_trust`` in BOINC's
     ``sched/sched_send.cpp`` with ``CONS_VALID_UNREPLICATED``.
@@ -103,17 +104,17 @@ class Boinc:
     consecutive: Counter[int] = attrs.Factory(Counter)
 
     def trusts(self, consecutive: int) -> bool:
-        """Tell by lot whether a worker is believed alone that was right so often in a row."""
+        """Decide randomly whether to trust a worker on its own that has agreed with others this often in a row."""
         return consecutive >= self.enough and self.dice.random() > 1 / consecutive
 
     def settle(self, population: Population, task: int) -> Settled:
-        """Ask one, and others until two agree if it is not believed."""
+        """Ask one worker and, if it is not trusted on its own, others until two agree."""
         asking = Asking(population, task)
         first = asking.next()
         if first is not None and self.trusts(self.consecutive[first[0].name]):
             return Settled(answer=first[1], executions=asking.executions)
         count = 0
-        while count < 2 and asking.next():  # noqa: PLR2004 - the two that BOINC's quorum is by default
+        while count < 2 and asking.next():  # noqa: PLR2004 - BOINC's default quorum
             answer, count = asking.most_said()
         for actor, other in asking.said:
             self.consecutive[actor.name] = self.consecutive[actor.name] + 1 if other == answer else 0
@@ -122,13 +123,13 @@ class Boinc:
 
 @attrs.define(kw_only=True)
 class Poco:
-    """iExec's Proof of Contribution: answers gain weight with their supporters' scores, and win at a share of
+    """iExec's Proof of Contribution: answers gain weight with their supporters' scores, and win with a share of
     1 - 1 / ``trust`` of all weights.
 
     Source: ``contribute``, ``checkConsensus`` and ``distributeRewards`` of the contract ``IexecPoco2Delegate``
-    (https://github.com/iExecBlockchainComputing/PoCo): a score grows by 1 with every task won beside others and falls
-    to two thirds with every one lost. The published rule audits nothing; with ``audits``, that share of the tasks needs
-    two supporters.
+    (https://github.com/iExecBlockchainComputing/PoCo): a score grows by 1 with each task won
+    together with others and falls to two thirds with each one lost. The published rule audits nothing; with ``audits``,
+    this share of the tasks needs two supporters.
     """
 
     dice: Dice
@@ -137,7 +138,7 @@ class Poco:
     scores: Counter[int] = attrs.Factory(Counter)
 
     def settle(self, population: Population, task: int) -> Settled:
-        """Ask one after another until there is consensus."""
+        """Ask workers one after another until there is consensus."""
         asking = Asking(population, task)
         least = 2 if self.audits and self.dice.random() < self.audits else 1
         groups: dict[int, int] = {}
@@ -159,10 +160,10 @@ class Poco:
 
 
 def poco_weight(score: int) -> int:
-    """Return what a worker's answer is worth."""
+    """Return the weight of a worker's answer."""
     return max(score // 3, 3) - 1
 
 
 def poco_consensus(groups: Mapping[int, int], answer: int, trust: int) -> bool:
-    """Tell whether an answer has its share of the weights; one more stands for nobody."""
+    """Return whether an answer has the required share of all weights, to which 1 is added, as in the contract."""
     return groups[answer] * trust > (1 + sum(groups.values())) * (trust - 1)

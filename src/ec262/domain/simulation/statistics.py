@@ -1,4 +1,4 @@
-"""What simulated runs came to, and how sure that is."""
+"""The results of simulated runs, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Sequence
 import attrs
 
 Z = 1.959964
-"""Of the normal distribution, 95 % are within so many standard deviations."""
+"""The number of standard deviations that contain 95 % of the normal distribution."""
 
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""The same for Student's distribution with 1 to 10 degrees of freedom."""
+"""The same for Student's t-distribution with 1 to 10 degrees of freedom."""
 
 
 @attrs.frozen(kw_only=True)
 class Tally:
-    """A run's tasks, those decided wrongly, executions (every replica that was bought, whether it came to anything or
-    not), names taken beyond the first ones, saboteurs that lied, and provisional results that were opened again.
-    ``second_half`` is the executions a task of the jobs begun when half of all tasks were done, None if there were
-    none: at first, workers have to become known."""
+    """Counts of a run: its tasks, those with a wrong result, executions (all replicas bought, with or without a
+    commitment), new names taken, saboteurs that lied (``woken``), and provisional wins that were reopened.
+    ``second_half`` is the number of executions per task in the jobs that began after half of all tasks were done, when
+    workers had a reputation; None if there were none."""
 
     tasks: int
     errors: int
@@ -40,7 +40,7 @@ class Estimate:
 
 
 def error_rate(tallies: Sequence[Tally]) -> Estimate:
-    """Estimate the share of wrong results from all tasks together (Wilson's score interval)."""
+    """Estimate the share of wrong results from the tasks of all runs (Wilson's score interval)."""
     errors, tasks = sum(tally.errors for tally in tallies), sum(tally.tasks for tally in tallies)
     share = errors / tasks
     middle = share + Z * Z / (2 * tasks)
@@ -51,7 +51,7 @@ def error_rate(tallies: Sequence[Tally]) -> Estimate:
 
 
 def cost(tallies: Sequence[Tally]) -> Estimate:
-    """Estimate the executions a task from what they were in each run (Student's interval; of one run there is none)."""
+    """Estimate the executions per task from those of each run (Student's interval; there is none for a single run)."""
     costs = [tally.executions / tally.tasks for tally in tallies]
     mean = sum(costs) / len(costs)
     if len(costs) == 1:

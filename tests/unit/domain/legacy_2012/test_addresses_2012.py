@@ -25,7 +25,7 @@ def test_an_address_has_one_spelling(host: str, addr: str) -> None:
     "host", ["", "localhost", "127.0.0.2:80", "[::1]", "1.2.3", "127.0.0.02", "fe80::1%" + "x" * 60]
 )
 def test_a_client_without_an_address_is_nobody(host: str) -> None:
-    with pytest.raises(InvalidRequest, match="is no IP address"):
+    with pytest.raises(InvalidRequest, match="is not an IP address"):
         canonical_addr(host)
 
 
