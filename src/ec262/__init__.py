@@ -85,8 +85,8 @@ _RULES = {
     "Verdict": "protocol.foreman_calls",
     "VerificationPlan": "foreman.job.verification_plan",
 }
-"""For rules of the user's own. Not imported before they are asked for: a job's module is also loaded where nothing of
-them is there, or wanted."""
+"""Names for custom verification rules. They are imported on first use, because a job's module is also loaded in places
+where they are missing or not needed."""
 
 
 def __getattr__(name: str) -> Any:

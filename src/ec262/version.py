@@ -1,4 +1,4 @@
-"""The release of this package; apart from ``ec262`` itself, whose API imports what needs it."""
+"""The release of this package. It is separate from ``ec262``, whose API imports modules that need it."""
 
 from __future__ import annotations
 

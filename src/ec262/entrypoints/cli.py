@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand over to a subcommand; return its exit status."""
+    """Run a subcommand; return its exit status."""
     return run(lambda: _main(argv))
 
 

@@ -1,4 +1,4 @@
-"""``python -m ec262.entrypoints.recheck REPORT.json``: do a job's verdicts follow from its workers' votes?"""
+"""``python -m ec262.entrypoints.recheck REPORT.json``: checks whether a job's verdicts follow from the votes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ec262.entrypoints.shared.command import complain, run, tell
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check a report again; the exit status is 0 if every verdict follows, 1 if not, 2 if it cannot be read."""
+    """Recheck a report; return 0 if every verdict follows from the votes, 1 if not, 2 if the report cannot be read."""
     return run(lambda: _main(argv))
 
 

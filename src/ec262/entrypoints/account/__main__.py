@@ -1,4 +1,4 @@
-"""``python -m ec262.entrypoints.account``: what the holder of an account sees of it, and may do to it.
+"""``python -m ec262.entrypoints.account``: shows and manages the holder's own account.
 
 Exit status: 0 done, 1 discovery refused or did not answer, 2 wrong usage or no such account here, 130 Ctrl-C.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LIMIT = 50
-"""Movements that are shown, unless more are asked for."""
+"""Movements that are shown by default."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,11 +69,11 @@ def _holder(arguments: argparse.Namespace) -> Holder:
 
 
 Told = tuple[object, str]
-"""What a subcommand has to say, for programs and for people."""
+"""The output of a subcommand, for programs and for people."""
 
 
 async def _status(holder: Holder, arguments: argparse.Namespace) -> Told:
-    """Tell of one account, or of all that are kept here."""
+    """Show one account, or all accounts on this machine."""
     import attrs
 
     from ec262.adapters.files.credentials import roles_with_tokens
@@ -95,7 +95,7 @@ async def _status(holder: Holder, arguments: argparse.Namespace) -> Told:
 
 
 async def _history(holder: Holder, arguments: argparse.Namespace) -> Told:
-    """Tell why the account has what it has."""
+    """Show the movements of the account's credits."""
     from ec262.domain.protocol.account_calls import MAX_HISTORY, HistoryQuery
     from ec262.entrypoints.shared.tables import history_table
 
@@ -115,13 +115,12 @@ async def _history(holder: Holder, arguments: argparse.Namespace) -> Told:
 
 
 async def _rotate(holder: Holder, _arguments: argparse.Namespace) -> Told:
-    """Replace the token. An attempt that was interrupted is finished: with the same new token, discovery takes the call
-    as often as it comes."""
+    """Replace the token, or finish an interrupted attempt: with the same new token, the call can be repeated."""
     tokens = holder.tokens
     client, new_token = holder.client(tokens.load()), tokens.prepare()
     try:
         await _asked(client, lambda client: client.replace_token(new_token))
-    except (NotAuthenticated, AccountFrozen):  # it has not, and had not before, taken the new token
+    except (NotAuthenticated, AccountFrozen):  # the new token was never accepted
         tokens.discard_replacement()
         raise
     except DiscoveryUnavailable as error:
@@ -131,7 +130,7 @@ async def _rotate(holder: Holder, _arguments: argparse.Namespace) -> Told:
 
 
 async def _close(holder: Holder, arguments: argparse.Namespace) -> Told:
-    """Revoke the token, and forget it."""
+    """Revoke the token and delete it from disk."""
     client = holder.client(holder.settled_token())
 
     async def close(client: HttpDiscovery) -> AccountStatus:

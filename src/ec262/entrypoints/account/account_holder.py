@@ -1,4 +1,4 @@
-"""Whose account the ``account`` command is about."""
+"""The account that the ``account`` command works on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ec262.entrypoints.shared.settings import AccountSettings
 
 @attrs.frozen(kw_only=True)
 class Holder:
-    """Whose account: the settings with discovery's URL, and the role that keeps the token."""
+    """The holder of an account: discovery's URL, and the role under which the token is kept."""
 
     settings: AccountSettings
     discovery: str
@@ -23,7 +23,7 @@ class Holder:
 
     @property
     def tokens(self) -> TokenFile:
-        """Where the token is kept."""
+        """The file that holds the token."""
         return TokenFile(self.folder, self.discovery, self.role)
 
     def settled_token(self) -> str:

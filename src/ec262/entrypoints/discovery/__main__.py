@@ -1,7 +1,8 @@
 """``python -m ec262.entrypoints.discovery``: serve the ``/v1`` API.
 
-SIGTERM or Ctrl-C: take no new requests, finish what is under way, end within 5 s; a second one ends at once. Exit
-status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 and the signal's number if it had to be hurried.
+After SIGTERM or Ctrl-C, it accepts no new requests, finishes open ones and ends within 5 s; a second signal ends it at
+once. Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 plus the signal's number if it could not
+finish in time.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from ec262.entrypoints.shared.settings import DiscoverySettings
 
 SPARE_FILES = 100
-"""Open files that are not connections: the database, workers that are knocked at."""
+"""Open files besides clients' connections: the database, and connections that probe workers."""
 
 LEAST_FILES = SPARE_FILES + 28
-"""With fewer it could serve hardly anybody."""
+"""With fewer it could serve hardly any clients."""
 
 NEW_OBJECTS = 20_000
-"""After so many the interpreter looks for cycles among them: what a hundred requests leave, or a few large batches."""
+"""Number of new objects after which the interpreter looks for cycles: those of a hundred requests or a few large
+batches."""
 
 ANYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to recognize them
 
@@ -79,14 +81,14 @@ def _serve(settings: DiscoverySettings) -> int:
         _collect_rarely()
         try:
             serve_on_socket(app, listening, tls=tls, connections=connections, on_started=lambda: announce(announcement))
-        except KeyboardInterrupt as interrupt:  # it has ended in good order: there is nothing to say
+        except KeyboardInterrupt as interrupt:  # a clean end: there is nothing to report
             return exit_status(interrupt)
     return 0
 
 
 def _collect_rarely() -> None:
-    """Look for cycles in memory seldom. The values of a batch are thousands of objects and make none; to look through
-    them, and the tasks that are kept, again and again took a fifth of the service's time."""
+    """Run the cycle collector rarely. The values of a batch are thousands of objects without cycles; examining them and
+    the kept tasks again and again took a fifth of the service's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, 20, 50)
@@ -106,8 +108,8 @@ def _metrics(settings: DiscoverySettings) -> Iterator[Meter]:
 
 
 def _room_for(connections: int) -> tuple[int, int]:
-    """Return how many of these connections the system lets this process have, and how many more it may accept, which
-    takes a descriptor, only to refuse them. Raises the limit on open files. Raises ConfigurationError if it is too low.
+    """Return how many of these connections the system allows, and how many more may be accepted only to be refused, as
+    each takes a descriptor. Raises the limit on open files; ConfigurationError if even that is too low.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -204,7 +206,7 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except (OSError, UnicodeError) as error:
-        # create_server makes its own long text of the system's reason; a name that is no host has no such number.
+        # create_server wraps the system's reason in a long text; an unknown host name has no error number.
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number is not None and number > 0 else "no such address"
         raise ConfigurationError(f"cannot listen on {host} port {port}: {reason}") from error

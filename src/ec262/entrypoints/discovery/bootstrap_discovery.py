@@ -51,7 +51,7 @@ def build_discovery_service(
 
 
 def discovery_policy(settings: DiscoverySettings) -> Policy:
-    """Say what the settings make the operator's policy."""
+    """Return the operator's policy according to the settings."""
     from ec262.domain.discovery.pool.pool import Tie
     from ec262.services.discovery.discovery_policy import Policy
 
@@ -69,8 +69,8 @@ def discovery_policy(settings: DiscoverySettings) -> Policy:
 
 
 def open_database(settings: DiscoverySettings, *, lasting: bool = True, create: bool = True) -> SqlDatabase:
-    """Open ``settings.database``, or the one of this user; one that is not ``lasting`` may be broken after a power
-    failure. Raises ConfigurationError, also if it is empty and nothing is to be created; StorageDamaged."""
+    """Open ``settings.database``, or this user's default; without ``lasting``, a power failure may corrupt it. Raises
+    ConfigurationError, also if it is empty and ``create`` is false; StorageDamaged."""
     from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 
     if settings.database is None and create:
@@ -84,7 +84,7 @@ def database_url(settings: DiscoverySettings) -> str:
 
 
 def advice_on_damage(error: StorageDamaged, settings: DiscoverySettings) -> str:
-    """Return what is wrong with the database, and what to do about it."""
+    """Return a description of the damage to the database, and advice."""
     from ec262.adapters.sql.engine.damage import with_advice
     from ec262.adapters.sql.engine.sqlite_backup import without_password
 
@@ -116,7 +116,7 @@ def build_discovery_admin(
     clock: Clock | None = None,
     entropy: Entropy | None = None,
 ) -> DiscoveryAdmin:
-    """Build what the operator does to a discovery service, directly over its storage."""
+    """Build the operator's service, which works directly on discovery's storage."""
     import time
 
     from ec262.adapters.machine.system_entropy import SystemEntropy
@@ -138,10 +138,10 @@ def build_discovery_app(
     prober: Prober | None = None,
     meter: Meter | None = None,
 ) -> Starlette:
-    """Build the discovery service's application over ``settings.database``, see ``open_database`` for ``lasting``.
+    """Build the discovery service's application over ``settings.database``; for ``lasting`` see ``open_database``.
 
-    ``accounts`` (token to credits) are opened before anybody can ask. Raises ConfigurationError if the database cannot
-    be opened, LedgerError if its books do not balance, StorageDamaged.
+    ``accounts`` (token to credits) are opened before the first request. Raises ConfigurationError if the database
+    cannot be opened, LedgerError if its books do not balance, StorageDamaged.
     """
     import time
 
@@ -215,7 +215,7 @@ def _sound_snapshot(database: SqlDatabase) -> SqlUnitOfWork:
 
 
 def _ping(database: SqlDatabase) -> None:
-    """Ask the storage for something small. Raises DiscoveryUnavailable, also if damage is known of."""
+    """Make a small query to the storage. Raises DiscoveryUnavailable, also if damage is already known."""
     database.check()
     with database.unit_of_work() as uow:
         uow.accounts.page(after="", limit=1)

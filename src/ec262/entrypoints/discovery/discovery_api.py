@@ -39,7 +39,8 @@ BODY_TIMEOUT_S = 10.0
 HEALTH_TIMEOUT_S = 3.0
 SWEEP_INTERVAL_S = 5.0
 EXAMINE_INTERVAL_S, EXAMINE_PAUSES = 5.0, 29
-"""Between two looks at all of the storage: so long at least, and so many times what the last one took."""
+"""Pause between two examinations of the storage: at least this time, and this multiple of the last examination's
+time."""
 
 ClientAddress = Callable[[Request], str]
 
@@ -60,12 +61,12 @@ def discovery_app(
     more_sweeps: Sequence[Callable[[], None]] = (),
     sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> Starlette:
-    """Build the application; it sweeps the service, and what ``more_sweeps`` are for, while it runs, and calls
-    ``on_shutdown`` when it ends. The service rings the ``bell`` when it has decided a task.
+    """Build the application. While it runs, it calls the service's sweep and ``more_sweeps`` regularly; when it ends,
+    it calls ``on_shutdown``. The service rings the ``bell`` when it has decided a task.
 
     ``check_storage`` raises DiscoveryUnavailable if the storage does not answer. ``examine_storage`` does so after
-    it has read all of it, which may take long: it is called now and again. Without ``limits`` anybody may ask as often
-    as they like.
+    reading all of it, which may take long, and is called from time to time. Without ``limits``, the number of requests
+    is unlimited.
     """
     client_address, meter = client_address or ClientAddresses(), meter or Meter()
 
@@ -133,13 +134,13 @@ async def _sweep_for_ever(sweeps: Sequence[Callable[[], None]], meter: Meter, in
 
 
 async def _examine_for_ever(examine: Callable[[], None]) -> None:
-    """Examine the storage, for a small part of the time."""
+    """Examine the storage for a small share of the time."""
     while True:
         started = time.monotonic()
         try:
             await to_thread.run_sync(examine, abandon_on_cancel=True)
         except StorageDamaged:
-            pass  # the storage has logged it, and keeps it in mind for /health
+            pass  # the storage has logged it, and remembers it for /health
         except Exception:  # noqa: BLE001 - logged; it must not end the examinations
             _log.exception("the storage could not be examined; trying again")
         await asyncio.sleep(max(EXAMINE_INTERVAL_S, EXAMINE_PAUSES * (time.monotonic() - started)))
@@ -178,7 +179,7 @@ def _endpoint(
             raise
         except ClientDisconnect:
             return Response(status_code=400)
-        except Exception:  # noqa: BLE001 - logged; a defect must not tell its details to strangers
+        except Exception:  # noqa: BLE001 - logged; details of a defect are not for strangers
             _log.exception("%s %s failed", route.method, route.path)
             return _error(500, "internal_error", "the service failed; the operator's log has the details")
         return Response(status_code=204) if route.reply is None else _json(200, reply)
@@ -217,8 +218,8 @@ def _decoded(body: bytes, kind: type) -> object:
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    """Say what is wrong and where. attrs' own errors carry the attribute, pattern and value beside their sentence, and
-    msgspec prints all of it."""
+    """Say what is wrong and where. attrs adds the attribute, pattern and value to its errors, and msgspec prints all of
+    it."""
     cause = error.__cause__
     if not isinstance(cause, ValueError | TypeError) or not cause.args:
         return str(error)
@@ -228,7 +229,7 @@ def _sentence(error: msgspec.ValidationError) -> str:
 
 def _refusal(error: DiscoveryRefused | DiscoveryUnavailable) -> Response:
     if isinstance(error, DiscoveryUnavailable):
-        if error.__cause__ is not None:  # a failure; without one, the service is merely busy
+        if error.__cause__ is not None:  # a failure; without a cause, the service is merely busy
             _log.warning("storage: %s", error, exc_info=error)
         return _error(503, "unavailable", str(error))
     status = STATUS[type(error)]

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the discovery service, made out of its table of routes, and a page to read it on."""
+"""The OpenAPI 3.1 document of the discovery service, generated from its table of routes, and an HTML page of it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 def _body_classes() -> dict[str, type]:
-    """Return the classes of the modules that bodies are made of, by name."""
+    """Return the classes that bodies consist of, by name."""
     modules = (account_calls, address, foreman_calls, requirement, runtime, worker_calls)
     return {name: kind for module in modules for name, kind in vars(module).items() if attrs.has(kind)}
 
@@ -107,7 +107,7 @@ def _content(kind: type) -> dict[str, Any]:
 
 
 def html_page(document: dict[str, Any]) -> str:
-    """Render the document as one page without scripts or anything from elsewhere."""
+    """Render the document as one page without scripts or external resources."""
     operations = "".join(
         _html_operation(path, method, operation)
         for path, methods in document["paths"].items()

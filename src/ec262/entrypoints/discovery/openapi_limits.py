@@ -1,4 +1,4 @@
-"""Limits of the bodies' fields, read off the validators of their attrs classes, as JSON Schema.
+"""Limits of the bodies' fields as JSON Schema, derived from the validators of their attrs classes.
 
 msgspec makes the schemas out of the types alone. attrs keeps the classes of its validators private, and their names and
 fields have been the same since 2020; a validator that is not known here adds nothing, and a test asks for each limit.
@@ -17,7 +17,7 @@ _BOUNDS = {">=": "minimum", ">": "exclusiveMinimum", "<=": "maximum", "<": "excl
 
 
 def add_limits(kinds: Iterable[type], schemas: dict[str, Schema]) -> None:
-    """Add to each class's schema what its fields' validators say."""
+    """Add the limits of each class's validators to its schema."""
     for kind in kinds:
         properties = schemas[kind.__name__].get("properties", {})
         for field in attrs.fields(kind):
@@ -26,7 +26,7 @@ def add_limits(kinds: Iterable[type], schemas: dict[str, Schema]) -> None:
 
 
 def _value(schema: Schema) -> Schema:
-    """Return the schema of the value itself, where it may also be null."""
+    """Return the schema of the value itself, if it may also be null."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     return choices[0] if len(choices) == 1 else schema
 

@@ -1,4 +1,4 @@
-"""The ``/v1`` API as a table: what may be asked, of whom, and how errors read on the wire."""
+"""The ``/v1`` API as a table: its calls, their handlers, and errors on the wire."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ec262.services.discovery.discovery_service import DiscoveryService
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request: who asks, from where, and the decoded body."""
+    """One request: the caller's token, its source address, and the decoded body."""
 
     token: str = attrs.field(repr=False)
     source: str
@@ -46,8 +46,8 @@ class Call:
 
 @attrs.frozen(kw_only=True)
 class Route:
-    """One line of the API. ``errors`` are those that a route's own rules add to ``COMMON_ERRORS``; ``item_errors``
-    refuse single items of a batch, within a reply that is a success."""
+    """One route of the API. ``errors`` are added to ``COMMON_ERRORS`` by the route's own rules; ``item_errors`` refuse
+    single items of a batch within a successful reply."""
 
     method: str
     path: str
@@ -62,7 +62,7 @@ class Route:
 @attrs.frozen(kw_only=True)
 class ErrorBody:
     """Every reply that is not 2xx. ``error`` is a code for programs, ``message`` a sentence for people; ``have`` and
-    ``need`` are credits, there with ``insufficient_credits`` alone."""
+    ``need`` are credits, present only with ``insufficient_credits``."""
 
     error: str
     message: str
@@ -244,4 +244,4 @@ STATUS: dict[type[DiscoveryRefused], int] = {
     errors.AddressUnreachable: 422,
     errors.TooManyRequests: 429,
 }
-"""HTTP statuses of refusals; 404, never 403, for what is not the caller's business."""
+"""HTTP statuses of refusals; 404 rather than 403 hides tasks of others from the caller."""

@@ -1,7 +1,7 @@
-"""``python -m ec262.entrypoints.discovery_admin``: what the operator of a discovery service does to it.
+"""``python -m ec262.entrypoints.discovery_admin``: administers a discovery service.
 
-It works on the database directly, also while the service runs. Exit status: 0 done, 1 it could not be done, or the
-audit found something wrong, 2 wrong usage or no such database, 130 Ctrl-C.
+It works directly on the database, even while the service runs. Exit status: 0 done, 1 the command failed or the
+audit found errors, 2 wrong usage or no such database, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from ec262.entrypoints.shared.command import run
 
 LIMIT = 50
-"""Movements of an account that are shown, unless more are asked for."""
+"""Movements of an account that are shown by default."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""What the ``discovery-admin`` command does with its arguments."""
+"""The subcommands of ``discovery-admin``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DAY_S = 24 * 3600.0
 
 @attrs.frozen(kw_only=True)
 class Answer:
-    """What a subcommand has to say: ``data`` for programs, ``text`` for people."""
+    """The output of a subcommand: ``data`` for programs, ``text`` for people."""
 
     data: object
     text: str
@@ -41,7 +41,7 @@ class Answer:
 
 
 def run_command(arguments: argparse.Namespace) -> int:
-    """Run a subcommand; say what went wrong on standard error; return the exit status. Raises OutputFailed."""
+    """Run a subcommand; report errors on standard error; return the exit status. Raises OutputFailed."""
     try:
         settings = load_settings(DiscoverySettings, vars(arguments), os.environ)
         _require_database(settings)
@@ -60,7 +60,7 @@ def run_command(arguments: argparse.Namespace) -> int:
 
 
 def _require_database(settings: DiscoverySettings) -> None:
-    """Do not make a database where none is: it would be another one than discovery's."""
+    """Refuse to create a missing database: it would not be the one that discovery uses."""
     file = sqlite_file(database_url(settings))
     try:
         missing = file is not None and not file.exists()
@@ -239,7 +239,7 @@ def _account_table(views: Sequence[AccountView]) -> str:
 
 
 def _reputation_table(reputations: Sequence[Reputation]) -> str:
-    """Show what everybody knows of a worker; see docs/operations.md."""
+    """Show a worker's reputation; see docs/operations.md."""
     heads = ("runtime", "agreed", "dissented", "missed", "audited", "caught", "last task")
     rows = [
         (
@@ -257,5 +257,5 @@ def _reputation_table(reputations: Sequence[Reputation]) -> str:
 
 
 def _invitation_data(invitation: Invitation) -> dict[str, object]:
-    """Tell of an invitation without its code's digest."""
+    """Return an invitation's fields except the digest of its code."""
     return attrs.asdict(invitation, filter=attrs.filters.exclude("code_digest"))

@@ -1,7 +1,7 @@
-"""The embedded system as its foreman holds it: discovery and workers on this machine, for as long as it is wanted.
+"""The foreman's side of the embedded system: discovery and workers on this machine, for as long as they are needed.
 
-The system is a supervisor process and its children (see ``supervisor``). The pipe to the supervisor's standard input
-is its lease of life: when that closes, for whatever reason, kill -9 included, everything ends and is removed.
+The system is a supervisor process and its children (see ``supervisor``). The system lives as
+long as the pipe to the supervisor's standard input: when it closes, even after kill -9, everything ends and is removed.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ec262.entrypoints.embedded.launch import launch_supervisor
 from ec262.entrypoints.shared.settings import WorkerSettings
 
 STOP_S = 10.0
-"""How long the supervisor may take to end its children before it is killed, and they with it."""
+"""How long the supervisor may take to end its children before it is killed together with them."""
 
 
 @attrs.frozen(kw_only=True)
 class SupervisorOrder:
-    """What a supervisor is told: one line of JSON on its standard input."""
+    """The order to a supervisor: one line of JSON on its standard input."""
 
     workers: WorkerSettings
     count: int
@@ -41,7 +41,7 @@ class EmbeddedSystem:
     """A running supervisor (see ``launch``) and what it started: discovery, and ``count`` workers."""
 
     def __init__(self, process: subprocess.Popen[bytes], workers: WorkerSettings, count: int) -> None:
-        """Tell the supervisor to start them; does not wait for them."""
+        """Order the supervisor to start them, without waiting."""
         self._process = process
         self._workers = workers
         self._count = count
@@ -56,12 +56,12 @@ class EmbeddedSystem:
         level = logging.getLogger("ec262").getEffectiveLevel()
         order = msgspec.json.encode(SupervisorOrder(workers=workers, count=count, log_level=level))
         if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it died at once: ``address`` tells
+            with suppress(BrokenPipeError):  # it died at once: ``address`` reports it
                 self._process.stdin.write(order + b"\n")
                 self._process.stdin.flush()
 
     def suits(self, workers: WorkerSettings, count: int) -> bool:
-        """Tell whether it runs, and has such workers; they may allow more packages than are asked for."""
+        """Tell whether it runs and has such workers; they may allow additional packages."""
         own = self._workers
         alike = attrs.evolve(own, allow=workers.allow) == workers and set(own.allow) >= set(workers.allow)
         return self.runs and alike and self._count == count
@@ -72,11 +72,12 @@ class EmbeddedSystem:
         return self._process.poll() is None
 
     def address(self) -> tuple[str, str]:
-        """Wait for the system; return discovery's URL and the token of the foreman's account. Any thread may ask.
+        """Wait for the system; return discovery's URL and the token of the foreman's account. May be called in any
+        thread.
 
-        Raises ConfigurationError if the system does not start; what it had to say is on standard error.
+        Raises ConfigurationError if the system does not start; its error is on standard error.
         """
-        with self._lock:  # there is one line to read, whoever asks first
+        with self._lock:  # only one line can be read
             if self._address is None:
                 line = self._process.stdout.readline() if self._process.stdout is not None else b""
                 if not line:
@@ -88,7 +89,7 @@ class EmbeddedSystem:
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Run the body; if the system ends meanwhile, cancel it and raise ConfigurationError."""
+        """Run the body; if the system ends in the meantime, cancel the body and raise ConfigurationError."""
         loop, body = asyncio.get_running_loop(), asyncio.current_task()
         pidfd = os.pidfd_open(self._process.pid)
         died = False
@@ -120,8 +121,8 @@ class EmbeddedSystem:
 
 
 class EmbeddedSystems:
-    """The embedded systems that the jobs of a session run on. Jobs with the same needs share one, also at one time; a
-    job with other needs gets a system of its own, which replaces those that are idle."""
+    """The embedded systems of a session. Jobs with the same needs share one, even at the same time. A job with other
+    needs gets its own system, which replaces the idle ones."""
 
     def __init__(self, supervisor: subprocess.Popen[bytes] | None) -> None:
         """``supervisor`` is one that was launched early and waits for its order."""
@@ -166,7 +167,7 @@ class EmbeddedSystems:
                 system.close()
 
     def _forget_inherited(self) -> None:
-        """In a process that was forked from the one that started the systems: they are not its to use, or to end."""
+        """Drop the systems in a forked process: they belong to the process that started them."""
         if self._process != os.getpid():
             self._process = os.getpid()
             self._systems, self._supervisor, self._lock = [], None, threading.Lock()

@@ -1,4 +1,4 @@
-"""Start a supervisor process; apart from ``embedded`` so that a command can do it before it imports all the rest."""
+"""Start a supervisor process. Separate from ``embedded``, so that a command can do this before its other imports."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 def is_needed(*, discovery: str | None, config: str | None, environ: Mapping[str, str]) -> bool:
-    """Tell whether a job needs an embedded system, as far as the flags, the environment and the settings file say: a
-    job's own code may name a discovery service, too. What is wrong with the file, the settings tell."""
+    """Tell whether a job needs an embedded system according to the flags, the environment and the settings file; the
+    job's own code may still name a discovery service. Errors in the file are reported when settings are loaded."""
     if discovery or environ.get("EC262_DISCOVERY"):
         return False
     file = config or environ.get("EC262_CONFIG")
@@ -25,9 +25,9 @@ def is_needed(*, discovery: str | None, config: str | None, environ: Mapping[str
 
 
 def launch_supervisor() -> subprocess.Popen[bytes]:
-    """Start a supervisor, which gets ready and waits for its order; it ends when its standard input closes."""
-    # -P: the folder that the user stands in is not to shadow the standard library of these processes.
-    # A session of its own: Ctrl-C at the terminal is for the foreman, which then ends the system in good order.
+    """Start a supervisor, which prepares itself and waits for its order; it ends when its standard input closes."""
+    # -P: the current folder must not shadow the standard library of these processes.
+    # Its own session: Ctrl-C at the terminal goes to the foreman only, which then shuts the system down.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "ec262.entrypoints.embedded.supervisor"],
         stdin=subprocess.PIPE,

@@ -1,8 +1,8 @@
-"""The embedded system's supervisor: starts discovery and workers on loopback, and ends them without trace.
+"""The embedded system's supervisor: starts discovery and workers on loopback, and removes them without a trace.
 
 It is started by ``embedded`` with an order on standard input, answers with one line of JSON (discovery's URL and the
-foreman's token), and lives until its standard input closes. The children are forked from it, so that they share what
-was imported once; each is its own process with its own account, and they speak the same protocol as on a network.
+foreman's token), and lives until its standard input closes. Its children are forked, so that they share the modules
+that are already imported. Each is a process with its own account, and they speak the same protocol as on a network.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from ec262.entrypoints.shared.logs import log_to_stderr
 from ec262.entrypoints.shared.settings import DiscoverySettings, WorkerSettings
 
 FOREMAN_CREDITS = 1_000_000_000
-"""The embedded foreman's purse: its own machine computes, so credits are no object."""
+"""The embedded foreman's credits: its own machine computes, so they must never run out."""
 
 MAX_REPLACEMENTS = 20
-"""Workers that are started anew in a system's life; where more die, something is wrong with the machine."""
+"""How many workers are replaced in the life of a system; if more die, something is wrong with the machine."""
 
 CONFIGURATION_STATUS = 2
 
@@ -57,7 +57,7 @@ class Supervisor:
         reading, writing = os.pipe()
 
         def discovery() -> int:
-            os.close(writing)  # or the order would never end
+            os.close(writing)  # otherwise the order would never end
             return _discovery(reading, self._listening, self._folder)
 
         self._fork("discovery", discovery)
@@ -68,7 +68,7 @@ class Supervisor:
         worker.preload()
 
     def start(self, settings: WorkerSettings, count: int) -> tuple[str, str]:
-        """Let discovery begin and fork ``count`` workers; return discovery's URL and the foreman's token."""
+        """Start discovery and fork ``count`` workers; return discovery's URL and the foreman's token."""
         from ec262.entrypoints.worker import __main__ as worker
 
         foreman = secrets.token_urlsafe(32)
@@ -96,7 +96,7 @@ class Supervisor:
         return 0
 
     def stop(self) -> None:
-        """Kill every child and grandchild, and wait until they are gone: nothing of them is worth keeping."""
+        """Kill every child and grandchild, and wait until they are gone: none of their state is worth keeping."""
         for pid in self._roles:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -106,8 +106,8 @@ class Supervisor:
                 os.wait()
 
     def _reap(self) -> int:
-        """Collect children that ended. A worker that was killed is replaced; one that could not start, or discovery's
-        end, is the end of all."""
+        """Collect children that have ended. A killed worker is replaced; if a worker could not start, or discovery
+        ended, return the system's exit status."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -154,10 +154,10 @@ def _discovery(order_pipe: int, listening: socket.socket, folder: Path) -> int:
 
     with os.fdopen(order_pipe, "rb") as pipe:
         content = pipe.read()
-    if not content:  # the supervisor was never told to begin
+    if not content:  # the supervisor received no order
         return 0
     grants = msgspec.json.decode(content, type=dict[str, int])  # credits by token
-    # All accounts are this user's own: no limit protects anybody from anybody.
+    # All accounts belong to this user, so limits would protect no one.
     settings = DiscoverySettings(
         database=f"sqlite:///{folder / 'discovery.sqlite'}",
         grant=0,
@@ -189,7 +189,7 @@ def main() -> int:
         print(json.dumps({"url": url, "token": token, "folder": str(folder)}), flush=True)
         return supervisor.watch()
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is to stop the cleaning up
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing may interrupt the cleanup
         supervisor.stop()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """``python -m ec262.entrypoints.foreman JOB.py``: run a job.
 
-Exit status: 0 done, 1 the job failed, its result could not be written, or its check found something, 2 wrong usage or
-configuration, 130 Ctrl-C, 143 SIGTERM.
+Exit status: 0 done, 1 the job failed, its result could not be written, or its check found a difference, 2 wrong usage
+or configuration, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; what stands behind ``--`` is the job's own, as ``job_arguments``."""
+    """Parse the command line; the arguments after ``--`` become ``job_arguments``."""
     end = list(argv).index("--") if "--" in argv else len(argv)
     parser = _parser()
     arguments, unknown = parser.parse_known_args(argv[:end])

@@ -1,6 +1,6 @@
 """The Python API of jobs: ``import ec262`` gives these names.
 
-Nothing heavy is imported here: a job's module is also loaded where only its functions are wanted.
+Nothing heavy is imported here, because a job's module is also loaded where only its functions are needed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from ec262.domain.work.roles import ROLES
 from ec262.entrypoints.foreman.marked import Marked, Namespace
 
 calls = 0
-"""How often ``run_job`` was called in this process: tells whether a job's file runs its job by itself."""
+"""How often ``run_job`` was called in this process; shows whether a job file runs its job by itself."""
 
 advises = False
-"""Whether this process is to say, in the end, how the job that its script declares can be run."""
+"""Whether this process prints at exit how to run the job that its script declares."""
 
 read_by_command = False
-"""Whether the ``foreman`` command reads the job's file; else Python runs it."""
+"""Whether the ``foreman`` command runs the job file; otherwise Python does."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,24 +42,25 @@ def mapper(function: F) -> F:
 
 def reducer(function: F) -> F:
     """Mark ``reducer(key, values)``: for each key that the mapper yielded, with the tuple of all its values in the
-    order of the data, it returns an iterable of (key, value) pairs; the result holds them all, the last of a key wins.
+    order of the data, it returns an iterable of (key, value) pairs; the result holds them all. If a key occurs more
+    than once, the last value wins.
     """
     _mark("reducer", function)
     return function
 
 
 def combiner(function: F) -> F:
-    """Mark ``combiner(key, values)``, optional: a reducer that a worker applies to what its own rows yielded, so that
-    less travels. The reducer then gets the combined values; it must not matter how rows are grouped."""
+    """Mark ``combiner(key, values)``, optional: a reducer that a worker applies to the pairs of its own rows, so that
+    less data is sent. The reducer then gets the combined values. The grouping of rows must not affect the result."""
     _mark("combiner", function)
     return function
 
 
 def partitioner(function: F) -> F:
-    """Mark ``partitioner(key)``, optional: it returns an int for each key that the mapper, or the combiner, yielded.
+    """Mark ``partitioner(key)``, optional: it returns an int for each key that the mapper or the combiner yielded.
 
-    Keys are reduced in the order of their numbers, keys with one number in one task. It runs on the workers, as the
-    other functions do, and has to depend on the key alone.
+    Keys are reduced in the order of their numbers, and keys with the same number in the same task. Like the other
+    functions, it runs on the workers. It must depend on the key alone.
     """
     _mark("partitioner", function)
     return function
@@ -67,7 +68,7 @@ def partitioner(function: F) -> F:
 
 def _mark(role: str, function: Callable[..., Any]) -> None:
     global advises  # noqa: PLW0603 - as for ``calls``
-    namespace = sys._getframe(2).f_globals  # noqa: SLF001 - the module that the decorator stands in
+    namespace = sys._getframe(2).f_globals  # noqa: SLF001 - the module that contains the decorator
     if not advises and namespace.get("__name__") == "__main__" and namespace.get("__file__"):
         advises = True
         atexit.register(_tell_how_to_run)
@@ -75,7 +76,7 @@ def _mark(role: str, function: Callable[..., Any]) -> None:
 
 
 def _tell_how_to_run() -> None:
-    """A file that only declares a job does nothing if Python runs it; say what would."""
+    """Print how to run a job file that only declares a job: run by Python, it does nothing."""
     if not read_by_command and calls == 0:
         print(f"ec262: {sys.argv[0]} declares a job; to run it: ec262 foreman {sys.argv[0]}", file=sys.stderr)
 
@@ -94,19 +95,20 @@ def run_job(
     """Run a MapReduce job and return its result as a dict.
 
     ``data`` is a mapping, an iterable of (key, value) pairs, or a function that returns one. The functions default to
-    those that the calling module has marked; a new mapper starts the next job's set. Given here, they and only they are
-    used. ``workers`` is the number of workers of the embedded system, where no discovery service is configured.
-    ``quiet`` shows no progress; the first job of a process shows it at once, later ones if they take longer than 5 s.
+    those that the calling module has marked; a new mapper starts the next job's set. If functions are passed, only
+    these are used. ``workers`` is the number of workers of the embedded system, if no discovery service is configured.
+    ``quiet`` hides progress; the first job of a process shows it at once, later jobs if they take longer than 5 s.
     ``settings`` are those of the ``foreman`` command: ``discovery``, ``seed``, ``verify``, ``task_timeout``,
     ``attempts``, ``patience``, ``memory``, ``map_tasks``, ``reduce_tasks``, ``credentials``. ``verify`` is a rule as
     text, or a rule of your own (see ``ec262.VerificationPlan``).
 
     Keys and values may be None, bool, int, float, complex, str, bytes, bytearray, and lists, tuples, dicts, sets and
-    frozensets of these. Every failure raises a subclass of ``ec262.Ec262Error``. What a function of the job raises is
-    UserCodeFailed, whose traceback ends in that function, and whose ``exception_type`` is the class of the exception.
+    frozensets of these. Every failure raises a subclass of ``ec262.Ec262Error``. If a function of the job raises an
+    exception, UserCodeFailed is raised: its traceback ends in that function, and its ``exception_type`` is the class of
+    the exception.
     """
     global calls  # noqa: PLW0603 - one counter a process
-    __tracebackhide__ = True  # pytest and IPython leave this frame out
+    __tracebackhide__ = True  # pytest and IPython hide this frame
     calls += 1
     from ec262.entrypoints.foreman.session import current_session
     from ec262.entrypoints.foreman.tracebacks import for_the_author

@@ -36,9 +36,9 @@ def build_foreman(
     progress: Progress | None = None,
     spills: Spills | None = None,
 ) -> Foreman:
-    """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify`` goes
-    before the settings'. ``local`` means that all workers are the user's own, on this machine: a rule may let one
-    worker decide, credits are not counted, and jobs are planned for the processors, which the slots share."""
+    """Build a foreman for ``settings.discovery``; without a ``token`` it uses the account of this user. ``verify``
+    overrides the settings' rule. ``local`` means that all workers belong to the user and run on this machine: a rule
+    may let one worker decide, credits do not matter, and jobs are planned for the processors, which the slots share."""
     import time
 
     from ec262.adapters.ciphers.aes_siv import AesSivCipher
@@ -72,7 +72,7 @@ def build_foreman(
         ),
         link=LinkPolicy(release=__version__),
         limits=settings.task_limits,
-        # Longer than the task's own limit, so that a task that runs out of time is told as such by its workers.
+        # Longer than the task's own limit, so that the workers can report a task that exceeds it.
         deadline_s=min(MAX_DEADLINE_S, settings.task_timeout * 1.5 + 30),
         memory=settings.memory_budget,
         invitation=settings.invitation,
@@ -88,7 +88,7 @@ def build_foreman_discovery(settings: ForemanSettings, *, token: str | None = No
 
 
 def check_room(settings: ForemanSettings) -> None:
-    """Raise ConfigurationError if a job's data could not go to disk beyond its memory; warn if there is little room."""
+    """Raise ConfigurationError if a job's data cannot spill to disk; warn if there is little room."""
     import logging
 
     from ec262.adapters.files.file_spill import room_for_large_files

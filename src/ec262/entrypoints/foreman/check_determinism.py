@@ -1,4 +1,4 @@
-"""``ec262 foreman JOB --check-determinism``: try some rows of a job on this machine, before anything is bought."""
+"""``ec262 foreman JOB --check-determinism``: tests some rows of a job on this machine before anything is bought."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ FUNCTIONS = {Phase.MAP: "mapper", Phase.REDUCE: "reducer"}
 
 
 async def check_job(job: Job, *, sample: int, packages: Sequence[str], limits: Limits) -> tuple[PhaseCheck, ...]:
-    """Compute ``sample`` rows of a job, which has some, and the keys that these give, twice each.
+    """Compute ``sample`` rows of a job, which must have rows, and the resulting keys, twice each.
 
-    Raises SandboxUnavailable, and what ``DeterminismCheck.run`` does.
+    Raises SandboxUnavailable, and everything that ``DeterminismCheck.run`` raises.
     """
     rows = sample_rows(job.rows, sample, seed=job.seed)
     seeds = [where.hash_seed for where in (HERE, ELSEWHERE)]
@@ -41,8 +41,8 @@ async def check_job(job: Job, *, sample: int, packages: Sequence[str], limits: L
 
 
 def sample_rows(rows: Rows, count: int, *, seed: int) -> list[Row]:
-    """Return so many rows as ``pick`` chooses them; where they are so many that they come in pieces, the pieces are
-    chosen, and of each the first rows."""
+    """Return ``count`` rows, chosen by ``pick``. If the rows come in pieces, choose pieces and take the first rows of
+    each."""
     pieces = pick(range(len(rows.sizes)), count, seed=seed)
     each = -(-count // len(pieces))
     found = [row for piece in pieces for row in canonical.decode(rows.payload(range(piece, piece + 1)))[:each]]
@@ -50,7 +50,7 @@ def sample_rows(rows: Rows, count: int, *, seed: int) -> list[Row]:
 
 
 def pick(rows: Sequence[T], count: int, *, seed: int) -> Sequence[T]:
-    """Return so many rows, in their order: the first ones, the last ones, and as many from between by chance."""
+    """Return ``count`` rows in their order: a third from the start, a third from the end, the rest at random."""
     if len(rows) <= count:
         return rows
     outer = count // 3
@@ -60,7 +60,7 @@ def pick(rows: Sequence[T], count: int, *, seed: int) -> Sequence[T]:
 
 
 def describe(checks: Sequence[PhaseCheck], rows: int) -> str:
-    """Tell what came of a check of a job with so many rows."""
+    """Describe the checks of a job with this number of rows."""
     return "\n".join(_phase(check, rows) for check in checks)
 
 

@@ -1,4 +1,4 @@
-"""What the ``foreman`` command does with its arguments."""
+"""Runs the ``foreman`` command."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ADVICE = {
 
 
 def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
-    """Run the job that the command line asks for; tell what went wrong on standard error; return the exit status."""
+    """Run the job of the command line; report errors on standard error; return the exit status."""
     give_memory_back()
     try:
         session = Session(
@@ -64,7 +64,7 @@ def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[byte
             complain(with_source_lines(error.report, loaded_files()))
         complain(f"ec262: {error}")
         return 1
-    except OutputFailed:  # whoever runs this command reports it
+    except OutputFailed:  # reported by the caller
         raise
     except (ConfigurationError, JobDefinitionError, FunctionNotPicklable) as error:
         complain(f"ec262: {error}")
@@ -102,10 +102,10 @@ def _data_of(arguments: argparse.Namespace, data: Any) -> Any:
 
 
 def _rows(data: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the job's rows. Raises UserCodeFailed for whatever the data's own code raises."""
+    """Yield the job's rows. Raises UserCodeFailed if the data's own code raises an exception."""
     try:
         yield from pairs_of(data)
-    except (Ec262Error, BrokenPipeError):  # the latter: nobody reads our output any more
+    except (Ec262Error, BrokenPipeError):  # the latter: the reader of our output has closed the pipe
         raise
     except Exception as error:
         raise failure("data", error) from error
@@ -120,7 +120,7 @@ def _advice(error: Ec262Error) -> str:
 
 
 def _describe(plan: Plan | None, *, local: bool) -> str:
-    """Tell how a job would be cut, and what it would cost where that matters."""
+    """Describe how many tasks a job would have, and what it would cost if that matters."""
     if plan is None:
         return "the job has no rows: there is nothing to run"
     sized = plan.most_map_tasks > plan.map_tasks

@@ -20,7 +20,7 @@ from ec262.entrypoints.foreman.job_sources import is_ours
 
 @attrs.frozen(kw_only=True)
 class JobFile:
-    """What running the file has left: the functions it marked by role, its ``data`` (None where it has none), and
+    """What running the file has defined: the marked functions by role, its ``data`` (None if there is none), and
     whether it ran a job by itself."""
 
     functions: dict[str, Callable[..., Any] | None]
@@ -32,9 +32,9 @@ def run_job_file(path: str, arguments: Sequence[str] = ()) -> JobFile:
     """Run a job file as ``__main__``, as ``python JOB.py ARGUMENTS`` would, its folder first on the import path.
     ``sys.argv`` stays as the file sees it: its ``data`` may be a function that is called later.
 
-    Raises JobDefinitionError if it cannot be read or does not compile, or if it is unclear which of the functions that
-    it marks make up its job; UserCodeFailed with the traceback if its own code raises. An Ec262Error (of a ``run_job``
-    call in it), SystemExit and KeyboardInterrupt pass through.
+    Raises JobDefinitionError if it cannot be read or does not compile, or if it is unclear which of the marked
+    functions make up its job; UserCodeFailed with the traceback if its own code raises an exception. An Ec262Error
+    (from its call of ``run_job``), SystemExit and KeyboardInterrupt pass through.
     """
     file = Path(path).resolve()
     try:
@@ -55,7 +55,7 @@ def run_job_file(path: str, arguments: Sequence[str] = ()) -> JobFile:
     linecache.checkcache(str(file))
     try:
         exec(code, module.__dict__)  # noqa: S102 - running the user's own file is what the command is for
-    except (Ec262Error, SystemExit, BrokenPipeError):  # the last: nobody reads our output any more
+    except (Ec262Error, SystemExit, BrokenPipeError):  # the last: the reader of our output has closed the pipe
         raise
     except Exception as error:
         raise failure("job file", error) from error
@@ -66,7 +66,7 @@ def run_job_file(path: str, arguments: Sequence[str] = ()) -> JobFile:
 
 
 def failure(what: str, error: Exception) -> UserCodeFailed:
-    """Return the error for what the user's own code raised in this process."""
+    """Return the error for an exception that the user's own code raised in this process."""
     return UserCodeFailed(
         function=what, exception=type(error).__name__, row=None, frames=(), report=_users_traceback(error)
     )

@@ -1,4 +1,4 @@
-"""Where the ``foreman`` command writes a job's result."""
+"""Writes a job's result for the ``foreman`` command."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MAX_BITS_SHOWN = 256
 
 @attrs.define
 class JobOutput:
-    """Where a result goes, and how many lines it had."""
+    """The destination of a result, and how many lines were written."""
 
     put: Callable[[Iterable[bytes]], None]
     lines: int = 0
 
     def write(self, lines: Iterable[bytes]) -> None:
-        """Write the lines of a result. Raises OutputFailed, or BrokenPipeError if nobody reads them."""
+        """Write the lines of a result. Raises OutputFailed, or BrokenPipeError if the reader has closed the pipe."""
         self.put(self._counted(lines))
 
     def _counted(self, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -47,8 +47,8 @@ class JobOutput:
 
 @contextmanager
 def opened_output(arguments: argparse.Namespace) -> Iterator[JobOutput]:
-    """Yield what writes the result. A file is opened before any work is done, and appears under its name when it is
-    whole. Raises ConfigurationError if it cannot be written, or is one of the job's own files."""
+    """Yield the destination of the result. A file is opened before any work is done, and appears under its name when it
+    is complete. Raises ConfigurationError if it cannot be written or is one of the job's own files."""
     if arguments.dry_run or arguments.check_determinism:
         yield JobOutput(_print_lines)
         return
@@ -59,7 +59,7 @@ def opened_output(arguments: argparse.Namespace) -> Iterator[JobOutput]:
     path = Path(arguments.output)
     with ExitStack() as stack:
         try:
-            # What is there and no plain file (a pipe, a device) is written as it is: it must not be replaced by a file.
+            # Something other than a plain file (a pipe, a device) is written in place: a file must not replace it.
             if path.exists() and not path.is_file():
                 file: BinaryIO = path.open("wb")
                 stack.callback(_close, file)
@@ -89,7 +89,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _close(file: BinaryIO) -> None:
-    with suppress(OSError):  # flushing has reported what could not be written
+    with suppress(OSError):  # flushing has already reported errors
         file.close()
 
 
@@ -149,7 +149,7 @@ def _column(entries: Iterable[Ranked]) -> list[str]:
 
 
 def _refuse_own_files(arguments: argparse.Namespace) -> None:
-    """Raise ConfigurationError if what is written would replace what is read, or something else that is written."""
+    """Raise ConfigurationError if an output file would replace an input file or another output file."""
     read = {"the job": [arguments.job], "an input": arguments.input or []}
     written = [("--output", Path(arguments.output))] if arguments.output else []
     named = arguments.report or os.environ.get("EC262_REPORT")
@@ -166,7 +166,7 @@ def _refuse_own_files(arguments: argparse.Namespace) -> None:
 
 
 def _same_file(first: Path, second: Path) -> bool:
-    """Whether both are one plain file, by whatever names."""
+    """Whether both paths name the same plain file."""
     try:
         return first.is_file() and first.samefile(second)
     except OSError:

@@ -1,4 +1,4 @@
-"""Reads a job: how it is to be run, its functions, and its data."""
+"""Reads a job: its settings, its functions and its data."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Functions = Mapping[str, Callable[..., Any] | None]
 
 @attrs.frozen(kw_only=True)
 class JobTerms:
-    """How a job is to be run: ``verify`` is a rule of the user's own, which goes before that of the settings."""
+    """How to run a job. ``verify`` is a custom rule, which overrides that of the settings."""
 
     settings: ForemanSettings
     verify: VerificationPlan | None = None
 
     @property
     def workers_needed(self) -> int:
-        """How many workers its rule needs, if nobody is known better than others."""
+        """How many workers its rule needs if no worker has a reputation."""
         return workers_needed(self.verify or as_plan(self.settings.verify))
 
 
 def read_terms(given: Mapping[str, Any], flags: Mapping[str, Any], environ: Mapping[str, str]) -> JobTerms:
-    """Read the settings of a job: flags go before what the caller's code has ``given``. Raises JobDefinitionError,
-    ConfigurationError; warns if there is little room for the job's data."""
+    """Read the settings of a job: flags override the settings ``given`` in the caller's code. Raises
+    JobDefinitionError, ConfigurationError; warns if there is little room for the job's data."""
     unknown = sorted(given.keys() - {field.name for field in attrs.fields(ForemanSettings)})
     if unknown:
         raise JobDefinitionError(f"run_job has no setting named {', '.join(unknown)}")
@@ -53,14 +53,14 @@ def read_terms(given: Mapping[str, Any], flags: Mapping[str, Any], environ: Mapp
 
 
 def _own_rule(given: Mapping[str, Any]) -> tuple[VerificationPlan | None, Mapping[str, Any]]:
-    """Part a rule of the user's own from the settings, which are text. Raises JobDefinitionError if it is none."""
+    """Separate a custom rule from the settings, which are text. Raises JobDefinitionError if it is not a rule."""
     if given.get("verify") is None or isinstance(given["verify"], str):
         return None, given
     return as_plan(given["verify"]), {name: value for name, value in given.items() if name != "verify"}
 
 
 def build_job(data: Any, functions: Functions, settings: ForemanSettings) -> Job:
-    """Check and encode what the user gave. Raises JobError, SpillFailed."""
+    """Check and encode the user's functions and data. Raises JobError, SpillFailed."""
     for role, function in functions.items():
         if function is None and role in {"mapper", "reducer"}:
             raise JobDefinitionError(f"the job has no {role}: mark one with @ec262.{role}, or pass {role}=")
@@ -81,7 +81,7 @@ def build_job(data: Any, functions: Functions, settings: ForemanSettings) -> Job
 
 
 def _rows(data: Any, budget: MemoryBudget) -> Rows:
-    """Encode the data as they come; large files are only looked at. Raises JobError, SpillFailed."""
+    """Encode the data as they arrive; large files are only scanned. Raises JobError, SpillFailed."""
     if isinstance(data, InputFiles):
         rows = file_rows(data, more_than=budget.partition_bytes)
         if rows is not None:
@@ -98,7 +98,7 @@ def _rows(data: Any, budget: MemoryBudget) -> Rows:
 
 
 def pairs_of(data: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the rows of what the user gave as data. Raises JobDefinitionError, and whatever the data's code raises."""
+    """Yield the rows of the user's data. Raises JobDefinitionError, and any exception of the data's own code."""
     if callable(data):
         data = data()
     rows = data.items() if isinstance(data, Mapping) else data

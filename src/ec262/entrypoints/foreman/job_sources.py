@@ -1,4 +1,4 @@
-"""Whose source files the frames of a traceback are in, and what stands there."""
+"""Tells ec262's source files from the job's, and finds source lines for tracebacks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def is_ours(file: str) -> bool:
-    """Tell whether a source file is one of ec262's."""
+    """Tell whether a source file belongs to ec262."""
     return file.startswith(str(PACKAGE) + os.sep)
 
 
@@ -24,7 +24,7 @@ def loaded_files() -> frozenset[str]:
 def with_source_lines(report: str, files: Collection[str]) -> str:
     """Add the source lines to a traceback that was written where the job's files could not be read.
 
-    A stranger may have written it: only ``files`` are looked into.
+    A stranger may have written it, so only ``files`` are read.
     """
     lines: list[str] = []
     written = report.splitlines()
@@ -38,7 +38,7 @@ def with_source_lines(report: str, files: Collection[str]) -> str:
 
 
 def _source_of(line: str, files: Collection[str]) -> str:
-    """Return the source line that a ``File "...", line N`` line of a traceback speaks of, or an empty string."""
+    """Return the source line that a ``File "...", line N`` line of a traceback refers to, or an empty string."""
     head, _, rest = line.strip().partition('", line ')
     number = rest.partition(",")[0]
     file = head.removeprefix('File "')

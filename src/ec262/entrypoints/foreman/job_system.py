@@ -1,4 +1,4 @@
-"""Provides what a job runs on: the discovery service of its settings, or else the embedded system."""
+"""Provides the system for a job: the discovery service in its settings, or the embedded system."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ec262.entrypoints.shared.settings import ForemanSettings, WorkerSettings
 from ec262.services.foreman.foreman import Foreman
 
 EMBEDDED_AHEAD = 7
-"""Tasks that may wait for each slot of the embedded system. Its workers share one machine: none of them waits while
-another has too much to do, so tasks may as well be sent early."""
+"""Tasks that may wait for each slot of the embedded system. Its workers share one machine, so no worker idles while
+another is overloaded, and tasks can be sent early."""
 
 
 @attrs.frozen(kw_only=True)
 class System:
-    """What a job runs on, and the job as it suits that."""
+    """The system that a job runs on, and the job adapted to it."""
 
     job: Job
     terms: JobTerms
@@ -31,19 +31,19 @@ class System:
 
     @property
     def local(self) -> bool:
-        """Whether it is the embedded system, of which one worker's word is as good as another's."""
+        """Whether it is the embedded system, whose workers all deserve the same trust."""
         return self.embedded is not None
 
     @asynccontextmanager
     async def foreman(self, progress: Progress) -> AsyncIterator[Foreman]:
-        """Lend a foreman for the job. Raises ConfigurationError if an embedded system does not start, or ends
-        meanwhile."""
+        """Lend a foreman for the job. Raises ConfigurationError if an embedded system does not start, or ends during
+        the job."""
         if self.embedded is None:
             async with self._foreman(self.terms.settings, None, progress) as foreman:
                 yield foreman
             return
         url, token = await asyncio.to_thread(self.embedded.address)
-        # What another discovery service would want to know is none of this one's business.
+        # Settings for another discovery service do not apply to the embedded one.
         settings = attrs.evolve(self.terms.settings, discovery=url, discovery_ca=None, invitation=None)
         async with self.embedded.watched(), self._foreman(settings, token, progress) as foreman:
             yield foreman
@@ -63,12 +63,12 @@ class System:
 
 @contextmanager
 def provided_system(job: Job, terms: JobTerms, systems: EmbeddedSystems) -> Iterator[System]:
-    """Provide what a job runs on; where that is the embedded system, one of ``systems``."""
+    """Provide the system for a job; an embedded system is taken from ``systems``."""
     settings = terms.settings
     if settings.discovery is not None:
         yield System(job=job, terms=terms)
         return
-    # What the user has, the user's own workers may import. The job can do without the rest, or will say so.
+    # The user's own workers may import whatever the user has installed. A missing package fails when it is imported.
     packages = tuple(name for name in job.requirement.packages if name in job.modules)
     job = attrs.evolve(job, requirement=attrs.evolve(job.requirement, packages=packages))
     count = max(settings.workers, terms.workers_needed)
@@ -77,8 +77,8 @@ def provided_system(job: Job, terms: JobTerms, systems: EmbeddedSystems) -> Iter
 
 
 def embedded_workers(settings: ForemanSettings, modules: Iterable[str]) -> WorkerSettings:
-    """Return what the embedded system's workers are to be like. They allow a task all that the foreman asks for, at any
-    hour: what this machine grants to strangers is not meant for its own user. They load ``modules`` when they start:
+    """Return the settings of the embedded system's workers. They allow everything that the foreman asks for, at any
+    hour: limits for strangers do not apply to the machine's own user. They load ``modules`` at the start, because
     native code cannot be loaded later."""
     least = WorkerSettings()
     return WorkerSettings(

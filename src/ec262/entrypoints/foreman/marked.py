@@ -1,7 +1,7 @@
 """The functions that the decorators mark, kept apart by module and by job.
 
 One set of marked functions belongs to one module. A job takes the set of the module that calls ``run_job``, and a new
-mapper in that module starts the set of the next job: nothing that was marked for an earlier job is left in it.
+mapper in that module starts the set of the next job: nothing marked for an earlier job remains in it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Namespace = dict[str, Any]
 
 
 class _Set:
-    """What one module has marked for its next job."""
+    """The functions that one module has marked for its next job."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
@@ -51,7 +51,7 @@ class _Set:
         self._early, self._recent, self._taken = set(kept), set(), False
 
     def take(self) -> dict[str, Function]:
-        """Return the functions for a job. Raises JobDefinitionError if it is unclear which they are."""
+        """Return the functions for a job. Raises JobDefinitionError if they are ambiguous."""
         if self._early and "reducer" not in self._early:
             early = ", ".join(_named(role, self.functions[role]) for role in sorted(self._early))
             raise JobDefinitionError(
@@ -79,7 +79,7 @@ class Marked:
         """By the identity of a namespace, which its set keeps alive: names are not unique."""
 
     def mark(self, role: str, function: Function, namespace: Namespace) -> None:
-        """Note that a module marks a function."""
+        """Record that a module marks a function."""
         self._sets.setdefault(id(namespace), _Set(namespace)).mark(role, function)
 
     def clear(self) -> None:
@@ -88,9 +88,9 @@ class Marked:
 
     def take(self, namespaces: Iterable[Namespace]) -> dict[str, Function]:
         """Return the marked functions for a job that runs in these namespaces, the innermost first: those of the
-        first that has marked any, else those of the only module that has.
+        first namespace that has marked any, otherwise those of the only module that has.
 
-        Raises JobDefinitionError if several modules come into question, or if several have marked functions of one job.
+        Raises JobDefinitionError if several modules are candidates, or if several have marked functions of one job.
         """
         inner = next((self._sets[id(each)] for each in namespaces if id(each) in self._sets), None)
         if inner is None:

@@ -1,4 +1,4 @@
-"""``--report``: running a job, and writing down what its verdicts were made of."""
+"""``--report``: runs a job and writes the evidence for its verdicts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 class Report:
-    """Where the receipt of one job goes; ``verify`` is how its user asked for it to be verified."""
+    """Writes the receipt of one job; ``verify`` is the rule that the user requested."""
 
     def __init__(self, path: str, *, number: int, verify: str) -> None:
-        """The ``number``-th job of a process has a file of its own. Raises ConfigurationError."""
+        """Each job of a process has its own file; ``number`` counts the jobs. Raises ConfigurationError."""
         given = Path(path)
         check_report_path(given)
         self._path = given if number == 1 else given.with_stem(f"{given.stem}-{number}")
         self._verify = verify
 
     async def run(self, foreman: Foreman, job: Job, run: Callable[[Foreman, Job], Awaitable[T]]) -> T:
-        """Run a job and write its receipt, also that of a job that fails."""
+        """Run a job and write its receipt, even if the job fails."""
         try:
             result = await run(foreman, job)
         except Ec262Error:

@@ -1,4 +1,4 @@
-"""What the ``run_job`` calls of one process share: settings, progress, and the embedded system while there is one."""
+"""Shared by the ``run_job`` calls of a process: settings, progress and embedded systems."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Write = Callable[[Iterable[bytes]], None]
 """Takes the lines of a result."""
 
 Run = Callable[[Foreman, Job], Awaitable[T]]
-"""What is to be done with a job and a foreman for it."""
+"""Runs a job with a foreman."""
 
 _active: list[Session] = []
 _making = threading.Lock()
 
 
 class PlanOnly(BaseException):
-    """Ends a dry run: carries the plan out through the job's own code, which is not to go on without a result."""
+    """Ends a dry run: carries the plan through the job's own code, which must not continue without a result."""
 
     def __init__(self, plan: Plan | None, *, local: bool) -> None:
         """``plan`` is None for a job without rows; ``local`` means that the embedded system would run it."""
@@ -50,7 +50,7 @@ class PlanOnly(BaseException):
 
 
 class CheckOnly(BaseException):
-    """Ends a check of a job's determinism, likewise: carries out what came of trying some of its ``rows``."""
+    """Likewise ends a determinism check: carries the findings about a sample of the job's ``rows``."""
 
     def __init__(self, checks: tuple[PhaseCheck, ...], rows: int) -> None:
         super().__init__(str(checks))
@@ -61,8 +61,8 @@ class CheckOnly(BaseException):
 class Session:
     """Runs jobs, from any number of threads. Close it, or use it as a context manager: embedded systems end with it.
 
-    ``dry_run``: only plan the first job, and raise PlanOnly. ``check_rows``: only compute so many of its rows, twice,
-    and raise CheckOnly. ``supervisor`` is one that was launched early and waits for its order.
+    ``dry_run``: only plan the first job, and raise PlanOnly. ``check_rows``: compute only this number of its rows,
+    twice each, and raise CheckOnly. ``supervisor`` was launched early and waits for its order.
     """
 
     def __init__(
@@ -103,15 +103,15 @@ class Session:
     def run_job(
         self, data: Any, functions: Functions, given: Mapping[str, Any], *, quiet: bool = False
     ) -> dict[Any, Any]:
-        """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags go before them.
+        """Run a job (see ``ec262.run_job``). ``given`` are settings from the caller's code; flags override them.
 
-        Warns of an empty result if a function looks as if its author has forgotten to yield."""
+        Warns about an empty result if a function's author may have forgotten to yield."""
 
         async def run(foreman: Foreman, job: Job) -> tuple[dict[Any, Any], str]:
             result = await foreman.run(job)
             return result, "" if result else forgotten_yield(functions, mapped=foreman.mapped)
 
-        # Of the jobs of a loop only those are shown that take long.
+        # Of the jobs in a loop, only long ones are shown.
         progress = choose_progress(quiet=quiet or self._quiet, clock=time.monotonic, late=next(self._jobs) > 0)
         result, warning = self._run(data, functions, given, run, progress) or ({}, "")
         if warning:
@@ -119,8 +119,8 @@ class Session:
         return result
 
     def write_job(self, data: Any, functions: Functions, write: Write) -> str:
-        """Run a job, and have its result written as lines of canonical JSON, without ever holding it whole. Return why
-        the result is empty, in case it is."""
+        """Run a job and write its result as lines of canonical JSON, without ever holding all of it. Return the reason
+        why the result is empty, in case it is."""
 
         async def run(foreman: Foreman, job: Job) -> str:
             await foreman.run_to(job, write)
@@ -168,8 +168,8 @@ class Session:
         return run_to_end(check_job(job, sample=self._check_rows, packages=packages, limits=settings.task_limits))
 
     def _reported(self, run: Run[T], terms: JobTerms) -> Run[T]:
-        """Have the receipt of the next job written, if that is asked for; whether it can be is checked before there is
-        anything to wait for. Raises ConfigurationError."""
+        """Write the receipt of the next job if one is requested; check first that it can be written. Raises
+        ConfigurationError."""
         if terms.settings.report is None:
             return run
         from ec262.entrypoints.foreman.reported_run import Report
@@ -180,8 +180,8 @@ class Session:
 
 
 def current_session() -> Session:
-    """Return the session of the command that runs the job's file, or one of the process's own, made when first needed
-    and closed when the process ends."""
+    """Return the session of the command that runs the job file, or the process's own session, which is created when it
+    is first needed and closed when the process ends."""
     with _making:
         if not _active:
             session = Session({}, os.environ)
@@ -191,8 +191,8 @@ def current_session() -> Session:
 
 
 def forgotten_yield(functions: Functions, *, mapped: bool) -> str:
-    """Return a sentence about the function that gave no pairs at all, if it is no generator: its author may have
-    forgotten to yield them. ``mapped`` tells whether there was anything to reduce."""
+    """Return a sentence about the function that yielded no pairs, if it is not a generator: its author may have
+    forgotten to yield. ``mapped`` tells whether there was anything to reduce."""
     for role in ("reducer",) if mapped else ("mapper", "combiner"):
         function = functions.get(role)
         if function is not None and not inspect.isgeneratorfunction(function):

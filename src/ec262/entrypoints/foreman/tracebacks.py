@@ -1,7 +1,7 @@
-"""Errors of ``run_job`` as the author of a job is to see them, in whatever shows them: Python, IPython, pytest.
+"""Errors of ``run_job`` as the author of a job should see them, in Python, IPython and pytest.
 
-An error's traceback has the caller's frames, one of ec262's, and then those of the function that failed on a worker,
-made anew from the traceback that the worker wrote. Nothing of how the job was run is in it, and no chained exception.
+An error's traceback has the caller's frames, one frame of ec262, and then those of the function that failed on a
+worker, rebuilt from the worker's traceback. It shows neither how the job was run nor chained exceptions.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ec262.entrypoints.foreman.job_sources import is_ours, loaded_files, with_so
 _log = logging.getLogger(__name__)
 
 _NO_COLUMNS = 0b1_1101_000
-"""Entry of a code object's table of locations (CPython's ``Objects/locations.md``): up to eight code units, the number
-less one in the last bits, whose columns are not known. By how many lines they are farther down follows."""
+"""Entry of a code object's location table (CPython's ``Objects/locations.md``): up to eight code units without known
+columns. The last bits are the number of units minus one; the line offset follows."""
 
 
 def for_the_author(error: BaseException) -> BaseException | None:
-    """Return an error, or an interruption, without the traceback of how it came about, which is logged for debugging.
-    Of UserCodeFailed the traceback is that of the job's own code, of what the job's data raise it is theirs.
+    """Return an error or an interruption without its internal traceback, which is logged for debugging. UserCodeFailed
+    gets the traceback of the job's own code, and exceptions of the job's data keep theirs.
 
-    Return None for a defect of ec262, and for whatever else is to be shown as it is.
+    Return None for a defect of ec262, and for anything else that should be shown unchanged.
     """
     if _raised_by_the_data(error):
         return error
@@ -43,7 +43,7 @@ def for_the_author(error: BaseException) -> BaseException | None:
 
 
 def _raised_by_the_data(error: BaseException) -> bool:
-    """Tell whether a job's data raised this, and not ec262; if so, leave ec262's frames out of its traceback."""
+    """Tell whether the job's data raised this rather than ec262; if so, remove ec262's frames from its traceback."""
     entries = list(_entries(error.__traceback__))
     last = next((entry for entry in reversed(entries) if is_ours(entry.tb_frame.f_code.co_filename)), None)
     if last is None or last.tb_frame.f_code is not pairs_of.__code__ or isinstance(error, Ec262Error):
@@ -53,12 +53,12 @@ def _raised_by_the_data(error: BaseException) -> bool:
 
 
 def _with_the_jobs_own(error: UserCodeFailed) -> TracebackType | None:
-    """Add to the error what its sentence does not say, and return the traceback of the job's code."""
+    """Add notes with further details to the error, and return the traceback of the job's code."""
     known = {*loaded_files(), *linecache.cache}
     log = read_task_log(error.report, error.exception)
     error.exception_type = _loaded_type(error.exception)
     notes = [log.rest]
-    # The error is the last of several exceptions; or the worker had source lines that are not to be found here.
+    # The error is the last of several exceptions, or the worker had source lines that are missing here.
     if log.causes or any(frame.source and frame.file not in known for frame in log.frames):
         notes = ["full traceback:", with_source_lines(error.report.removeprefix(log.printed), known)]
     if log.printed:
@@ -69,7 +69,7 @@ def _with_the_jobs_own(error: UserCodeFailed) -> TracebackType | None:
 
 
 def _loaded_type(name: str) -> type[BaseException] | None:
-    """Return the exception class of this qualified name, if it is loaded; the last one where several are."""
+    """Return the loaded exception class with this qualified name; if there are several, the last."""
     found = None
     for kind in _kinds(BaseException):
         module = "" if kind.__module__ in {"builtins", "__main__"} else f"{kind.__module__}."
@@ -85,8 +85,8 @@ def _kinds(base: type[BaseException]) -> Iterator[type[BaseException]]:
 
 
 def _traceback(frames: Sequence[Frame], known: Collection[str]) -> TracebackType | None:
-    """Make a traceback of these frames. A stranger may have written what they say: source lines are only shown of files
-    that are ``known``."""
+    """Make a traceback of these frames. A stranger may have written them, so source lines are shown only from ``known``
+    files."""
     made: TracebackType | None = None
     for frame in reversed(frames):
         file = frame.file if frame.file in known else f"<{frame.file.strip('<>')}>"
@@ -95,7 +95,7 @@ def _traceback(frames: Sequence[Frame], known: Collection[str]) -> TracebackType
 
 
 def _entry(file: str, frame: Frame, following: TracebackType | None) -> TracebackType:
-    """Raise an exception where the frame was, as far as tracebacks tell."""
+    """Make a traceback entry as if an exception had been raised in this frame."""
     first = _first_line(file, frame)
     code = compile("raise error", file, "exec")
     code = code.replace(
@@ -106,7 +106,7 @@ def _entry(file: str, frame: Frame, following: TracebackType | None) -> Tracebac
     )
     error = Ec262Error()
     with suppress(Ec262Error):
-        exec(code, {"error": error})  # noqa: S102 - the code above: only a frame that raises is one of a traceback
+        exec(code, {"error": error})  # noqa: S102 - the code above; only a frame that raises gets into a traceback
     *_, made = _entries(error.__traceback__)
     return TracebackType(following, made.tb_frame, made.tb_lasti, frame.line)
 
@@ -118,14 +118,14 @@ def _entries(traceback: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _first_line(file: str, frame: Frame) -> int:
-    """Return where the function of a frame begins: IPython and pytest show its lines from there on."""
+    """Return the first line of a frame's function, from which IPython and pytest show its source."""
     begins = re.compile(rf"\s*(async\s+)?def\s+{re.escape(frame.function)}\b")
     lines = linecache.getlines(file)[: frame.line]
     return next((number for number in range(len(lines), 0, -1) if begins.match(lines[number - 1])), frame.line)
 
 
 def _all_at(lines_down: int, units: int) -> bytes:
-    """Return the table of a code object whose code is all on the line that is so far below its first one."""
+    """Return the location table of a code object whose code is all on one line, ``lines_down`` below its first line."""
     table = bytearray()
     for start in range(0, units, 8):
         table.append(_NO_COLUMNS | min(8, units - start) - 1)

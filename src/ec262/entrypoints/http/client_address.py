@@ -1,4 +1,4 @@
-"""Who asks, by address, also through proxies that the operator trusts."""
+"""Finds the address of a client, even behind proxies that the operator trusts."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ UNREADABLE = "the proxy's X-Forwarded-For has an entry that is not an IP address
 
 
 class ClientAddresses:
-    """Tells the address of whoever sent a request.
+    """Returns the address from which a request was sent.
 
-    ``X-Forwarded-For`` is believed only as far as it was written by a proxy in one of the ``trusted`` networks: read
-    from its end, the first address that is not such a proxy's is the client's. Nothing else that is forwarded is read.
-    An entry that is no address, where the client's should be, is refused: its sender would pass for the proxy.
+    ``X-Forwarded-For`` is trusted only as far as it was written by a proxy in one of the ``trusted`` networks: read
+    from its end, the first address that is not such a proxy's is the client's. No other forwarding header is read. If
+    the client's entry is not an address, the request is refused, because the client would pass for the proxy.
     """
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
@@ -30,7 +30,7 @@ class ClientAddresses:
 
     def __call__(self, request: Request) -> str:
         """Return the client's address; empty if the connection has none. Raises InvalidRequest if a trusted proxy
-        forwarded something else than an address."""
+        forwarded anything other than an address."""
         host = request.client.host if request.client is not None else ""
         address = ip_address(host)
         if address is None:
@@ -49,7 +49,7 @@ class ClientAddresses:
 
 
 def _without_port(text: str) -> str:
-    """Some proxies write ports: ``192.0.2.1:1234``, ``[2001:db8::1]:1234``."""
+    """Remove the port, which some proxies add: ``192.0.2.1:1234``, ``[2001:db8::1]:1234``."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

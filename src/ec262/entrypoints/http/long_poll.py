@@ -1,4 +1,4 @@
-"""Answers that are held back until there is news: the long poll of ``POST /v1/verdicts``."""
+"""The long poll of ``POST /v1/verdicts``: replies are held back until there is news."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ec262.domain.protocol.foreman_calls import VerdictQuery, Verdicts
 from ec262.domain.protocol.limits import MAX_WAIT_S
 
 LOOK_S = 1.0
-"""How often to look at tasks that are waited for: another process of the service may have decided them."""
+"""How often to check the awaited tasks: another process of the service may have decided them."""
 
 MAX_LOOKED_AFTER = 10
-"""For how many answers of one caller that is done at a time: a minute of it counts as one request. Further ones wait
-for the bell alone."""
+"""For how many replies of one caller this is done at a time, because a minute of it counts as one request. Further
+replies wait only for the bell."""
 
 
 class Bell:
-    """Wakes those who wait for a task to be decided. Belongs to one event loop; any thread may ring."""
+    """Wakes callers that wait for a decided task. Belongs to one event loop; any thread may ring it."""
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
@@ -28,18 +28,18 @@ class Bell:
         self._closed = False
 
     def ring(self, tasks: Collection[str]) -> None:
-        """Tell that tasks are decided."""
+        """Announce that tasks are decided."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop was closed in this moment: nobody waits any more
+            with suppress(RuntimeError):  # the loop was closed just now: no one is waiting
                 self._loop.call_soon_threadsafe(self._wake, tuple(tasks))
 
     def close(self) -> None:
-        """Let nobody wait any longer: the service ends. To be called in the event loop."""
+        """End all waiting, because the service ends. Call it in the event loop."""
         self._closed = True
         self._wake(tuple(self._listeners))
 
     async def held_back(self, query: VerdictQuery, look: Callable[[], Awaitable[Verdicts]], *, caller: str) -> Verdicts:
-        """Return what ``look`` sees as soon as one of the tasks asked after is decided, or ``wait_s`` are over."""
+        """Return what ``look`` finds as soon as one of the tasks is decided, or when ``wait_s`` have passed."""
         loop = self._loop = asyncio.get_running_loop()
         give_up_at = loop.time() + query.wait_s
         with self._look_every(caller) as look_s, self._listening(query.tasks) as news:

@@ -1,4 +1,4 @@
-"""Numbers about a running discovery service, for Prometheus. None of them names an account, a task or an address."""
+"""Metrics of a running discovery service for Prometheus. None of them names an account, a task or an address."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Bounds of the histogram; the last are for answers that are held back until there is news."""
+"""Bounds of the histogram; the last are for long polls."""
 
 
 class Meter:
-    """Is told what happens, and counts nothing: where nobody wants metrics."""
+    """Counts nothing: used if metrics are not requested."""
 
     def metered(self, unit_of_work: UnitOfWorkFactory, snapshot: UnitOfWorkFactory) -> UnitOfWorkFactory:  # noqa: ARG002 - see PrometheusMeter
-        """Return the storage as the service is to use it; ``snapshot`` makes units of work for reading alone, for which
-        nobody waits."""
+        """Return the storage for the service to use; ``snapshot`` makes read-only units of work, which block no
+        others."""
         return unit_of_work
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Note an answer; ``path`` is the route's."""
+        """Count a reply; ``path`` is the route's."""
 
     def rate_limited(self) -> None:
         """Note a request that was refused because there were too many."""
@@ -38,8 +38,8 @@ class Meter:
 
 
 class PrometheusMeter(Meter):
-    """Counts, and serves the numbers. What is in the storage is read when somebody asks, and is the same for all
-    processes over it; the rest is this process's own."""
+    """Counts and serves metrics. Those of the storage are read on request and are the same for all processes of the
+    service; the others belong to this process."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """Raises ConfigurationError if prometheus-client is not installed."""
@@ -68,12 +68,12 @@ class PrometheusMeter(Meter):
         registry.register(self)
 
     def metered(self, unit_of_work: UnitOfWorkFactory, snapshot: UnitOfWorkFactory) -> UnitOfWorkFactory:
-        """Return a storage that tells of tasks."""
+        """Return a storage that counts events of tasks."""
         self._snapshot = snapshot
         return lambda: MeteredUnitOfWork(unit_of_work(), self._count_tasks)
 
     def request(self, path: str, status: int, seconds: float) -> None:
-        """Note an answer."""
+        """Count a reply."""
         self._requests.labels(path, status).inc()
         self._seconds.labels(path).observe(seconds)
 
@@ -86,7 +86,7 @@ class PrometheusMeter(Meter):
         self._swept_at = self._clock()
 
     def collect(self) -> Iterator[Metric]:
-        """Read what is to be read now: prometheus-client's way to ask."""
+        """Yield the metrics that are read on request; prometheus-client calls this."""
         from prometheus_client.core import GaugeMetricFamily
 
         yield GaugeMetricFamily(
@@ -106,7 +106,7 @@ class PrometheusMeter(Meter):
         yield GaugeMetricFamily("ec262_leases", "Workers in the pool.", leases)
         yield GaugeMetricFamily("ec262_tasks_in_escrow", "Tasks whose escrow holds credits.", tasks)
         credits = GaugeMetricFamily("ec262_credits", "Credits by holder; granted is the total.", labels=["holder"])
-        # What was granted and is held by nobody else is the users': nobody has to add up all their accounts.
+        # Whatever was granted and is held by no one else belongs to users, so their accounts need not be summed.
         users = granted - service - escrow
         for holder, amount in {"granted": granted, "service": service, "users": users, "escrow": escrow}.items():
             credits.add_metric([holder], amount)
@@ -119,7 +119,7 @@ class PrometheusMeter(Meter):
 
 @contextmanager
 def served_metrics(meter: PrometheusMeter, host: str, port: int) -> Iterator[int]:
-    """Serve the numbers at ``/metrics`` while the body runs; yield the port. Raises ConfigurationError."""
+    """Serve the metrics at ``/metrics`` while the body runs; yield the port. Raises ConfigurationError."""
     from prometheus_client import start_http_server
 
     try:

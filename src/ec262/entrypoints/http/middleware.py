@@ -1,4 +1,4 @@
-"""What every request of the discovery service passes first: an id, a line in the log, no browsers, no floods."""
+"""Middleware of the discovery service: gives requests an id, logs them, and refuses browsers and floods."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ec262.entrypoints.shared.logs import request_id
 
 OPENING = ("POST", "/v1/account")
 NOWHERE = "(no such route)"
-"""Stands for a path that no route has: what strangers write there is not for logs."""
+"""Replaces the path of an unknown route, because text from strangers does not belong in logs."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +32,11 @@ def bearer_token(authorization: str) -> str:
 
 
 Refuse = Callable[[int, str, str, Mapping[str, str]], Response]
-"""Makes a refusal of status, code, message and headers, as the API behind the gate words it."""
+"""Makes a refusal from status, code, message and headers, in the format of the API behind the gate."""
 
 
 def refuse_v1(status: int, code: str, message: str, headers: Mapping[str, str]) -> Response:
-    """Make a refusal as ``/v1`` words it."""
+    """Make a refusal in the format of ``/v1``."""
     return JSONResponse({"error": code, "message": message}, status, headers)
 
 
@@ -112,8 +112,8 @@ class Gate:
             request_id.reset(id_set)
 
     def _admitted(self, request: Request) -> tuple[str, ASGIApp | None]:
-        """Return the client's address, and the refusal if the request is not let through. Whose address cannot be told
-        could pass for somebody else, and has no address here."""
+        """Return the client's address, and the refusal if the request is not let through. A client whose address cannot
+        be determined could pass for another one, so its address is empty."""
         try:
             client = self._client_address(request)
         except InvalidRequest as error:

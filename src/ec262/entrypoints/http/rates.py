@@ -1,4 +1,4 @@
-"""How often discovery may be asked: token buckets for each account and each address."""
+"""Rate limits of requests: token buckets for each account and each address."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ec262.domain.protocol.networks import customer
 from ec262.entrypoints.shared.settings import DiscoverySettings
 
 MAX_BUCKETS = 20_000
-"""Kept of each kind, about 6 MB; the one that was not used for longest is dropped, which at worst fills it."""
+"""Number of buckets of each kind, about 6 MB. The least recently used one is dropped, which at worst refills it."""
 
 ADDRESS_FACTOR = 10
-"""An address may ask as often as so many accounts: a whole laboratory may sit behind it."""
+"""An address may send as many requests as this number of accounts: a whole laboratory may share it."""
 
 OPENINGS_PER_S, OPENINGS_AT_ONCE = 1.0, 300
-"""Accounts that an address may open, or find again: what it does for each process that it starts."""
+"""How often an address may open an account or return to one, which every new process does."""
 
 
 @attrs.frozen(kw_only=True)
 class Rate:
-    """``per_s`` requests a second in the long run, ``burst`` at once."""
+    """``per_s`` requests per second in the long run, ``burst`` at once."""
 
     per_s: float = attrs.field(validator=attrs.validators.gt(0))
     burst: float = attrs.field(validator=attrs.validators.ge(1))
 
 
 class Buckets:
-    """One bucket a name: each request takes a token, and time brings new ones."""
+    """One bucket per name: each request takes a token, and new tokens arrive over time."""
 
     def __init__(self, rate: Rate, clock: Callable[[], float], *, most: int = MAX_BUCKETS) -> None:
         self._rate = rate
@@ -44,7 +44,7 @@ class Buckets:
         return len(self._buckets)
 
     def take(self, name: str) -> float:
-        """Take a token; return 0, or, if there is none, the seconds until there will be one."""
+        """Take a token and return 0; if there is none, return the seconds until the next one."""
         now = self._clock()
         tokens, counted = self._buckets.pop(name, (self._rate.burst, now))
         tokens = min(self._rate.burst, tokens + (now - counted) * self._rate.per_s)
@@ -68,8 +68,8 @@ class RateLimits:
     def check(self, address: str, token: str, *, opens_account: bool) -> None:
         """Count a request. Raises TooManyRequests.
 
-        The bearer token stands for the account, which nobody has looked up yet; who makes tokens up is counted by
-        address all the same.
+        The bearer token represents the account, which has not been looked up yet; a client that makes up tokens is
+        still counted by address.
         """
         place = customer(address)
         _take(self._addresses, place, "this address sends requests")
@@ -80,7 +80,7 @@ class RateLimits:
 
 
 def rate_limits(settings: DiscoverySettings, clock: Callable[[], float]) -> RateLimits | None:
-    """Make the limits that the settings ask for; None means none."""
+    """Make the limits in the settings; None means no limits."""
     if settings.rate == 0:
         return None
     return RateLimits(Rate(per_s=settings.rate, burst=settings.burst), clock)

@@ -1,4 +1,4 @@
-"""The HTTP server under the discovery service: connections and their limits, TLS, and an end in good order."""
+"""The HTTP server under the discovery service: connections and their limits, TLS, and a clean shutdown."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ KEEP_ALIVE_S = 75
 """Longer than the pauses of a foreman or worker between its calls, so that these keep their connections."""
 
 HEAD_S = 10.0
-"""In which a request's head must have come, from its first byte or the connection's beginning on."""
+"""Time for a request's head to arrive, from its first byte or the start of the connection."""
 
 GRACE_S, END_S = 4, 5.0
-"""After a signal: how long requests may take to end, and when the process ends whatever happens."""
+"""After a signal: how long requests may take to end, and when the process ends in any case."""
 
 MAX_CONNECTIONS = 2000
 
 BACKLOG = 512
-"""Connections that may wait to be accepted; all of them are in one turn of the event loop."""
+"""Connections that may wait to be accepted; one turn of the event loop accepts all of them."""
 
 _BUSY = b'{"error":"unavailable","message":"too many open connections"}'
 BUSY = (
@@ -48,17 +48,17 @@ _log = logging.getLogger(__name__)
 
 
 class Guest(Protocol):
-    """A connection that was counted in."""
+    """A connection that was admitted."""
 
     def leave(self) -> None:
-        """End, and be counted out at once."""
+        """End, and release the place at once."""
 
 
 class Connections:
-    """Counts open connections: at most ``most``, and of one address half of them, unless it ``is_proxy``. ``waiting``
-    are those that may wait to be accepted, or refused. An IPv6 address counts as its /64.
+    """Counts open connections: at most ``most``, and at most half of them from one address, unless it ``is_proxy``.
+    ``waiting`` connections may wait to be accepted or refused. An IPv6 address counts as its /64.
 
-    When all places are taken, whoever has few gets one from whoever has most.
+    When all places are taken, a client with few connections gets a place from the client with the most.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Connections:
         self._is_proxy = is_proxy
         self._open: Counter[str] = Counter()
         self._given: defaultdict[str, dict[Guest, None]] = defaultdict(dict)
-        """The places of each customer; first is the one that has not answered a request for longest."""
+        """The places of each customer; the first is the one that has been idle for longest."""
 
     def admit(self, host: str) -> bool:
-        """Count a connection in, if there is room for it."""
+        """Admit and count a connection, if there is room for it."""
         name = customer(host)
         full = self._open.total() >= self._most
         if full or (self._open[name] >= max(1, self._most // 2) and not self._is_proxy(host)):
@@ -85,28 +85,28 @@ class Connections:
         return True
 
     def release(self, host: str) -> None:
-        """Count a connection out."""
+        """Give up the place of a connection."""
         name = customer(host)
         self._open[name] -= 1
         if not self._open[name]:
             del self._open[name]
 
     def keep(self, host: str, guest: Guest) -> None:
-        """Note that a connection that was counted in has just come, or has answered a request."""
+        """Record that an admitted connection is new, or has answered a request."""
         given = self._given[customer(host)]
         given.pop(guest, None)
         given[guest] = None
 
     def forget(self, host: str, guest: Guest) -> None:
-        """Forget a connection, which was counted out."""
+        """Forget a connection that has given up its place."""
         name = customer(host)
         self._given[name].pop(guest, None)
         if not self._given[name]:
             del self._given[name]
 
     def make_room(self, host: str) -> None:
-        """If all places are taken, end a connection of the customer that has most of them, unless this one would then
-        have as many: every call may be repeated, and is, when its connection ends."""
+        """If all places are taken, end a connection of the customer with the most, unless this one would then have as
+        many. That is safe, because clients retry a call when its connection ends."""
         if self._open.total() < self._most:
             return
         crowd, size = self._open.most_common(1)[0]
@@ -115,8 +115,8 @@ class Connections:
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. It ends if there are too many, and if a request's head does not come in time, however steadily
-    its bytes drip, and if a reply is not read."""
+    """One connection. It ends if there are too many connections, if a request's head does not arrive in time, however
+    steadily its bytes drip, or if a reply is not read."""
 
     guarded: ClassVar[Connections]
 
@@ -124,11 +124,11 @@ class GuardedProtocol(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _writing: WriteWatch
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as the base class has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # the base class narrows it, too
         """Take the connection, or refuse it."""
         super().connection_made(transport)
         self._writing = WriteWatch(transport, self.loop)
-        # So that ``pause_writing`` tells when anything waits. At 0, asyncio's TLS pauses when nothing does.
+        # So that ``pause_writing`` is called when anything waits. At 0, asyncio's TLS pauses when nothing does.
         transport.set_write_buffer_limits(high=1, low=0)
         host = self.client[0] if self.client is not None else ""
         self.guarded.make_room(host)
@@ -141,20 +141,20 @@ class GuardedProtocol(H11Protocol):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Read; what comes on a connection that was refused, or given up, is of no interest."""
+        """Read data; ignore data on a connection that was refused or given up."""
         if not self.transport.is_closing():
             super().data_received(data)
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it out."""
+        """Give up the place."""
         super().connection_lost(exc)
         self._stop_watching()
         self._writing.end()
         self._count_out()
 
     def leave(self) -> None:
-        """End, and be counted out at once: another connection takes the place."""
+        """End, and give up the place at once to another connection."""
         self._count_out()
         self.transport.abort()
 
@@ -165,23 +165,23 @@ class GuardedProtocol(H11Protocol):
             self._admitted = None
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, if it is there."""
+        """Continue with the next request, if there is one."""
         if self._admitted is not None:
             self.guarded.keep(self._admitted, self)
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Something waits to be sent: watch whether it is taken."""
+        """Data waits to be sent: watch whether the client reads it."""
         super().pause_writing()
         self._writing.begin()
 
     def resume_writing(self) -> None:
-        """All is sent."""
+        """All data is sent."""
         super().resume_writing()
         self._writing.end()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection; one whose reply is still being taken is not idle."""
+        """End an idle connection; while a reply is still being read, the connection is not idle."""
         if self._writing.is_waiting:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -190,7 +190,7 @@ class GuardedProtocol(H11Protocol):
             super().timeout_keep_alive_handler()
 
     def _watch(self) -> None:
-        """Let the time for a head run unless a request is being answered."""
+        """Start the timer for the next head, unless a request is being answered."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_watching()
         elif self._head_timer is None:
@@ -203,7 +203,7 @@ class GuardedProtocol(H11Protocol):
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that ends within ``END_S`` of a signal, and at once at the second."""
+    """A uvicorn server that ends within ``END_S`` of a signal, and at once after a second signal."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class Server(uvicorn.Server):
         self._on_started = on_started
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; what the storage was told is durable, so nothing is lost with the rest."""
+        """Begin to shut down. Everything in the storage is durable, so nothing is lost with the process."""
         status = 128 + sig
         if self.should_exit:
             os._exit(status)
@@ -227,22 +227,22 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start as the base class does, then tell it: from now on requests are answered, and signals obeyed."""
+        """Start like the base class, then announce it: from now on, requests are answered and signals are handled."""
         await super().startup(sockets)
         if self.started:
             self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Wake up who waits for news, then end as the base class does."""
+        """Wake all long polls, then shut down like the base class."""
         self._on_stopping()
         await super().shutdown(sockets)
 
 
 class TlsFiles:
-    """A certificate with its chain and its key, both PEM; ``key`` None means that the first file has both."""
+    """A certificate with its chain, and its key, both PEM; if ``key`` is None, the first file holds both."""
 
     def __init__(self, certificate: str, key: str | None) -> None:
-        """Raises ConfigurationError if they cannot be used. A key that others can read is told in the log."""
+        """Raises ConfigurationError if they cannot be used. Warns about a key that others can read."""
         self._certificate = certificate
         self._key = key
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -250,7 +250,7 @@ class TlsFiles:
         self._load()
 
     def reload(self) -> None:
-        """Read the files again, for connections to come; what is wrong with them is logged, and changes nothing."""
+        """Reload the files for new connections; if they have errors, log them and change nothing."""
         try:
             TlsFiles(self._certificate, self._key)
             self._load()
@@ -274,12 +274,12 @@ class TlsFiles:
 
 
 def _no_password() -> str:
-    """Without this, OpenSSL would ask at the terminal."""
+    """Keep OpenSSL from asking for a password at the terminal."""
     raise ValueError("its key is encrypted, which is not supported")
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """Gives TLS handshakes as long as the heads of requests."""
+    """Gives TLS handshakes the same time as the heads of requests."""
 
     async def create_server(self, *args: Any, ssl: ssl.SSLContext | None = None, **options: Any) -> asyncio.Server:  # type: ignore[override] # overloads whose rest is passed on
         if ssl is not None:
@@ -290,7 +290,7 @@ class Loop(asyncio.SelectorEventLoop):
 def server_config(
     app: ASGIApp, *, tls: TlsFiles | None = None, connections: Connections | None = None
 ) -> uvicorn.Config:
-    """Say how an application is served."""
+    """Return uvicorn's configuration for an application."""
     connections = connections or Connections()
     config = uvicorn.Config(
         app,
@@ -299,7 +299,7 @@ def server_config(
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="error",  # at warnings, strangers who speak no HTTP would fill the log
+        log_level="error",  # with warnings, strangers that do not speak HTTP could fill the log
         access_log=False,
         proxy_headers=False,  # see client_address
         server_header=False,
@@ -319,20 +319,19 @@ def serve_on_socket(
     connections: Connections | None = None,
     on_started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve on a bound, listening socket, which is taken over, until SIGTERM or Ctrl-C; then end what is under way, and
-    return.
+    """Serve on a listening socket, which is taken over, until SIGTERM or Ctrl-C; then finish open requests and return.
 
-    ``on_started`` is called when requests are answered, ``app.state.on_stopping`` in the event loop when the end
-    begins. SIGHUP reads the certificate again. Raises KeyboardInterrupt after Ctrl-C. To be called in the main thread
-    of a process that ends soon after.
+    ``on_started`` is called once requests are answered, ``app.state.on_stopping`` in the event loop when the shutdown
+    begins. SIGHUP reloads the certificate. Raises KeyboardInterrupt after Ctrl-C. Call it in the main thread of a
+    process that ends soon after.
     """
     server = Server(server_config(app, tls=tls, connections=connections), app.state.on_stopping, on_started)
-    # uvicorn shuts down on either signal, and then raises it anew for whoever handled it before: a SIGTERM is done.
+    # uvicorn shuts down on either signal, and then raises it again for the previous handler: ignore that SIGTERM.
     signal.signal(signal.SIGTERM, lambda _number, _frame: setattr(server, "should_exit", True))
     if tls is not None:
         signal.signal(signal.SIGHUP, lambda _number, _frame: tls.reload())
-    # Made anew from its descriptor, the socket knows that it speaks TCP: create_server's do not, and only where it is
-    # known does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
+    # Recreated from its descriptor, the socket has TCP as its protocol; a socket from create_server has none. Only then
+    # does asyncio set TCP_NODELAY, without which every reply waits 40 ms for the caller's delayed ACK.
     with socket.socket(fileno=listening.detach()) as known, asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(server.serve(sockets=[known]))
     if not server.started:

@@ -1,4 +1,4 @@
-"""Replies that are not read: who leaves one lying ends the connection."""
+"""Ends connections of clients that do not read their replies."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from contextlib import suppress
 
 WRITE_S, LEAST_WRITTEN = 10.0, 10 * 1024
-"""While something waits to be sent, the other end must take at least so many bytes in each such time."""
+"""While data waits to be sent, the client must read at least this number of bytes per period."""
 
 ACKNOWLEDGED = slice(120, 128)
 """Where Linux has ``tcpi_bytes_acked`` in its ``tcp_info``."""
 
 
 class WriteWatch:
-    """Watches the progress of one connection's writing, and aborts the connection when there is too little of it."""
+    """Watches the progress of writing to one connection, and aborts the connection if there is too little."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
@@ -25,16 +25,16 @@ class WriteWatch:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether something waits to be sent."""
+        """Tell whether data waits to be sent."""
         return self._timer is not None
 
     def begin(self) -> None:
-        """Something waits to be sent."""
+        """Begin to watch: data waits to be sent."""
         if self._timer is None:
             self._look_later()
 
     def end(self) -> None:
-        """Nothing waits to be sent any more, or the connection has ended."""
+        """Stop watching: all data is sent, or the connection has ended."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -50,13 +50,13 @@ class WriteWatch:
             self._look_later()
 
     def _taken_so_far(self) -> int:
-        """Return a number that grows with each byte that the other end takes. What left this process for the system's
-        buffer counts as well: where the system does not tell what was acknowledged, there is nothing else to see."""
+        """Return a number that grows with each byte that the client reads. Bytes that moved from this process into the
+        system's buffer count as well: if the system does not report acknowledgements, nothing else can be observed."""
         return _acknowledged(self._transport) - self._transport.get_write_buffer_size()
 
 
 def _acknowledged(transport: asyncio.Transport) -> int:
-    """Return how many bytes the other end's system has acknowledged; 0 where this one does not tell."""
+    """Return how many bytes the client's system has acknowledged; 0 if this system does not report it."""
     connection = transport.get_extra_info("socket")
     option = getattr(socket, "TCP_INFO", None)
     if connection is not None and option is not None:

@@ -1,4 +1,4 @@
-"""Parameters of the 2012 API: of the query string and of a form in the body, whatever the verb."""
+"""Parameters of the 2012 API, from the query string and a form in the body, for every method."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ec262.domain.errors import InvalidRequest
 from ec262.domain.legacy_2012.parameters_2012 import Parameters
 
 MAX_BODY_BYTES = 1 << 14
-"""All that the API knows fits into a hundred."""
+"""A hundred bytes are enough for all parameters of the API."""
 
 MAX_FIELDS = 100
 BODY_TIMEOUT_S = 10.0
@@ -20,10 +20,11 @@ FORM = "application/x-www-form-urlencoded"
 
 
 async def read_parameters(request: Request, *, timeout_s: float = BODY_TIMEOUT_S) -> Parameters:
-    """Return the parameters by name: the body's go before the query's, the last of a name before the others.
+    """Return the parameters by name: the body overrides the query; if a name occurs more than once, the last value
+    wins.
 
     Raises InvalidRequest if there are too many, HTTPException 413 or 408 for a body that is too large or too slow, 415
-    for one that is no form.
+    for one that is not a form.
     """
     body = await _body(request, timeout_s)
     kind = request.headers.get("content-type", FORM).partition(";")[0].strip().lower()

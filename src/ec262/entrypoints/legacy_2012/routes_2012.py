@@ -1,6 +1,6 @@
 """The discovery API of 2012 over HTTP: a second set of routes, at the root, for clients that were never changed.
 
-It trusts source addresses: who asks is where the connection comes from (docs/discovery-2012.md).
+It trusts source addresses: a client is identified by the address of its connection (docs/discovery-2012.md).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ from ec262.services.legacy_2012.service_2012 import Discovery2012
 CONTENT_TYPE = "application/json;charset=utf-8"
 
 ClientAddress = Callable[[Request], str]
-"""Tells who asks, as the text of an IP address."""
+"""Returns the client's IP address as text."""
 
 _log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
 class Call:
-    """One request: who asks, after which task (where the path names one), and the parameters."""
+    """One request: the client's address, the task (if the path names one), and the parameters."""
 
     addr: str
     task: str
@@ -89,13 +89,13 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/tasks": {"POST": _buy},
     "/tasks/ID": {"GET": _key, "DELETE": _end},
 }
-"""What may be asked, by path and verb. There is no other: no HEAD, and no field that overrides the verb."""
+"""Handlers by path and method. There are no others: no HEAD, and no field that overrides the method."""
 
 STATUS: Mapping[type[DiscoveryRefused], int] = {InvalidRequest: 400, UnknownClient: 404, UnknownTask: 404}
 
 
 def connection_address(request: Request) -> str:
-    """Return where the connection comes from; forwarded headers are not believed."""
+    """Return the address of the connection; forwarding headers are not trusted."""
     return request.client.host if request.client is not None else ""
 
 
@@ -120,14 +120,14 @@ class Api2012:
             reply = _reply(503, {"error": "Storage is not available"})
         except ClientDisconnect:
             return
-        except Exception:  # noqa: BLE001 - logged; a defect must not tell its details to strangers
+        except Exception:  # noqa: BLE001 - logged; details of a defect are not for strangers
             _log.exception("%s %r failed", scope["method"], scope["path"])
             reply = _reply(500, {"error": "Internal error"})
         await reply(scope, receive, send)
 
     async def _answer(self, request: Request) -> object:
         route, task = _find(request.scope["path"])
-        request.scope["endpoint"] = route  # by which the gate names the route
+        request.scope["endpoint"] = route  # the gate reports the route by this
         handler = ROUTES[route].get(request.method)
         if handler is None:
             raise HTTPException(405, "Method not allowed", {"Allow": ", ".join(ROUTES[route])})
@@ -137,7 +137,7 @@ class Api2012:
 
 
 def _find(path: str) -> tuple[str, str]:
-    """Return the route of a path, and the task that it names. Doubled slashes, which old clients send, count as one."""
+    """Return the route of a path, and the task in it. Repeated slashes, which old clients send, count as one."""
     path = re.sub("/+", "/", path)
     task = re.fullmatch("/tasks/([^/]+)", path)
     if task is not None:
@@ -150,7 +150,7 @@ def _find(path: str) -> tuple[str, str]:
 def app_2012(
     service: Discovery2012, *, client_address: ClientAddress, limits: RateLimits | None, meter: Meter
 ) -> ASGIApp:
-    """Return the application of the 2012 API behind a gate that refuses in its words."""
+    """Return the application of the 2012 API behind a gate that refuses in the API's format."""
     return Gate(
         Api2012(service, client_address=client_address),
         client_address=client_address,
@@ -162,7 +162,7 @@ def app_2012(
 
 
 class Beside:
-    """ASGI middleware: hands all paths that are not the application's to another API, unknown routes included."""
+    """ASGI middleware: passes all paths other than the application's to another API, including unknown routes."""
 
     def __init__(self, app: ASGIApp, *, api: ASGIApp, paths: Collection[str]) -> None:
         self._app = app
@@ -170,7 +170,7 @@ class Beside:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by one or the other; ``/v1/`` and ``paths`` are the application's."""
+        """Pass the request to one of the two; ``/v1/`` and ``paths`` belong to the application."""
         own = scope["type"] != "http" or scope["path"] in self._paths or scope["path"].startswith("/v1/")
         await (self._app if own else self._api)(scope, receive, send)
 

@@ -1,1 +1,1 @@
-"""What all commands share: settings, logging, how a command runs and ends."""
+"""Shared by all commands: settings, logging, how a command runs and ends."""

@@ -1,6 +1,6 @@
-"""How every command runs: what it prints, and how it ends when something comes between.
+"""How every command runs: its output, and how it ends after an interruption or an output error.
 
-Imports next to nothing: commands use it before they import all the rest, so that Ctrl-C during imports is no traceback.
+Imports almost nothing: commands use it before their other imports, so that Ctrl-C during imports shows no traceback.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ec262.domain.terminal import printable
 from ec262.entrypoints.shared.interruption import exit_status
 
 ESCAPES = "ec262.escapes"
-"""The name of the codec error handler that writes characters which an encoding lacks as JSON does."""
+"""The codec error handler that escapes characters an encoding lacks, as JSON does."""
 
 
 def run(command: Callable[[], int]) -> int:
     """Run a command and return its exit status: that of ``command``, 1 if its output cannot be written, 130 after
-    Ctrl-C, 143 after SIGTERM where that raises Terminated."""
+    Ctrl-C, 143 after SIGTERM if it raises Terminated."""
     try:
         _make_streams_usable()
         status = command()
@@ -30,7 +30,7 @@ def run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt as interrupt:
         complain("interrupted")
         return exit_status(interrupt)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader has seen enough
         return 1
     except OutputFailed as error:
         complain(f"ec262: {error}")
@@ -42,13 +42,13 @@ def run(command: Callable[[], int]) -> int:
 
 
 def tell(text: str) -> None:
-    """Print a command's result. Raises OutputFailed, or BrokenPipeError if nobody reads it any more."""
+    """Print a command's result. Raises OutputFailed, or BrokenPipeError if the reader has closed the pipe."""
     write((text, "\n"))
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print pieces of text as they are, on a terminal without what could act on it. Raises as ``tell`` does; the
-    pieces' own errors pass through."""
+    """Print pieces of text unchanged, or on a terminal without characters that it could act on. Raises what ``tell``
+    raises; errors of the pieces themselves pass through."""
     if sys.stdout is None:
         raise OutputFailed("cannot write to standard output: it is closed")
     for piece in map(printable, pieces) if sys.stdout.isatty() else pieces:
@@ -60,7 +60,7 @@ def write(pieces: Iterable[str]) -> None:
 
 
 def announce(text: str) -> None:
-    """Print a line that a service can do without: it goes on if nobody can read that."""
+    """Print a line that is not essential: the service continues if it cannot be printed."""
     try:
         tell(text)
     except (BrokenPipeError, OutputFailed):
@@ -68,7 +68,7 @@ def announce(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a line on standard error, if that is possible; there is nowhere else to complain."""
+    """Print a line on standard error; if that fails, there is nowhere else to report it."""
     with suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -88,7 +88,7 @@ def _failed(error: OSError) -> Exception:
 
 
 def _discard_what_cannot_be_written() -> None:
-    """Keep the interpreter from complaining when it flushes at exit."""
+    """Keep the interpreter from reporting errors when it flushes at exit."""
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:
@@ -100,10 +100,10 @@ def _discard_what_cannot_be_written() -> None:
 
 
 def _make_streams_usable() -> None:
-    """Make standard error exist and standard output take every character.
+    """Make sure that standard error exists and that standard output accepts every character.
 
-    If descriptors 0 to 2 are closed, the next files or sockets would get these numbers, and what is meant for standard
-    error would be written there.
+    If descriptors 0 to 2 were closed, the next files or sockets would get these numbers, and messages for standard
+    error would be written to them.
     """
     for descriptor in range(3):
         try:

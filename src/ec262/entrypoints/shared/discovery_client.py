@@ -1,4 +1,4 @@
-"""The client of the discovery service that the settings name, and where account tokens are."""
+"""Builds the client of the discovery service in the settings; locates the account tokens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 def build_discovery_client(
     settings: ClientSettings, *, role: str, patience_s: float, token: str | None = None
 ) -> HttpDiscovery:
-    """Build a client of ``settings.discovery`` that repeats a call for ``patience_s``. Without a ``token`` it uses the
-    one on disk for this role, or creates it.
+    """Build a client of ``settings.discovery`` that retries a call for ``patience_s``. Without a ``token``, it uses the
+    token on disk for this role, or creates one.
 
-    Raises ConfigurationError if there is no discovery service in the settings, or what they name cannot be used.
+    Raises ConfigurationError if the settings name no discovery service, or a file that cannot be used.
     """
     from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
     from ec262.adapters.files.credentials import load_or_create_token
@@ -37,7 +37,7 @@ def build_discovery_client(
 
 
 def _require_certificates(path: str) -> None:
-    """Find out now what every call would stumble over."""
+    """Report now an error that every call would run into."""
     import ssl
 
     from ec262.domain.errors import ConfigurationError

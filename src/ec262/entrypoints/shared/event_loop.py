@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine from ordinary code, also where an event loop already runs, as in a notebook."""
+    """Run a coroutine from ordinary code, even if an event loop is already running, as in a notebook."""
     runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
     loop = runner.get_loop()
     task = loop.create_task(work)
@@ -27,7 +27,7 @@ def run_to_end(work: Coroutine[Any, Any, T]) -> T:
             return runner.run(result())
 
     def cancel() -> None:
-        with suppress(RuntimeError):  # it has ended just now
+        with suppress(RuntimeError):  # it has just ended
             loop.call_soon_threadsafe(task.cancel)
 
     with sigterm_cancels(cancel):
@@ -57,7 +57,7 @@ def _run_in_thread(run: Callable[[], T], cancel: Callable[[], None]) -> T:
     try:
         with ctrl_c_cancels(cancel):
             thread.join()
-    except BaseException:  # Ctrl-C: the job is not to go on without its caller
+    except BaseException:  # Ctrl-C: the job must not outlive its caller
         cancel()
         thread.join()
         raise

@@ -1,6 +1,6 @@
-"""SIGTERM, made to end a command as Ctrl-C does, so that both clean up alike.
+"""Makes SIGTERM end a command as Ctrl-C does, with the same cleanup.
 
-Imports next to nothing: commands need it before they import all the rest.
+Imports almost nothing: commands need it before their other imports.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came.
+    """SIGTERM was received.
 
-    A kind of its own, which also keeps the exit status: whose plain KeyboardInterrupt once came through ``exec`` of a
-    text, as dataclasses use it, is killed by SIGINT in the end, whatever status it wants (CPython's ``pythonrun.c``).
+    A separate class also preserves the exit status: once a plain KeyboardInterrupt has passed through ``exec`` of a
+    string, as in dataclasses, CPython ends the process with SIGINT whatever its status (``pythonrun.c``).
     """
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:
-    """Return the status that a command ends with, as shells have it: 128 and the signal's number."""
+    """Return the exit status of a command by the shell's convention: 128 plus the signal's number."""
     return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 class _Handler:
-    """What SIGTERM does."""
+    """The handler of SIGTERM."""
 
     def __init__(self) -> None:
         self.came = False
@@ -40,14 +40,14 @@ class _Handler:
         if self._cancel is not None:
             self._cancel()
         elif callable(on_interrupt) and on_interrupt is not signal.default_int_handler:
-            # An event loop of the job file's own, say: it may hear of it by its wakeup descriptor, not the handler.
+            # For example an event loop in the job file, which may learn of the signal from its wakeup descriptor only.
             signal.raise_signal(signal.SIGINT)
         else:
             raise Terminated
 
     @contextmanager
     def cancelling(self, cancel: Callable[[], object]) -> Iterator[None]:
-        if self.came:  # who caught what it raised then is not to begin anything else
+        if self.came:  # the exception was caught: do not begin anything else
             raise Terminated
         self._cancel = cancel
         try:
@@ -60,7 +60,7 @@ class _Handler:
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """Have SIGTERM raise Terminated in the body, wherever that is. To be used in the main thread."""
+    """Have SIGTERM raise Terminated in the body. Use it in the main thread only."""
     handler = _Handler()
     before = signal.signal(signal.SIGTERM, handler)
     try:
@@ -75,12 +75,12 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def sigterm_cancels(cancel: Callable[[], object]) -> Iterator[None]:
-    """Where SIGTERM raises Terminated, have it call ``cancel`` instead, and raise Terminated when the body has ended; a
+    """If SIGTERM raises Terminated, have it call ``cancel`` instead, and raise Terminated when the body has ended; a
     second SIGTERM raises it at once.
 
-    For bodies that run an event loop. An exception out of nowhere could make it lose a callback, and whoever waits for
-    that would wait for ever; or end in the middle of some task, whose traceback is shown then. Of Ctrl-C asyncio keeps
-    it free in the same way, but only while that is not ignored, as it is in a script's background jobs.
+    For bodies that run an event loop. An exception at an arbitrary point could make the loop lose a callback, and its
+    waiter would wait forever; or it could end some task, whose traceback would be shown. asyncio handles Ctrl-C in the
+    same way, unless SIGINT is ignored, as it is in a script's background jobs.
     """
     handler = signal.getsignal(signal.SIGTERM)
     if isinstance(handler, _Handler) and threading.current_thread() is threading.main_thread():
@@ -92,8 +92,8 @@ def sigterm_cancels(cancel: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def ctrl_c_cancels(cancel: Callable[[], object]) -> Iterator[None]:
-    """Where somebody else's event loop takes Ctrl-C, have it call ``cancel``, too: the loop would do something about it
-    in its next turn, which does not come before the body has ended."""
+    """If another event loop handles Ctrl-C, have Ctrl-C call ``cancel`` as well: that loop would only react in its next
+    turn, after the body has ended."""
     before = signal.getsignal(signal.SIGINT)
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or not callable(before) or before is signal.default_int_handler:

@@ -1,4 +1,4 @@
-"""Logging as all commands do it: to standard error, warnings only unless asked for more."""
+"""Logging of all commands: to standard error, and only warnings by default."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from ec262.domain.terminal import indented
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 REQUEST_FIELDS = ("client", "method", "path", "status", "ms")
-"""What the line of a request tells beside its message; never headers or bodies, which hold tokens and keys."""
+"""Fields of a request's log line besides its message; never headers or bodies, which hold tokens and keys."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""The id of the request that is served; threads started for it inherit it."""
+"""The id of the current request; threads that are started for the request inherit it."""
 
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
 def _written(exc_info: ExcInfo) -> str:
-    """Write a traceback, without what PostgreSQL adds about the row that broke a rule: rows hold keys and secrets."""
+    """Format a traceback without PostgreSQL's details of the row that broke a rule: rows hold keys and secrets."""
     lines = "".join(traceback.format_exception(*exc_info)).splitlines(keepends=True)
     return "".join(line for line in lines if "DETAIL:" not in line)
 
 
 class TextFormatter(logging.Formatter):
-    """Lines for people; those of a request end with its id."""
+    """Lines for people; a request's lines end with its id."""
 
     def __init__(self) -> None:
         super().__init__(LOG_FORMAT)
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the base class's name
-        """Write a traceback, indented: an exception's text may hold lines that look like lines of the log."""
+        """Format a traceback, indented: an exception's text may contain lines that look like log lines."""
         return indented("\n" + _written(ei).rstrip()).removeprefix("\n")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class's name
-        """Put the request's id behind the message, where there is one."""
+        """Append the id of the request, if there is one."""
         record.message = indented(record.message)
         line, of_request = super().formatMessage(record), request_id.get()
         return f"{line} [{of_request}]" if of_request else line
@@ -51,7 +51,7 @@ class JsonFormatter(logging.Formatter):
     """Lines for programs: one JSON object each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record; a traceback is one string of it."""
+        """Format a record; a traceback becomes one string."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
             "time": time.replace("+00:00", "Z"),
@@ -75,13 +75,14 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
 
 
 def configure_logging(arguments: argparse.Namespace, log_format: str = "text") -> None:
-    """Set the level by the flags, and the format: ``text`` or ``json``."""
+    """Set the level from the flags, and the format: ``text`` or ``json``."""
     level = logging.DEBUG if arguments.loud else logging.INFO if arguments.verbose else logging.WARNING
     log_to_stderr(level, log_format)
 
 
 def log_to_stderr(level: int, log_format: str = "text") -> None:
-    """Log ec262's own messages from this level on. Libraries stay at warnings: their debug output could hold tokens."""
+    """Log ec262's own messages at this level and above. Libraries stay at warnings: their debug output could hold
+    tokens."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])

@@ -1,8 +1,8 @@
-"""Settings: one frozen class for each role, read from injected mappings.
+"""Settings: one frozen class per role, read from injected mappings.
 
-A role reads its own settings only. The environment and a settings file may hold those of other roles as well, which
-are neither used nor checked. Precedence: flag, then environment (``EC262_`` and the field's name in capitals), then
-file (``--config`` or ``EC262_CONFIG``, TOML, the fields' names as keys), then the default here.
+A role reads only its own settings. The environment and a settings file may also hold those of other roles, which are
+neither used nor checked. Precedence: flag, then environment (``EC262_`` and the field's name in capitals), then file
+ (``--config`` or ``EC262_CONFIG``, TOML, the fields' names as keys), then the default here.
 """
 
 from __future__ import annotations
@@ -40,42 +40,43 @@ PREFIX = "EC262_"
 _log = logging.getLogger(__name__)
 
 UNSAFE_SANDBOX = "none-i-trust-every-foreman"
-"""Named so that nobody takes it by accident: no sandbox at all."""
+"""No sandbox. The name prevents choosing it by accident."""
 
 NO_SANDBOX = (
     "ec262: WARNING: THERE IS NO SANDBOX. Jobs run inside the worker itself: every foreman can read and delete your "
     "files, use your network and your account, and do anything else that you can. Use this only for tests."
 )
-"""What is said of it."""
+"""The warning about it."""
 
 SANDBOXES = ("linux", "wasm", UNSAFE_SANDBOX)
 
 LIKENESS = 0.7
-"""How alike two names must be, by difflib's ratio, for one to be a misspelling of the other."""
+"""Least similarity (difflib's ratio) of two names for one to count as a misspelling of the other."""
 
 LISTS = ("allow", "hours", "trusted_proxy", "worker_network", "separate")
 """Settings of several values; in the environment they are separated by commas or spaces."""
 
 
 MAX_KEPT_S = 10 * 365 * 24 * 3600.0
-"""Longest time for which tasks are kept: workers are told when theirs is over, and JSON knows no infinity."""
+"""Longest time for which tasks are kept. It is finite because workers are sent the end of it, and JSON has no
+infinity."""
 
 
 TASK_MEMORY_MIB, LEAST_MEMORY_MIB = 1024, 16
-"""What a task may take where there is room for it, and in any case."""
+"""Memory that a task may use: by default, and at least."""
 
 OWN_MEMORY_MIB = 128
-"""What a worker's own processes take."""
+"""Memory that a worker's own processes use."""
 
 
 def default_slots() -> int:
-    """Return how many tasks this machine computes at a time: one a processor, as far as there is memory for each."""
+    """Return how many tasks this machine computes at a time: one per processor, if there is enough memory."""
     machine = local_machine()
     return max(1, min(MAX_SLOTS, machine.whole_processors, _memory_for_tasks_mib(machine) // TASK_MEMORY_MIB))
 
 
 def default_memory_mib() -> int:
-    """Return how much memory a task may take, with that number of slots."""
+    """Return how much memory a task may use with the default number of slots."""
     return max(LEAST_MEMORY_MIB, min(TASK_MEMORY_MIB, _memory_for_tasks_mib(local_machine()) // default_slots()))
 
 
@@ -99,7 +100,7 @@ def _hours(_instance: object, _attribute: object, value: tuple[str, ...]) -> Non
 
 
 def _invitation(_instance: object, _attribute: object, value: str | None) -> None:
-    """Without the code in the error: it is worth credits."""
+    """Keep the code out of the error: it is worth credits."""
     if value is not None and not re.fullmatch(TOKEN_PATTERN, value):
         raise ValueError("'invitation' is not an invitation code: check for missing characters")
 
@@ -156,18 +157,18 @@ class AccountSettings(ClientSettings):
 
 @attrs.frozen(kw_only=True)
 class PeerSettings(ClientSettings):
-    """What foremen and workers have in common. The settings that say how this machine computes tasks apply to a worker
-    and to a foreman's embedded system alike."""
+    """Settings of both foremen and workers. Those for computing tasks apply to a worker and to a foreman's embedded
+    system."""
 
     invitation: str | None = attrs.field(default=None, repr=False, validator=_invitation)
-    """Code from discovery's operator that brings an account its credits."""
+    """Code from discovery's operator that brings credits to an account."""
     slots: int = attrs.field(factory=default_slots, validator=[v.ge(1), v.le(MAX_SLOTS)])
     """Tasks that a worker computes at the same time."""
     allow: tuple[str, ...] = attrs.field(default=(), validator=_allow)
-    """Packages that jobs may import, beside the harmless part of the standard library."""
+    """Packages that jobs may import, besides the harmless part of the standard library."""
     sandbox: str = attrs.field(default="linux", validator=v.in_(SANDBOXES))
     nice: int = attrs.field(default=0, validator=[v.ge(0), v.le(19)])
-    """How much tasks give way to other processes: 19 is the most."""
+    """Niceness of tasks; 19 is the maximum."""
 
 
 @attrs.frozen(kw_only=True)
@@ -175,7 +176,7 @@ class ForemanSettings(PeerSettings):
     """Settings of the ``foreman`` command and of ``run_job``."""
 
     role: str = attrs.field(default="foreman", validator=_role)
-    """Whose account pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
+    """Account that pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
     report: str | None = None
     """File for the receipt of a job: NAME.html, with NAME.json beside it, or NAME.json alone."""
@@ -184,13 +185,13 @@ class ForemanSettings(PeerSettings):
     task_memory: int = attrs.field(default=1024, validator=v.ge(16))
     """Memory that a task may use, MiB; a worker may allow less."""
     memory: str | int = attrs.field(default="512MB", validator=_memory)
-    """What a job's data may take in the foreman's memory, as 256MB; the rest goes to disk."""
+    """Memory for a job's data in the foreman, such as 256MB; anything beyond it spills to disk."""
     map_tasks: int | None = attrs.field(default=None, validator=v.optional([v.ge(1), v.le(MAX_PIECES)]))
-    """How many tasks the map phase is cut into, if there are so many rows; None: they are sized by time."""
+    """Number of map tasks, if there are enough rows; None: sized by time."""
     reduce_tasks: int | None = attrs.field(default=None, validator=v.optional([v.ge(1), v.le(MAX_PIECES)]))
-    """How many tasks the reduce phase is cut into, if there are so many keys; None: as the pool suggests."""
+    """Number of reduce tasks, if there are enough keys; None: as the pool suggests."""
     round_floats: int = attrs.field(default=0, validator=[v.ge(0), v.le(MAX_DIGITS)])
-    """Significant digits that floats in results are rounded to; 0 means not at all."""
+    """Significant digits that floats in results are rounded to; 0 means no rounding."""
     attempts: int = attrs.field(default=3, validator=[v.ge(1), v.le(20)])
     patience: float = attrs.field(default=60.0, validator=v.gt(0))
     """How long to wait for workers to come, or for discovery to answer, before giving up."""
@@ -200,12 +201,12 @@ class ForemanSettings(PeerSettings):
 
     @property
     def task_limits(self) -> Limits:
-        """What a foreman's tasks may use, where their workers allow as much."""
+        """Limits that a foreman asks for; workers may allow less."""
         return Limits(cpu_s=self.task_timeout, wall_s=self.task_timeout, memory_bytes=self.task_memory << 20)
 
     @property
     def memory_budget(self) -> MemoryBudget:
-        """What a job's data may take in the foreman's memory."""
+        """The memory for a job's data in the foreman."""
         return MemoryBudget(parse_bytes(str(self.memory)))
 
 
@@ -216,7 +217,7 @@ class WorkerSettings(PeerSettings):
     port: int = attrs.field(default=11235, validator=[v.ge(0), v.le(65535)])
     """TCP port; 0 means any free one."""
     listen: str | None = None
-    """Address to serve on; None means all that this machine has, of IPv4 and IPv6."""
+    """Address to listen on; None means all addresses of this machine, IPv4 and IPv6."""
     advertise: str | None = None
     ahead: int = attrs.field(default=0, validator=[v.ge(0), v.le(1024)])
     """Tasks that may wait for each slot."""
@@ -229,11 +230,11 @@ class WorkerSettings(PeerSettings):
     hours: tuple[str, ...] = attrs.field(default=(), validator=_hours)
     """Hours of the day, local time, as ``22-6``; none means around the clock."""
     when_idle: bool = False
-    """Serve only while nobody else uses this machine, by the two settings that follow."""
+    """Serve only while the machine is idle, as the next two settings define it."""
     idle_load: float = attrs.field(default=0.25, validator=[v.gt(0), v.le(1)])
-    """Share of the processors that other programs must use to count as somebody."""
+    """CPU share of other programs above which the machine counts as in use."""
     idle_minutes: float = attrs.field(default=10.0, validator=v.ge(0))
-    """Minutes after the last touch of a keyboard or mouse."""
+    """Minutes without keyboard or mouse input before the machine counts as idle."""
     lease: float = attrs.field(default=60.0, validator=[v.ge(1), v.le(24 * 3600)])
 
     @property
@@ -264,14 +265,14 @@ class DiscoverySettings:
     database: str | None = None
     """SQLAlchemy URL; None means a SQLite file in ec262's folder in the user's data directory."""
     grant: int | Literal["invitation", "none"] = attrs.field(default=12, validator=_grant)
-    """Credits that a new account starts with; 12 is what the system of 2012 gave. ``invitation``: only invitations
-    bring any; ``none``: not even these."""
+    """Starting credits of a new account; 12 as in the system of 2012. ``invitation``: only invitations bring credits;
+    ``none``: not even invitations do."""
     max_open_tasks: int = attrs.field(default=10_000, validator=v.ge(1))
     max_escrow: int = attrs.field(default=100_000, validator=v.ge(1))
-    """Tasks that an account may have under way, and credits in their escrow."""
+    """Open tasks that an account may have, and credits in their escrow."""
     audit_rate: float = attrs.field(default=0.08, validator=[v.ge(0.01), v.le(1)])
     max_beginners: int = attrs.field(default=256, validator=v.ge(1))
-    """Workers in the pool at the same time that have earned nothing yet."""
+    """Workers that have earned nothing yet and may be in the pool at the same time."""
     retention: float = attrs.field(default=24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     history: float = attrs.field(default=30 * 24 * 3600.0, validator=[v.ge(0), v.le(MAX_KEPT_S)])
     """Seconds for which a task is remembered after its deadline."""
@@ -281,31 +282,31 @@ class DiscoverySettings:
     tls_key: str | None = None
     """PEM files: the certificate with its chain, and its key; without them, plain HTTP."""
     trusted_proxy: tuple[str, ...] = attrs.field(default=(), validator=_networks)
-    """Addresses or networks of proxies whose ``X-Forwarded-For`` is believed."""
+    """Addresses or networks of proxies whose ``X-Forwarded-For`` is trusted."""
     worker_network: tuple[str, ...] = attrs.field(default=(), validator=_networks)
-    """Addresses or networks beside the global ones in which workers may be."""
+    """Addresses or networks in which workers are allowed, besides global addresses."""
     max_connections: int = attrs.field(default=2000, validator=v.ge(1))
-    """Open at the same time; half of them from one address."""
+    """Connections that may be open at the same time; at most half of them from one address."""
     rate: float = attrs.field(default=100.0, validator=v.ge(0))
     burst: int = attrs.field(default=1000, validator=v.ge(1))
-    """Requests a second that an account may make in the long run (0: any number), and at once; an address, ten times
-    as many."""
+    """Requests that an account may make per second in the long run (0: no limit), and at once. An address may make ten
+    times as many."""
     log_format: Literal["text", "json"] = "text"
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = attrs.field(default=None, validator=v.optional([v.ge(0), v.le(65535)]))
-    """Where metrics are served; None means not at all."""
+    """Where metrics are served; None means nowhere."""
 
     # The 2012 API.
     api_2012: bool = False
-    """Whether it is offered beside ``/v1``: it trusts source addresses."""
+    """Whether it is offered besides ``/v1``; it trusts source addresses."""
     task_ttl: float = attrs.field(default=86_400.0, validator=[v.gt(0), v.le(MAX_KEPT_S)])
-    """Seconds after which a task that its foreman did not end is refunded."""
+    """Seconds after which a task is refunded if its foreman has not ended it."""
     api_2012_credits: int = attrs.field(default=12, validator=[v.ge(0), v.le(10**9)])
     api_2012_workers: int = attrs.field(default=3, validator=[v.ge(1), v.le(99)])
-    """Workers a task, and so its price."""
+    """Workers per task, and so its price."""
     api_2012_port: int = attrs.field(default=26262, validator=[v.ge(1), v.le(65535)])
     api_2012_lease: int = attrs.field(default=60, validator=[v.ge(1), v.le(24 * 3600)])
-    """Port and seconds in the pool of a worker that names none."""
+    """Port and lease in seconds of a worker that names none."""
     api_2012_key_bytes: int = attrs.field(default=16, validator=[v.ge(16), v.le(64)])
 
     @property
@@ -330,9 +331,9 @@ ALL_NAMES = frozenset(name for role in Role.__constraints__ for name in attrs.fi
 def load_settings(
     role: type[Role], flags: Mapping[str, Any], environ: Mapping[str, str], *, place: str = "on the command line"
 ) -> Role:
-    """Merge the sources into the settings of a role. ``flags`` may hold None for what was not given; ``place`` says
-    where they were given, for errors. Names that no role has are an error in the file, a warning in the environment,
-    and ignored in ``flags``. Raises ConfigurationError, which names the source and the setting."""
+    """Merge the sources into the settings of a role. ``flags`` may hold None for settings that were not given;
+    ``place`` says where they were given, for errors. Names that no role has are an error in the file, a warning in the
+    environment, and ignored in ``flags``. Raises ConfigurationError, which names the source and the setting."""
     names = attrs.fields_dict(role).keys()
     file = flags.get("config") or environ.get(PREFIX + "CONFIG")
     in_file = _only(names, _read_file(Path(file))) if file else {}
@@ -359,8 +360,8 @@ def _only(names: Collection[str], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(error: Exception, role: type[Role], sources: Mapping[str, str]) -> str:
-    """Say what is wrong, where it was set, and which words are valid. Errors of attrs' own carry the attribute and the
-    value beside their sentence, and msgspec prints all of it."""
+    """Say what is wrong, where it was set, and which values are valid. attrs adds the attribute and the value to its
+    errors, and msgspec prints all of it."""
     cause = error.__cause__
     text = str(cause.args[0]) if isinstance(cause, ValueError) and cause.args else str(error)
     named = re.search(r"`\$\.(\w+)", text) or re.match(r"'(\w+)'[ :]", text)
@@ -372,12 +373,12 @@ def _sentence(error: Exception, role: type[Role], sources: Mapping[str, str]) ->
 
 
 def _warn_of_unknown(environ: Mapping[str, str]) -> None:
-    """Warn of variables that look like settings but are none; without their values, which may be secrets."""
+    """Warn about unknown variables that look like settings; leave out their values, which may be secrets."""
     known = sorted(name.upper() for name in (*ALL_NAMES, "config"))
     for name in sorted(environ):
         given = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and given not in known:
-            # Without the prefix, which makes all names alike.
+            # Compared without the prefix, which would make all names similar.
             nearest = get_close_matches(given, known, n=1, cutoff=LIKENESS)
             meant = f": did you mean {PREFIX}{nearest[0]}?" if nearest else ""
             _log.warning("unknown setting %s in the environment%s", name, meant)

@@ -10,7 +10,7 @@ from ec262.domain.terminal import one_line
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Write rows below heads, columns aligned: numbers to the right, all else to the left."""
+    """Format rows below heads, in aligned columns: numbers to the right, everything else to the left."""
     kept = [list(row) for row in rows]
     cells = [list(heads), *([one_line(str(cell)) for cell in row] for row in kept)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
@@ -26,21 +26,21 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def history_table(entries: Iterable[HistoryEntry]) -> str:
-    """Write movements of an account."""
+    """Format movements of an account."""
     rows = [(date_time(each.at), f"{each.change:+d}", each.balance, each.text) for each in entries]
     return table(("time", "change", "credits", "reason"), rows)
 
 
 def date_time(at: float | None) -> str:
-    """Write Unix seconds as UTC; empty for None."""
+    """Format Unix seconds as UTC; empty for None."""
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def yes_no(value: bool) -> str:  # noqa: FBT001 - it is what is written
-    """Write a flag."""
+def yes_no(value: bool) -> str:  # noqa: FBT001 - the flag is the text
+    """Format a flag."""
     return "yes" if value else "no"
 
 
 def count(number: int, noun: str) -> str:
-    """Write a number of things."""
+    """Format a count with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 results, against several kinds of saboteurs and compared with the policies of other systems.
 
 Exit status: 0 done, 1 its output cannot be written, 2 wrong usage, 130 Ctrl-C, 143 SIGTERM; after the
-last two, no process of it is left.
+last two, none of its processes is left.
 """
 
 from __future__ import annotations

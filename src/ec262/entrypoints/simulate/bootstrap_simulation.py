@@ -19,14 +19,14 @@ from ec262.services.simulation.simulated_workers import SimulatedWorkers
 
 
 def build_simulation(scenario: Scenario, *, rule: str, audit_rate: float, seed: int) -> SimulatedForeman:
-    """Build a discovery service in memory with simulated workers around it, all chance from the seed."""
+    """Build a discovery service in memory with simulated workers; all randomness comes from the seed."""
     clock, entropy, store = ManualClock(), SeededEntropy(seed), MemoryStore()
     discovery = DiscoveryService(
         unit_of_work=store.unit_of_work,
         clock=clock,
         entropy=entropy,
         prober=MemoryProber(),
-        # Who is in a scenario is in the pool: what the places for beginners keep out is not what is simulated.
+        # All workers of a scenario are in the pool: the limit on beginners is not simulated.
         policy=Policy(retention_s=0.0, audit_rate=audit_rate, max_beginners=1 << 30, beginner_lease_s=MAX_TTL_S),
     )
     dice = Random(seed)  # noqa: S311 - repeatable is the point

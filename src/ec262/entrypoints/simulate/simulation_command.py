@@ -1,4 +1,4 @@
-"""What the simulator's command does."""
+"""Runs the simulator's command."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ QUICK_TASKS, FULL_TASKS = 60_000, 1_000_000
 JOBS = (10_000, 100)
 
 NEW_OBJECTS = 50_000
-"""After so many new objects the collector looks at them; it rarely looks at all objects, of which there are millions.
-Hardly any are in cycles, and looking at them took a tenth of the time."""
+"""Number of new objects after which the collector examines them. It rarely examines all objects: there are millions,
+hardly any are in cycles, and examining them took a tenth of the time."""
 
 
 @attrs.frozen(kw_only=True)
 class Cell:
-    """What a policy came to in a scenario, over several seeds."""
+    """The results of a policy in a scenario, over several seeds."""
 
     scenario: Scenario
     policy: str
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The policy as the table names it."""
+        """The policy's name in the table."""
         return self.policy if self.job is None else f"{self.policy}, jobs of {self.job:,}"
 
     @property
@@ -58,7 +58,7 @@ class Cell:
 
     @property
     def cost(self) -> Estimate:
-        """The executions a task."""
+        """Executions per task."""
         return cost(self.tallies)
 
 
@@ -119,7 +119,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def _problem(options: argparse.Namespace) -> str:
-    """Return what would come to light when all the work is done, or nothing."""
+    """Return a problem that would otherwise show only after all the work, or an empty string."""
     for path in filter(None, (options.json, options.plot)):
         if os.path.isdir(path) or not os.access(Path(os.path.realpath(path)).parent, os.W_OK):  # noqa: PTH112 - never raises
             return f"cannot write {path}"
@@ -152,7 +152,7 @@ def _rule(text: str) -> str:
 
 
 def _trials(options: argparse.Namespace) -> list[Trial]:
-    """List the runs asked for, the longest first: they are what the others wait for."""
+    """List the requested runs, the longest first, because the total time depends on them."""
     chosen = set(options.scenario or [each.name for each in SCENARIOS])
     policies = options.policy or ([OWN] if options.full else [*RIVALS, OWN])
     seeds = options.seeds or (1 if options.full else 3)
@@ -178,7 +178,7 @@ def _trials(options: argparse.Namespace) -> list[Trial]:
 
 
 def _run(trials: Sequence[Trial], processes: int) -> dict[Trial, Tally]:
-    """Run all, and tell on standard error what is done."""
+    """Run all trials, and report progress on standard error."""
     began = time.monotonic()
     tallies: dict[Trial, Tally] = {}
     with closing(_results(trials, processes)) as results:
@@ -200,12 +200,12 @@ def _results(trials: Sequence[Trial], processes: int) -> Generator[tuple[Trial, 
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_process) as pool:
         try:
-            # SIGTERM waits, too; by the mask, which processes inherit, it could not end these any more.
+            # SIGTERM is deferred as well, but not masked: processes inherit the mask, and SIGTERM could not end them.
             with sigterm_cancels(lambda: None), _uninterrupted():
                 running = {pool.submit(run_trial, trial): trial for trial in trials}
             for future in as_completed(running):
                 yield running[future], future.result()
-        except BaseException:  # Ctrl-C, here or where the results go: the pool would wait until all have run
+        except BaseException:  # Ctrl-C, here or in the consumer of the results: the pool would wait for all runs
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
@@ -213,8 +213,8 @@ def _results(trials: Sequence[Trial], processes: int) -> Generator[tuple[Trial, 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back while processes start: a process that is interrupted before it is told what to run never ends,
-    and the pool waits for it. Windows has no such mask, so there this can still happen."""
+    """Block Ctrl-C while processes start: a process that is interrupted before it gets its work never ends, and the
+    pool waits for it. Windows has no such mask, so there this can still happen."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -235,7 +235,7 @@ def _collect_seldom() -> None:
 
 
 def _cells(trials: Sequence[Trial], tallies: dict[Trial, Tally]) -> list[Cell]:
-    """Put the seeds of each policy and scenario together, in the order of the scenarios."""
+    """Group the runs by scenario and policy, in the order of the scenarios."""
     groups: dict[tuple[str, str, int | None], list[Trial]] = {}
     for trial in trials:
         job = trial.job if trial.policy == OWN else None

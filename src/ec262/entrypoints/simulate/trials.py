@@ -19,7 +19,7 @@ RIVALS = ("2012", "boinc", "poco", "poco-audits")
 
 @attrs.frozen(kw_only=True)
 class Trial:
-    """``tasks`` of a policy, in jobs of ``job``; to the rivals it makes no difference how large the jobs are."""
+    """``tasks`` under a policy, in jobs of ``job`` tasks; the size of jobs makes no difference to the rivals."""
 
     policy: str
     scenario: Scenario
@@ -31,7 +31,7 @@ class Trial:
 
 
 def run_trial(trial: Trial) -> Tally:
-    """Run a trial from its beginning, with workers of whom nobody knows anything."""
+    """Run a trial from its beginning, with workers that have no reputation."""
     if trial.policy == OWN:
         foreman = build_simulation(trial.scenario, rule=trial.rule, audit_rate=trial.audit_rate, seed=trial.seed)
         return foreman.run(trial.tasks, job=trial.job)
@@ -55,7 +55,7 @@ def run_trial(trial: Trial) -> Tally:
 
 
 def make_rival(name: str, dice: Dice) -> Rival:
-    """Make a policy by its name. Raises ValueError."""
+    """Create a policy by name. Raises ValueError."""
     match name:
         case "2012":
             return Voting()

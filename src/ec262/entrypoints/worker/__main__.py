@@ -1,8 +1,8 @@
 """``python -m ec262.entrypoints.worker --discovery URL``: lend this machine.
 
-SIGTERM or Ctrl-C: leave the pool, finish what is computed, deliver for a moment, end; a second one ends at once. Work
-that waits is given up, and results that discovery does not take within 30 s.
-Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it could serve, 2 if not.
+After SIGTERM or Ctrl-C, the worker leaves the pool, finishes running tasks, delivers for a moment and ends. Queued
+work is surrendered, and so are results that discovery does not accept within 30 s. A second signal ends it at once.
+Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it can serve, 2 if not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ec262.entrypoints.shared.settings import WorkerSettings
     from ec262.services.worker.worker import Worker
 
-logger = logging.getLogger("ec262.entrypoints.worker")  # by -m its __name__ is another
+logger = logging.getLogger("ec262.entrypoints.worker")  # with -m, __name__ is different
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +48,7 @@ def _main(argv: Sequence[str] | None) -> int:
     except Ec262Error as error:
         complain(f"ec262: {error}")
         return 2
-    except KeyboardInterrupt:  # before the worker could hear of it
+    except KeyboardInterrupt:  # before the worker handles signals
         if arguments.check:
             raise
         return 0
@@ -63,7 +63,7 @@ def _check(settings: WorkerSettings) -> int:
 
 
 def serve(given: Mapping[str, Any]) -> None:
-    """Serve until SIGTERM or Ctrl-C (see ``ec262.run_worker``). Raises Ec262Error if that cannot begin."""
+    """Serve until SIGTERM or Ctrl-C (see ``ec262.run_worker``). Raises Ec262Error if it cannot start."""
     import attrs
 
     from ec262.entrypoints.shared.settings import WorkerSettings, load_settings
@@ -87,10 +87,10 @@ def _check_room(settings: WorkerSettings) -> None:
 
 
 def run(settings: WorkerSettings, *, token: str | None = None) -> int:
-    """Serve until SIGTERM or Ctrl-C; return the exit status. To be called in the main thread.
+    """Serve until SIGTERM or Ctrl-C; return the exit status. Call it in the main thread.
 
-    ``token`` is the account's; without it the account on disk is used. Raises ConfigurationError (also where the
-    machine cannot sandbox), DiscoveryRefused if discovery does not let the worker in.
+    ``token`` is the account's; without it, the account on disk is used. Raises ConfigurationError (also if the machine
+    cannot run the sandbox), DiscoveryRefused if discovery does not admit the worker.
     """
     import asyncio
 
@@ -101,14 +101,14 @@ def run(settings: WorkerSettings, *, token: str | None = None) -> int:
     with asyncio.Runner() as runner:
         hurried = runner.run(_run(settings, token))
         if hurried:
-            # Everything is closed; only a call to discovery may still hang in a thread, and nobody wants its answer.
+            # Everything is closed; at most a call to discovery still hangs in a thread, and its reply is not needed.
             logging.shutdown()
             os._exit(0)
     return 0
 
 
 def preload() -> None:
-    """Import all that ``run`` needs, once for all processes that are forked later."""
+    """Import everything that ``run`` needs, once for all processes that are forked later."""
     from ec262.entrypoints.shared.settings import WorkerSettings
 
     build_worker(WorkerSettings(discovery="http://127.0.0.1", port=0))
@@ -123,7 +123,7 @@ async def _run(settings: WorkerSettings, token: str | None) -> bool:
 
 
 async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
-    """Run a worker until a signal tells it to stop; return whether a second one did not let it finish."""
+    """Run a worker until a signal tells it to stop; return whether a second signal interrupted it."""
     import asyncio
 
     stop = asyncio.Event()
@@ -145,7 +145,7 @@ async def _serve(worker: Worker, settings: WorkerSettings) -> bool:
     for number in (signal.SIGTERM, signal.SIGINT):
         try:
             loop.add_signal_handler(number, on_signal)
-        except NotImplementedError:  # what asyncio raises on Windows, whose event loops know no signals
+        except NotImplementedError:  # on Windows, where event loops do not support signals
             signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(on_signal))
     try:
         await serving

@@ -68,20 +68,20 @@ def build_worker(
 
 
 def build_worker_discovery(settings: WorkerSettings, *, token: str | None = None) -> HttpDiscovery:
-    """Build a worker's client of ``settings.discovery``. Without a ``token``, a worker with a port of its own has an
-    account of its own on disk; one on any free port has an account for this run only, as nothing tells such workers
-    apart."""
+    """Build a worker's client of ``settings.discovery``. Without a ``token``, a worker with a fixed port has its
+    own account on disk. A worker on any free port gets an account for this run only, because nothing distinguishes such
+    workers."""
     import secrets
 
     if token is None and settings.port == 0:
         token = secrets.token_urlsafe(32)
-    # A call is one attempt: the worker's services have their own patience, told by deadlines and leases.
+    # No retries here: the worker's services retry by themselves, until a deadline or the end of a lease.
     return build_discovery_client(settings, role=f"worker-{settings.port}", token=token, patience_s=0)
 
 
 def build_sandbox(settings: WorkerSettings) -> Sandbox:
-    """Build the sandbox that ``settings.sandbox`` names. Nothing is started. Raises SandboxUnavailable if what it needs
-    is not installed."""
+    """Build the sandbox that ``settings.sandbox`` names. Nothing is started. Raises SandboxUnavailable if a
+    dependency is not installed."""
     match settings.sandbox:
         case "linux":
             from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
@@ -98,8 +98,8 @@ def build_sandbox(settings: WorkerSettings) -> Sandbox:
 
 
 def room_for_results(settings: WorkerSettings) -> tuple[Path, int]:
-    """Return the folder where results wait to be delivered, and how many bytes are free there. Raises
-    ConfigurationError if there is no room for one result of the size that a task may have."""
+    """Return the folder where results wait for delivery, and the number of free bytes there. Raises ConfigurationError
+    if there is no room for one result of the maximum size."""
     from ec262.adapters.files.file_spill import room_for_large_files
 
     return room_for_large_files(least_bytes=settings.limits.output_bytes)

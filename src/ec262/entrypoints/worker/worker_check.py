@@ -1,4 +1,4 @@
-"""``ec262 worker --check``: what would be lent, what keeps jobs in, and does it work? Asks no discovery service."""
+"""``ec262 worker --check``: prints the limits and tests the sandbox, without contacting discovery."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _OBSERVE_S = 1.0
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A sandbox that tells what it is made of."""
+    """A sandbox that can describe its layers."""
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """What the machine gave, once it is started."""
+        """The layers that the machine provides, once the sandbox has started."""
         ...
 
     async def witness(self) -> Sequence[Finding]:
-        """Have a job try what no job may do. Raises SandboxUnavailable."""
+        """Run a job that tries what no job may do. Raises SandboxUnavailable."""
         ...
 
 
 async def check_worker(settings: WorkerSettings) -> int:
-    """Print the check; return 0 if a worker with these settings could serve, else 2, having said what is missing."""
+    """Print the check; return 0 if a worker with these settings can serve, else 2 after printing the problems."""
     tell(f"ec262 {__version__} worker: {sys.implementation.name} {platform.python_version()}, {platform.platform()}")
     _section("limits", _limits(settings))
     missing = [name for name in settings.allow if _find(name) is None]
@@ -102,7 +102,7 @@ def _group() -> str:
 
 
 async def _check_room(settings: WorkerSettings) -> None:
-    """Tell where results wait. Raises ConfigurationError if there is no room for one."""
+    """Print where results wait. Raises ConfigurationError if there is no room for one result."""
     folder, free_bytes = room_for_results(settings)
     free = f"{free_bytes >> 20} MiB are free"
     if free_bytes < settings.results_limit_mib << 20:
@@ -111,7 +111,7 @@ async def _check_room(settings: WorkerSettings) -> None:
 
 
 async def _check_times(settings: WorkerSettings) -> None:
-    """Tell when this machine would be lent. Raises ConfigurationError if it cannot be watched."""
+    """Print when this machine is lent. Raises ConfigurationError if its use cannot be observed."""
     rule = settings.availability
     hours = f"{', '.join(map(str, rule.hours))}, local time" if rule.hours else "around the clock"
     idle = "not required"
@@ -133,8 +133,8 @@ async def _check_times(settings: WorkerSettings) -> None:
 
 
 async def _check_sandbox(settings: WorkerSettings) -> None:
-    """Start the sandbox, have it tell of itself, and compute. Raises SandboxUnavailable, ConfigurationError."""
-    sandbox = build_sandbox(attrs.evolve(settings, nice=0))  # a check is not to wait until nobody wants the machine
+    """Start the sandbox, print its layers, and run jobs in it. Raises SandboxUnavailable, ConfigurationError."""
+    sandbox = build_sandbox(attrs.evolve(settings, nice=0))  # a check must not wait for an idle machine
     try:
         await sandbox.start()
         runtime = sandbox.runtime
@@ -146,7 +146,7 @@ async def _check_sandbox(settings: WorkerSettings) -> None:
         else:
             _section(f"sandbox: {settings.sandbox}", [])
         if runtime.python != local_python():
-            # What is pickled here does not load there. The packages were loaded, or it would not have started.
+            # Pickles of this Python do not load there. The packages did load, or the sandbox would not have started.
             _section("an honest job", [("skipped", f"this Python is {local_python().version}")])
             return
         await _check_packages(sandbox, settings)
@@ -202,12 +202,12 @@ def count_words(_key: object, text: str) -> Iterator[tuple[str, int]]:
 
 
 def import_package(name: str, _value: object) -> Iterator[tuple[str, str]]:
-    """Mapper that tells whether a package is there."""
+    """Mapper that reports whether a package can be imported."""
     import importlib
 
     try:
         version = vars(importlib.import_module(name)).get("__version__")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+    except Exception as error:  # noqa: BLE001 - any error is reported
         yield name, f"cannot be imported: {error}"
     else:
         yield name, f"{IMPORTED}, version {version}" if isinstance(version, str) else IMPORTED
