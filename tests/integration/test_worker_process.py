@@ -20,7 +20,7 @@ from ec262.adapters.discovery_client.http_discovery import HttpDiscovery
 from ec262.adapters.jobs.local_runtime import local_python
 from ec262.adapters.jobs.pickling import pickle_functions
 from ec262.adapters.tcp.dialer import TcpDialer
-from ec262.domain.errors import ConfigurationError
+from ec262.domain.errors import ConfigurationError, PeerLost
 from ec262.domain.foreman.data.partition import encode_row, rows_payload
 from ec262.domain.protocol.foreman_calls import BoughtReplica, BuyTasks, PoolQuery, Verdict, VerdictQuery
 from ec262.domain.protocol.messages import Assign, Committed, Deliver, Failed, Hello
@@ -127,19 +127,27 @@ class Foreman:
         self.link: WorkerLink
 
     async def buy(self) -> None:
-        purchase = await self.discovery.buy(
-            BuyTasks(
+        """Buy a task, and connect to its worker: not to one that another test has killed, whose lease still runs."""
+        dead: tuple[str, ...] = ()
+        while True:
+            command = BuyTasks(
                 purchase=os.urandom(16).hex(),
                 tasks=1,
                 rule="majority:1",
                 requirement=REQUIREMENT,
                 deadline_s=2 * PATIENCE_S,
+                avoid=dead,
             )
-        )
-        [bought] = purchase.tasks
-        [self.replica] = bought.replicas
-        self.task = bought.task
-        self.link = await WorkerLink.open(TcpDialer(), self.replica.address, LinkPolicy(release="test"))
+            [bought] = (await self.discovery.buy(command)).tasks
+            [self.replica] = bought.replicas
+            self.task = bought.task
+            try:
+                self.link = await WorkerLink.open(TcpDialer(), self.replica.address, LinkPolicy(release="test"))
+            except PeerLost:
+                assert self.replica.worker not in dead
+                dead += (self.replica.worker,)
+            else:
+                return
 
     async def compute(self, cpu_s: float) -> Committed | Failed:
         functions = pickle_functions({"mapper": keep_busy, "reducer": add_up, "combiner": None})
@@ -168,9 +176,11 @@ async def foreman_at(url: str) -> AsyncIterator[Foreman]:
     foreman = Foreman(url)
     try:
         await foreman.buy()
-        yield foreman
+        try:
+            yield foreman
+        finally:
+            await foreman.link.close()
     finally:
-        await foreman.link.close()
         await foreman.discovery.close()
 
 
