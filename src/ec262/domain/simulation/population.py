@@ -77,7 +77,7 @@ class Scenario:
 
 SCENARIOS = (
     Scenario(name="always", title="f = 0.20, always lie", saboteurs=0.2),
-    Scenario(name="tenth", title="f = 0.20, lie in one of ten", saboteurs=0.2, lie_rate=0.1),
+    Scenario(name="tenth", title="f = 0.20, lie in one of ten tasks", saboteurs=0.2, lie_rate=0.1),
     Scenario(
         name="tenth-apart",
         title="f = 0.20, lie in one of ten tasks, each by its own coin",

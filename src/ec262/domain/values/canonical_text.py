@@ -20,7 +20,7 @@ MAX_DEPTH = 100
 _MANY_ITEMS = 8
 """Containers with fewer items are not checked for the shortcut."""
 
-_LOOKED_AT = frozenset({*range(9), *range(8, MAX_DEPTH + 1, 8)})
+_CHECKED_DEPTHS = frozenset({*range(9), *range(8, MAX_DEPTH + 1, 8)})
 """The depths at which containers are checked. Each check covers several levels, so a check at every depth would take
 many times as long."""
 
@@ -29,7 +29,7 @@ _MAX_WHERE_CHARS = 200
 
 
 def canonical_text(value: Any, around: int) -> str:
-    """Return the canonical form of a value, with ``around`` containers around it, as text. Raises ValueNotEncodable."""
+    """Return the text of a value's canonical form inside ``around`` containers. Raises ValueNotEncodable."""
     try:
         return _text(value, around)
     except _Refused as refused:
@@ -51,7 +51,7 @@ class _Refused(Exception):
 
 
 def _text(value: Any, depth: int) -> str:
-    """Return the canonical form of a value with ``depth`` containers around it."""
+    """Return the text of a value's canonical form inside ``depth`` containers."""
     kind = type(value)
     scalar = _SCALARS.get(kind)
     if scalar is not None:
@@ -115,7 +115,11 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
 
 
 def _list(value: list[Any] | tuple[Any, ...], depth: int) -> str:
-    if len(value) >= _MANY_ITEMS and depth in _LOOKED_AT and (text := plain_text(list(value), MAX_DEPTH + 1 - depth)):
+    if (
+        len(value) >= _MANY_ITEMS
+        and depth in _CHECKED_DEPTHS
+        and (text := plain_text(list(value), MAX_DEPTH + 1 - depth))
+    ):
         return text
     return f"[{','.join(_items(value, range(len(value)), depth))}]"
 
@@ -131,7 +135,7 @@ def _set(value: set[Any] | frozenset[Any], depth: int) -> str:
 
 
 def _dict(value: dict[Any, Any], depth: int) -> str:
-    if len(value) >= _MANY_ITEMS and depth in _LOOKED_AT and (text := plain_text(value, MAX_DEPTH + 1 - depth)):
+    if len(value) >= _MANY_ITEMS and depth in _CHECKED_DEPTHS and (text := plain_text(value, MAX_DEPTH + 1 - depth)):
         return text
     keys = _unnamed(value, ".keys()", depth)
     items = _items(value.values(), list(value), depth)

@@ -17,7 +17,7 @@ Pair = tuple[Any, Any]
 AROUND = 3
 """How many containers enclose a key or value on the wire, as in ``["pairs",[[key,value]]]`` or ``[[key,[value]]]``."""
 
-_TOLD_APART = frozenset({int, str, bool, type(None)})
+_EXACT_TYPES = frozenset({int, str, bool, type(None)})
 """Types with this property: two values of one type are equal exactly if their canonical bytes are."""
 
 MAX_NUMBER_BITS = 63
@@ -75,7 +75,7 @@ def _rows(keys: Sequence[str], values: Sequence[Any]) -> list[str] | None:
 def _have_one_value(pairs: Sequence[Pair]) -> bool:
     """Return whether all pairs have the same value, as when words are counted one by one."""
     kinds = set(map(type, map(itemgetter(1), pairs)))
-    return len(kinds) == 1 and kinds <= _TOLD_APART and len(set(map(itemgetter(1), pairs))) == 1
+    return len(kinds) == 1 and kinds <= _EXACT_TYPES and len(set(map(itemgetter(1), pairs))) == 1
 
 
 def _grouped_rows(pairs: Sequence[Pair]) -> list[str] | None:
