@@ -136,7 +136,7 @@ MUTANTS = (
     Mutant(
         rule="values that are equal and not the same keep their own bytes",
         file=PAIRS,
-        old="return len(kinds) == 1 and kinds <= _TOLD_APART and",
+        old="return len(kinds) == 1 and kinds <= _EXACT_TYPES and",
         new="return",
         tests=f"{OF_PLAIN_PAIRS}::test_plain_pairs_have_the_bytes_of_all_pairs",
     ),
