@@ -39,9 +39,7 @@ def _main(argv: Sequence[str] | None) -> int:
         complain(f"ec262: {error}")
         return 2
     if arguments.verify is None:
-        tell(
-            f"requested rule, according to the report: {one_line(receipt.verify)}; --verify RULE checks against another"
-        )
+        tell(f"requested rule, according to the report: {one_line(receipt.verify)}; --verify RULE checks your own")
     doubts = recheck(receipt, arguments.verify or receipt.verify)
     for doubt in doubts:
         tell(one_line(doubt))

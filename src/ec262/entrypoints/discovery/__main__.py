@@ -1,8 +1,8 @@
 """``python -m ec262.entrypoints.discovery``: serve the ``/v1`` API.
 
 After SIGTERM or Ctrl-C, it accepts no new requests, finishes open ones and ends within 5 s; a second signal ends it at
-once. Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 plus the signal's number if it could not
-finish in time.
+once. Exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 if it cannot start, 128 plus the signal's number if it had
+to end before all requests were finished.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "--worker-network",
         action="append",
         metavar="NETWORK",
-        help="private address or network in which workers are allowed, besides global addresses; may be repeated",
+        help="private address or network in which workers are allowed, in addition to global ones; may be repeated",
     )
     add(
         "--rate",

@@ -33,7 +33,7 @@ def build_discovery_service(
     prober: Prober | None = None,
     on_decided: OnDecided = lambda _tasks: None,
 ) -> DiscoveryService:
-    """Build the discovery service over a storage."""
+    """Build the discovery service on top of a storage."""
     import time
 
     from ec262.adapters.machine.system_entropy import SystemEntropy

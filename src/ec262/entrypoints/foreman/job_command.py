@@ -42,7 +42,7 @@ ADVICE = {
 
 
 def run_command(arguments: argparse.Namespace, supervisor: subprocess.Popen[bytes] | None) -> int:
-    """Run the job of the command line; report errors on standard error; return the exit status."""
+    """Run the job that the command line names; report errors on standard error; return the exit status."""
     give_memory_back()
     try:
         session = Session(

@@ -31,10 +31,10 @@ class Meter:
         """Count a reply; ``path`` is the route's."""
 
     def rate_limited(self) -> None:
-        """Note a request that was refused because there were too many."""
+        """Count a request that was refused because there were too many."""
 
     def swept(self) -> None:
-        """Note a sweep that succeeded."""
+        """Record a sweep that succeeded."""
 
 
 class PrometheusMeter(Meter):
@@ -78,11 +78,11 @@ class PrometheusMeter(Meter):
         self._seconds.labels(path).observe(seconds)
 
     def rate_limited(self) -> None:
-        """Note a request that was refused because there were too many."""
+        """Count a request that was refused because there were too many."""
         self._limited.inc()
 
     def swept(self) -> None:
-        """Note a sweep that succeeded."""
+        """Record a sweep that succeeded."""
         self._swept_at = self._clock()
 
     def collect(self) -> Iterator[Metric]:

@@ -127,7 +127,7 @@ class Api2012:
 
     async def _answer(self, request: Request) -> object:
         route, task = _find(request.scope["path"])
-        request.scope["endpoint"] = route  # the gate reports the route by this
+        request.scope["endpoint"] = route  # the gate logs the route under this name
         handler = ROUTES[route].get(request.method)
         if handler is None:
             raise HTTPException(405, "Method not allowed", {"Allow": ", ".join(ROUTES[route])})

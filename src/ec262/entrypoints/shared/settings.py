@@ -284,7 +284,7 @@ class DiscoverySettings:
     trusted_proxy: tuple[str, ...] = attrs.field(default=(), validator=_networks)
     """Addresses or networks of proxies whose ``X-Forwarded-For`` is trusted."""
     worker_network: tuple[str, ...] = attrs.field(default=(), validator=_networks)
-    """Addresses or networks in which workers are allowed, besides global addresses."""
+    """Addresses or networks in which workers are allowed in addition to global addresses."""
     max_connections: int = attrs.field(default=2000, validator=v.ge(1))
     """Connections that may be open at the same time; at most half of them from one address."""
     rate: float = attrs.field(default=100.0, validator=v.ge(0))
@@ -298,7 +298,7 @@ class DiscoverySettings:
 
     # The 2012 API.
     api_2012: bool = False
-    """Whether it is offered besides ``/v1``; it trusts source addresses."""
+    """Whether it is offered alongside ``/v1``; it trusts source addresses."""
     task_ttl: float = attrs.field(default=86_400.0, validator=[v.gt(0), v.le(MAX_KEPT_S)])
     """Seconds after which a task is refunded if its foreman has not ended it."""
     api_2012_credits: int = attrs.field(default=12, validator=[v.ge(0), v.le(10**9)])

@@ -1,7 +1,7 @@
 """``python -m ec262.entrypoints.worker --discovery URL``: lend this machine.
 
 After SIGTERM or Ctrl-C, the worker leaves the pool, finishes running tasks, delivers for a moment and ends. Queued
-work is surrendered, and so are results that discovery does not accept within 30 s. A second signal ends it at once.
+work is given up, and so are results that discovery does not accept within 30 s. A second signal ends it at once.
 Exit status: 0 after either, 2 if it cannot start. ``--check``: 0 if it can serve, 2 if not.
 """
 
