@@ -143,12 +143,20 @@ def test_busy_are_those_whose_commitment_an_open_task_awaits(unit_of_work: UnitO
 def test_a_worker_that_gave_up_or_never_asked_is_not_busy(unit_of_work: UnitOfWorkFactory) -> None:
     with unit_of_work() as uow:
         with_accounts(uow)
-        uow.tasks.add([task("task1")])
-        given_up = fetch(give_up(task("task1"), worker="work2"), worker="work3")
+        uow.tasks.add([task("task1", deadline=DRAWN_AT + 1000)])
+        given_up = fetch(give_up(task("task1", deadline=DRAWN_AT + 1000), worker="work2"), worker="work3")
         uow.tasks.save([given_up])
         assert uow.tasks.busy(DRAWN_AT + CLAIM_S - 0.25) == of({"work1": 1, "work3": 1})
         assert uow.tasks.busy(DRAWN_AT + CLAIM_S) == of({"work3": 1})
         assert uow.tasks.find(["task1"]) == [given_up]
+
+
+def test_the_nearer_the_deadline_the_sooner_is_a_worker_free_that_never_asked(unit_of_work: UnitOfWorkFactory) -> None:
+    with unit_of_work() as uow:
+        with_accounts(uow)
+        uow.tasks.add([fetch(task("task1", deadline=DRAWN_AT + 40), worker="work3")])
+        assert uow.tasks.busy(DRAWN_AT + 3.75) == of({"work1": 1, "work2": 1, "work3": 1})
+        assert uow.tasks.busy(DRAWN_AT + 4) == of({"work3": 1})
 
 
 def test_holdings_are_the_foremans_escrows(unit_of_work: UnitOfWorkFactory) -> None:

@@ -305,16 +305,23 @@ DRAWING = (
     Mutant(
         rule="who is assigned and computes is busy",
         file=TASKS,
-        old="(self.fetched or now < self.drawn_at + CLAIM_S)",
-        new="now < self.drawn_at + CLAIM_S",
+        old="(self.fetched or now < self.drawn_at + claim_s)",
+        new="now < self.drawn_at + claim_s",
         tests=f"{OF_TASKS}::test_a_worker_that_does_not_ask_is_free_after_a_while",
     ),
     Mutant(
         rule="who buys and sends nothing blocks nobody for long (claim window)",
         file=TASKS,
-        old="self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)",
+        old="self.outstanding and (self.fetched or now < self.drawn_at + claim_s)",
         new="self.outstanding",
         tests=f"{OF_TASKS}::test_a_worker_that_does_not_ask_is_free_after_a_while",
+    ),
+    Mutant(
+        rule="who buys with a near deadline and sends nothing blocks nobody for long (share of the time)",
+        file=TASKS,
+        old="min(CLAIM_S, CLAIM_FRACTION * (deadline - self.drawn_at))",
+        new="CLAIM_S",
+        tests=f"{OF_TASKS}::test_a_worker_that_does_not_ask_is_free_after_a_tenth_of_the_time_if_that_is_shorter",
     ),
     Mutant(
         rule="to ask for a part is noted",

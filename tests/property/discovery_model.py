@@ -163,7 +163,7 @@ class Model:
 
     def _busy(self, now: float) -> Counter[str]:
         open_jobs = [job for job in self.jobs.values() if job.state is TaskState.OPEN]
-        return Counter(part.worker for job in open_jobs for part in job.parts if part.busy(now))
+        return Counter(part.worker for job in open_jobs for part in job.parts if part.busy(now, job.deadline))
 
     def _late(self) -> Counter[str]:
         won_jobs = [job for job in self.jobs.values() if job.state is TaskState.WON]

@@ -8,6 +8,7 @@ from ec262.domain.protocol.foreman_calls import AddReplicas, BuyTasks
 from ec262.domain.verification.task_state import TaskState
 
 CLAIM_S = 30
+CLAIM_FRACTION = 0.1
 RUNNING = {TaskState.OPEN, TaskState.WON}
 
 
@@ -27,8 +28,9 @@ class Part:
     def outstanding(self) -> bool:
         return self.text is None and not self.given_up
 
-    def busy(self, now: float) -> bool:
-        return self.outstanding and (self.fetched or now - self.drawn_at < CLAIM_S)
+    def busy(self, now: float, deadline: float) -> bool:
+        claim_s = min(CLAIM_S, CLAIM_FRACTION * (deadline - self.drawn_at))
+        return self.outstanding and (self.fetched or now < self.drawn_at + claim_s)
 
 
 @attrs.define

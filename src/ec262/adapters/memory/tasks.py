@@ -61,7 +61,7 @@ class MemoryTasks:
             for task in self._computed.values()
             if task.state is TaskState.OPEN
             for replica in task.replicas
-            if replica.takes_slot(now)
+            if replica.takes_slot(now, deadline=task.deadline)
         )
 
     def late(self) -> Mapping[Process, int]:

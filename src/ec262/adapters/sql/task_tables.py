@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, literal_column, or_, select
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, func, insert, literal_column, or_, select
 
 from ec262.adapters.sql.engine.dialects import RowChange, one_of
 from ec262.adapters.sql.engine.known_tasks import KnownTasks
@@ -29,7 +29,7 @@ from ec262.adapters.sql.task_rows import (
     tasks_of_joined,
 )
 from ec262.domain.discovery.task_states import RUNNING
-from ec262.domain.discovery.tasks import CLAIM_S, Task
+from ec262.domain.discovery.tasks import CLAIM_FRACTION, CLAIM_S, Task
 from ec262.domain.discovery.unit_of_work import Holdings, Process
 from ec262.domain.verification.task_state import TaskState
 
@@ -73,7 +73,13 @@ _BUSY = (  # Replica.takes_slot, of open tasks
         _tasks.c.state == TaskState.OPEN.value,
         _replicas.c.digest.is_(None),
         ~_replicas.c.given_up,
-        or_(_replicas.c.fetched, _replicas.c.drawn_at + CLAIM_S > bindparam("now")),
+        or_(
+            _replicas.c.fetched,
+            and_(
+                _replicas.c.drawn_at + CLAIM_S > bindparam("now"),
+                _replicas.c.drawn_at + CLAIM_FRACTION * (_tasks.c.deadline - _replicas.c.drawn_at) > bindparam("now"),
+            ),
+        ),
     )
     .group_by(_replicas.c.worker, _replicas.c.fingerprint)
 )

@@ -31,6 +31,10 @@ SECRET_BYTES = 32
 CLAIM_S = 30.0
 """A worker that has not fetched its assignment this long after it was drawn counts as free again."""
 
+CLAIM_FRACTION = 0.1
+"""The same as a fraction of the time from the draw to the deadline. The shorter of the two applies: a foreman gets its
+credits back at the deadline, and could otherwise block slots again and again with the same credits."""
+
 
 @attrs.frozen(kw_only=True, slots=False)
 class Replica:
@@ -61,10 +65,11 @@ class Replica:
         """Whether the worker may still commit."""
         return self.digest is None and not self.given_up
 
-    def takes_slot(self, now: float) -> bool:
-        """Tell whether the replica takes one of the worker's slots. A foreman that buys tasks and then sends no work
-        cannot block workers for long."""
-        return self.outstanding and (self.fetched or now < self.drawn_at + CLAIM_S)
+    def takes_slot(self, now: float, *, deadline: float) -> bool:
+        """Tell whether the replica takes one of the worker's slots until its task's deadline. A foreman that buys tasks
+        and then sends no work cannot block workers for long."""
+        claim_s = min(CLAIM_S, CLAIM_FRACTION * (deadline - self.drawn_at))
+        return self.outstanding and (self.fetched or now < self.drawn_at + claim_s)
 
     @property
     def unused(self) -> bool:

@@ -231,8 +231,15 @@ def test_only_the_assigned_ask_and_only_while_something_can_come_of_it() -> None
 @pytest.mark.parametrize(("age_s", "busy"), [(0.0, True), (CLAIM_S - 0.001, True), (CLAIM_S, False), (1e6, False)])
 def test_a_worker_that_does_not_ask_is_free_after_a_while(age_s: float, busy: bool) -> None:  # noqa: FBT001 - drawn
     drawn = replica("w0", drawn_at=50.0)
-    assert drawn.takes_slot(50.0 + age_s) is busy
-    assert attrs.evolve(drawn, fetched=True).takes_slot(50.0 + age_s)
+    assert drawn.takes_slot(50.0 + age_s, deadline=DEADLINE) is busy
+    assert attrs.evolve(drawn, fetched=True).takes_slot(50.0 + age_s, deadline=DEADLINE)
+
+
+def test_a_worker_that_does_not_ask_is_free_after_a_tenth_of_the_time_if_that_is_shorter() -> None:
+    drawn = replica("w0", drawn_at=50.0)
+    assert drawn.takes_slot(52.9, deadline=80.0)
+    assert not drawn.takes_slot(53.0, deadline=80.0)
+    assert attrs.evolve(drawn, fetched=True).takes_slot(79.0, deadline=80.0)
 
 
 def test_a_worker_that_committed_or_gave_up_is_free() -> None:
@@ -240,8 +247,8 @@ def test_a_worker_that_committed_or_gave_up_is_free() -> None:
     assert (drawn.is_late, replica("w0").is_late) == (True, False)
     assert not attrs.evolve(drawn, given_up=True).is_late
     assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).is_late
-    assert not attrs.evolve(drawn, given_up=True).takes_slot(0)
-    assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).takes_slot(0)
+    assert not attrs.evolve(drawn, given_up=True).takes_slot(0, deadline=DEADLINE)
+    assert not attrs.evolve(drawn, digest=digest("a"), arrival=0).takes_slot(0, deadline=DEADLINE)
 
 
 def test_a_task_tells_how_many_may_still_commit_and_whether_that_decides_it() -> None:

@@ -260,6 +260,17 @@ def test_more_than_one_worker_may_wait_for_a_slot_that_was_not_claimed() -> None
     assert town.buy(order("purchase-3")).tasks == ()
 
 
+def test_the_same_credits_do_not_block_a_slot_again_and_again() -> None:
+    town = build_town(workers=3)
+    blocked_s = 0.0
+    for number in range(20):  # a foreman that sends no work, and gets its credits back every 30 s
+        assert len(town.buy(order(f"blocking-{number}", deadline_s=30.0)).tasks) == 1
+        for _ in range(30):
+            blocked_s += town.pool().slots == 0
+            town.clock.advance(1.0)
+    assert blocked_s <= 0.1 * 20 * 30
+
+
 # --- late replicas --------------------------------------------------------------------------------------------------
 
 
