@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ec262.domain.errors import LimitReached
+from ec262.domain.foreman.run import collecting
 from ec262.domain.foreman.run.run_policy import RunPolicy
 from ec262.domain.work.work import TaskName
 from ec262.services.discovery.discovery_policy import Policy
@@ -33,12 +34,18 @@ def simulated(
     attempts: int = 3,
     bad: Mapping[int, Way] = NOBODY,
     limits: Policy = NO_LIMITS,
+    anchors: int = 0,
 ) -> JobSimulation:
-    """Run a job in which each worker does something else, by chance, with each task, but for the ``bad``, by port."""
+    """Run a job in which each worker does something else, by chance, with each task, but for the ``bad``, by port. The
+    first ``anchors`` of them may decide alone."""
     town = build_town(grant=grant, policy=limits)
     always: dict[str, Way] = {}
     for number in range(workers):
         account = town.add_worker(number, registration(4000 + number, slots=4, ttl_s=3600 * 10))
+        if number < anchors:
+            with town.unit_of_work() as uow:
+                uow.anchors.add(account)
+                uow.commit()
         if 4000 + number in bad:
             always[account] = bad[4000 + number]
     chance = random.Random(seed)
@@ -67,6 +74,24 @@ def test_a_job_ends(rule: str, workers: int, ways: list[Way], grant: int, seed: 
         assert len(simulation.results) == 8
         if not {Way.LIE, Way.NONSENSE} & set(ways):
             assert is_right(simulation.results, list(simulation.results))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    ways=st.lists(st.sampled_from(list(Way)), max_size=4),
+    anchors=st.integers(1, 3),
+    grant=st.sampled_from([8, 12, 2000]),
+    seed=st.integers(0, 1 << 32),
+)
+def test_a_job_ends_if_the_last_win_of_each_worker_is_checked(
+    ways: list[Way], anchors: int, grant: int, seed: int
+) -> None:
+    ways = [Way.HONEST, Way.HONEST, *ways]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(collecting, "TASKS_PER_CHECK", 1)
+        simulation = simulated("error:0.01", 8, ways, seed=seed, grant=grant, anchors=anchors)
+    if simulation.error is None and not {Way.LIE, Way.NONSENSE} & set(ways):
+        assert is_right(simulation.results, list(simulation.results))
 
 
 @pytest.mark.parametrize("rule", ["quorum:2", "quorum:3", "error:0.01"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ec262.domain.errors import Ec262Error
+from ec262.domain.foreman.run import collecting
 from ec262.domain.simulation.population import Scenario
 from ec262.domain.simulation.statistics import Tally
 from ec262.entrypoints.simulate.bootstrap_simulation import build_simulation
@@ -37,6 +38,22 @@ def test_the_second_half_is_counted_separately() -> None:
 
 def test_known_workers_compute_alone() -> None:
     assert simulate(tasks=400, job=200).executions / 400 < 0.7 * simulate(tasks=60).executions / 60
+
+
+def without_checks(patch: pytest.MonkeyPatch, **kinds: Any) -> Tally:
+    with patch.context() as none:
+        none.setattr(collecting, "TASKS_PER_CHECK", 1 << 30)
+        return simulate(**kinds)
+
+
+def test_saboteurs_that_wake_up_shortly_before_a_job_ends_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    job: dict[str, Any] = {"saboteurs": 0.2, "sleep": 20, "tasks": 250, "job": 250, "seed": 6}
+    assert without_checks(monkeypatch, **job).errors == 5
+    assert simulate(**job).errors == 0
+
+
+def test_small_jobs_do_not_get_dearer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert simulate(tasks=200, job=20) == without_checks(monkeypatch, tasks=200, job=20)
 
 
 def test_a_majority_of_liars_wins_votes() -> None:

@@ -135,7 +135,8 @@ def test_many_provisional_wins_are_accepted_before_the_phase_ends(monkeypatch: p
 
 def test_acceptances_go_in_batches_one_after_the_other() -> None:
     run, last = delivered(MAX_BATCH + 1)
-    first = only(ev.Accept, last).tasks
+    check = only(ev.Extend, last)
+    first = only(ev.Accept, run.handle(ev.Added(now=2, asked=check.tasks, tasks=(), shortfall=""))).tasks
     assert len(first) == MAX_BATCH
     won = tuple(win(task, TaskState.WON) for task in first)
     assert only(ev.Accept, accepted(run, *won, asked=first)).tasks == (f"task-000{MAX_BATCH}",)

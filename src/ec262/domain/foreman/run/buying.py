@@ -13,7 +13,7 @@ from ec262.domain.foreman.run.events import Added, Bought, Buy, Dispatch, Extend
 from ec262.domain.foreman.run.job_state import JobTasks
 from ec262.domain.foreman.run.purchase_retry import Retry, Wait
 from ec262.domain.foreman.run.run_policy import RunPolicy
-from ec262.domain.foreman.run.running_task import Attempt, RunningTask, Step
+from ec262.domain.foreman.run.running_task import ORDERED, Attempt, RunningTask, Step
 from ec262.domain.foreman.run.timer import JobTimer
 from ec262.domain.protocol.foreman_calls import BoughtReplica, BoughtTask, ReplicaOrder
 from ec262.domain.protocol.limits import MAX_BATCH, MAX_ORDERS
@@ -77,7 +77,7 @@ class Purchases:
         return waiting is not None and waiting.for_limit
 
     def _due(self) -> float | None:
-        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+        if self._tasks.count(*ORDERED):
             return None
         return min((retry.at for retry, _ in self._retries() if retry.at is not None), default=None)
 
@@ -86,7 +86,7 @@ class Purchases:
     def buy_soon(self, now: float) -> list[Instruction]:
         """Buy wanted tasks, after a pause to batch them if possible, because slots become free one by one."""
         count = self._tasks.count
-        may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(Step.BUYING, Step.EXTENDING)
+        may_wait = count(Step.WANTED, Step.LACKING) and count(Step.RUNNING) and not count(*ORDERED)
         if now >= self._buy_from or not may_wait:
             return self.buy_wanted(now, slots_may_be_free=True)
         for retry, step in self._retries():
@@ -97,7 +97,7 @@ class Purchases:
     def buy_wanted(self, now: float, *, slots_may_be_free: bool = False) -> list[Instruction]:
         """Buy wanted tasks, unless a purchase is under way. Tasks without available workers wait for their next
         retry."""
-        if self._tasks.count(Step.BUYING, Step.EXTENDING):
+        if self._tasks.count(*ORDERED):
             return self._timer.set(now)
         due = [(retry, step) for retry, step in self._retries() if slots_may_be_free or retry.is_due(now)]
         for retry, _ in due:
@@ -133,6 +133,16 @@ class Purchases:
         batch = list(islice(self._tasks.at(Step.LACKING), self._replicas_retry.reach))
         for task in batch:
             self._tasks.move(task, "order")
+        return self._order(batch)
+
+    def check(self, tasks: Collection[RunningTask]) -> Instruction:
+        """Have another worker compute each of these provisional wins, if one is free and can be paid now."""
+        for task in tasks:
+            self._tasks.move(task, "check")
+            task.current.lacking = 1
+        return self._order(tasks)
+
+    def _order(self, batch: Collection[RunningTask]) -> Instruction:
         attempts = [task.current for task in batch]
         orders = tuple(ReplicaOrder(task=attempt.bought.task, replicas=attempt.lacking) for attempt in attempts)
         return Extend(tasks=tuple(task.name for task in batch), orders=orders, avoid=self._avoid())
@@ -182,7 +192,8 @@ class Purchases:
 
     def _on_added(self, event: Added) -> list[Instruction]:
         """Send the work to the added workers. A task without added workers may have been decided in the meantime, so
-        ask about it; otherwise retry until its deadline, or until no task runs and patience is exhausted."""
+        ask about it; otherwise retry until its deadline, or until no task runs and patience is exhausted. A check is
+        ordered only once."""
         added = {bought.task: bought for bought in event.tasks}
         instructions: list[Instruction] = []
         short: list[tuple[RunningTask, Attempt]] = []
@@ -191,8 +202,9 @@ class Purchases:
             more = added.get(attempt.bought.task)
             self._tasks.move(task, "not added" if more is None else "added")
             if more is None:
-                short.append((task, attempt))
-                self._questions.ask_later(attempt)
+                if task.step is Step.LACKING:
+                    short.append((task, attempt))
+                    self._questions.ask_later(attempt)
             else:
                 attempt.extend(more, event.now)
                 self._last_deadline = max(self._last_deadline, attempt.deadline)
@@ -200,16 +212,20 @@ class Purchases:
         retry = self._replicas_retry
         retry.reach = min(MAX_ORDERS, max(retry.reach, 2 * len(event.asked)))
         self._try_again(retry, event.now, got_some=bool(added), short=bool(short))
-        if self._out_of_luck(event.now, got_some=bool(added)):
+        if self._out_of_luck(event.now, got_some=bool(added) or not short):
             self._idle_since = None
             instructions += [each for task, attempt in short for each in self._lost(task, attempt, NOBODY_TO_ADD)]
         return [*instructions, *self.buy_wanted(event.now)]
 
     def _on_refused(self, event: TooPoor | LimitHit) -> list[Instruction]:
-        """Ask for fewer as long as waiting can help; if even one is refused, wait. If waiting cannot help, give up."""
-        extending = any(self._tasks[name].step is Step.EXTENDING for name in event.asked)
+        """Ask for fewer as long as waiting can help; if even one is refused, wait. If waiting cannot help, give up.
+        The job continues without a refused check."""
+        steps = {self._tasks[name].step for name in event.asked}
+        extending = Step.BUYING not in steps
         for name in event.asked:
             self._tasks.move(self._tasks[name], "not added" if extending else "unassigned")
+        if Step.CHECKING in steps:
+            return self.buy_wanted(event.now)
         wait = self._refund_due(event) if isinstance(event, TooPoor) else self._room_due(event)
         if wait is None:
             claims = (self._tasks[name].current.claim for name in event.asked if extending)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
+from heapq import nlargest
 from itertools import islice
 
 from ec262.domain.foreman.run.asking import Questions
@@ -23,9 +25,9 @@ from ec262.domain.foreman.run.events import (
 )
 from ec262.domain.foreman.run.job_state import JobTasks
 from ec262.domain.foreman.run.judging import Verdicts
-from ec262.domain.foreman.run.running_task import DELIVERED, Attempt, Claim, RunningTask, Step
+from ec262.domain.foreman.run.running_task import DELIVERED, ORDERED, Attempt, Claim, RunningTask, Step
 from ec262.domain.foreman.run.timer import JobTimer
-from ec262.domain.protocol.limits import MAX_BATCH
+from ec262.domain.protocol.limits import MAX_BATCH, MAX_ORDERS
 from ec262.domain.verification.task_state import TaskState
 from ec262.domain.work.work import Phase
 
@@ -35,6 +37,11 @@ less: at the deadline it would be accepted without checking whether its worker w
 
 MANY_PROVISIONAL = 5000
 """The maximum number of provisional wins, because discovery limits an account's tasks under way."""
+
+
+TASKS_PER_CHECK = 50
+"""When a phase ends, at most one provisional win is checked for each group of this many tasks. In a small phase, most
+provisional wins are the only one of their worker, so checking all of these could double the price."""
 
 
 class Check(enum.Enum):
@@ -57,6 +64,7 @@ class Results:
         self._purchases = purchases
         self._verdicts = verdicts
         self._phase_over = False
+        self._to_check: list[RunningTask] | None = None
         self._check = Check.DUE
         timer.wakes(self._due)
 
@@ -70,6 +78,7 @@ class Results:
     def begin_phase(self) -> None:
         """Begin a phase: there are new tasks without results."""
         self._phase_over = False
+        self._to_check = None
         self._check = Check.DUE
 
     def handle(
@@ -175,10 +184,18 @@ class Results:
         return [*instructions, *self._timer.set(event.now)]
 
     def go_on(self, now: float) -> list[Instruction]:
-        """Accept provisional wins if it is time, batch by batch; end the phase when all tasks are done."""
+        """Have the last provisional win of each worker checked once all results are there. Accept provisional wins if
+        it is time, batch by batch; end the phase when all tasks are done."""
         tasks = self._tasks
         if self._phase_over or not tasks or self._check is Check.UNDER_WAY:
             return []
+        if self._to_check is None and self._all_delivered:
+            self._to_check = self._last_wins()
+        if self._to_check and not tasks.count(*ORDERED):
+            waiting = [task for task in self._to_check if task.step is Step.PROVISIONAL]
+            self._to_check = waiting[MAX_ORDERS:]
+            if waiting:
+                return [self._purchases.check(waiting[:MAX_ORDERS])]
         if not self._all_delivered:
             self._check = Check.DUE
         elif self._check is Check.DUE:
@@ -200,6 +217,16 @@ class Results:
     @property
     def _all_delivered(self) -> bool:
         return self._tasks.count(*DELIVERED) == len(self._tasks)
+
+    def _last_wins(self) -> list[RunningTask]:
+        """Return the last provisional win of each worker, beginning with the workers that have the most such wins. A
+        saboteur that has woken up lies in its last one, too, and cannot know which one that is."""
+        wins: defaultdict[str, list[RunningTask]] = defaultdict(list)
+        for task in self._tasks.at(Step.PROVISIONAL):
+            verdict = task.current.verdict
+            for winner in verdict.winners if verdict else ():
+                wins[winner.worker].append(task)
+        return [tasks[-1] for tasks in nlargest(len(self._tasks) // TASKS_PER_CHECK, wins.values(), key=len)]
 
     def _to_accept(self, now: float) -> list[RunningTask]:
         tasks = self._tasks

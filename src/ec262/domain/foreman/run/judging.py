@@ -61,6 +61,8 @@ class Verdicts:
         attempt.counted = verdict.committed
         if verdict.state is TaskState.PROVISIONAL and attempt.claim is not None:
             return self.check_claim(task, attempt, verdict, now)
+        if verdict.state is TaskState.PROVISIONAL and task.kept == verdict.digest and attempt.coming(verdict):
+            return []  # somebody is still checking it
         if verdict.state in WINS:
             return self._win(task, attempt, verdict, now)
         if verdict.state in {TaskState.REFUNDED, TaskState.LAPSED} or now >= attempt.deadline:
@@ -130,7 +132,7 @@ class Verdicts:
         self, task: RunningTask, attempt: Attempt, verdict: Verdict, why: str, now: float
     ) -> list[Instruction]:
         """Order more workers if the rule asks for them and there is room; otherwise give up the purchase."""
-        coming = min(attempt.outstanding, verdict.outstanding)
+        coming = attempt.coming(verdict)
         if adds_workers(attempt.rule):
             # Discovery expects commitments from all workers that have not given up; the foreman knows which ones are
             # lost.

@@ -12,11 +12,15 @@
        |                   +----not added-----+          RUNNING <----reopened------+
        +--lost-- (from RUNNING, LACKING, FETCHING, and DISPUTING, to which RUNNING and LACKING go by "dispute")
 
+    PROVISIONAL --check--> CHECKING --added--> RUNNING
+         ^                    |
+         +-----not added------+
+
 A task that lacks workers can still be won, because a worker that was considered lost may commit after all. A task that
 was won by one worker alone waits, with its result, until its win is accepted, and runs again if it is reopened. If the
 result states that the job's own code failed, or has a key that would end the job, the task runs again at once, by
-"claimed"; if its win was already accepted by then, it is lost. A transition that is not in the table is an error of the
-caller.
+"claimed"; if its win was already accepted by then, it is lost. By "check", another worker is ordered before the win is
+accepted. A transition that is not in the table is an error of the caller.
 """
 
 from __future__ import annotations
@@ -44,12 +48,16 @@ class Step(enum.StrEnum):
     DISPUTING = "disputing"
     FETCHING = "fetching"
     PROVISIONAL = "provisional"
+    CHECKING = "checking"
     ACCEPTING = "accepting"
     DONE = "done"
 
 
 UNDER_WAY = (Step.RUNNING, Step.LACKING, Step.EXTENDING, Step.DISPUTING, Step.FETCHING)
 """Bought, without a result so far."""
+
+ORDERED = (Step.BUYING, Step.EXTENDING, Step.CHECKING)
+"""In a purchase that discovery has not answered."""
 
 DELIVERED = (Step.PROVISIONAL, Step.ACCEPTING, Step.DONE)
 """The result was delivered."""
@@ -76,6 +84,9 @@ TRANSITIONS: dict[tuple[Step, str], Step] = {
     (Step.FETCHING, "claimed"): Step.RUNNING,
     (Step.PROVISIONAL, "accept"): Step.ACCEPTING,
     (Step.PROVISIONAL, "claimed"): Step.RUNNING,
+    (Step.PROVISIONAL, "check"): Step.CHECKING,
+    (Step.CHECKING, "added"): Step.RUNNING,
+    (Step.CHECKING, "not added"): Step.PROVISIONAL,
     (Step.DONE, "lost"): Step.WANTED,
     (Step.ACCEPTING, "accepted"): Step.DONE,
     (Step.ACCEPTING, "reopened"): Step.RUNNING,
@@ -148,6 +159,10 @@ class Attempt:
             replica.worker not in self.committed and replica.worker not in self.ended
             for replica in self.bought.replicas
         )
+
+    def coming(self, verdict: Verdict) -> int:
+        """Return how many replicas may still commit, as far as this foreman and discovery know."""
+        return min(self.outstanding, verdict.outstanding)
 
     def fate(self, worker: str) -> str:
         """Describe what is known of a worker's replica."""
