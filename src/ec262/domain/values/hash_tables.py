@@ -11,11 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from operator import eq
 from typing import Any
 
-MAX_EQUAL_HASHES = 1000
-"""The most steps to one key's slot, and hence the most keys with the same hash. Smaller sets and dicts are not
+MAX_EQUAL_HASHES = 128
+"""The most keys with the same hash, each of which is compared with the others. Smaller sets and dicts are not
 checked."""
+
+MAX_STEPS = 1000
+"""The most steps to one key's slot. Multiples of powers of two take several hundred."""
 
 MAX_MEAN_STEPS = 64
 """The most steps per key on average. Random keys take less than one, multiples of powers of two up to 30."""
@@ -54,6 +58,9 @@ def _check(
     if len(keys) <= MAX_EQUAL_HASHES:
         return
     hashes = [hash(key) & _HASH_BITS for key in keys]
+    ordered = sorted(hashes)
+    if any(map(eq, ordered, ordered[MAX_EQUAL_HASHES:])):
+        raise ValueError(f"more than {MAX_EQUAL_HASHES} of these keys have the same hash: a set or dict would be slow")
     room, size = following(0)
     while room < MAX_EQUAL_HASHES:  # too small to be slow
         room, size = following(room)
@@ -117,7 +124,7 @@ def _dict_steps(hashes: Sequence[int], size: int, most: int) -> int:
                 number >>= _SHIFT  # noqa: PLW2901 - the rest of the hash perturbs the next step
                 slot = (5 * slot + number + 1) & mask
                 steps += 1
-                if steps > MAX_EQUAL_HASHES:
+                if steps > MAX_STEPS:
                     return most + 1
             total += steps
             if total > most:
@@ -144,7 +151,7 @@ def _set_steps(hashes: Sequence[int], size: int, most: int) -> int:
                     break
                 rows += 1
                 steps += row + 1
-                if steps > MAX_EQUAL_HASHES:
+                if steps > MAX_STEPS:
                     return most + 1
                 number >>= _SHIFT  # noqa: PLW2901 - the rest of the hash perturbs the next step
                 slot = (5 * slot + number + 1) & mask
