@@ -300,7 +300,7 @@ def test_an_id_is_not_two_movements(unit_of_work: UnitOfWorkFactory, commits: bo
         uow.ledger.post([ledger.grant("boss1", 12, at=0)])
         if commits:
             uow.commit()
-        with pytest.raises(LedgerError, match="was another"):
+        with pytest.raises(LedgerError, match="different contents"):
             post_and_commit(uow, ledger.grant("boss1", 13, at=0))
 
 

@@ -183,7 +183,7 @@ def test_a_backup_is_the_owners_alone_and_overwrites_nothing(
     target = tmp_path / "copy"
     assert asked(database, capsys, "backup", str(target))["bytes"] == target.stat().st_size
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert "is there already" in refused(database, capsys, "backup", str(target), status=2)
+    assert "already exists" in refused(database, capsys, "backup", str(target), status=2)
 
 
 def test_postgresql_has_its_own_tool(capsys: pytest.CaptureFixture[str]) -> None:

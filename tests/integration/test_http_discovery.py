@@ -302,5 +302,5 @@ async def test_a_trailing_slash_makes_no_difference() -> None:
 
 
 def test_missing_certificates_are_reported() -> None:
-    with pytest.raises(ConfigurationError, match=r"no file of certificates /nowhere\.pem"):
+    with pytest.raises(ConfigurationError, match=r"no certificate file /nowhere\.pem"):
         HttpDiscovery("https://host", token=TOKEN, ca="/nowhere.pem")

@@ -392,7 +392,7 @@ async def test_native_code_that_was_not_loaded_is_reported(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("missing_262", "the package 'missing_262', which jobs shall be allowed to import, is not installed"),
+        ("missing_262", "the package 'missing_262', which jobs are to be allowed to import, is not installed"),
         (
             "threads_262",
             r"the package 'threads_262' cannot be allowed: importing it starts a thread \(\S+\), and tasks",

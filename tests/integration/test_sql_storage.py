@@ -206,7 +206,7 @@ def test_concurrent_duplicates_are_asked_to_retry(postgres_url: str) -> None:
     twin.join()
     with database.unit_of_work() as uow:
         assert uow.accounts.by_token(token("same")) == account("twin1")
-    assert [str(error) for error in told] == ["somebody did the same, or stood in the way, just now: repeat the call"]
+    assert [str(error) for error in told] == ["the call conflicted with another one: repeat it"]
     database.close()
 
 
@@ -241,7 +241,7 @@ def test_waiting_too_long_for_a_lock_is_reported(postgres_url: str) -> None:
     database = SqlDatabase(f"{postgres_url}&options=-c%20lock_timeout%3D20ms")
     with database.unit_of_work() as uow:
         uow.pool.lock()
-        with database.unit_of_work() as other, pytest.raises(DiscoveryUnavailable, match="stood in the way"):
+        with database.unit_of_work() as other, pytest.raises(DiscoveryUnavailable, match="conflicted with another"):
             other.pool.lock()
     database.close()
 

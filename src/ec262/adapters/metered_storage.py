@@ -102,7 +102,7 @@ class MeteredUnitOfWork:
 
     @property
     def accounts(self) -> AccountRepository:
-        """Who is known."""
+        """The accounts."""
         return self._inner.accounts
 
     @property
@@ -151,7 +151,7 @@ class MeteredUnitOfWork:
         self._inner.__exit__(kind, error, trace)
 
     def commit(self) -> None:
-        """Commit, then tell."""
+        """Commit, then report."""
         self._inner.commit()
         if self.tasks.events:
             self._report(dict(self.tasks.events))

@@ -35,14 +35,14 @@ class AesSivCipher:
         if len(key) != self.key_bytes:
             raise ConfigurationError(
                 f"the task's key has {len(key)} bytes and this cipher needs {self.key_bytes}: "
-                "the discovery service is set up for another one"
+                "the discovery service is configured for a different cipher"
             )
         return AESSIV(_result_key(key, task, work)).encrypt(plaintext, _associated(task=task, label=label, work=work))
 
     def decrypt(self, ciphertext: bytes, *, key: bytes, task: str, label: str, work: WorkBinding) -> bytes:
         """Undo ``encrypt``. Raises BadDelivery if any argument is not what it was encrypted with."""
         if len(key) != self.key_bytes or len(ciphertext) < TAG_BYTES:
-            raise BadDelivery(f"the {label} is too short, or the key of the wrong size")
+            raise BadDelivery(f"the {label} is too short, or the key has the wrong size")
         try:
             return AESSIV(_result_key(key, task, work)).decrypt(
                 ciphertext, _associated(task=task, label=label, work=work)

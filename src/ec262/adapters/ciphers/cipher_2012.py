@@ -34,7 +34,7 @@ class Cipher2012:
         if len(key) != self.key_bytes:
             raise ConfigurationError(
                 f"the task's key has {len(key)} bytes and the cipher of 2012 needs {self.key_bytes}: "
-                "the discovery service is set up for another one"
+                "the discovery service is configured for a different cipher"
             )
         if plaintext.endswith(b" "):
             raise ConfigurationError("the cipher of 2012 cannot keep a space at the end of a text: use another one")

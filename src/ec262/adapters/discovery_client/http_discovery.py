@@ -97,11 +97,11 @@ class HttpDiscovery:
     def __init__(
         self, url: str, *, token: str, patience_s: float = 60.0, ca: str | None = None, entropy: Entropy | None = None
     ) -> None:
-        """Connects to nobody yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM);
+        """Does not connect yet. ``ca`` is a file of certificates to trust instead of the usual authorities (PEM);
         ``entropy`` (the system's unless given) scatters the pauses between two attempts.
         Raises ConfigurationError if the URL is not an http or https one, or there is no such file."""
         if ca is not None and not Path(ca).is_file():
-            raise errors.ConfigurationError(f"there is no file of certificates {ca}")
+            raise errors.ConfigurationError(f"there is no certificate file {ca}")
         self._url = _checked(url)
         self._location = _escaped(self._url)
         self._token = token
@@ -267,7 +267,7 @@ class HttpDiscovery:
         if status >= 500:  # noqa: PLR2004 - HTTP's server errors
             raise _TryAgain(f"discovery at {self._url} fails (HTTP status {status})")
         if status == 429:  # noqa: PLR2004 - HTTP's "too many requests"
-            raise _TryAgain(f"discovery at {self._url} has no time for more", pause_s=_retry_after_s(response))
+            raise _TryAgain(f"discovery at {self._url} accepts no more calls for now", pause_s=_retry_after_s(response))
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's success
             raise self._refusal(status, received)
         return received

@@ -24,8 +24,8 @@ CHECK_CHARS = 6
 
 
 def new_token() -> str:
-    """Make a token that nobody can guess. What is behind its period tells whether the rest was mistyped: any other
-    token would open an account of its own, and nobody would notice."""
+    """Make a token that cannot be guessed. What is behind its period tells whether the rest was mistyped: any other
+    token would open an account of its own, and it would go unnoticed."""
     token = secrets.token_urlsafe(TOKEN_BYTES)
     return f"{token}.{_check(token)}"
 
@@ -128,7 +128,7 @@ def _token_in(path: Path) -> str:
     token_digest(token)
     body, period, check = token.rpartition(".")
     if period and check != _check(body):
-        raise NotAuthenticated("some of its characters are not those it was made of")
+        raise NotAuthenticated("some of its characters are wrong")
     return token
 
 

@@ -112,7 +112,7 @@ class FileResultStore:
     async def put(self, task: str, result: StoredResult, *, forgotten_at: float) -> None:
         """Keep a result until ``forgotten_at``."""
         if not re.fullmatch(ID_PATTERN, task):
-            raise ValueError(f"{task!r} is no task id")
+            raise ValueError(f"{task!r} is not a task id")
         await self._in_thread(lambda: self._put(task, result, forgotten_at))
 
     async def get(self, task: str) -> StoredResult | None:
@@ -142,7 +142,7 @@ class FileResultStore:
             self._drop_spared(task, size_bytes)
             while self._taken(besides=task) + size_bytes > self._capacity_bytes:
                 if not self._empty_a_file(folder):
-                    raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
+                    raise ResultNotStored(f"the result store is full ({self._capacity_bytes} bytes)")
             file = self._file_with_room(folder)
             start = file.append(result.ciphertext, result.log)
         except OSError as error:

@@ -52,7 +52,7 @@ class _File:
     def check(self, file: BinaryIO) -> None:
         if _File.of(self.path, os.fstat(file.fileno())) != self:
             raise JobDefinitionError(
-                f"{self.path} has changed since the job began: let it rest, or give the job a copy of it"
+                f"{self.path} has changed since the job began: leave it unchanged while the job runs, or use a copy"
             )
 
 

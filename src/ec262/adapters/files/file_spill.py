@@ -49,7 +49,7 @@ class FileSpill:
                 pieces.append(os.pread(self._file.fileno(), stop - start, start))
                 start += len(pieces[-1])
                 if not pieces[-1]:
-                    raise SpillFailed(f"data that were put away in {self._parent} are not there any more")
+                    raise SpillFailed(f"temporary data in {self._parent} are not there any more")
         except OSError as error:
             raise self._failed(error) from error
         return b"".join(pieces)

@@ -1,4 +1,4 @@
-"""Paths that nobody else on this machine may change."""
+"""Paths that no other user of this machine may change."""
 
 from __future__ import annotations
 

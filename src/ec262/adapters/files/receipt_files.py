@@ -60,15 +60,15 @@ def read_report(path: Path) -> JobReceipt:
     """Read the JSON of a receipt, which may be anybody's. Raises ConfigurationError."""
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigurationError(f"{path} is no report: it is too large")
+            raise ConfigurationError(f"{path} is not a report: it is too large")
         receipt = msgspec.json.decode(path.read_bytes(), type=JobReceipt)
         check_ranges(receipt)
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
     except RecursionError:
-        raise ConfigurationError(f"{path} is no report's JSON: it is nested too deep") from None
+        raise ConfigurationError(f"{path} is not a report in JSON: it is nested too deeply") from None
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ConfigurationError(f"{path} is no report's JSON: {printable(str(error))}") from error
+        raise ConfigurationError(f"{path} is not a report in JSON: {printable(str(error))}") from error
     return receipt
 
 

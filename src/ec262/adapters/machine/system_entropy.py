@@ -9,5 +9,5 @@ class SystemEntropy:
     """The cryptographic source."""
 
     def token(self, size_bytes: int) -> bytes:
-        """Return ``size_bytes`` bytes that nobody can guess."""
+        """Return ``size_bytes`` bytes that cannot be guessed."""
         return os.urandom(size_bytes)

@@ -6,7 +6,7 @@ import random
 
 
 class SeededEntropy:
-    """The twin of the cryptographic source. Anybody who knows the seed knows everything."""
+    """The twin of the cryptographic source. Its output can be computed from the seed."""
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable is the point

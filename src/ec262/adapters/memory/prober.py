@@ -1,4 +1,4 @@
-"""A prober that knows who answers without knocking."""
+"""A prober that knows which addresses answer, without connecting."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ class MemoryResultStore:
     async def put(self, task: str, result: StoredResult, *, forgotten_at: float) -> None:
         """Keep a result until ``forgotten_at``."""
         if not re.fullmatch(ID_PATTERN, task):
-            raise ValueError(f"{task!r} is no task id")
+            raise ValueError(f"{task!r} is not a task id")
         kept = self._results.get(task)
         needed = _size(result) - (_size(kept[1]) if kept is not None else 0)
         can_be_spared = [other for other in self._spared if other != task and other in self._results]
         freed = sum(_size(self._results[other][1]) for other in can_be_spared)
         if self._bytes - freed + needed > self._capacity_bytes:
-            raise ResultNotStored(f"the store of results is full ({self._capacity_bytes} bytes)")
+            raise ResultNotStored(f"the result store is full ({self._capacity_bytes} bytes)")
         for other in can_be_spared:
             if self._bytes + needed <= self._capacity_bytes:
                 break

@@ -1,4 +1,4 @@
-"""Surroundings that are what they are told to be."""
+"""Surroundings that are set by hand."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class MemoryEndpoint:
 
 @attrs.frozen(kw_only=True)
 class _Door:
-    """A port that somebody listens on."""
+    """A port with a listener."""
 
     endpoint: MemoryEndpoint
     accept: Callable[[MemoryConnection], None]
@@ -161,7 +161,7 @@ class MemoryNetwork:
         if door is None:
             raise PeerLost(f"nobody listens on port {address.port}")
         if not hmac.compare_digest(door.endpoint.fingerprint, address.fingerprint):
-            raise PeerLost("that is not the worker that was registered")
+            raise PeerLost("this is not the worker that was registered")
         door.accept(connection)
 
 

@@ -222,7 +222,7 @@ class MemoryLedger:
             if posted is None:
                 self._move(transfer)
             elif posted[1] != transfer:
-                raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")
+                raise LedgerError(f"the transfer {transfer.id} was posted before with different contents")
 
     def _move(self, transfer: Transfer) -> None:
         for account, balance in moved(self._balances.rows, transfer).items():

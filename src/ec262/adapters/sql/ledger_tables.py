@@ -1,4 +1,4 @@
-"""The books over one open transaction: written in bulk, when the unit of work is committed or somebody reads them."""
+"""The books over one open transaction: written in bulk, when the unit of work is committed or they are read."""
 
 from __future__ import annotations
 
@@ -177,4 +177,4 @@ def _after(prefix: str) -> str:
 
 def _check_same(posted: Transfer, transfer: Transfer) -> None:
     if posted != transfer:
-        raise LedgerError(f"the transfer {transfer.id} was posted before, and was another")
+        raise LedgerError(f"the transfer {transfer.id} was posted before with different contents")

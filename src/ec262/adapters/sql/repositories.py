@@ -19,7 +19,7 @@ from ec262.domain.discovery.purchases import PurchaseRecord
 Found = TypeVar("Found")
 
 POOL_LOCK = 262_0001
-"""The number of PostgreSQL's advisory lock for who draws workers."""
+"""The number of PostgreSQL's advisory lock for drawing workers."""
 
 PURGE_LIMIT = 10_000
 """Most rows that one call forgets: others wait for it. What is left comes with the next call."""
@@ -30,7 +30,7 @@ _anchors = schema.anchors
 
 
 class SqlAccounts:
-    """Who is known, and by which tokens."""
+    """The accounts, and their tokens."""
 
     _BY_TOKEN = (
         select(_accounts)
@@ -64,7 +64,7 @@ class SqlAccounts:
         return _first(map(_account, self._statements.fetch(self._GET, {"id": account})))
 
     def lock(self, account: str) -> None:
-        """Let nobody else lock the account until this unit of work ends."""
+        """Keep others from locking the account until this unit of work ends."""
         self._statements.fetch(self._LOCK, {"id": account})
 
     def is_revoked(self, token_digest: bytes) -> bool:
@@ -183,7 +183,7 @@ class SqlPool:
         self._statements = statements
 
     def lock(self) -> None:
-        """Let nobody else draw workers until this unit of work ends."""
+        """Keep others from drawing workers until this unit of work ends."""
         self._statements.lock(POOL_LOCK)
 
     def get(self, worker: str) -> Member | None:

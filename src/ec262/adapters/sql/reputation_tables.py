@@ -59,7 +59,7 @@ class SqlReputations:
 
     def locked(self, known: Collection[tuple[str, RuntimeClass]], foremen: Collection[str]) -> Sequence[Reputation]:
         """Return the same of workers in a runtime each, and lock it. General reputations that are not there are made
-        first, in order, and then all are locked in the same order: so nobody waits in a circle."""
+        first, in order, and then all are locked in the same order, which avoids deadlocks."""
         if not known:
             return []
         blank = {

@@ -33,7 +33,7 @@ OnDamage = Callable[[StorageDamaged], None]
 
 
 class SqlUnitOfWork:
-    """One transaction. Tasks and transfers are written when it is committed, or when somebody asks for them."""
+    """One transaction. Tasks and transfers are written when it is committed, or when they are asked for."""
 
     accounts: SqlAccounts
     invitations: SqlInvitations
@@ -134,8 +134,9 @@ class SqlDatabase:
             raise StorageDamaged(str(self._damage)) from self._damage
 
     def examine(self) -> None:
-        """Look for damage that nobody has met yet, in all of a SQLite file; a PostgreSQL server does so by itself, if
-        told to. Raises StorageDamaged, DiscoveryUnavailable."""
+        """Look for unnoticed damage in a whole SQLite file; a PostgreSQL server does so by itself, if configured to.
+
+        Raises StorageDamaged, DiscoveryUnavailable."""
         if self.engine.dialect.name == POSTGRESQL:
             return
         try:

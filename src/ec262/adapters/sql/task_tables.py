@@ -173,11 +173,11 @@ class SqlTasks:
             self._pending, self._new = {}, set()
 
     def release(self) -> None:
-        """Be told that all is durable, and that the locks are gone."""
+        """Called when everything is durable and the locks are released."""
         self._stored.committed()
 
     def end(self) -> None:
-        """Be told that what was not committed is undone."""
+        """Called when uncommitted changes are undone."""
         self._stored.ended()
 
     def _write_new(self, tasks: Sequence[Task]) -> None:

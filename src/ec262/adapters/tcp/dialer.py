@@ -1,4 +1,4 @@
-"""The foreman's side: connect, and make sure that it is the worker one was told of."""
+"""The foreman's side: connect, and make sure that the worker is the expected one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ec262.domain.protocol.address import WorkerAddress
 
 
 class TcpDialer:
-    """Connects to workers whose certificate has the fingerprint that discovery told."""
+    """Connects to workers whose certificate has the fingerprint reported by discovery."""
 
     def __init__(self) -> None:
         self._context = client_context()
@@ -32,5 +32,5 @@ class TcpDialer:
         tls = writer.get_extra_info("ssl_object")
         if not is_pinned(tls.getpeercert(binary_form=True), address.fingerprint):
             await connection.close()
-            raise PeerLost(f"{where} is not the worker that was registered: its certificate is another one")
+            raise PeerLost(f"{where} is not the worker that was registered: its certificate is different")
         return connection

@@ -14,7 +14,7 @@ MAX_KNOCKS, MAX_KNOCKS_PER_SOURCE = 16, 8
 """Knocks under way at once: a stranger whose machine does not answer holds a thread until the time-out."""
 
 MAX_DOUBTED, MAX_DOUBTED_PER_SOURCE, DOUBT_S = 8, 2, 300.0
-"""As many for all sources together from which a knock failed in so many seconds, and for each of them."""
+"""The most knocks under way for sources with a failed knock in the last ``DOUBT_S``: for all together, and for each."""
 
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 300.0
 """How long an account waits after a failed knock; twice as long after each further one."""

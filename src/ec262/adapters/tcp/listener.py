@@ -109,7 +109,7 @@ class TcpListener:
             host = address[0].removeprefix(IPV4_MAPPED)
             guest = _Guest(host=host, block=address_block(host, host), socket=accepted)
             if not self._make_room(guest):
-                logger.debug("too many connections: %s is sent away", host)
+                logger.debug("too many connections: %s is disconnected", host)
                 accepted.close()
                 continue
             task = asyncio.create_task(self._serve(guest, f"{host}:{address[1]}", identity, handler))
@@ -136,7 +136,7 @@ class TcpListener:
         [(fullest, _)] = Counter(self._guests[task].block for task in strangers).most_common(1)
         oldest = next(task for task in strangers if self._guests[task].block == fullest)
         guest = self._guests.pop(oldest)
-        logger.debug("too many connections: %s, which has proved nothing, is sent away", guest.host)
+        logger.debug("too many connections: %s, which has not proven itself, is disconnected", guest.host)
         if guest.connection is not None:
             guest.connection.abort()
         oldest.cancel()

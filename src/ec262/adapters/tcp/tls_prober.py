@@ -107,7 +107,7 @@ def _is_global(ip: IpAddress) -> bool:
 
 def _connected(targets: list[str], port: int, deadline: float) -> socket.socket:
     """Connect to the first of the targets that answers; what is left until the deadline is the socket's time-out."""
-    failure = OSError("no address to knock at")
+    failure = OSError("no address to check")
     for target in targets:
         try:
             connection = socket.create_connection((target, port), timeout=max(0.001, deadline - time.monotonic()))

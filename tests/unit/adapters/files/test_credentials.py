@@ -151,7 +151,7 @@ def test_a_mistyped_token_is_reported_and_opens_no_account(tmp_path: Path) -> No
     token = load_or_create_token(tmp_path, URL, "foreman")
     (file,) = tmp_path.iterdir()
     file.write_text(token.translate({ord(token[3]): "-" if token[3] != "-" else "_"}))
-    with pytest.raises(ConfigurationError, match="some of its characters are not") as told:
+    with pytest.raises(ConfigurationError, match="some of its characters are wrong") as told:
         load_or_create_token(tmp_path, URL, "foreman")
     assert token[8:] not in str(told.value)
     file.write_text(token.partition(".")[0])  # as earlier releases made them

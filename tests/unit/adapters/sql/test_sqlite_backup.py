@@ -55,7 +55,7 @@ def test_a_database_at_rest_is_copied(tmp_path: Path, database: sqlite3.Connecti
 def test_nothing_is_overwritten(tmp_path: Path, database: sqlite3.Connection) -> None:
     target = tmp_path / "copy"
     target.write_text("precious")
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         back_up(tmp_path / "it's %41?.sqlite", target)
     assert target.read_text() == "precious"
 

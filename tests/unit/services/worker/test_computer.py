@@ -137,7 +137,7 @@ async def test_a_key_of_the_wrong_size_is_reported() -> None:
     rig.cipher.key_bytes = 16
     failed = await compute(rig)
     assert isinstance(failed, Failed)
-    assert "the discovery service is set up for another one" in failed.reason
+    assert "the discovery service is configured for a different cipher" in failed.reason
 
 
 async def test_the_commitment_survives_an_absence_of_discovery() -> None:

@@ -62,7 +62,7 @@ async def _send(stream: socket.socket, work: Work, limits: Limits) -> None:
 
 
 async def _read(stream: socket.socket, size: int) -> bytes:
-    """Read exactly so many bytes. Raises EOFError, OSError."""
+    """Read exactly ``size`` bytes. Raises EOFError, OSError."""
     data = bytearray(size)
     view = memoryview(data)
     while view:

@@ -163,7 +163,7 @@ class LinuxSandbox:
         try:
             zygote.priority.lower(self._nice)
         except OSError as error:
-            raise SandboxUnavailable(f"tasks cannot be made to give way to other processes: {error}") from error
+            raise SandboxUnavailable(f"the priority of tasks cannot be lowered: {error}") from error
 
     def _last_print(self, child: Child | None) -> str:
         """Return what a job that gives no result has printed last: its log is lost with it."""

@@ -32,7 +32,7 @@ class Child:
         self.stream = stream
         self.log = log
         self.exited: asyncio.Future[Exit | None] = loop.create_future()
-        """How it ended; None where nobody is left to tell."""
+        """How it ended; None if that is unknown."""
         self._started: asyncio.Future[str] = loop.create_future()
         self._pidfd: int | None = None
         self._doomed = False

@@ -143,7 +143,7 @@ class Zygote:
             if not isinstance(error, BlockingIOError):  # else it is only behind
                 self._on_end()
             self._children.pop(number, child).kill()
-            raise SandboxBroken(f"the sandbox's own process takes no task: {error}") from error
+            raise SandboxBroken(f"the sandbox's own process does not accept tasks: {error}") from error
         except BaseException:
             child.kill()
             raise
@@ -236,7 +236,7 @@ def _paths(names: Sequence[str]) -> list[str]:
         with contextlib.suppress(ImportError, ValueError):
             spec = importlib.util.find_spec(name.partition(".")[0])
         if spec is None:
-            raise SandboxUnavailable(f"the package {name!r}, which jobs shall be allowed to import, is not installed")
+            raise SandboxUnavailable(f"the package {name!r}, which jobs are to be allowed to import, is not installed")
         places = spec.submodule_search_locations or [spec.origin or ""]
         folders += [str(Path(place).parent) for place in places]
     return list(dict.fromkeys(folders))

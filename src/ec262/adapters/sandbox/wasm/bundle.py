@@ -49,7 +49,7 @@ def _sources(package: str) -> Iterator[tuple[str, bytes]]:
     with contextlib.suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(package.partition(".")[0])
     if spec is None:
-        raise SandboxUnavailable(f"the package {package!r}, which jobs shall be allowed to import, is not installed")
+        raise SandboxUnavailable(f"the package {package!r}, which jobs are to be allowed to import, is not installed")
     if spec.submodule_search_locations is None:
         path = Path(spec.origin or "")
         if path.suffix == ".py":

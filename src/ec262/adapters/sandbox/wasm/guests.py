@@ -1,4 +1,4 @@
-"""The builds of CPython for WebAssembly that are known here, and which of them is to be had."""
+"""The builds of CPython for WebAssembly that are known here, and which of them is available."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Guest:
             except OSError as error:
                 raise SandboxUnavailable(f"a part of the portable sandbox cannot be read: {error}") from error
             if digest != known:
-                raise SandboxUnavailable(f"{path} is not the file that this release of ec262 knows")
+                raise SandboxUnavailable(f"{path} is not the file that belongs to this release of ec262")
 
 
 GUESTS = (

@@ -113,7 +113,7 @@ class Host:
         self._input.close()
 
     async def gone(self) -> None:
-        """Wait until the process, which was told to end, is gone."""
+        """Wait until the process, which was asked to end, is gone."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_EXIT_S):
                 await self._process.wait()

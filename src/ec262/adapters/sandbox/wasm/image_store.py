@@ -86,7 +86,7 @@ async def prepare(guest: Guest, packages: Sequence[str], *, anew: bool, timeout_
             except SandboxUnavailable as error:
                 if module not in found or isinstance(error, GuestRefused):
                     raise
-                logger.info("the module that was kept does not serve: %s", error)
+                logger.info("the stored module cannot be used: %s", error)
                 await _compile(guest, module, timeout_s=timeout_s)
                 await _freeze(guest, packages, bundle, module, image, timeout_s=timeout_s)
     except BaseException as error:
@@ -151,7 +151,7 @@ def _private_folder() -> tuple[Path, bool]:
         reason = f"others can write to {culprit}" if culprit else "it is read-only"
     except OSError as error:
         reason = str(error)
-    logger.warning("guests cannot be kept in %s (%s): they are made anew at every start", folder, reason)
+    logger.warning("guests cannot be kept in %s (%s): they are rebuilt at every start", folder, reason)
     return Path(tempfile.mkdtemp(prefix="ec262-wasm-")), True
 
 

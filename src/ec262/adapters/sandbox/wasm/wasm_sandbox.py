@@ -139,7 +139,7 @@ class WasmSandbox:
         except SandboxUnavailable as error:
             if self._prepared is None or self._prepared.new:
                 raise
-            logger.info("the guest is prepared anew: %s", error)
+            logger.info("rebuilding the guest: %s", error)
             self._put_away_spare()
             self._prepared = await self._prepare(anew=True)
             await WITNESS.check(self)

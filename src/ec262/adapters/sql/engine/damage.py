@@ -1,4 +1,4 @@
-"""Damaged databases: how drivers say that one is, and looking for damage that nobody has met yet."""
+"""Damaged databases: how drivers say that one is, and looking for damage that has not been noticed yet."""
 
 from __future__ import annotations
 

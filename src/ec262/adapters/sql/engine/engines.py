@@ -113,7 +113,7 @@ def _create_private(path: Path, url: URL) -> None:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             if os.name == "posix" and os.fstat(descriptor).st_mode & 0o044:
-                _log.warning("%s holds keys and secrets, and others than its owner can read it: chmod 600", path)
+                _log.warning("%s holds keys and secrets, and users other than its owner can read it: chmod 600", path)
         finally:
             os.close(descriptor)
     except OSError as error:

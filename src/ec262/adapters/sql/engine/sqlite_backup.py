@@ -58,7 +58,7 @@ def back_up(source: Path, target: Path) -> int:
     """
     try:
         if target.exists():
-            raise ConfigurationError(f"{target} is there already: backups do not overwrite")
+            raise ConfigurationError(f"{target} already exists: backups do not overwrite files")
         _remove_abandoned(target.parent)
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PARTIAL)  # its mode is 0600
         try:

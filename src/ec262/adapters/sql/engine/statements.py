@@ -49,7 +49,7 @@ def translated() -> Iterator[None]:
 def _translation(error: BaseException | None, *, breaks_rules: bool) -> DiscoveryUnavailable | LedgerError:
     state = getattr(error, "sqlstate", None)  # SQLite's driver knows none
     if state == UNIQUE_VIOLATION or state in IN_EACH_OTHERS_WAY:
-        return DiscoveryUnavailable("somebody did the same, or stood in the way, just now: repeat the call")
+        return DiscoveryUnavailable("the call conflicted with another one: repeat it")
     if breaks_rules:
         return LedgerError("the database refuses a change that breaks its rules")
     return failure(error)

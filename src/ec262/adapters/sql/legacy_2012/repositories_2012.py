@@ -22,7 +22,7 @@ MOST_AT_ONCE = 10_000
 
 
 class SqlClients2012:
-    """Who is known."""
+    """The accounts."""
 
     def __init__(self, statements: Statements) -> None:
         self._statements = statements

@@ -84,7 +84,7 @@ class Child:
 
 
 def _read(size: int) -> bytes:
-    """Read exactly so many bytes. Raises EOFError."""
+    """Read exactly ``size`` bytes. Raises EOFError."""
     chunks = []
     while size:
         chunk = os.read(STREAM, min(size, _CHUNK_BYTES))

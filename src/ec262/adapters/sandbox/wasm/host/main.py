@@ -164,7 +164,7 @@ def _in_a_thread(act: Callable[[], object]) -> threading.Thread:
 
 
 def _read(size: int) -> bytes:
-    """Read exactly so many bytes from the worker. Raises EOFError."""
+    """Read exactly ``size`` bytes from the worker. Raises EOFError."""
     chunks = []
     while size:
         chunk = os.read(_INPUT, min(size, _READ_BYTES))
@@ -182,7 +182,7 @@ def _write(data: bytes | bytearray) -> None:
 
 
 def main() -> None:
-    """Do what the first argument orders. What goes wrong is told on standard error."""
+    """Do what the first argument orders. Errors are reported on standard error."""
     order = json.loads(sys.argv[1])
     try:
         {"precompile": precompile, "freeze": freeze, "serve": serve}[order["act"]](order)
