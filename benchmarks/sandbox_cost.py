@@ -24,8 +24,8 @@ import cloudpickle
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
 from ec262.adapters.sandbox.linux.conversation import converse
 from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
-from ec262.adapters.sandbox.linux.offspring import Child
-from ec262.adapters.sandbox.linux.zygote import Zygote
+from ec262.adapters.sandbox.linux.offspring import RequestedChild
+from ec262.adapters.sandbox.linux.zygote import ZygoteProcess
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.values import canonical
 from ec262.domain.work.work import Limits, Phase, Work
@@ -75,17 +75,17 @@ async def start_bare() -> None:
 
 async def start_zygote() -> None:
     """Start and end a zygote. Ending it takes some milliseconds, which are included."""
-    await (await Zygote.start((), timeout_s=30)).close()
+    await (await ZygoteProcess.start((), timeout_s=30)).close()
 
 
-async def to_first_call(zygote: Zygote) -> tuple[float, float]:
+async def to_first_call(zygote: ZygoteProcess) -> tuple[float, float]:
     """Return the seconds from asking for a child until it has read its task and calls its first function, and the
     seconds that the latter takes if the child has been ready for a while."""
 
     def report_now(_key: Any, _value: Any) -> Iterable[tuple[Any, Any]]:
         return [("now", time.perf_counter())]  # one clock for all processes of a machine
 
-    async def first_call(child: Child) -> float:
+    async def first_call(child: RequestedChild) -> float:
         computed = await converse(child, task, LIMITS)
         child.kill()
         return float(canonical.decode(computed.outcome)[1][0][1])
@@ -117,7 +117,7 @@ async def processor_time(box: Sandbox) -> float:
     return float(canonical.decode(computed.outcome)[1][0][1])
 
 
-async def memory(sandbox: LinuxSandbox, zygote: Zygote) -> tuple[float, float]:
+async def memory(sandbox: LinuxSandbox, zygote: ZygoteProcess) -> tuple[float, float]:
     """Return the MiB of memory, counting shared pages once, of a zygote alone and with many tasks running."""
 
     def wait(_key: Any, _value: Any) -> None:

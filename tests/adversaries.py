@@ -16,7 +16,7 @@ from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExcee
 from ec262.domain.ports.transport import Connection, Endpoint, Handler
 from ec262.domain.protocol.messages import Delivered, Hello, Message, Ready, Refused
 from ec262.domain.protocol.wire import encode
-from ec262.domain.protocol.worker_calls import CommitResults, Committed
+from ec262.domain.protocol.worker_calls import CommitmentsTaken, CommitResults
 from ec262.domain.work.outcome import Failure, Pairs, decode_outcome, encode_outcome
 from ec262.domain.work.work import Computed, Limits, Phase, Work
 from ec262.domain.work.work_hash import WorkBinding
@@ -123,8 +123,8 @@ class Replayer(AesSivCipher):
 class Pretender(HttpDiscovery):
     """Says that it has committed and has not."""
 
-    async def commit(self, command: CommitResults) -> Committed:
-        return Committed(tasks=tuple(commitment.task for commitment in command.commitments), refused=())
+    async def commit(self, command: CommitResults) -> CommitmentsTaken:
+        return CommitmentsTaken(tasks=tuple(commitment.task for commitment in command.commitments), refused=())
 
 
 # --- in place of the listener ---------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ class JobSimulation:
             self._tell(ev.CodeFailed(now=self.now(), task=task, error=limit))
             return
         self.results[fetch.name] = fetch.verdict.digest
-        self._tell(ev.Delivered(now=self.now(), task=task))
+        self._tell(ev.ResultKept(now=self.now(), task=task))
 
     def _work(self, work: ev.Dispatch) -> None:
         worker, way = work.replica.worker, self.ways(work.replica.worker, work.name)

@@ -11,7 +11,7 @@ from ec262.adapters.memory.entropy import SeededEntropy
 from ec262.adapters.memory.unit_of_work_2012 import MemoryStore2012
 from ec262.domain.legacy_2012.constants_2012 import Constants2012
 from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
-from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
+from ec262.domain.legacy_2012.tasks_2012 import Accepted2012, Rejected, Task2012
 from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012Factory
 from ec262.services.legacy_2012.service_2012 import Discovery2012
 
@@ -41,13 +41,13 @@ class Town2012:
         """A worker leaves the pool."""
         self.service.register(worker(number), Registration(port=4000 + number, ttl_s=LEAVE_S))
 
-    def buy(self, wanted: int = 1, *, foreman: str = FOREMAN) -> Sequence[Task]:
+    def buy(self, wanted: int = 1, *, foreman: str = FOREMAN) -> Sequence[Task2012]:
         """A foreman buys tasks."""
         return self.service.buy(foreman, wanted)
 
     def end(
-        self, task: Task, valid: str | None, missing: str | None = None, *, foreman: str | None = None
-    ) -> Accepted | Rejected:
+        self, task: Task2012, valid: str | None, missing: str | None = None, *, foreman: str | None = None
+    ) -> Accepted2012 | Rejected:
         """A task's foreman, or somebody else, ends it."""
         ending = Ending(task=task.id, valid=valid, missing=missing)
         return self.service.end(foreman or task.foreman, ending)

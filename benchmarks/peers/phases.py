@@ -24,7 +24,7 @@ import attrs
 
 from benchmarks.peers.contenders import one_row_a_task
 from benchmarks.peers.workloads import Workload
-from ec262.adapters.ciphers import aes_siv as ciphers
+from ec262.adapters.ciphers import aes_siv
 from ec262.adapters.discovery_client import http_discovery
 from ec262.adapters.sandbox import runner
 from ec262.adapters.sandbox.grouping import Grouping
@@ -41,8 +41,7 @@ from ec262.domain.verification.rules import Majority
 from ec262.domain.work.work import Limits
 from ec262.entrypoints.foreman import job_reading
 from ec262.entrypoints.shared.settings import ForemanSettings
-from ec262.services.discovery import for_foremen as discovery_foremen
-from ec262.services.discovery import for_workers as discovery_workers
+from ec262.services.discovery import for_foremen, for_workers
 from ec262.services.foreman import job_workers
 from ec262.services.foreman.data import job_data
 from ec262.services.foreman.foreman_policy import ForemanPolicy
@@ -58,12 +57,12 @@ TIMED: Sequence[tuple[str, Any, Sequence[str]]] = (
     ("compute", runner.Run, ["_call"]),
     ("group", Grouping, ["add", "rows"]),
     ("encode results", runner, ["encode_outcome"]),
-    ("encrypt", ciphers.AesSivCipher, ["encrypt"]),
+    ("encrypt", aes_siv.AesSivCipher, ["encrypt"]),
     ("wire", wire.Decoder, ["feed", "next_message"]),
     ("wire", sslproto.SSLProtocol, ["buffer_updated", "_do_write", "_do_read"]),
     ("discovery, clients", http_discovery.HttpDiscovery, ["_attempt"]),
-    ("discovery, service", discovery_foremen.ForemanDesk, ["buy", "verdicts", "pool"]),
-    ("discovery, service", discovery_workers.WorkerDesk, ["assignments", "commit", "give_up"]),
+    ("discovery, service", for_foremen.ForemanDesk, ["buy", "verdicts", "pool"]),
+    ("discovery, service", for_workers.WorkerDesk, ["assignments", "commit", "give_up"]),
     ("compare and decrypt", job_workers.JobWorkers, ["_open"]),
     ("decode results", domain_portions, ["_pairs_of"]),
     ("shuffle", Shuffle, ["add", "rows"]),

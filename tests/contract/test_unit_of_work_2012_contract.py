@@ -13,11 +13,11 @@ from ec262.adapters.memory.unit_of_work_2012 import MemoryStore2012
 from ec262.adapters.sql.legacy_2012.sql_unit_of_work_2012 import Sql2012
 from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
-from ec262.domain.legacy_2012 import ledger_2012 as ledger
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012 import ledger_2012
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
-from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
-from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason2012, Totals
+from ec262.domain.legacy_2012.tasks_2012 import Task2012
 from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012, UnitOfWork2012Factory
 
 
@@ -58,13 +58,15 @@ def with_clients(uow: UnitOfWork2012, count: int = 6) -> None:
         uow.clients.add(client(number))
 
 
-def task(name: str = "a", *, expires_at: float = 50.0, workers: tuple[int, ...] = (3, 1, 2), foreman: int = 6) -> Task:
-    return Task(
+def task(
+    name: str = "a", *, expires_at: float = 50.0, workers: tuple[int, ...] = (3, 1, 2), foreman: int = 6
+) -> Task2012:
+    return Task2012(
         id=name * 32,
         foreman=f"10.0.0.{foreman}",
         key=b"\x00key" * 4,
         expires_at=expires_at,
-        workers=tuple(Endpoint(addr=f"10.0.0.{number}", port=5000 + number) for number in workers),
+        workers=tuple(Endpoint2012(addr=f"10.0.0.{number}", port=5000 + number) for number in workers),
     )
 
 
@@ -82,7 +84,7 @@ def test_uncommitted_changes_are_lost(unit_of_work: UnitOfWork2012Factory) -> No
         uow.clients.take(["10.0.0.2"])
         uow.tasks.remove([task("a").id])
         uow.tasks.add([task("b")])
-        uow.ledger.post(ledger.grant("10.0.0.1", 12, at=0))
+        uow.ledger.post(ledger_2012.grant("10.0.0.1", 12, at=0))
     with unit_of_work() as uow:
         assert uow.clients.get("10.0.0.7") is None
         assert uow.clients.get("10.0.0.1") == client(1)
@@ -172,13 +174,13 @@ def test_the_pool_is_who_is_in_it_and_whose_lease_lasts(unit_of_work: UnitOfWork
             uow.clients.add(client(number, pooled=pooled, expires_at=expires_at))
         uow.clients.add(Client(addr="10.0.0.5"))
         pool = uow.clients.pool(10.0)
-        assert pool == [Endpoint(addr="10.0.0.3", port=4003), Endpoint(addr="10.0.0.4", port=4004)]
+        assert pool == [Endpoint2012(addr="10.0.0.3", port=4003), Endpoint2012(addr="10.0.0.4", port=4004)]
         uow.clients.take([pool[0].addr, "10.0.0.9"])
         uow.clients.take([])
         assert uow.clients.pool(10.0) == [pool[1]]
         assert uow.clients.get("10.0.0.3") == client(3, pooled=False, expires_at=10.5)
         uow.clients.save([client(3)])
-        assert uow.clients.pool(10.0) == [Endpoint(addr="10.0.0.3", port=4003), pool[1]]
+        assert uow.clients.pool(10.0) == [Endpoint2012(addr="10.0.0.3", port=4003), pool[1]]
 
 
 def test_there_is_no_limit_to_how_many_are_asked_for(unit_of_work: UnitOfWork2012Factory) -> None:
@@ -223,18 +225,27 @@ def test_tasks_are_due_at_their_end(unit_of_work: UnitOfWork2012Factory) -> None
 
 
 def test_lines_are_kept_in_order(unit_of_work: UnitOfWork2012Factory) -> None:
-    lines = [*ledger.grant("10.0.0.6", 12, at=0.5), ledger.purchase(task(), at=1.5), ledger.refund(task(), at=2.5)]
+    lines = [
+        *ledger_2012.grant("10.0.0.6", 12, at=0.5),
+        ledger_2012.purchase(task(), at=1.5),
+        ledger_2012.refund(task(), at=2.5),
+    ]
     with unit_of_work() as uow:
         with_clients(uow)
         uow.ledger.post(lines)
-        uow.ledger.post(ledger.payments(task(), at=3.5))
+        uow.ledger.post(ledger_2012.payments(task(), at=3.5))
         uow.ledger.post([])
         uow.commit()
     with unit_of_work() as uow:
         assert uow.ledger.history("10.0.0.6") == lines
         assert uow.ledger.history("10.0.0.1") == [
             Entry(
-                id=f"pay:{task().id}:10.0.0.1", client="10.0.0.1", amount=1, reason=Reason.PAY, task=task().id, at=3.5
+                id=f"pay:{task().id}:10.0.0.1",
+                client="10.0.0.1",
+                amount=1,
+                reason=Reason2012.PAY,
+                task=task().id,
+                at=3.5,
             )
         ]
         assert uow.ledger.history("10.0.0.9") == []
@@ -243,9 +254,9 @@ def test_lines_are_kept_in_order(unit_of_work: UnitOfWork2012Factory) -> None:
 def test_a_line_is_never_written_twice(unit_of_work: UnitOfWork2012Factory) -> None:
     with unit_of_work() as uow:
         with_clients(uow)
-        uow.ledger.post([ledger.refund(task(), at=1)])
+        uow.ledger.post([ledger_2012.refund(task(), at=1)])
         with pytest.raises(LedgerError):
-            uow.ledger.post([ledger.refund(task(), at=2)])
+            uow.ledger.post([ledger_2012.refund(task(), at=2)])
 
 
 def test_totals_and_who_does_not_balance(unit_of_work: UnitOfWork2012Factory) -> None:
@@ -255,11 +266,11 @@ def test_totals_and_who_does_not_balance(unit_of_work: UnitOfWork2012Factory) ->
         with_clients(uow, 6)
         assert uow.ledger.unbalanced() == [f"10.0.0.{number}" for number in range(1, 7)]
         for number in range(1, 7):
-            uow.ledger.post(ledger.grant(f"10.0.0.{number}", 12, at=0))
+            uow.ledger.post(ledger_2012.grant(f"10.0.0.{number}", 12, at=0))
         assert uow.ledger.unbalanced() == []
         uow.tasks.add([task("a"), task("b", workers=(4, 5))])
         assert uow.ledger.totals() == Totals(credits=72, escrow=5, granted=72)
-        uow.ledger.post([ledger.purchase(task("a"), at=0)])
+        uow.ledger.post([ledger_2012.purchase(task("a"), at=0)])
         assert uow.ledger.unbalanced() == ["10.0.0.6"]
         uow.clients.save([client(6, credits=9)])
         assert uow.ledger.unbalanced() == []

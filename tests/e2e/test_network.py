@@ -127,15 +127,15 @@ def test_a_worker_of_another_python_is_not_used_and_named(shell: Shell) -> None:
         "old_worker.py",
         """
         import attrs
-        from ec262.adapters.jobs import local_runtime as runtime
+        from ec262.adapters.jobs import local_runtime
 
-        real = runtime.runtime_class
+        real = local_runtime.runtime_class
 
         def old(sandbox):
             mine = real(sandbox)
             return attrs.evolve(mine, python=attrs.evolve(mine.python, magic=3394, version="3.7"))
 
-        runtime.runtime_class = old
+        local_runtime.runtime_class = old
         import ec262
         ec262.run_worker(0, listen="127.0.0.1")
         """,

@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from ec262.entrypoints.discovery.discovery_api import discovery_app
 from ec262.entrypoints.http import server as discovery_server
-from ec262.entrypoints.http import slow_readers as discovery_writing
+from ec262.entrypoints.http import slow_readers
 from ec262.entrypoints.http.server import Connections, Loop, Server, server_config
 from tests.discovery_process import RunningDiscovery, running_discovery
 from tests.discovery_town import FOREMAN, build_town
@@ -188,7 +188,7 @@ def test_a_request_whose_end_is_ambiguous_is_refused_and_nothing_after_it_is_rea
 
 def test_a_reply_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery_server, "KEEP_ALIVE_S", 0.3)
-    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.3)
+    monkeypatch.setattr(slow_readers, "WRITE_S", 0.3)
     connections = Connections()
     with serving(connections) as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -200,7 +200,7 @@ def test_a_reply_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("path", [b"/large", b"/medium"])
 def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long a connection may be idle, and whatever more is asked on it."""
-    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    monkeypatch.setattr(slow_readers, "WRITE_S", 0.5)
     connections = Connections()
     with serving(connections) as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -224,7 +224,7 @@ def test_pipelined_replies_that_nobody_reads_are_given_up(path: bytes, monkeypat
 def test_a_reply_that_is_read_slowly_is_sent_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a connection may be idle, and than any one look at the progress."""
     monkeypatch.setattr(discovery_server, "KEEP_ALIVE_S", 0.3)
-    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    monkeypatch.setattr(slow_readers, "WRITE_S", 0.5)
     received = 0
     with serving() as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -238,7 +238,7 @@ def test_a_reply_that_is_read_slowly_is_sent_to_its_end(monkeypatch: pytest.Monk
 
 
 def test_a_client_that_reads_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery_writing, "WRITE_S", 0.5)
+    monkeypatch.setattr(slow_readers, "WRITE_S", 0.5)
     connections = Connections()
     with serving(connections) as port, connected(port) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
-from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.adapters.sandbox.linux.offspring import RequestedChild
 from ec262.adapters.sandbox.linux.spare import Spare
 from ec262.domain.errors import SandboxLimitExceeded
 from ec262.domain.work.work import Limits
@@ -69,7 +69,7 @@ async def test_one_that_was_killed_is_noticed(sandbox: LinuxSandbox) -> None:
 
 
 async def test_a_failed_spare_does_not_affect_later_tasks() -> None:
-    async def fork(_limits: Limits) -> Child:
+    async def fork(_limits: Limits) -> RequestedChild:
         raise OSError("too many open files")
 
     spare = Spare(fork)

@@ -20,7 +20,7 @@ from ec262.adapters.sandbox.linux import zygote
 from ec262.adapters.sandbox.linux.child import kernel
 from ec262.adapters.sandbox.linux.child.namespaces import Namespaces
 from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
-from ec262.adapters.sandbox.self_test import Trial
+from ec262.adapters.sandbox.self_test import SelfTest
 from ec262.adapters.sandbox.tier import Layer
 from tests.canaries import Scene, has, is_first_of_namespace, session_of
 from tests.compile_policy import compile_policy
@@ -146,11 +146,11 @@ def try_holes(_key: str, target: Target) -> Iterator[tuple[str, str]]:
 async def test_behind_a_filter_with_holes(
     monkeypatch: pytest.MonkeyPatch, scene: Scene, without: list[str], needs: str, expected: dict[str, str]
 ) -> None:
-    async def see_nothing(_trial: Trial, _box: LinuxSandbox) -> None: ...
+    async def see_nothing(_trial: SelfTest, _box: LinuxSandbox) -> None: ...
 
     with_holes = compile_policy(platform.machine(), ["unlink", "unlinkat", "openat", "kill"])
     monkeypatch.setattr(zygote, "seccomp_program", lambda: with_holes)
-    monkeypatch.setattr(Trial, "check", see_nothing)
+    monkeypatch.setattr(SelfTest, "check", see_nothing)
     async with started(without) as box:
         if not layer(box, needs).in_force or " no " in layer(box, needs).detail:
             pytest.skip(f"this machine: {layer(box, needs)}")

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from sqlalchemy import ClauseElement, event
 
-from ec262.adapters.sql import task_tables as sql_tasks
+from ec262.adapters.sql import task_tables
 from ec262.adapters.sql.engine.statements import NOTHING, Statements, Values
 from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.discovery.tasks import Task, expire, fetch
@@ -375,7 +375,7 @@ def test_offers_that_all_differ_are_read_once_and_not_in_every_purchase(database
 
 
 def test_a_backlog_is_forgotten_in_portions(database: SqlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_tasks, "FORGET_LIMIT", 2)
+    monkeypatch.setattr(task_tables, "FORGET_LIMIT", 2)
     old = [task(f"old{number}", deadline=1) for number in range(3)]
     with database.unit_of_work() as uow:
         uow.tasks.add([expire(each, now=2)[0] for each in old])

@@ -22,7 +22,7 @@ import pytest
 import pytest_asyncio
 
 from ec262.adapters.jobs.local_runtime import local_python
-from ec262.adapters.sandbox.wasm import host_process as process
+from ec262.adapters.sandbox.wasm import host_process
 from ec262.adapters.sandbox.wasm.wasm_sandbox import WasmSandbox
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.work.work import Limits
@@ -355,7 +355,7 @@ def own_cache(sandbox: WasmSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         if order["act"] == "precompile":
             shutil.copy(module, order["module"])
         else:
-            await process.order_done(order, timeout_s=timeout_s)
+            await host_process.order_done(order, timeout_s=timeout_s)
 
     monkeypatch.setattr("ec262.adapters.sandbox.wasm.image_store.order_done", order_done)
     return folder

@@ -101,8 +101,8 @@ KEYS_AND_ENDINGS = (
     Mutant(
         rule="valid=1 tells the foreman the key",
         file=ROUTES,
-        old='{"key": _base64(ended.key)} if isinstance(ended, Accepted)',
-        new='{"ok": 1} if isinstance(ended, Accepted)',
+        old='{"key": _base64(ended.key)} if isinstance(ended, Accepted2012)',
+        new='{"ok": 1} if isinstance(ended, Accepted2012)',
         tests=f"{API}::test_a_task_from_its_purchase_to_its_end",
     ),
     Mutant(
@@ -143,8 +143,8 @@ KEYS_AND_ENDINGS = (
     Mutant(
         rule="the missing worker is paid all the same",
         file=SERVICE,
-        old="            ledger.payments(task, at=now),",
-        new="            [entry for entry in ledger.payments(task, at=now) if entry.client != failed],",
+        old="            ledger_2012.payments(task, at=now),",
+        new="            [entry for entry in ledger_2012.payments(task, at=now) if entry.client != failed],",
         tests=f"{USE}::test_a_missing_worker_has_failed_and_is_paid_nevertheless",
     ),
     Mutant(

@@ -245,8 +245,8 @@ BUYING = (
     Mutant(
         rule="it pays for what was assigned",
         file=SERVICE,
-        old="            _book(uow, [foreman], [ledger.purchase(task, at=now) for task in tasks])\n",
-        new="            _book(uow, [], [ledger.purchase(task, at=now) for task in tasks])\n",
+        old="            _book(uow, [foreman], [ledger_2012.purchase(task, at=now) for task in tasks])\n",
+        new="            _book(uow, [], [ledger_2012.purchase(task, at=now) for task in tasks])\n",
         tests=f"{USE}::test_a_task_has_three_workers_and_costs_three_credits",
     ),
     Mutant(

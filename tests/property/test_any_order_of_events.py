@@ -69,7 +69,7 @@ class Chaos:
                 self.handle(ev.TimerRang(now=self.now))
 
     def handle(self, event: ev.Event) -> None:
-        if isinstance(event, ev.ReplicaCommitted | ev.ReplicaEnded | ev.Judged | ev.Delivered | ev.Undelivered):
+        if isinstance(event, ev.ReplicaCommitted | ev.ReplicaEnded | ev.Judged | ev.ResultKept | ev.Undelivered):
             self.news.append(event)
         for instruction in self._run.handle(event):
             if isinstance(instruction, ev.Finish | ev.Fail):
@@ -176,8 +176,8 @@ class Chaos:
 
     def delivery(self, task: str, worker: str) -> ev.Event:
         events: list[ev.Event] = [
-            ev.Delivered(now=self.now, task=task),
-            ev.Delivered(now=self.now, task=task),
+            ev.ResultKept(now=self.now, task=task),
+            ev.ResultKept(now=self.now, task=task),
             ev.Undelivered(now=self.now, task=task, worker=worker, reason="gone"),
             ev.CodeFailed(now=self.now, task=task, error=self.chance.choice(FAILURES)),
             ev.Crashed(now=self.now, task=task, detail="exit status 3"),

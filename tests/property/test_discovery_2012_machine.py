@@ -27,7 +27,7 @@ from ec262.adapters.sql.sql_unit_of_work import SqlDatabase
 from ec262.domain.errors import InvalidRequest, PurchaseTooExpensive, UnknownClient, UnknownTask
 from ec262.domain.legacy_2012.constants_2012 import Constants2012
 from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
-from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
+from ec262.domain.legacy_2012.tasks_2012 import Accepted2012, Rejected, Task2012
 from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012Factory
 from tests.town_2012 import Town2012, build_town
 
@@ -59,7 +59,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.town: Town2012 = build_town(Constants2012(task_ttl_s=TASK_TTL_S), unit_of_work=self.storage())
         self.known: dict[str, Person] = {}
-        self.open: dict[str, Task] = {}
+        self.open: dict[str, Task2012] = {}
         self.seen: set[str] = set()
         self.everybody_comes()
 
@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         return multiple(*bought)
 
     @rule(task=tasks, addr=people)
-    def ask_for_the_key(self, task: Task, addr: str) -> None:
+    def ask_for_the_key(self, task: Task2012, addr: str) -> None:
         self.expire()
         may = task.id in self.open and addr in {worker.addr for worker in task.workers}
         try:
@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         valid=st.sampled_from(["1", "1", "0", None, "2", ""]),
         missing=st.none() | st.sampled_from([*PEOPLE, "10.0.0.1:4000", "rubbish"]),
     )
-    def end(self, task: Task, addr: str | None, valid: str | None, missing: str | None) -> None:
+    def end(self, task: Task2012, addr: str | None, valid: str | None, missing: str | None) -> None:
         addr = addr or task.foreman
         self.expire()
         may = task.id in self.open and addr == task.foreman
@@ -145,7 +145,7 @@ class Machine(RuleBasedStateMachine):
         assert may
         del self.open[task.id]
         if valid == "1":
-            assert ended == Accepted(key=task.key)
+            assert ended == Accepted2012(key=task.key)
             for worker in task.workers:
                 person = self.known[worker.addr]
                 person.credits += 1
@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
             assert ended == Rejected(credits=self.known[addr].credits)
 
     @rule(task=consumes(tasks))
-    def forget(self, task: Task) -> None:
+    def forget(self, task: Task2012) -> None:
         """The test's own memory is short; the service's is not."""
 
     @rule(seconds=st.sampled_from([0.25, 30, 60, 99.75, 100]))

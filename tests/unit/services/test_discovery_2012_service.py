@@ -7,9 +7,9 @@ import pytest
 
 from ec262.domain.errors import InvalidRequest, LedgerError, PurchaseTooExpensive, UnknownClient, UnknownTask
 from ec262.domain.legacy_2012.constants_2012 import Constants2012
-from ec262.domain.legacy_2012.ledger_2012 import Reason
+from ec262.domain.legacy_2012.ledger_2012 import Reason2012
 from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Ending, Registration
-from ec262.domain.legacy_2012.tasks_2012 import Accepted, Rejected, Task
+from ec262.domain.legacy_2012.tasks_2012 import Accepted2012, Rejected, Task2012
 from tests.town_2012 import FOREMAN, STRANGER, Town2012, build_town, worker
 
 
@@ -19,12 +19,12 @@ def town() -> Town2012:
 
 
 @pytest.fixture
-def task(town: Town2012) -> Task:
+def task(town: Town2012) -> Task2012:
     (bought,) = town.buy()
     return bought
 
 
-def team(task: Task) -> list[str]:
+def team(task: Task2012) -> list[str]:
     return [each.addr for each in task.workers]
 
 
@@ -84,9 +84,9 @@ def test_the_history_of_a_client_explains_its_credits(town: Town2012) -> None:
     client, entries = town.service.history(FOREMAN)
     assert client.credits == 12
     assert [(entry.amount, entry.reason) for entry in entries] == [
-        (12, Reason.GRANT),
-        (-3, Reason.PURCHASE),
-        (3, Reason.REFUND),
+        (12, Reason2012.GRANT),
+        (-3, Reason2012.PURCHASE),
+        (3, Reason2012.REFUND),
     ]
     with pytest.raises(UnknownClient):
         town.service.history(STRANGER)
@@ -135,7 +135,7 @@ def test_a_foreman_is_none_of_its_workers_and_stays_in_the_pool() -> None:
     assert town.pool() == [worker(1)]
 
 
-def test_workers_come_back_by_registering_and_not_by_a_tasks_end(town: Town2012, task: Task) -> None:
+def test_workers_come_back_by_registering_and_not_by_a_tasks_end(town: Town2012, task: Task2012) -> None:
     assert town.buy() == []
     town.end(task, "1")
     assert town.pool() == []
@@ -172,7 +172,7 @@ def test_the_purse_need_not_cover_what_was_asked_for_but_not_assigned(town: Town
 
 def test_ids_and_keys_are_never_used_again() -> None:
     town = build_town(workers=3)
-    tasks: list[Task] = []
+    tasks: list[Task2012] = []
     for _ in range(50):
         town.join(1, 2, 3)
         tasks += town.buy()
@@ -183,13 +183,13 @@ def test_ids_and_keys_are_never_used_again() -> None:
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 
-def test_each_worker_reads_the_key_as_often_as_it_likes(town: Town2012, task: Task) -> None:
+def test_each_worker_reads_the_key_as_often_as_it_likes(town: Town2012, task: Task2012) -> None:
     for addr in team(task) * 2:
         assert town.service.key(addr, task.id) == task.key
 
 
 @pytest.mark.parametrize("addr", [FOREMAN, STRANGER, worker(9)])
-def test_strangers_do_not_learn_that_there_is_a_task(town: Town2012, task: Task, addr: str) -> None:
+def test_strangers_do_not_learn_that_there_is_a_task(town: Town2012, task: Task2012, addr: str) -> None:
     town.join(9)
     for name in (task.id, "0" * 32, "7", "\0"):
         with pytest.raises(UnknownTask, match=r"^Unknown task$"):
@@ -199,8 +199,8 @@ def test_strangers_do_not_learn_that_there_is_a_task(town: Town2012, task: Task,
 # --- endings --------------------------------------------------------------------------------------------------------
 
 
-def test_a_valid_result_pays_each_worker_and_tells_the_key(town: Town2012, task: Task) -> None:
-    assert town.end(task, "1") == Accepted(key=task.key)
+def test_a_valid_result_pays_each_worker_and_tells_the_key(town: Town2012, task: Task2012) -> None:
+    assert town.end(task, "1") == Accepted2012(key=task.key)
     for addr in team(task):
         record = town.service.client(addr).record()
         assert (record["credits"], record["tasks_completed"]) == ("13", "1")
@@ -209,7 +209,7 @@ def test_a_valid_result_pays_each_worker_and_tells_the_key(town: Town2012, task:
 
 
 @pytest.mark.parametrize("valid", ["0", None])
-def test_any_other_result_gives_the_foreman_its_credits_back(town: Town2012, task: Task, valid: str | None) -> None:
+def test_any_other_result_gives_the_foreman_its_credits_back(town: Town2012, task: Task2012, valid: str | None) -> None:
     assert town.end(task, valid, missing=team(task)[0]) == Rejected(credits=12)
     assert town.credits() == 12
     for addr in team(task):
@@ -219,7 +219,7 @@ def test_any_other_result_gives_the_foreman_its_credits_back(town: Town2012, tas
 
 
 @pytest.mark.parametrize("port", ["", ":4001", ":1"])
-def test_a_missing_worker_has_failed_and_is_paid_nevertheless(town: Town2012, task: Task, port: str) -> None:
+def test_a_missing_worker_has_failed_and_is_paid_nevertheless(town: Town2012, task: Task2012, port: str) -> None:
     town.end(task, "1", missing=worker(1) + port)
     client = town.service.client(worker(1))
     assert (client.credits, client.tasks_failed, client.tasks_completed) == (13, 1, 0)
@@ -229,7 +229,7 @@ def test_a_missing_worker_has_failed_and_is_paid_nevertheless(town: Town2012, ta
 
 
 @pytest.mark.parametrize("missing", [STRANGER, FOREMAN, "", "rubbish", worker(1) + ":x"])
-def test_a_stranger_to_the_task_cannot_be_missing(town: Town2012, task: Task, missing: str) -> None:
+def test_a_stranger_to_the_task_cannot_be_missing(town: Town2012, task: Task2012, missing: str) -> None:
     town.service.register(STRANGER, Registration(port=1, ttl_s=60))
     town.end(task, "1", missing=missing)
     for addr in (*team(task), STRANGER, FOREMAN):
@@ -239,16 +239,16 @@ def test_a_stranger_to_the_task_cannot_be_missing(town: Town2012, task: Task, mi
 
 
 @pytest.mark.parametrize("valid", ["", "2", "true", "01"])
-def test_an_invalid_ending_is_refused_and_ends_nothing(town: Town2012, task: Task, valid: str) -> None:
+def test_an_invalid_ending_is_refused_and_ends_nothing(town: Town2012, task: Task2012, valid: str) -> None:
     with pytest.raises(InvalidRequest):
         town.end(task, valid)
     assert town.credits() == 9
     assert town.service.key(team(task)[0], task.id) == task.key
-    assert town.end(task, "1") == Accepted(key=task.key)
+    assert town.end(task, "1") == Accepted2012(key=task.key)
 
 
 @pytest.mark.parametrize("valid", ["1", "0", None, "rubbish"])
-def test_the_ending_is_the_foremans_alone(town: Town2012, task: Task, valid: str | None) -> None:
+def test_the_ending_is_the_foremans_alone(town: Town2012, task: Task2012, valid: str | None) -> None:
     for addr in (STRANGER, *team(task)):
         with pytest.raises(UnknownTask, match=r"^Unknown task$"):
             town.end(task, valid, foreman=addr)
@@ -257,7 +257,7 @@ def test_the_ending_is_the_foremans_alone(town: Town2012, task: Task, valid: str
 
 
 @pytest.mark.parametrize("first", ["1", "0"])
-def test_a_finished_task_is_unknown_to_everyone(town: Town2012, task: Task, first: str) -> None:
+def test_a_finished_task_is_unknown_to_everyone(town: Town2012, task: Task2012, first: str) -> None:
     town.end(task, first)
     for valid in ("1", "0", None, "rubbish"):
         with pytest.raises(UnknownTask):
@@ -271,7 +271,7 @@ def test_a_finished_task_is_unknown_to_everyone(town: Town2012, task: Task, firs
 # --- deadlines ------------------------------------------------------------------------------------------------------
 
 
-def test_an_expired_task_refunds_its_foreman_before_any_answer(town: Town2012, task: Task) -> None:
+def test_an_expired_task_refunds_its_foreman_before_any_answer(town: Town2012, task: Task2012) -> None:
     town.clock.advance(86_399.75)
     assert town.credits() == 9
     town.clock.advance(0.25)
@@ -280,7 +280,7 @@ def test_an_expired_task_refunds_its_foreman_before_any_answer(town: Town2012, t
         town.end(task, "1")
 
 
-def test_no_key_after_the_end(town: Town2012, task: Task) -> None:
+def test_no_key_after_the_end(town: Town2012, task: Task2012) -> None:
     town.clock.advance(86_400)
     with pytest.raises(UnknownTask):
         town.service.key(team(task)[0], task.id)
@@ -300,13 +300,13 @@ def test_the_sweep_refunds_too_and_many_at_once() -> None:
         client = uow.clients.get(FOREMAN)
         assert client is not None
         assert client.credits == 3000
-        refunds = [line for line in uow.ledger.history(FOREMAN) if line.reason is Reason.REFUND]
+        refunds = [line for line in uow.ledger.history(FOREMAN) if line.reason is Reason2012.REFUND]
     assert len(refunds) == 500
     town.service.sweep()
     assert town.credits() == 3000
 
 
-def test_expired_workers_neither_gain_nor_fail(town: Town2012, task: Task) -> None:
+def test_expired_workers_neither_gain_nor_fail(town: Town2012, task: Task2012) -> None:
     town.clock.advance(86_400)
     for addr in team(task):
         assert town.service.client(addr).record().keys() == {"addr", "port", "expiry", "credits"}

@@ -39,8 +39,8 @@ from ec262.domain.protocol.foreman_calls import (
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -183,9 +183,9 @@ class HttpDiscovery:
         """Tell the replicas assigned to this worker."""
         return await self._call("POST", "/v1/assignments", body=query, reply=Assignments)
 
-    async def commit(self, command: CommitResults) -> Committed:
+    async def commit(self, command: CommitResults) -> CommitmentsTaken:
         """Commit results."""
-        return await self._call("POST", "/v1/commitments", body=command, reply=Committed)
+        return await self._call("POST", "/v1/commitments", body=command, reply=CommitmentsTaken)
 
     async def give_up(self, command: GiveUp) -> GivenUp:
         """Tell that no results will be committed."""

@@ -21,8 +21,8 @@ from ec262.domain.protocol.foreman_calls import (
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -33,7 +33,7 @@ LOOK_S = 0.01
 """Pause between two looks at tasks that are waited for."""
 
 
-class Accounts(Protocol):
+class MemoryAccountDiscovery(Protocol):
     """What the service does for who holds an account."""
 
     def open(self, token: str, command: OpenAccount) -> AccountStatus: ...
@@ -61,7 +61,7 @@ class Workers(Protocol):
     def register(self, token: str, command: RegisterWorker, *, source: str) -> Lease: ...
     def leave(self, token: str) -> None: ...
     def assignments(self, token: str, query: AssignmentQuery) -> Assignments: ...
-    def commit(self, token: str, command: CommitResults) -> Committed: ...
+    def commit(self, token: str, command: CommitResults) -> CommitmentsTaken: ...
     def give_up(self, token: str, command: GiveUp) -> GivenUp: ...
 
 
@@ -69,7 +69,7 @@ class Service(Protocol):
     """The discovery service, by who asks."""
 
     @property
-    def accounts(self) -> Accounts: ...
+    def accounts(self) -> MemoryAccountDiscovery: ...
     @property
     def foremen(self) -> Foremen: ...
     @property
@@ -159,7 +159,7 @@ class MemoryDiscovery:
         """Tell the replicas assigned to this worker."""
         return self._service.workers.assignments(self._token, query)
 
-    async def commit(self, command: CommitResults) -> Committed:
+    async def commit(self, command: CommitResults) -> CommitmentsTaken:
         """Commit results."""
         return self._service.workers.commit(self._token, command)
 

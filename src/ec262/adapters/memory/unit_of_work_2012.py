@@ -12,10 +12,10 @@ import attrs
 
 from ec262.adapters.memory.table import Journal, Table
 from ec262.domain.errors import LedgerError
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
-from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
-from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason2012, Totals
+from ec262.domain.legacy_2012.tasks_2012 import Task2012
 
 
 class MemoryClients2012:
@@ -41,10 +41,10 @@ class MemoryClients2012:
         for client in clients:
             self.table.put(client.addr, client)
 
-    def pool(self, now: float) -> Sequence[Endpoint]:
+    def pool(self, now: float) -> Sequence[Endpoint2012]:
         """Return where those are who are in the pool and whose lease ends after ``now``, in order of addresses."""
         return [
-            Endpoint(addr=addr, port=client.port)
+            Endpoint2012(addr=addr, port=client.port)
             for addr, client in sorted(self.table.rows.items())
             if client.pooled and client.port is not None and client.expires_at is not None and client.expires_at > now
         ]
@@ -58,13 +58,13 @@ class MemoryTasks2012:
     """Open tasks by id."""
 
     def __init__(self, journal: Journal) -> None:
-        self.table: Table[Task] = Table(journal)
+        self.table: Table[Task2012] = Table(journal)
 
-    def get(self, task: str) -> Task | None:
+    def get(self, task: str) -> Task2012 | None:
         """Find a task."""
         return self.table.rows.get(task)
 
-    def add(self, tasks: Collection[Task]) -> None:
+    def add(self, tasks: Collection[Task2012]) -> None:
         """Store new tasks."""
         for task in tasks:
             self.table.put(task.id, task)
@@ -74,7 +74,7 @@ class MemoryTasks2012:
         for task in tasks:
             self.table.drop(task)
 
-    def due(self, now: float, *, limit: int) -> Sequence[Task]:
+    def due(self, now: float, *, limit: int) -> Sequence[Task2012]:
         """Return up to ``limit`` tasks that end by themselves at ``now`` or before, those due for longest first."""
         due = [task for task in self.table.rows.values() if task.expires_at <= now]
         return sorted(due, key=lambda task: task.expires_at)[:limit]
@@ -104,7 +104,7 @@ class MemoryLedger2012:
         return Totals(
             credits=sum(client.credits for client in self._clients.table.rows.values()),
             escrow=sum(task.price for task in self._tasks.table.rows.values()),
-            granted=sum(entry.amount for entry in self._table.rows.values() if entry.reason is Reason.GRANT),
+            granted=sum(entry.amount for entry in self._table.rows.values() if entry.reason is Reason2012.GRANT),
         )
 
     def unbalanced(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from ec262.adapters.sandbox.tier import Finding
+from ec262.adapters.sandbox.tier import AttemptedAct
 from ec262.domain.errors import NotCanonical, SandboxError, SandboxUnavailable
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.values import canonical
@@ -16,7 +16,7 @@ from ec262.domain.work.work import Limits, Phase, Work
 
 
 @attrs.frozen(kw_only=True)
-class Trial:
+class SelfTest:
     """A job that tries what no job may do: ``attempt`` is its mapper, which gets each of the ``acts`` as a key, and
     yields what came of it: ``refused``, or what it got."""
 
@@ -25,7 +25,7 @@ class Trial:
     refused: str
     limits: Limits
 
-    async def findings(self, sandbox: Sandbox) -> tuple[Finding, ...]:
+    async def findings(self, sandbox: Sandbox) -> tuple[AttemptedAct, ...]:
         """Run the job; return what came of each act. Raises SandboxUnavailable."""
         work = Work(
             phase=Phase.MAP,
@@ -41,7 +41,8 @@ class Trial:
             raise SandboxUnavailable(f"the sandbox does not work on this machine: its trial job gave {outcome}")
         told = {act: str(result) for act, result in outcome.pairs}
         return tuple(
-            Finding(act=act, refused=told.get(act) == self.refused, told=told.get(act, "nothing")) for act in self.acts
+            AttemptedAct(act=act, refused=told.get(act) == self.refused, told=told.get(act, "nothing"))
+            for act in self.acts
         )
 
     async def check(self, sandbox: Sandbox) -> None:

@@ -23,7 +23,7 @@ class Layer:
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
+class AttemptedAct:
     """What came of one ``act`` that the witness job tried ("open a file"): ``told`` is "refused", or what it got."""
 
     act: str

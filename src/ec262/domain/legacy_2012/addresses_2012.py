@@ -14,7 +14,7 @@ MAX_ADDR_CHARS = 64
 
 
 @attrs.frozen(kw_only=True)
-class Endpoint:
+class Endpoint2012:
     """Where a worker listens."""
 
     addr: str

@@ -11,10 +11,10 @@ import enum
 import attrs
 
 from ec262.domain.errors import LedgerError
-from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.tasks_2012 import Task2012
 
 
-class Reason(enum.Enum):
+class Reason2012(enum.Enum):
     """Why credits moved."""
 
     GRANT = "grant"
@@ -31,7 +31,7 @@ class Entry:
     id: str
     client: str
     amount: int
-    reason: Reason
+    reason: Reason2012
     task: str | None
     at: float
 
@@ -47,29 +47,36 @@ class Totals:
 
 def grant(addr: str, amount: int, *, at: float) -> tuple[Entry, ...]:
     """Return the entry for a client's starting credits, or none if they are zero."""
-    entry = Entry(id=f"grant:{addr}", client=addr, amount=amount, reason=Reason.GRANT, task=None, at=at)
+    entry = Entry(id=f"grant:{addr}", client=addr, amount=amount, reason=Reason2012.GRANT, task=None, at=at)
     return (entry,) if amount else ()
 
 
-def purchase(task: Task, *, at: float) -> Entry:
+def purchase(task: Task2012, *, at: float) -> Entry:
     """Return the entry for what a foreman pays for a task."""
     return Entry(
-        id=f"purchase:{task.id}", client=task.foreman, amount=-task.price, reason=Reason.PURCHASE, task=task.id, at=at
+        id=f"purchase:{task.id}",
+        client=task.foreman,
+        amount=-task.price,
+        reason=Reason2012.PURCHASE,
+        task=task.id,
+        at=at,
     )
 
 
-def payments(task: Task, *, at: float) -> tuple[Entry, ...]:
+def payments(task: Task2012, *, at: float) -> tuple[Entry, ...]:
     """Return the entries for the workers of a task whose result was accepted: one credit each."""
     return tuple(
-        Entry(id=f"pay:{task.id}:{worker.addr}", client=worker.addr, amount=1, reason=Reason.PAY, task=task.id, at=at)
+        Entry(
+            id=f"pay:{task.id}:{worker.addr}", client=worker.addr, amount=1, reason=Reason2012.PAY, task=task.id, at=at
+        )
         for worker in task.workers
     )
 
 
-def refund(task: Task, *, at: float) -> Entry:
+def refund(task: Task2012, *, at: float) -> Entry:
     """Return the entry for what the foreman gets back for a task that was not ended or had no valid result."""
     return Entry(
-        id=f"refund:{task.id}", client=task.foreman, amount=task.price, reason=Reason.REFUND, task=task.id, at=at
+        id=f"refund:{task.id}", client=task.foreman, amount=task.price, reason=Reason2012.REFUND, task=task.id, at=at
     )
 
 

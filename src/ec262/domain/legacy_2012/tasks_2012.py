@@ -7,14 +7,14 @@ import re
 import attrs
 
 from ec262.domain.errors import UnknownTask
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint, addr_in
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012, addr_in
 
 ID_BYTES = 16
 """An id is this many random bytes in hexadecimal, so it is unique and does not reveal how many tasks there are."""
 
 
 @attrs.frozen(kw_only=True)
-class Task:
+class Task2012:
     """An open task; ended tasks are deleted. It ends by itself at ``expires_at`` (Unix seconds). ``workers`` are the
     workers' addresses at the time of the draw."""
 
@@ -22,7 +22,7 @@ class Task:
     foreman: str
     key: bytes = attrs.field(repr=False)
     expires_at: float
-    workers: tuple[Endpoint, ...]
+    workers: tuple[Endpoint2012, ...]
 
     @property
     def price(self) -> int:
@@ -43,7 +43,7 @@ class Task:
 
 
 @attrs.frozen(kw_only=True)
-class Accepted:
+class Accepted2012:
     """The foreman accepted the result: the workers are paid, and the foreman gets the key."""
 
     key: bytes = attrs.field(repr=False)

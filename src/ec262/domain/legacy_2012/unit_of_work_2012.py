@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
 from ec262.domain.legacy_2012.ledger_2012 import Entry, Totals
-from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.tasks_2012 import Task2012
 
 
 class ClientRepository2012(Protocol):
@@ -35,7 +35,7 @@ class ClientRepository2012(Protocol):
         """Update known clients."""
         ...
 
-    def pool(self, now: float) -> Sequence[Endpoint]:
+    def pool(self, now: float) -> Sequence[Endpoint2012]:
         """Return the clients in the pool whose lease ends after ``now``, ordered by address."""
         ...
 
@@ -47,11 +47,11 @@ class ClientRepository2012(Protocol):
 class TaskRepository2012(Protocol):
     """Open tasks."""
 
-    def get(self, task: str) -> Task | None:
+    def get(self, task: str) -> Task2012 | None:
         """Return a task, or None if it is not open."""
         ...
 
-    def add(self, tasks: Collection[Task]) -> None:
+    def add(self, tasks: Collection[Task2012]) -> None:
         """Store new tasks, whose foreman and workers are known clients."""
         ...
 
@@ -59,7 +59,7 @@ class TaskRepository2012(Protocol):
         """Delete tasks."""
         ...
 
-    def due(self, now: float, *, limit: int) -> Sequence[Task]:
+    def due(self, now: float, *, limit: int) -> Sequence[Task2012]:
         """Return up to ``limit`` tasks that end by themselves at or before ``now``, the oldest first."""
         ...
 

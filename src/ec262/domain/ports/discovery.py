@@ -21,8 +21,8 @@ from ec262.domain.protocol.foreman_calls import (
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -109,7 +109,7 @@ class WorkerDiscovery(Accounts, Protocol):
         """Return this worker's assignments. Items may be refused with UnknownTask or TaskClosed."""
         ...
 
-    async def commit(self, command: CommitResults) -> Committed:
+    async def commit(self, command: CommitResults) -> CommitmentsTaken:
         """Commit results. Items may be refused with UnknownTask, CommitmentConflict or TaskClosed."""
         ...
 

@@ -103,7 +103,7 @@ class CommitResults:
 
 
 @attrs.frozen(kw_only=True)
-class Committed:
+class CommitmentsTaken:
     """The tasks whose commitments were accepted, whether or not they won, and those that were refused."""
 
     tasks: tuple[str, ...]

@@ -25,8 +25,8 @@ from ec262.domain.protocol.foreman_calls import (
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -184,7 +184,7 @@ ROUTES = (
         summary="Commit the SHA-256 of encrypted results, once per task.",
         handle=lambda service, call: service.workers.commit(call.token, call.body),
         request=CommitResults,
-        reply=Committed,
+        reply=CommitmentsTaken,
         errors=(errors.AccountFrozen,),
         item_errors=(errors.UnknownTask, errors.CommitmentConflict, errors.TaskClosed),
     ),

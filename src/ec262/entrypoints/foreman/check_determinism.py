@@ -13,7 +13,7 @@ from ec262.adapters.jobs.watching import watch
 from ec262.adapters.sandbox.linux.linux_sandbox import LinuxSandbox
 from ec262.domain.foreman.data.partition import encode_row
 from ec262.domain.foreman.data.row import Row
-from ec262.domain.foreman.job.determinism import ELSEWHERE, HERE, Finding, PhaseCheck
+from ec262.domain.foreman.job.determinism import ELSEWHERE, HERE, PhaseCheck, UnstableRows
 from ec262.domain.foreman.job.job_definition import Job
 from ec262.domain.ports.rows import Rows
 from ec262.domain.values import canonical
@@ -72,7 +72,7 @@ def _phase(check: PhaseCheck, rows: int) -> str:
     return f"{told}: " + ("no difference" if check.finding is None else _finding(check.phase, check.finding))
 
 
-def _finding(phase: Phase, finding: Finding) -> str:
+def _finding(phase: Phase, finding: UnstableRows) -> str:
     by_row = phase is Phase.MAP
     row = f"the {'row with ' if by_row else ''}key {finding.row}"
     if finding.row is None:

@@ -47,7 +47,7 @@ BUSY = (
 _log = logging.getLogger(__name__)
 
 
-class Guest(Protocol):
+class CountedConnection(Protocol):
     """A connection that was admitted."""
 
     def leave(self) -> None:
@@ -72,7 +72,7 @@ class Connections:
         self._most = most
         self._is_proxy = is_proxy
         self._open: Counter[str] = Counter()
-        self._given: defaultdict[str, dict[Guest, None]] = defaultdict(dict)
+        self._given: defaultdict[str, dict[CountedConnection, None]] = defaultdict(dict)
         """The places of each customer; the first is the one that has been idle for longest."""
 
     def admit(self, host: str) -> bool:
@@ -91,13 +91,13 @@ class Connections:
         if not self._open[name]:
             del self._open[name]
 
-    def keep(self, host: str, guest: Guest) -> None:
+    def keep(self, host: str, guest: CountedConnection) -> None:
         """Record that an admitted connection is new, or has answered a request."""
         given = self._given[customer(host)]
         given.pop(guest, None)
         given[guest] = None
 
-    def forget(self, host: str, guest: Guest) -> None:
+    def forget(self, host: str, guest: CountedConnection) -> None:
         """Forget a connection that has given up its place."""
         name = customer(host)
         self._given[name].pop(guest, None)

@@ -30,7 +30,7 @@ from ec262.domain.errors import (
 )
 from ec262.domain.legacy_2012.addresses_2012 import canonical_addr
 from ec262.domain.legacy_2012.parameters_2012 import Parameters, ending, registration, tasks_wanted
-from ec262.domain.legacy_2012.tasks_2012 import Accepted
+from ec262.domain.legacy_2012.tasks_2012 import Accepted2012
 from ec262.entrypoints.http.metrics import Meter
 from ec262.entrypoints.http.middleware import Gate
 from ec262.entrypoints.http.rates import RateLimits
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 @attrs.frozen(kw_only=True)
-class Call:
+class Call2012:
     """One request: the client's address, the task (if the path names one), and the parameters."""
 
     addr: str
@@ -54,29 +54,29 @@ class Call:
     parameters: Parameters
 
 
-Handler = Callable[[Discovery2012, Call], object]
+Handler = Callable[[Discovery2012, Call2012], object]
 
 
-def _record(service: Discovery2012, call: Call) -> object:
+def _record(service: Discovery2012, call: Call2012) -> object:
     return service.client(call.addr).record()
 
 
-def _register(service: Discovery2012, call: Call) -> object:
+def _register(service: Discovery2012, call: Call2012) -> object:
     return service.register(call.addr, registration(call.parameters, service.constants)).record()
 
 
-def _buy(service: Discovery2012, call: Call) -> object:
+def _buy(service: Discovery2012, call: Call2012) -> object:
     tasks = service.buy(call.addr, tasks_wanted(call.parameters))
     return {task.id: [str(worker) for worker in task.workers] for task in tasks}
 
 
-def _key(service: Discovery2012, call: Call) -> object:
+def _key(service: Discovery2012, call: Call2012) -> object:
     return {"key": _base64(service.key(call.addr, call.task))}
 
 
-def _end(service: Discovery2012, call: Call) -> object:
+def _end(service: Discovery2012, call: Call2012) -> object:
     ended = service.end(call.addr, ending(call.task, call.parameters))
-    return {"key": _base64(ended.key)} if isinstance(ended, Accepted) else {"credits": ended.credits}
+    return {"key": _base64(ended.key)} if isinstance(ended, Accepted2012) else {"credits": ended.credits}
 
 
 def _base64(key: bytes) -> str:
@@ -132,7 +132,7 @@ class Api2012:
         if handler is None:
             raise HTTPException(405, "Method not allowed", {"Allow": ", ".join(ROUTES[route])})
         parameters = await read_parameters(request)
-        call = Call(addr=canonical_addr(self._client_address(request)), task=task, parameters=parameters)
+        call = Call2012(addr=canonical_addr(self._client_address(request)), task=task, parameters=parameters)
         return await to_thread.run_sync(handler, self._service, call)
 
 

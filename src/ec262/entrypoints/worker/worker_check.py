@@ -16,7 +16,7 @@ from ec262.adapters.jobs.local_runtime import local_python
 from ec262.adapters.jobs.pickling import pickle_by_value
 from ec262.adapters.machine.capacity import NO_LIMIT, Machine, group_limits, local_machine
 from ec262.adapters.machine.local_surroundings import LocalSurroundings
-from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.tier import AttemptedAct, Layer
 from ec262.domain.errors import ConfigurationError, Ec262Error, SandboxError
 from ec262.domain.ports.sandbox import Sandbox
 from ec262.domain.values import canonical
@@ -41,7 +41,7 @@ class Inspectable(Protocol):
         """The layers that the machine provides, once the sandbox has started."""
         ...
 
-    async def witness(self) -> Sequence[Finding]:
+    async def witness(self) -> Sequence[AttemptedAct]:
         """Run a job that tries what no job may do. Raises SandboxUnavailable."""
         ...
 

@@ -16,8 +16,8 @@ from ec262.domain.protocol.networks import address_block
 from ec262.domain.protocol.worker_calls import (
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -105,7 +105,7 @@ class WorkerDesk:
                 refused=tuple(batch.refused),
             )
 
-    def commit(self, token: str, command: CommitResults) -> Committed:
+    def commit(self, token: str, command: CommitResults) -> CommitmentsTaken:
         """Accept commitments, adjudicate and pay. Tasks are refused individually: UnknownTask, CommitmentConflict,
         TaskClosed."""
         with self._transactions.begin() as transaction:
@@ -128,7 +128,7 @@ class WorkerDesk:
                 if batch.apply(commitment.task, taking):
                     taken.append(commitment.task)
             batch.store(transaction)
-        return Committed(tasks=tuple(taken), refused=tuple(batch.refused))
+        return CommitmentsTaken(tasks=tuple(taken), refused=tuple(batch.refused))
 
     def give_up(self, token: str, command: GiveUp) -> GivenUp:
         """Record that a worker surrenders tasks, which frees its slots. Tasks are refused individually: UnknownTask,

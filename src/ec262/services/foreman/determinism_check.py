@@ -23,8 +23,8 @@ from ec262.domain.foreman.job.determinism import (
     UNKNOWN,
     Cause,
     Circumstances,
-    Finding,
     PhaseCheck,
+    UnstableRows,
     packing_cause,
 )
 from ec262.domain.foreman.job.difference import first_difference
@@ -97,7 +97,7 @@ class DeterminismCheck:
 
     async def _check(self, job: Job, phase: Phase, rows: Sequence[Row]) -> tuple[PhaseCheck, list[Pairs]]:
         """Check a phase; return what was found, and what the rows yielded here."""
-        finding: Finding | None = None
+        finding: UnstableRows | None = None
         outputs: list[Pairs] = []
         for part in _parts(rows):
             two = await self._twice(job, phase, part)
@@ -153,7 +153,7 @@ class DeterminismCheck:
         if difference is None:
             return check
         cause = packing_cause(await self._changed_state(job, check.phase, rows))
-        return attrs.evolve(check, finding=Finding(row=None, difference=difference, causes=(cause,)))
+        return attrs.evolve(check, finding=UnstableRows(row=None, difference=difference, causes=(cause,)))
 
     async def _changed_state(self, job: Job, phase: Phase, rows: Sequence[Row]) -> list[str]:
         """Return the state that a row changes for later rows, as far as it can be detected."""
@@ -166,13 +166,13 @@ class DeterminismCheck:
 
     # --- what differs -----------------------------------------------------------------------------------------------
 
-    async def _find(self, job: Job, phase: Phase, two: _Two) -> Finding:
+    async def _find(self, job: Job, phase: Phase, two: _Two) -> UnstableRows:
         two = await self._narrowed(job, phase, two)
         difference = first_difference(decode_outcome(two.first.outcome), decode_outcome(two.second.outcome))
         assert difference is not None  # noqa: S101 - different bytes are different outcomes
         row = key_text(canonical.decode(two.rows[0].key)) if len(two.rows) == 1 else None
         causes = await self._causes(job, phase, two.rows)
-        return Finding(row=row, difference=difference, causes=causes)
+        return UnstableRows(row=row, difference=difference, causes=causes)
 
     async def _narrowed(self, job: Job, phase: Phase, two: _Two) -> _Two:
         """Return the first row that differs on its own, or the smallest range found that does."""

@@ -173,7 +173,7 @@ class JobWorkers:
                 return ev.CodeFailed(now=now, task=task, error=limit_error(fetch.name, ending, log))
         if log:
             logger.info("%s printed:\n%s", fetch.name, log.rstrip("\n"))
-        return ev.Delivered(now=now, task=task)
+        return ev.ResultKept(now=now, task=task)
 
     def _binding(self, name: TaskName) -> WorkBinding:
         """Return what the results of a task are bound to. Raises PhaseOver, and BadDelivery if the task was never given

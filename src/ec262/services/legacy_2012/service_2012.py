@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ec262.domain.errors import DiscoveryRefused, LedgerError, UnknownClient
-from ec262.domain.legacy_2012 import ledger_2012 as ledger
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012 import ledger_2012
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
 from ec262.domain.legacy_2012.constants_2012 import Constants2012
 from ec262.domain.legacy_2012.draw_2012 import draw
 from ec262.domain.legacy_2012.ledger_2012 import Entry
 from ec262.domain.legacy_2012.parameters_2012 import Ending, Registration, is_valid
-from ec262.domain.legacy_2012.tasks_2012 import ID_BYTES, Accepted, Rejected, Task, is_task_id, unknown_task
+from ec262.domain.legacy_2012.tasks_2012 import ID_BYTES, Accepted2012, Rejected, Task2012, is_task_id, unknown_task
 from ec262.domain.legacy_2012.unit_of_work_2012 import UnitOfWork2012, UnitOfWork2012Factory
 from ec262.domain.ports.clock import Clock, Entropy
 
@@ -62,7 +62,7 @@ class Discovery2012:
 
     # --- tasks ------------------------------------------------------------------------------------------------------
 
-    def buy(self, addr: str, wanted: int) -> Sequence[Task]:
+    def buy(self, addr: str, wanted: int) -> Sequence[Task2012]:
         """Draw workers for as many tasks as there are workers for, at most ``wanted``, and charge for these.
 
         Raises PurchaseTooExpensive if the foreman cannot pay for all of them; then it gets none.
@@ -78,7 +78,7 @@ class Discovery2012:
             teams = [drawn[start : start + size] for start in range(0, len(drawn), size)]
             tasks = [self._task(addr, team, now) for team in teams]
             uow.tasks.add(tasks)
-            _book(uow, [foreman], [ledger.purchase(task, at=now) for task in tasks])
+            _book(uow, [foreman], [ledger_2012.purchase(task, at=now) for task in tasks])
             return tasks
 
     def key(self, addr: str, task: str) -> bytes:
@@ -86,7 +86,7 @@ class Discovery2012:
         with self._transaction() as (uow, _):
             return _open_task(uow, task).key_for(addr)
 
-    def end(self, addr: str, command: Ending) -> Accepted | Rejected:
+    def end(self, addr: str, command: Ending) -> Accepted2012 | Rejected:
         """End a task for its foreman: pay the workers for a valid result and return the key, or refund the credits.
 
         Raises UnknownTask for everyone else, and InvalidRequest if ``valid`` is neither; the task then continues.
@@ -97,7 +97,7 @@ class Discovery2012:
                 raise unknown_task()
             if is_valid(command.valid):
                 self._pay(uow, task, command.missing, now)
-                return Accepted(key=task.key)
+                return Accepted2012(key=task.key)
             self._refund(uow, [task], now)
             return Rejected(credits=uow.clients.find([addr])[0].credits)
 
@@ -114,7 +114,7 @@ class Discovery2012:
             unbalanced = uow.ledger.unbalanced()
             if unbalanced:
                 raise LedgerError(f"the credits of {unbalanced[0]} do not match the ledger of the 2012 API")
-            return ledger.audit(uow.ledger.totals())
+            return ledger_2012.audit(uow.ledger.totals())
 
     @contextmanager
     def _transaction(self) -> Iterator[tuple[UnitOfWork2012, float]]:
@@ -136,14 +136,14 @@ class Discovery2012:
         known = uow.clients.get(addr)
         if known is not None:
             return known
-        entries = ledger.grant(addr, self.constants.starting_credits, at=now)
+        entries = ledger_2012.grant(addr, self.constants.starting_credits, at=now)
         client = Client(addr=addr).booked(entries)
         uow.clients.add(client)
         uow.ledger.post(entries)
         return client
 
-    def _task(self, foreman: str, team: Sequence[Endpoint], now: float) -> Task:
-        return Task(
+    def _task(self, foreman: str, team: Sequence[Endpoint2012], now: float) -> Task2012:
+        return Task2012(
             id=self._entropy.token(ID_BYTES).hex(),
             foreman=foreman,
             key=self._entropy.token(self.constants.key_bytes),
@@ -151,19 +151,19 @@ class Discovery2012:
             workers=tuple(team),
         )
 
-    def _pay(self, uow: UnitOfWork2012, task: Task, missing: str | None, now: float) -> None:
+    def _pay(self, uow: UnitOfWork2012, task: Task2012, missing: str | None, now: float) -> None:
         failed = None if missing is None else task.worker_named(missing)
         workers = uow.clients.find([worker.addr for worker in task.workers])
         _book(
             uow,
             [worker.counted(failed=worker.addr == failed) for worker in workers],
-            ledger.payments(task, at=now),
+            ledger_2012.payments(task, at=now),
         )
         uow.tasks.remove([task.id])
 
-    def _refund(self, uow: UnitOfWork2012, tasks: Sequence[Task], now: float) -> None:
+    def _refund(self, uow: UnitOfWork2012, tasks: Sequence[Task2012], now: float) -> None:
         foremen = uow.clients.find({task.foreman for task in tasks})
-        _book(uow, foremen, [ledger.refund(task, at=now) for task in tasks])
+        _book(uow, foremen, [ledger_2012.refund(task, at=now) for task in tasks])
         uow.tasks.remove([task.id for task in tasks])
 
 
@@ -174,7 +174,7 @@ def _known(uow: UnitOfWork2012, addr: str) -> Client:
     return client
 
 
-def _open_task(uow: UnitOfWork2012, task: str) -> Task:
+def _open_task(uow: UnitOfWork2012, task: str) -> Task2012:
     found = uow.tasks.get(task) if is_task_id(task) else None
     if found is None:
         raise unknown_task()

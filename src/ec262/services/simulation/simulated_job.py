@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 
 from ec262.domain.foreman.data.key_check import Clash
 from ec262.domain.foreman.run.events import (
-    Delivered,
     Diagnosed,
     Dispatch,
     Dispute,
@@ -20,6 +19,7 @@ from ec262.domain.foreman.run.events import (
     PhasePlanned,
     ReplicaCommitted,
     ReplicaEnded,
+    ResultKept,
     TimerRang,
 )
 from ec262.domain.foreman.run.job_run import JobRun
@@ -135,7 +135,7 @@ class SimulatedJob:
     def fetch(self, fetch: Fetch) -> None:
         """Keep the winning digest: simulated workers always deliver."""
         self._kept[fetch.name] = fetch.verdict.digest or b""
-        self._events.append(Delivered(now=self.now(), task=fetch.verdict.task))
+        self._events.append(ResultKept(now=self.now(), task=fetch.verdict.task))
 
     def dispute(self, dispute: Dispute) -> None:
         """Pay those who committed; their results have nothing in common."""

@@ -43,7 +43,7 @@ THREAD_BYTES = 256 << 10
 
 
 @attrs.frozen(kw_only=True)
-class Replica:
+class AssignedReplica:
     """An assignment with its times on this worker's clock."""
 
     assignment: Assignment
@@ -88,7 +88,7 @@ class Computer:
         self._hurried = False
 
     async def compute(
-        self, replica: Replica, work: Work, limits: Limits, *, binding: WorkBinding
+        self, replica: AssignedReplica, work: Work, limits: Limits, *, binding: WorkBinding
     ) -> Committed | Failed:
         """Compute a task and commit its result, bound to ``binding``. Never raises: ``Failed`` holds the reason."""
         outcome = await self._compute(replica, work, limits, binding)
@@ -131,7 +131,9 @@ class Computer:
         await self._give_up(task)
         return _failed(task, reason)
 
-    async def _compute(self, replica: Replica, work: Work, limits: Limits, binding: WorkBinding) -> Committed | Failed:
+    async def _compute(
+        self, replica: AssignedReplica, work: Work, limits: Limits, binding: WorkBinding
+    ) -> Committed | Failed:
         task = replica.task
         try:
             computed, took_s = await self._run(replica, work, limits.capped_by(self._policy.limits))
@@ -147,7 +149,7 @@ class Computer:
         logger.info("task %s: committed (%d bytes)", task, len(stored.ciphertext))
         return Committed(task=task, took_s=took_s)
 
-    async def _run(self, replica: Replica, work: Work, limits: Limits) -> tuple[Computed, float]:
+    async def _run(self, replica: AssignedReplica, work: Work, limits: Limits) -> tuple[Computed, float]:
         """Run a task once a slot is free; return what it computed, and how many seconds that took."""
         began: float | None = None
         try:
@@ -205,7 +207,7 @@ class Computer:
             return await asyncio.to_thread(seal)
         return seal()
 
-    async def _commit(self, replica: Replica, digest: bytes, *, stopped: bool) -> None:
+    async def _commit(self, replica: AssignedReplica, digest: bytes, *, stopped: bool) -> None:
         commitment = Commitment(task=replica.task, digest=digest, stopped=stopped)
         pauses = growing(self._policy.retry_s, self._policy.max_retry_s, self._ports.entropy)
         try:
@@ -232,7 +234,7 @@ class Computer:
         except Exception:
             logger.exception("task %s: could not surrender it: internal error in this worker", task)
 
-    def _left_s(self, replica: Replica) -> float:
+    def _left_s(self, replica: AssignedReplica) -> float:
         return replica.deadline - self._ports.clock()
 
 

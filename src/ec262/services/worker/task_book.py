@@ -25,7 +25,15 @@ from ec262.domain.work.work import Work
 from ec262.domain.work.work_hash import work_hash
 from ec262.services.calls.retry import until_answered
 from ec262.services.worker.announcements import Announcements, Line
-from ec262.services.worker.computer import DEFECT, LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica, WorkerPorts
+from ec262.services.worker.computer import (
+    DEFECT,
+    LEAVING,
+    THREAD_BYTES,
+    WON_WITHOUT,
+    AssignedReplica,
+    Computer,
+    WorkerPorts,
+)
 from ec262.services.worker.proofs import Proofs
 from ec262.services.worker.shares import Shares
 from ec262.services.worker.worker_batches import WorkerBatches
@@ -49,8 +57,8 @@ class TaskBook:
         self._policy = policy
         self._batches = WorkerBatches(ports.discovery)
         self._computer = Computer(ports, self._batches, policy)
-        self._replicas: dict[str, Replica] = {}
-        self._open: dict[str, Replica] = {}
+        self._replicas: dict[str, AssignedReplica] = {}
+        self._open: dict[str, AssignedReplica] = {}
         self._running: dict[str, asyncio.Task[Committed | Failed]] = {}
         self._outcomes: dict[str, Committed | Failed] = {}
         self._abandoned: set[str] = set()
@@ -231,7 +239,7 @@ class TaskBook:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    async def _look_up(self, task: str, *, stranger: bool) -> Replica | None:
+    async def _look_up(self, task: str, *, stranger: bool) -> AssignedReplica | None:
         if not re.fullmatch(ID_PATTERN, task):
             return None
         ask = self._batches.claim if stranger else self._batches.assignment
@@ -241,13 +249,13 @@ class TaskBook:
             within_s=self._policy.assign_s,
         )
         now = self._ports.clock()
-        return Replica(
+        return AssignedReplica(
             assignment=assignment,
             deadline=now + assignment.deadline_in_s,
             forgotten_at=now + assignment.forgotten_in_s,
         )
 
-    def _obstacle(self, replica: Replica) -> str:
+    def _obstacle(self, replica: AssignedReplica) -> str:
         """Return why a task cannot begin, or an empty string."""
         if self._leaving:
             return LEAVING
@@ -260,7 +268,7 @@ class TaskBook:
             return NO_MEMORY
         return ""
 
-    async def _compute(self, replica: Replica, message: Compute, size_bytes: int) -> Committed | Failed:
+    async def _compute(self, replica: AssignedReplica, message: Compute, size_bytes: int) -> Committed | Failed:
         try:
             outcome = await self._outcome(replica, message)
         except Exception:  # its foreman may be gone, and nobody else awaits this
@@ -273,7 +281,7 @@ class TaskBook:
         self._outcomes[replica.task] = outcome
         return outcome
 
-    async def _outcome(self, replica: Replica, message: Compute) -> Committed | Failed:
+    async def _outcome(self, replica: AssignedReplica, message: Compute) -> Committed | Failed:
         rows = message.rows
         if message.unpacked_bytes:
             try:

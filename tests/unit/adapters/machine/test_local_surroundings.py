@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.machine import local_surroundings as surroundings
+from ec262.adapters.machine import local_surroundings
 from ec262.adapters.machine.local_surroundings import LocalSurroundings
 from ec262.domain.errors import ConfigurationError
 
@@ -146,7 +146,7 @@ async def test_a_desktop_session_that_does_not_answer_is_ignored(
     loginctl.write_text(f"#!/bin/sh\nexec {script}\n")
     loginctl.chmod(0o755)
     monkeypatch.setattr(shutil, "which", lambda _name: str(loginctl))
-    monkeypatch.setattr(surroundings, "_LOGIND_S", 0.1)
+    monkeypatch.setattr(local_surroundings, "_LOGIND_S", 0.1)
     assert (await machine.watched().observe()).input_idle_s == math.inf
 
 
@@ -167,7 +167,7 @@ async def test_without_idleness_nothing_is_read(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's own /proc")
 def test_a_real_child_counts_while_it_runs_and_after_it_has_ended() -> None:
     def used() -> float:
-        return surroundings._family_busy_s(Path("/proc"), os.getpid())
+        return local_surroundings._family_busy_s(Path("/proc"), os.getpid())
 
     before = used()
     burn = "import time\nwhile time.process_time() < 0.4: pass\nprint('done', flush=True)\ninput()"

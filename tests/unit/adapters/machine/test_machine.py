@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ec262.adapters.machine import capacity as machine
+from ec262.adapters.machine import capacity
 from ec262.adapters.machine.capacity import NO_LIMIT, GroupLimits, Machine, group_limits, local_machine
 
 GIB = 1 << 30
@@ -38,7 +38,7 @@ class Tree:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    monkeypatch.setattr(machine, "_physical_bytes", lambda: 64.0 * GIB)
+    monkeypatch.setattr(capacity, "_physical_bytes", lambda: 64.0 * GIB)
     return Tree(tmp_path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ec262.adapters.sandbox.wasm.host.system import BADF, INVAL, PERM, SUCCESS, Exited, System
+from ec262.adapters.sandbox.wasm.host.system import BADF, INVAL, PERM, SUCCESS, Exited, GuestSystem
 
 SIZE = 1 << 16
 BUFFERS, OUT, PATH, DATA = 0x100, 0x200, 0x300, 0x1000
@@ -41,7 +41,7 @@ class Guest:
         self.memory = Memory()
         self.worked_ns = 0
         self.output = bytearray()
-        self.system = System(
+        self.system = GuestSystem(
             self.memory,
             files={"usr/lib/library.zip": memoryview(CONTENT)},
             environment={"TZ": "UTC0"},
@@ -216,7 +216,7 @@ def test_it_can_end_itself(guest: Guest) -> None:
     assert caught.value.status == 3
 
 
-CALLS = [name for name in vars(System) if not name.startswith("_") and name not in {"give", "proc_exit"}]
+CALLS = [name for name in vars(GuestSystem) if not name.startswith("_") and name not in {"give", "proc_exit"}]
 NUMBERS = st.one_of(st.integers(0, (1 << 32) - 1), st.sampled_from([0, 1, 2, 3, 4, 8, 17, OUT, SIZE - 1, SIZE]))
 
 

@@ -121,13 +121,13 @@ def test_a_job_from_its_first_purchase_to_its_end() -> None:
     assert commit(run, "worker-b") == [ev.AskVerdicts(tasks=("task-0001",), heard=(2,))]
     fetch = only(ev.Fetch, judge(run, verdict("task-0001")))
     assert (fetch.name, fetch.replica.worker) == (name(0), "worker-a")
-    assert run.handle(ev.Delivered(now=3, task="task-0001")) == [ev.StartReduce()]
+    assert run.handle(ev.ResultKept(now=3, task="task-0001")) == [ev.StartReduce()]
     reduce_buy = only(ev.Buy, run.handle(ev.PhasePlanned(now=4, tasks=(name(0, Phase.REDUCE),))))
     assert run.phase is Phase.REDUCE
     run.handle(ev.Bought(now=4, asked=reduce_buy.tasks, tasks=(bought("task-0002"),), shortfall=""))
     commit(run, "worker-a", "worker-c", task="task-0002")
     judge(run, verdict("task-0002"), task="task-0002")
-    assert run.handle(ev.Delivered(now=6, task="task-0002")) == [ev.Finish()]
+    assert run.handle(ev.ResultKept(now=6, task="task-0002")) == [ev.Finish()]
     assert run.handle(ev.TimerRang(now=7)) == []
 
 
@@ -142,7 +142,7 @@ def test_the_map_phase_waits_for_its_last_task() -> None:
     )
     commit(run, "worker-a", "worker-b")
     judge(run, verdict("task-0001"))
-    assert run.handle(ev.Delivered(now=3, task="task-0001")) == []
+    assert run.handle(ev.ResultKept(now=3, task="task-0001")) == []
     assert run.count(Step.DONE) == 1
 
 
@@ -152,7 +152,7 @@ def test_a_growing_phase_ends_with_the_last_announced_task() -> None:
     commit(run, "worker-a", "worker-b")
     judge(run, verdict("task-0001"))
     assert only(ev.Wake, run.handle(ev.PhaseGrew(now=2, tasks=(name(2),)))), "bought when it is known who is free"
-    assert run.handle(ev.Delivered(now=3, task="task-0001")) == []
+    assert run.handle(ev.ResultKept(now=3, task="task-0001")) == []
     bought_now = run.handle(ev.Bought(now=3, asked=(name(1),), tasks=(bought("task-0002"),), shortfall=""))
     assert only(ev.Buy, bought_now).tasks == (name(2),)
     assert [task.name for task in run.history()] == [name(0), name(1), name(2)]
@@ -534,7 +534,7 @@ def test_stale_news_is_ignored() -> None:
     assert commit(run, "worker-a", task="unknown") == []
     assert end(run, "worker-a", task="unknown") == []
     assert judge(run, task="unknown") == []
-    assert run.handle(ev.Delivered(now=1, task="task-0001")) == []
+    assert run.handle(ev.ResultKept(now=1, task="task-0001")) == []
     assert run.handle(ev.Undelivered(now=1, task="task-0001", worker="worker-a", reason="")) == []
     end(run, *WORKERS)
     judge(run, verdict("task-0001", TaskState.OPEN))

@@ -46,7 +46,7 @@ def delivered(workers: Sequence[str], *, run: JobRun | None = None, phase: Phase
     for index, worker in enumerate(workers, first):
         commit(run, worker, task=task_id(index))
         judge(run, win(task_id(index), TaskState.PROVISIONAL, worker), task=task_id(index), now=1)
-        last = run.handle(ev.Delivered(now=2, task=task_id(index)))
+        last = run.handle(ev.ResultKept(now=2, task=task_id(index)))
     return last
 
 
@@ -112,7 +112,7 @@ def test_a_check_that_contradicts_brings_more_workers_and_the_result_that_wins()
     commit(run, "worker-c", task=LAST)
     other = win(LAST, TaskState.WON, "worker-b", "worker-c", digest=LIE)
     assert ev.Fetch in kinds(judge(run, other, task=LAST, now=5))
-    accept = only(ev.Accept, run.handle(ev.Delivered(now=6, task=LAST)))
+    accept = only(ev.Accept, run.handle(ev.ResultKept(now=6, task=LAST)))
     assert LAST not in accept.tasks
 
 

@@ -69,7 +69,7 @@ def test_a_contradicted_worker_is_not_believed() -> None:
     commit(run, "worker-c")
     truth = win(TASK, TaskState.WON, digest=b"e" * 32, winners=("worker-b", "worker-c"))
     assert only(ev.Fetch, judge(run, truth, now=6)).replica.worker == "worker-b"
-    assert only(ev.StartReduce, run.handle(ev.Delivered(now=7, task=TASK))) == ev.StartReduce()
+    assert only(ev.StartReduce, run.handle(ev.ResultKept(now=7, task=TASK))) == ev.StartReduce()
 
 
 def test_where_the_second_gives_no_result_a_third_is_asked() -> None:
@@ -182,7 +182,7 @@ def checking(state: TaskState = TaskState.PROVISIONAL, workers: tuple[str, ...] 
     run.handle(ev.Bought(now=0, asked=(name(0),), tasks=(bought(TASK, workers),), shortfall=""))
     commit(run, *ALONE)
     assert only(ev.Fetch, judge(run, win(TASK, state), now=1)).alone
-    assert run.handle(ev.Delivered(now=2, task=TASK))[-1] == ev.CheckPhase(doubted=(name(0),))
+    assert run.handle(ev.ResultKept(now=2, task=TASK))[-1] == ev.CheckPhase(doubted=(name(0),))
     return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 
-from ec262.domain.foreman.run import collecting as job_results
+from ec262.domain.foreman.run import collecting
 from ec262.domain.foreman.run import events as ev
 from ec262.domain.foreman.run.collecting import ACCEPT_AHEAD_S
 from ec262.domain.foreman.run.job_run import JobRun
@@ -37,7 +37,7 @@ def delivered(tasks: int = 1) -> tuple[JobRun, list[ev.Instruction]]:
     for index in range(tasks):
         commit(run, *ALONE, task=f"task-000{index}")
         judge(run, win(f"task-000{index}", TaskState.PROVISIONAL), task=f"task-000{index}", now=1)
-        last = run.handle(ev.Delivered(now=2, task=f"task-000{index}"))
+        last = run.handle(ev.ResultKept(now=2, task=f"task-000{index}"))
     return run, last
 
 
@@ -89,7 +89,7 @@ def test_a_different_final_win_is_fetched_instead() -> None:
     commit(run, "worker-b", task="task-0000")
     other = win("task-0000", TaskState.PROVISIONAL, digest=b"e" * 32, winners=("worker-b",))
     assert only(ev.Fetch, judge(run, other, task="task-0000")).replica.worker == "worker-b"
-    assert only(ev.Accept, run.handle(ev.Delivered(now=6, task="task-0000"))).tasks == ("task-0000",)
+    assert only(ev.Accept, run.handle(ev.ResultKept(now=6, task="task-0000"))).tasks == ("task-0000",)
     done = accepted(run, attrs.evolve(other, state=TaskState.WON))
     assert only(ev.StartReduce, done) == ev.StartReduce()
 
@@ -98,7 +98,7 @@ def test_a_task_accepted_with_another_result_is_fetched_again() -> None:
     run, _ = delivered()
     other = win("task-0000", TaskState.WON, digest=b"e" * 32, winners=ALONE)
     assert kinds(accepted(run, other))[0] is ev.Fetch
-    assert only(ev.StartReduce, run.handle(ev.Delivered(now=6, task="task-0000"))) == ev.StartReduce()
+    assert only(ev.StartReduce, run.handle(ev.ResultKept(now=6, task="task-0000"))) == ev.StartReduce()
 
 
 @pytest.mark.parametrize("known", [(), (attrs.evolve(open_again(), state=TaskState.LAPSED),)])
@@ -119,7 +119,7 @@ def test_news_of_tasks_that_are_accepted_is_stale() -> None:
 
 
 def test_many_provisional_wins_are_accepted_before_the_phase_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_results, "MANY_PROVISIONAL", 2)
+    monkeypatch.setattr(collecting, "MANY_PROVISIONAL", 2)
     run = started(4, POLICY)
     asked = tuple(map(name, range(4)))
     alone = tuple(bought(f"task-000{index}", ALONE) for index in range(4))
@@ -128,7 +128,7 @@ def test_many_provisional_wins_are_accepted_before_the_phase_ends(monkeypatch: p
     for index in range(3):
         commit(run, *ALONE, task=f"task-000{index}")
         judge(run, win(f"task-000{index}", TaskState.PROVISIONAL), task=f"task-000{index}", now=1)
-        last = run.handle(ev.Delivered(now=2, task=f"task-000{index}"))
+        last = run.handle(ev.ResultKept(now=2, task=f"task-000{index}"))
     assert only(ev.Accept, last).tasks == ("task-0000", "task-0001", "task-0002")
     assert run.count(Step.RUNNING) == 1
 
@@ -151,8 +151,8 @@ def test_a_provisional_win_is_accepted_before_its_deadline_does_it_unseen() -> N
         judge(run, win(f"task-000{index}", TaskState.PROVISIONAL), task=f"task-000{index}", now=1)
     run.handle(ev.TimerRang(now=2.0))  # the watch
     at = 100 - min(ACCEPT_AHEAD_S, 25.0)
-    assert only(ev.Wake, run.handle(ev.Delivered(now=2, task="task-0000"))).at == at
-    assert run.handle(ev.Delivered(now=2, task="task-0001")) == []
+    assert only(ev.Wake, run.handle(ev.ResultKept(now=2, task="task-0000"))).at == at
+    assert run.handle(ev.ResultKept(now=2, task="task-0001")) == []
     assert ev.Accept not in kinds(run.handle(ev.TimerRang(now=at - 1)))
     assert only(ev.Accept, run.handle(ev.TimerRang(now=at))).tasks == ("task-0000",)
     assert ev.Accept not in kinds(run.handle(ev.TimerRang(now=at)))

@@ -95,7 +95,7 @@ def test_a_jobs_own_tasks_are_waited_for_until_their_deadline() -> None:
     judge(run, verdict("task-0000"), task="task-0000")
     hit(run, *asked, now=60)
     assert run.waiting is None, "as long as something runs, it makes room"
-    run.handle(ev.Delivered(now=61, task="task-0000"))
+    run.handle(ev.ResultKept(now=61, task="task-0000"))
     settled_at = 100 + POLICY.grace_s
     assert waiting(run).until == settled_at
     ask_again(run, now=settled_at - 1)
@@ -124,7 +124,7 @@ def test_lone_wins_are_accepted_if_nothing_else_makes_room() -> None:
     commit(run, *ALONE, task="task-0000")
     judge(run, win("task-0000", TaskState.PROVISIONAL), task="task-0000", now=1)
     assert ev.Accept not in kinds(hit(run, *asked, now=2))
-    assert only(ev.Accept, run.handle(ev.Delivered(now=2, task="task-0000"))).tasks == ("task-0000",)
+    assert only(ev.Accept, run.handle(ev.ResultKept(now=2, task="task-0000"))).tasks == ("task-0000",)
 
 
 def test_workers_that_the_account_may_not_have_yet_are_waited_for() -> None:

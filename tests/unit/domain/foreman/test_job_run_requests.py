@@ -92,7 +92,7 @@ class Simulation:
                     raise AssertionError(instruction)
 
     def _deliver(self, task: str) -> None:
-        self._tell(ev.Delivered(now=self.now, task=task))
+        self._tell(ev.ResultKept(now=self.now, task=task))
 
     def _ring(self, timer: int) -> None:
         if timer == self._timer:

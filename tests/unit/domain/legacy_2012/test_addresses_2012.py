@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ec262.domain.errors import InvalidRequest
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint, addr_in, canonical_addr
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012, addr_in, canonical_addr
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_a_client_without_an_address_is_nobody(host: str) -> None:
 
 
 def test_endpoints_are_spelt_so_that_the_port_can_be_found() -> None:
-    assert str(Endpoint(addr="127.0.0.2", port=26262)) == "127.0.0.2:26262"
-    assert str(Endpoint(addr="::1", port=26262)) == "[::1]:26262"
+    assert str(Endpoint2012(addr="127.0.0.2", port=26262)) == "127.0.0.2:26262"
+    assert str(Endpoint2012(addr="::1", port=26262)) == "[::1]:26262"
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,16 @@ from __future__ import annotations
 import pytest
 
 from ec262.domain.errors import LedgerError, PurchaseTooExpensive, UnknownTask
-from ec262.domain.legacy_2012 import ledger_2012 as ledger
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012 import ledger_2012
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
 from ec262.domain.legacy_2012.constants_2012 import Constants2012
-from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason2012, Totals
 from ec262.domain.legacy_2012.parameters_2012 import LEAVE_S, Registration
-from ec262.domain.legacy_2012.tasks_2012 import Task, is_task_id
+from ec262.domain.legacy_2012.tasks_2012 import Task2012, is_task_id
 
-TEAM = tuple(Endpoint(addr=f"10.1.0.{number}", port=number) for number in (1, 2, 3))
-TASK = Task(id="t", foreman="10.0.0.1", key=b"k" * 16, expires_at=9.0, workers=TEAM)
+TEAM = tuple(Endpoint2012(addr=f"10.1.0.{number}", port=number) for number in (1, 2, 3))
+TASK = Task2012(id="t", foreman="10.0.0.1", key=b"k" * 16, expires_at=9.0, workers=TEAM)
 
 
 def test_the_constants_are_those_of_2012() -> None:
@@ -101,33 +101,39 @@ def test_ids_are_hexadecimal() -> None:
 
 
 def test_every_purchase_is_paid_out_or_refunded() -> None:
-    bought = ledger.purchase(TASK, at=1.0)
-    paid = ledger.payments(TASK, at=2.0)
-    refunded = ledger.refund(TASK, at=3.0)
+    bought = ledger_2012.purchase(TASK, at=1.0)
+    paid = ledger_2012.payments(TASK, at=2.0)
+    refunded = ledger_2012.refund(TASK, at=3.0)
     assert bought.amount + sum(entry.amount for entry in paid) == 0
     assert bought.amount + refunded.amount == 0
     assert [entry.client for entry in paid] == [worker.addr for worker in TEAM]
     assert bought.client == refunded.client == TASK.foreman
     assert {entry.task for entry in (bought, *paid, refunded)} == {"t"}
     assert len({entry.id for entry in (bought, *paid, refunded)}) == 5
-    assert [entry.reason for entry in (bought, *paid, refunded)] == [Reason.PURCHASE, *[Reason.PAY] * 3, Reason.REFUND]
+    assert [entry.reason for entry in (bought, *paid, refunded)] == [
+        Reason2012.PURCHASE,
+        *[Reason2012.PAY] * 3,
+        Reason2012.REFUND,
+    ]
     assert [entry.at for entry in (bought, *paid, refunded)] == [1.0, 2.0, 2.0, 2.0, 3.0]
 
 
 def test_an_empty_grant_makes_no_entry() -> None:
-    assert ledger.grant("::1", 0, at=1.0) == ()
-    assert ledger.grant("::1", 12, at=1.0) == (
-        Entry(id="grant:::1", client="::1", amount=12, reason=Reason.GRANT, task=None, at=1.0),
+    assert ledger_2012.grant("::1", 0, at=1.0) == ()
+    assert ledger_2012.grant("::1", 12, at=1.0) == (
+        Entry(id="grant:::1", client="::1", amount=12, reason=Reason2012.GRANT, task=None, at=1.0),
     )
 
 
 def test_lines_are_added_to_the_client_that_they_are_for() -> None:
-    client = Client(addr=TEAM[0].addr, credits=12).booked([*ledger.payments(TASK, at=0), ledger.refund(TASK, at=0)])
+    client = Client(addr=TEAM[0].addr, credits=12).booked(
+        [*ledger_2012.payments(TASK, at=0), ledger_2012.refund(TASK, at=0)]
+    )
     assert client.credits == 13
 
 
 def test_the_audit_finds_every_credit() -> None:
-    assert ledger.audit(Totals(credits=9, escrow=3, granted=12)) == 12
+    assert ledger_2012.audit(Totals(credits=9, escrow=3, granted=12)) == 12
     for totals in (Totals(credits=9, escrow=0, granted=12), Totals(credits=12, escrow=3, granted=12)):
         with pytest.raises(LedgerError, match="do not balance"):
-            ledger.audit(totals)
+            ledger_2012.audit(totals)

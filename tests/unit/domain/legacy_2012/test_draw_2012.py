@@ -3,10 +3,10 @@ from __future__ import annotations
 from collections import Counter
 
 from ec262.adapters.memory.entropy import SeededEntropy
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.draw_2012 import draw
 
-POOL = [Endpoint(addr=f"10.0.0.{number}", port=1) for number in range(6)]
+POOL = [Endpoint2012(addr=f"10.0.0.{number}", port=1) for number in range(6)]
 
 
 def test_everybody_can_be_drawn_once() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ec262.domain.foreman.job.determinism import Finding, PhaseCheck
+from ec262.domain.foreman.job.determinism import PhaseCheck, UnstableRows
 from ec262.domain.foreman.job.difference import Difference
 from ec262.domain.work.work import Phase
 from ec262.entrypoints.foreman.check_determinism import describe, pick
@@ -57,7 +57,7 @@ def test_smaller_tasks_are_suggested() -> None:
 )
 def test_a_finding_tells_where_what_and_why(phase: Phase, row: str | None, told: str) -> None:
     difference = Difference(where="the value of the key 1", first="2 (int)", second="3 (int)", hint="a hint")
-    finding = Finding(row=row, difference=difference, causes=("one cause", "another"))
+    finding = UnstableRows(row=row, difference=difference, causes=("one cause", "another"))
     text = describe([PhaseCheck(phase=phase, rows=9, finding=finding)], 300)
     assert text.splitlines()[0].endswith(f"TWO RESULTS {told}")
     assert text.splitlines()[1:] == [

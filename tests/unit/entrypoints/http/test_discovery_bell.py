@@ -8,7 +8,7 @@ import pytest
 
 from ec262.domain.protocol.foreman_calls import Verdict, VerdictQuery, Verdicts
 from ec262.domain.verification.task_state import TaskState
-from ec262.entrypoints.http import long_poll as discovery_bell
+from ec262.entrypoints.http import long_poll
 from ec262.entrypoints.http.long_poll import MAX_LOOKED_AFTER, Bell
 
 CALLER = "caller"
@@ -43,7 +43,7 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def no_looks_but_for_the_bell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery_bell, "LOOK_S", 20.0)
+    monkeypatch.setattr(long_poll, "LOOK_S", 20.0)
 
 
 async def waiting(
@@ -111,7 +111,7 @@ async def test_a_ring_while_somebody_looks_is_not_missed() -> None:
 
 
 async def test_decisions_of_another_process_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery_bell, "LOOK_S", 0.01)
+    monkeypatch.setattr(long_poll, "LOOK_S", 0.01)
     bell, service = Bell(), Service()
     waiter = await waiting(bell, service)
     service.won.add("task-0001")
@@ -149,7 +149,7 @@ async def test_a_worker_that_left_is_forgotten() -> None:
 
 
 async def test_the_number_of_answers_kept_for_a_caller_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery_bell, "LOOK_S", 0.01)
+    monkeypatch.setattr(long_poll, "LOOK_S", 0.01)
     bell, services = Bell(), [Service() for _ in range(MAX_LOOKED_AFTER + 1)]
     waiters = [asyncio.create_task(bell.held_back(QUERY, service.look, caller=CALLER)) for service in services]
     await asyncio.sleep(0.1)

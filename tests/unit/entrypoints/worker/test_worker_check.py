@@ -13,7 +13,7 @@ import pytest
 from ec262.adapters.machine.capacity import NO_LIMIT, GroupLimits, Machine
 from ec262.adapters.machine.local_surroundings import LocalSurroundings
 from ec262.adapters.sandbox.in_process import UnconfinedSandbox
-from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.tier import AttemptedAct, Layer
 from ec262.domain.errors import SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.work.outcome import Failure, Pairs, encode_outcome
 from ec262.domain.work.work import Computed, Limits, Work
@@ -56,8 +56,8 @@ class Told(Box):
             Layer(name="namespaces", in_force=False),
         ]
 
-    async def witness(self) -> Sequence[Finding]:
-        return [Finding(act="fork a process", refused=True, told="refused")]
+    async def witness(self) -> Sequence[AttemptedAct]:
+        return [AttemptedAct(act="fork a process", refused=True, told="refused")]
 
 
 @pytest.fixture

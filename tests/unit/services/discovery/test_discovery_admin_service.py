@@ -13,7 +13,7 @@ from ec262.domain.discovery import ledger
 from ec262.domain.errors import AccountFrozen, InvalidRequest, InvitationRefused, NotAuthenticated
 from ec262.domain.protocol.account_calls import OpenAccount
 from ec262.domain.protocol.foreman_calls import PoolQuery
-from ec262.services.discovery import administration as discovery_admin
+from ec262.services.discovery import administration
 from ec262.services.discovery.administration import DiscoveryAdmin
 from tests.discovery_town import FOREMAN, REQUIREMENT, Town, build_town, order, worker_token
 
@@ -54,7 +54,7 @@ def test_accounts_are_listed_with_their_balances(office: Office) -> None:
 @pytest.mark.parametrize("page", [1, 2, 5])
 def test_accounts_come_in_pages(office: Office, monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     everybody = office.admin.accounts()
-    monkeypatch.setattr(discovery_admin, "PAGE", page)
+    monkeypatch.setattr(administration, "PAGE", page)
     assert office.admin.accounts() == everybody
     assert office.admin.audit().findings == ()
 
@@ -91,7 +91,7 @@ def test_history_explains_and_ends(office: Office, monkeypatch: pytest.MonkeyPat
     assert [(entry.change, entry.balance) for entry in told] == [(-3, 14), (5, 17), (12, 12)]
     assert told[1].text == "granted by the operator"
     assert office.admin.history(office.foreman, limit=2) == told[:2]
-    monkeypatch.setattr(discovery_admin, "MAX_HISTORY", 1)
+    monkeypatch.setattr(administration, "MAX_HISTORY", 1)
     assert office.admin.history(office.foreman, limit=2) == told[:2]
     assert office.admin.history(office.foreman, limit=50) == told
 

@@ -13,7 +13,7 @@ from ec262.domain.discovery.ledger import MINT, Transfer
 from ec262.domain.discovery.unit_of_work import UnitOfWork, UnitOfWorkFactory
 from ec262.domain.protocol.account_calls import HistoryEntry, HistoryQuery
 from ec262.domain.protocol.reason import Reason
-from ec262.services.discovery import bookkeeping as discovery_books
+from ec262.services.discovery import bookkeeping
 from ec262.services.discovery.administration import DiscoveryAdmin
 from ec262.services.discovery.bookkeeping import Folding
 from ec262.services.discovery.discovery_policy import Policy
@@ -110,12 +110,12 @@ def test_younger_records_are_left_alone(office: Office) -> None:
 
 def test_a_backlog_is_worked_off_in_batches(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after an upgrade: others get their turns between them."""
-    monkeypatch.setattr(discovery_books, "FOLD_BATCHES", 0)
+    monkeypatch.setattr(bookkeeping, "FOLD_BATCHES", 0)
     for _ in range(9):
         office.a_day()
     monkeypatch.undo()
-    monkeypatch.setattr(discovery_books, "FOLD_BATCHES", 2)
-    monkeypatch.setattr(discovery_books, "FOLD_BATCH", 5)
+    monkeypatch.setattr(bookkeeping, "FOLD_BATCHES", 2)
+    monkeypatch.setattr(bookkeeping, "FOLD_BATCH", 5)
     office.town.clock.advance(60 * DAY_S)
     left = [len(office.kept())]
     while len(left) < 2 or left[-1] < left[-2]:

@@ -1,4 +1,4 @@
-"""The check of a job's determinism, over sandboxes that do what a test says."""
+"""The check of a job's determinism_check, over sandboxes that do what a test says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ec262.domain.protocol.requirement import Requirement
 from ec262.domain.values import canonical
 from ec262.domain.work.outcome import Failure, Outcome, Pairs, encode_outcome
 from ec262.domain.work.work import Computed, Limits, Phase, Work
-from ec262.services.foreman import determinism_check as determinism
+from ec262.services.foreman import determinism_check
 from ec262.services.foreman.determinism_check import DeterminismCheck
 from tests.unit.services.worker.worker_doubles import RUNTIME
 
@@ -269,7 +269,7 @@ async def test_keys_that_are_not_allowed_are_reported() -> None:
 
 
 async def test_large_rows_are_tried_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(determinism, "PARTITION_BYTES", 1000)
+    monkeypatch.setattr(determinism_check, "PARTITION_BYTES", 1000)
     trial = Trial(constant, size=300)
     mapped, reduced = await trial.run()
     assert (mapped.finding, reduced.finding) == (None, None)
@@ -279,7 +279,7 @@ async def test_large_rows_are_tried_in_parts(monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_the_first_finding_of_a_phase_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(determinism, "PARTITION_BYTES", 1000)
+    monkeypatch.setattr(determinism_check, "PARTITION_BYTES", 1000)
     mapped, *_ = await Trial(lambda _phase, where, keys: [(keys[0], where.hash_seed)], size=300).run()
     assert mapped.finding is not None
     assert mapped.finding.row == "0"

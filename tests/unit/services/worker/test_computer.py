@@ -13,7 +13,7 @@ from ec262.domain.protocol.messages import MAX_REASON_CHARS, Committed, Failed
 from ec262.domain.work.outcome import CRASH, Stopped, decode_outcome
 from ec262.domain.work.work import Computed, Limits, Phase, Work
 from ec262.domain.work.work_hash import WorkBinding, work_hash
-from ec262.services.worker.computer import LEAVING, THREAD_BYTES, WON_WITHOUT, Computer, Replica
+from ec262.services.worker.computer import LEAVING, THREAD_BYTES, WON_WITHOUT, AssignedReplica, Computer
 from ec262.services.worker.worker_batches import WorkerBatches
 from tests.unit.services.worker.worker_doubles import KEY, RESULT, TASK, Rig
 
@@ -21,10 +21,12 @@ WORK = Work(phase=Phase.MAP, functions=b"f", rows=b"[]", seed=1)
 BINDING = WorkBinding(work_hash=work_hash(WORK, Limits()), nonce=bytes(32))
 
 
-def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> Replica:
+def replica_of(rig: Rig, *, deadline_in_s: float = 60.0) -> AssignedReplica:
     rig.discovery.assign(deadline_in_s=deadline_in_s)
     now = rig.clock()
-    return Replica(assignment=rig.discovery.assigned[TASK], deadline=now + deadline_in_s, forgotten_at=now + 3600.0)
+    return AssignedReplica(
+        assignment=rig.discovery.assigned[TASK], deadline=now + deadline_in_s, forgotten_at=now + 3600.0
+    )
 
 
 async def compute(rig: Rig, *, deadline_in_s: float = 60.0, limits: Limits | None = None) -> Committed | Failed:

@@ -21,8 +21,8 @@ from ec262.domain.protocol.worker_calls import (
     Assignment,
     AssignmentQuery,
     Assignments,
+    CommitmentsTaken,
     CommitResults,
-    Committed,
     GivenUp,
     GiveUp,
     Lease,
@@ -110,7 +110,7 @@ class ScriptedDiscovery:
         found = [self.assigned[task] for task in query.tasks if task in self.assigned]
         return Assignments(assignments=tuple(found), refused=tuple(refused))
 
-    async def commit(self, command: CommitResults) -> Committed:
+    async def commit(self, command: CommitResults) -> CommitmentsTaken:
         self._note("commit")
         taken, refused = [], []
         for commitment in command.commitments:
@@ -119,7 +119,7 @@ class ScriptedDiscovery:
                 self.stopped += [commitment.task] * commitment.stopped
             else:
                 refused.append(_refused(commitment.task, CommitmentConflict("another digest was committed before")))
-        return Committed(tasks=tuple(taken), refused=tuple(refused))
+        return CommitmentsTaken(tasks=tuple(taken), refused=tuple(refused))
 
     async def give_up(self, command: GiveUp) -> GivenUp:
         self._note("give_up")

@@ -9,7 +9,7 @@ import signal
 import socket
 
 from ec262.adapters.sandbox.linux.child import frames
-from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.adapters.sandbox.linux.offspring import RequestedChild
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded
 from ec262.domain.terminal import printable
 from ec262.domain.work.work import Computed, Limits, Phase, Work
@@ -18,7 +18,7 @@ _LAST_WORDS_S = 0.2
 _EXIT_S = 1.0
 
 
-async def converse(child: Child, work: Work, limits: Limits) -> Computed:
+async def converse(child: RequestedChild, work: Work, limits: Limits) -> Computed:
     """Send the work, return the answer. Takes for ever if the child wants it so: set a deadline.
 
     Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken.
@@ -38,7 +38,7 @@ async def converse(child: Child, work: Work, limits: Limits) -> Computed:
         raise await _how_it_ended(child, limits) from None
 
 
-async def last_words(child: Child) -> str:
+async def last_words(child: RequestedChild) -> str:
     """Ask a child whose time is over what it was at; return " " and what it says, or what it has noted, or nothing."""
     child.signal(signal.SIGALRM)
     with contextlib.suppress(TimeoutError, EOFError, OSError):
@@ -91,7 +91,7 @@ def _cpu_exceeded(limits: Limits, where: str = "") -> SandboxLimitExceeded:
     return SandboxLimitExceeded("cpu", f"{limits.cpu_s:g} s of processor time{where}")
 
 
-async def _how_it_ended(child: Child, limits: Limits) -> SandboxError:
+async def _how_it_ended(child: RequestedChild, limits: Limits) -> SandboxError:
     """Say why a child gave no answer."""
     await asyncio.wait([child.exited], timeout=_EXIT_S)
     if not child.exited.done():

@@ -10,14 +10,14 @@ from functools import partial
 
 import attrs
 
-from ec262.adapters.jobs import local_runtime as runtime
+from ec262.adapters.jobs import local_runtime
 from ec262.adapters.sandbox.linux.child.witness import ACTS, MORE_THAN_ITS_LIMIT_BYTES, REFUSED, attempt
 from ec262.adapters.sandbox.linux.conversation import converse, last_words
-from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.adapters.sandbox.linux.offspring import RequestedChild
 from ec262.adapters.sandbox.linux.spare import Spare
-from ec262.adapters.sandbox.linux.zygote import Zygote
-from ec262.adapters.sandbox.self_test import Trial
-from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.linux.zygote import ZygoteProcess
+from ec262.adapters.sandbox.self_test import SelfTest
+from ec262.adapters.sandbox.tier import AttemptedAct, Layer
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.terminal import printable
 from ec262.domain.work.runtime import RuntimeClass
@@ -30,7 +30,7 @@ _START_TIMEOUT_S = 30.0
 _LAST_PRINT_BYTES = 300
 
 
-WITNESS = Trial(
+WITNESS = SelfTest(
     attempt=attempt,
     acts=tuple(ACTS),
     refused=REFUSED,
@@ -63,9 +63,11 @@ class LinuxSandbox:
         if not DEPTH.issuperset(without):
             raise ValueError(f"layers that can be left out are {', '.join(sorted(DEPTH))}, not {', '.join(without)}")
         self._packages = tuple(packages)
-        self._start = partial(Zygote.start, timeout_s=start_timeout_s, hash_seed=hash_seed, without=frozenset(without))
+        self._start = partial(
+            ZygoteProcess.start, timeout_s=start_timeout_s, hash_seed=hash_seed, without=frozenset(without)
+        )
         self._nice = nice
-        self._zygote: Zygote | None = None
+        self._zygote: ZygoteProcess | None = None
         self._folders: list[bytes] = []
         self._starting = asyncio.Lock()
         self._spare: Spare | None = None
@@ -73,14 +75,14 @@ class LinuxSandbox:
     @property
     def runtime(self) -> RuntimeClass:
         """This interpreter's, on this machine."""
-        return runtime.runtime_class(self.name)
+        return local_runtime.runtime_class(self.name)
 
     @property
     def layers(self) -> Sequence[Layer]:
         """What the machine gave, the layers that must be first; nothing before the start."""
         return self._zygote.layers if self._zygote is not None else ()
 
-    async def witness(self) -> Sequence[Finding]:
+    async def witness(self) -> Sequence[AttemptedAct]:
         """Have a job try what no job may do, as each start does. Raises SandboxUnavailable if it cannot even run."""
         return await WITNESS.findings(self)
 
@@ -101,7 +103,7 @@ class LinuxSandbox:
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken."""
-        child: Child | None = None
+        child: RequestedChild | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
                 child = await self._child_for(limits)
@@ -129,11 +131,11 @@ class LinuxSandbox:
         if zygote is not None:
             await zygote.close()
 
-    async def _child_for(self, limits: Limits) -> Child:
+    async def _child_for(self, limits: Limits) -> RequestedChild:
         spare = await self._spare.take(limits) if self._spare else None
         return spare or await self._fork(limits)
 
-    async def _fork(self, limits: Limits) -> Child:
+    async def _fork(self, limits: Limits) -> RequestedChild:
         zygote = await self._living_zygote()
         try:
             return await zygote.fork(limits)
@@ -143,7 +145,7 @@ class LinuxSandbox:
         # It had died unnoticed.
         return await (await self._living_zygote()).fork(limits)
 
-    async def _living_zygote(self) -> Zygote:
+    async def _living_zygote(self) -> ZygoteProcess:
         """Return the zygote, another one if it has died. Raises SandboxBroken."""
         async with self._starting:
             if self._zygote is None:
@@ -159,13 +161,13 @@ class LinuxSandbox:
                     ) from error
             return self._zygote
 
-    def _give_way(self, zygote: Zygote) -> None:
+    def _give_way(self, zygote: ZygoteProcess) -> None:
         try:
             zygote.priority.lower(self._nice)
         except OSError as error:
             raise SandboxUnavailable(f"the priority of tasks cannot be lowered: {error}") from error
 
-    def _last_print(self, child: Child | None) -> str:
+    def _last_print(self, child: RequestedChild | None) -> str:
         """Return what a job that gives no result has printed last: its log is lost with it."""
         log = self._without_folders(child.printed()) if child else b""
         printed = printable(log[-_LAST_PRINT_BYTES:].decode(errors="replace")).strip()

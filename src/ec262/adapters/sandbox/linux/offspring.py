@@ -23,7 +23,7 @@ class Exit:
     cpu_s: float
 
 
-class Child:
+class RequestedChild:
     """A child that was asked for. ``stream`` is the worker's end of the socket to it, ``log`` the descriptor of memory
     that it shares, for a note of what the job is at and for what it prints."""
 
@@ -38,7 +38,7 @@ class Child:
         self._doomed = False
 
     @classmethod
-    def expected(cls, *, log_bytes: int) -> tuple[Child, socket.socket]:
+    def expected(cls, *, log_bytes: int) -> tuple[RequestedChild, socket.socket]:
         """Return one that is still to be forked, and its own end of the stream. Raises OSError."""
         log = os.memfd_create("ec262-log")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from ec262.adapters.sandbox.linux.offspring import Child
+from ec262.adapters.sandbox.linux.offspring import RequestedChild
 from ec262.domain.errors import SandboxBroken
 from ec262.domain.work.work import Limits
 
@@ -16,10 +16,10 @@ PAUSE_S = 0.01
 class Spare:
     """At most one child, which has met no task yet and serves one with the limits that it was forked with."""
 
-    def __init__(self, fork: Callable[[Limits], Coroutine[None, None, Child]]) -> None:
+    def __init__(self, fork: Callable[[Limits], Coroutine[None, None, RequestedChild]]) -> None:
         self._fork = fork
         self._timer: asyncio.TimerHandle | None = None
-        self._forking: asyncio.Task[Child] | None = None
+        self._forking: asyncio.Task[RequestedChild] | None = None
         self._limits: Limits | None = None
 
     def prepare(self, limits: Limits) -> None:
@@ -33,7 +33,7 @@ class Spare:
         self._forking = asyncio.create_task(self._fork(limits))
         self._forking.add_done_callback(_failed)  # what is wrong is told to who needs a child
 
-    async def take(self, limits: Limits) -> Child | None:
+    async def take(self, limits: Limits) -> RequestedChild | None:
         """Return the child; None if there is none, or none that serves, which is ended then."""
         forking = self._let_go()
         if forking is None:
@@ -56,17 +56,17 @@ class Spare:
         if forking is not None:
             _end(forking)
 
-    def _let_go(self) -> asyncio.Task[Child] | None:
+    def _let_go(self) -> asyncio.Task[RequestedChild] | None:
         if self._timer is not None:
             self._timer.cancel()
         forking, self._forking, self._timer = self._forking, None, None
         return forking
 
 
-def _failed(forking: asyncio.Task[Child]) -> bool:
+def _failed(forking: asyncio.Task[RequestedChild]) -> bool:
     return forking.cancelled() or forking.exception() is not None
 
 
-def _end(forking: asyncio.Task[Child]) -> None:
+def _end(forking: asyncio.Task[RequestedChild]) -> None:
     forking.cancel()
     forking.add_done_callback(lambda ended: None if _failed(ended) else ended.result().kill())

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ec262.adapters.machine.processes import Priority
 from ec262.adapters.sandbox.linux.child import frames
-from ec262.adapters.sandbox.linux.offspring import Child, Exit
+from ec262.adapters.sandbox.linux.offspring import Exit, RequestedChild
 from ec262.adapters.sandbox.linux.seccomp.policy import seccomp_program
 from ec262.adapters.sandbox.tier import Layer
 from ec262.domain.errors import SandboxBroken, SandboxUnavailable
@@ -49,7 +49,7 @@ _MAX_STDERR_BYTES = 4000
 _PATIENCE_S = 2.0
 
 
-class Zygote:
+class ZygoteProcess:
     """A running zygote. Belongs to the event loop, and to the thread, in which it was started."""
 
     def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, folders: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ class Zygote:
         self._loop = asyncio.get_running_loop()
         self._problem: asyncio.Future[str] = self._loop.create_future()
         self._numbers = itertools.count()
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, RequestedChild] = {}
         self.folders = folders
         """Where what jobs import comes from."""
         self.layers: tuple[Layer, ...] = ()
@@ -75,7 +75,7 @@ class Zygote:
         timeout_s: float,
         hash_seed: int = 0,
         without: Collection[str] = (),
-    ) -> Zygote:
+    ) -> ZygoteProcess:
         """Start one that has these packages loaded, and leaves out the layers ``without`` which it shall do.
 
         Raises SandboxUnavailable saying what is missing.
@@ -125,10 +125,10 @@ class Zygote:
             said = stderr.read(_MAX_STDERR_BYTES).decode(errors="replace").strip()
             return f"the sandbox's process ended before it was ready: {said or 'it said nothing'}"
 
-    async def fork(self, limits: Limits) -> Child:
+    async def fork(self, limits: Limits) -> RequestedChild:
         """Have a child forked. It is locked in, and waits for its task. Raises SandboxBroken."""
         try:
-            child, theirs = Child.expected(log_bytes=limits.log_bytes)
+            child, theirs = RequestedChild.expected(log_bytes=limits.log_bytes)
         except OSError as error:
             raise SandboxBroken(f"no process could be started for the task: {error}") from error
         number = next(self._numbers)

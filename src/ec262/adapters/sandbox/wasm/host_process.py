@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ec262.adapters.sandbox.note import NOTE_BYTES, read_note
-from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames
 from ec262.adapters.sandbox.wasm.guests import NOT_INSTALLED
 from ec262.domain.errors import SandboxBroken, SandboxCrashed, SandboxError, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.terminal import printable
@@ -35,7 +35,7 @@ class GuestRefused(SandboxUnavailable):
     """The guest itself says why it cannot be prepared: there is nothing wrong with its files."""
 
 
-class Host:
+class HostProcess:
     """A process with an engine and one guest in it, for one task."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -47,7 +47,7 @@ class Host:
         """Whether it has answered, and so ends by itself."""
 
     @classmethod
-    async def start(cls, module: Path, image: Path, *, nice: int, program: bytes) -> Host:
+    async def start(cls, module: Path, image: Path, *, nice: int, program: bytes) -> HostProcess:
         """Start one that serves a task with a guest; it is not ready yet. ``program`` is for seccomp, where there is
         one. Raises SandboxBroken."""
         order = {
@@ -71,7 +71,7 @@ class Host:
     async def ready(self) -> None:
         """Wait until it can take a task. Raises SandboxBroken."""
         with contextlib.suppress(asyncio.IncompleteReadError):
-            if await self._output.readexactly(len(frames.READY)) == frames.READY:
+            if await self._output.readexactly(len(guest_frames.READY)) == guest_frames.READY:
                 return
         raise SandboxBroken(f"the sandbox's process did not start: {await self._complaint()}")
 
@@ -84,11 +84,11 @@ class Host:
             self._input.write(_task(work, limits))
             await self._input.drain()
         try:
-            kind, first, second = frames.ANSWER.unpack(await self._output.readexactly(frames.ANSWER.size))
-            if kind == frames.RESULT:
+            kind, first, second = guest_frames.ANSWER.unpack(await self._output.readexactly(guest_frames.ANSWER.size))
+            if kind == guest_frames.RESULT:
                 return await self._result(first, second, limits)
             self._ends = True
-            if kind == frames.OUTPUT:
+            if kind == guest_frames.OUTPUT:
                 told = f"a result of {first} bytes where {limits.output_bytes} are allowed"
                 raise SandboxLimitExceeded("output", told)
             raise _refusal(kind, *await self._text_and_notes(first, second), limits)
@@ -100,9 +100,11 @@ class Host:
         """Ask what the task is at; return " " and what it has noted, or nothing."""
         with contextlib.suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
             async with asyncio.timeout(_LAST_WORDS_S):
-                self._input.write(frames.LAST_WORDS)
-                kind, first, second = frames.ANSWER.unpack(await self._output.readexactly(frames.ANSWER.size))
-                if kind == frames.WALL:
+                self._input.write(guest_frames.LAST_WORDS)
+                kind, first, second = guest_frames.ANSWER.unpack(
+                    await self._output.readexactly(guest_frames.ANSWER.size)
+                )
+                if kind == guest_frames.WALL:
                     return f" {_noted((await self._text_and_notes(first, second))[1])}"
         return ""
 
@@ -133,8 +135,8 @@ class Host:
         return Computed(outcome=outcome, log=log)
 
     async def _text_and_notes(self, first: int, second: int) -> tuple[str, bytes]:
-        text = await self._output.readexactly(min(first, frames.MAX_TEXT_BYTES))
-        notes = await self._output.readexactly(min(second, NOTE_BYTES + frames.LOG_BYTES))
+        text = await self._output.readexactly(min(first, guest_frames.MAX_TEXT_BYTES))
+        notes = await self._output.readexactly(min(second, NOTE_BYTES + guest_frames.LOG_BYTES))
         return printable(text.decode(errors="replace")), notes
 
     async def _complaint(self) -> str:
@@ -158,7 +160,7 @@ async def order_done(order: Mapping[str, Any], *, timeout_s: float) -> None:
             process.kill()
         await process.wait()
     if process.returncode:
-        kind = GuestRefused if process.returncode == frames.GUEST_REFUSED else SandboxUnavailable
+        kind = GuestRefused if process.returncode == guest_frames.GUEST_REFUSED else SandboxUnavailable
         raise kind(f"the portable sandbox cannot be prepared: {_told(complaint[:_MAX_STDERR_BYTES])}")
 
 
@@ -206,13 +208,13 @@ def _task(work: Work, limits: Limits) -> bytes:
         "guest": guest,
     }
     text = json.dumps(about).encode()
-    return b"".join([frames.TASK.pack(len(text)), text, work.functions, work.rows])
+    return b"".join([guest_frames.TASK.pack(len(text)), text, work.functions, work.rows])
 
 
 def _refusal(kind: bytes, text: str, notes: bytes, limits: Limits) -> SandboxError:
-    if kind == frames.MEMORY:
+    if kind == guest_frames.MEMORY:
         return SandboxLimitExceeded("memory", f"{limits.memory_bytes / 2**20:.4g} MiB of memory {_noted(notes)}")
-    if kind == frames.CPU:
+    if kind == guest_frames.CPU:
         return SandboxLimitExceeded("cpu", f"{limits.cpu_s:g} s of processor time {_noted(notes)}")
     return SandboxCrashed(f"the job did not come to an end: {text}, {_noted(notes)}")
 

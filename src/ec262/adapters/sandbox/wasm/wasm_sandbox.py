@@ -10,11 +10,11 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from ec262.adapters.jobs.local_runtime import cloudpickle_series
-from ec262.adapters.sandbox.self_test import Trial
-from ec262.adapters.sandbox.tier import Finding, Layer
+from ec262.adapters.sandbox.self_test import SelfTest
+from ec262.adapters.sandbox.tier import AttemptedAct, Layer
 from ec262.adapters.sandbox.wasm.guest.witness import ACTS, REFUSED, attempt
 from ec262.adapters.sandbox.wasm.guests import choose_guest
-from ec262.adapters.sandbox.wasm.host_process import Host
+from ec262.adapters.sandbox.wasm.host_process import HostProcess
 from ec262.adapters.sandbox.wasm.image_store import Prepared, engine_version, prepare
 from ec262.domain.errors import SandboxBroken, SandboxLimitExceeded, SandboxUnavailable
 from ec262.domain.values import canonical
@@ -27,7 +27,7 @@ _START_TIMEOUT_S = 300.0
 """The first start on a machine compiles the guest: seconds here, minutes on a small machine."""
 
 
-WITNESS = Trial(
+WITNESS = SelfTest(
     attempt=attempt, acts=tuple(ACTS), refused=REFUSED, limits=Limits(cpu_s=10, wall_s=30, memory_bytes=16 << 20)
 )
 
@@ -62,9 +62,9 @@ class WasmSandbox:
         self._engine = engine_version()
         self._guest = choose_guest(int.from_bytes(importlib.util.MAGIC_NUMBER[:2], "little"), python)
         self._prepared: Prepared | None = None
-        self._spare: Host | None = None
+        self._spare: HostProcess | None = None
         self._preparing = False
-        self._hosts: set[Host] = set()
+        self._hosts: set[HostProcess] = set()
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -90,7 +90,7 @@ class WasmSandbox:
         around = Layer(name="seccomp", in_force=True, detail="as in the Linux sandbox, around the engine")
         return (engine, around) if self._program else (engine,)
 
-    async def witness(self) -> Sequence[Finding]:
+    async def witness(self) -> Sequence[AttemptedAct]:
         """Have a job try what no job may do, as each start does. Raises SandboxUnavailable if it cannot even run."""
         return await WITNESS.findings(self)
 
@@ -105,7 +105,7 @@ class WasmSandbox:
 
     async def run(self, work: Work, limits: Limits) -> Computed:
         """Run one task to its end. Raises SandboxLimitExceeded, SandboxCrashed, SandboxBroken."""
-        host: Host | None = None
+        host: HostProcess | None = None
         try:
             async with asyncio.timeout(limits.wall_s):
                 host = await self._take()
@@ -144,7 +144,7 @@ class WasmSandbox:
             self._prepared = await self._prepare(anew=True)
             await WITNESS.check(self)
 
-    async def _take(self) -> Host:
+    async def _take(self) -> HostProcess:
         """Return a process for a task, the one that waits for it if there is one. Raises SandboxBroken."""
         host, self._spare = self._spare, None
         if host is None or not host.alive:
@@ -154,12 +154,12 @@ class WasmSandbox:
             self._do(self._have_a_spare())
         return host
 
-    async def _new_host(self) -> Host:
+    async def _new_host(self) -> HostProcess:
         if self._prepared is None:
             raise SandboxBroken("the sandbox is not open")
         prepared = self._prepared
         prepared.mark_used()
-        host = await Host.start(prepared.module, prepared.image, nice=self._nice, program=self._program)
+        host = await HostProcess.start(prepared.module, prepared.image, nice=self._nice, program=self._program)
         self._hosts.add(host)
         return host
 
@@ -181,7 +181,7 @@ class WasmSandbox:
         if host is not None:
             self._end(host)
 
-    def _end(self, host: Host) -> None:
+    def _end(self, host: HostProcess) -> None:
         host.end()
         if host in self._hosts:
             self._hosts.remove(host)

@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from ec262.adapters.sql.engine.statements import Statements
 from ec262.adapters.sql.schema.schema_2012 import clients, entries, tasks, workers
 from ec262.domain.errors import DiscoveryUnavailable, LedgerError
-from ec262.domain.legacy_2012.addresses_2012 import Endpoint
+from ec262.domain.legacy_2012.addresses_2012 import Endpoint2012
 from ec262.domain.legacy_2012.clients_2012 import Client
-from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason, Totals
-from ec262.domain.legacy_2012.tasks_2012 import Task
+from ec262.domain.legacy_2012.ledger_2012 import Entry, Reason2012, Totals
+from ec262.domain.legacy_2012.tasks_2012 import Task2012
 
 MOST_AT_ONCE = 10_000
 """Keys in one statement: databases have limits, the lowest of which is SQLite's 32,766."""
@@ -51,14 +51,14 @@ class SqlClients2012:
         if changed:
             self._statements.run(statement, [attrs.asdict(client) | {"key": client.addr} for client in changed])
 
-    def pool(self, now: float) -> Sequence[Endpoint]:
+    def pool(self, now: float) -> Sequence[Endpoint2012]:
         """Return where those are who are in the pool and whose lease ends after ``now``, in order of addresses."""
         statement = (
             select(clients.c.addr, clients.c.port)
             .where(clients.c.pooled, clients.c.expires_at > bindparam("now"))
             .order_by(clients.c.addr)
         )
-        return [Endpoint(**row) for row in self._statements.rows(statement, {"now": now})]
+        return [Endpoint2012(**row) for row in self._statements.rows(statement, {"now": now})]
 
     def take(self, addrs: Collection[str]) -> None:
         """Take clients out of the pool."""
@@ -73,12 +73,12 @@ class SqlTasks2012:
     def __init__(self, statements: Statements) -> None:
         self._statements = statements
 
-    def get(self, task: str) -> Task | None:
+    def get(self, task: str) -> Task2012 | None:
         """Find a task."""
         rows = self._statements.rows(select(tasks).where(tasks.c.id == bindparam("key")), {"key": task})
         return next(iter(self._whole(rows)), None)
 
-    def add(self, new: Collection[Task]) -> None:
+    def add(self, new: Collection[Task2012]) -> None:
         """Store new tasks."""
         if not new:
             return
@@ -97,7 +97,7 @@ class SqlTasks2012:
         for keys in _portions(sorted(ended)):
             self._statements.run(delete(tasks).where(_among(tasks.c.id)), {"keys": keys})
 
-    def due(self, now: float, *, limit: int) -> Sequence[Task]:
+    def due(self, now: float, *, limit: int) -> Sequence[Task2012]:
         """Return up to ``limit`` tasks that end by themselves at ``now`` or before, those due for longest first."""
         statement = (
             select(tasks)
@@ -107,14 +107,14 @@ class SqlTasks2012:
         )
         return self._whole(self._statements.rows(statement, {"now": now, "most": limit}))
 
-    def _whole(self, rows: Sequence[RowMapping]) -> list[Task]:
+    def _whole(self, rows: Sequence[RowMapping]) -> list[Task2012]:
         if not rows:
             return []
-        teams: defaultdict[str, list[Endpoint]] = defaultdict(list)
+        teams: defaultdict[str, list[Endpoint2012]] = defaultdict(list)
         statement = select(workers).where(_among(workers.c.task)).order_by(workers.c.position)
         for row in self._statements.rows(statement, {"keys": [row["id"] for row in rows]}):
-            teams[row["task"]].append(Endpoint(addr=row["addr"], port=row["port"]))
-        return [Task(**row, workers=tuple(teams[row["id"]])) for row in rows]
+            teams[row["task"]].append(Endpoint2012(addr=row["addr"], port=row["port"]))
+        return [Task2012(**row, workers=tuple(teams[row["id"]])) for row in rows]
 
 
 class SqlLedger2012:
@@ -151,7 +151,7 @@ class SqlLedger2012:
             .scalar_subquery()
             .label("granted"),
         )
-        (row,) = self._statements.rows(statement, {"grant": Reason.GRANT.value})
+        (row,) = self._statements.rows(statement, {"grant": Reason2012.GRANT.value})
         return Totals(**{name: int(total) for name, total in row.items()})
 
     def unbalanced(self) -> Sequence[str]:
@@ -168,13 +168,13 @@ class SqlLedger2012:
         return [row["addr"] for row in self._statements.rows(statement)]
 
 
-def _task_values(task: Task) -> dict[str, object]:
+def _task_values(task: Task2012) -> dict[str, object]:
     return {"id": task.id, "foreman": task.foreman, "key": task.key, "expires_at": task.expires_at}
 
 
 def _entry(row: RowMapping) -> Entry:
     values = {name: value for name, value in row.items() if name != "position"}
-    return Entry(**values | {"reason": Reason(values["reason"])})
+    return Entry(**values | {"reason": Reason2012(values["reason"])})
 
 
 def _among(column: Column[str]) -> ColumnElement[bool]:

@@ -99,7 +99,7 @@ def packing_cause(state: Sequence[str]) -> str:
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
+class UnstableRows:
     """Rows of a phase gave two results. ``row`` is the key, as text, of a row for which this happens on its own, or
     None if it takes several rows; ``causes`` are the reasons that were identified."""
 
@@ -115,5 +115,5 @@ class PhaseCheck:
 
     phase: Phase
     rows: int
-    finding: Finding | None
+    finding: UnstableRows | None
     repacked: bool = False

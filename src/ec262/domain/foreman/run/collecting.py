@@ -15,16 +15,16 @@ from ec262.domain.foreman.run.events import (
     CheckPhase,
     CodeFailed,
     Crashed,
-    Delivered,
     Fail,
     Finish,
     Instruction,
     PhaseChecked,
+    ResultKept,
     StartReduce,
     Undelivered,
 )
 from ec262.domain.foreman.run.job_state import JobTasks
-from ec262.domain.foreman.run.judging import Verdicts
+from ec262.domain.foreman.run.judging import Judging
 from ec262.domain.foreman.run.running_task import DELIVERED, ORDERED, Attempt, Claim, RunningTask, Step
 from ec262.domain.foreman.run.timer import JobTimer
 from ec262.domain.protocol.limits import MAX_BATCH, MAX_ORDERS
@@ -56,7 +56,7 @@ class Results:
     """Holds the results of provisional wins until the end of their phase: a liar may be caught by then."""
 
     def __init__(
-        self, tasks: JobTasks, timer: JobTimer, questions: Questions, purchases: Purchases, verdicts: Verdicts
+        self, tasks: JobTasks, timer: JobTimer, questions: Questions, purchases: Purchases, verdicts: Judging
     ) -> None:
         self._tasks = tasks
         self._timer = timer
@@ -82,11 +82,11 @@ class Results:
         self._check = Check.DUE
 
     def handle(
-        self, event: Accepted | CodeFailed | Crashed | Delivered | PhaseChecked | Undelivered
+        self, event: Accepted | CodeFailed | Crashed | ResultKept | PhaseChecked | Undelivered
     ) -> list[Instruction]:
         """Handle the outcome of a win."""
         match event:
-            case Delivered():
+            case ResultKept():
                 return self._on_delivered(event)
             case Undelivered():
                 return self._on_undelivered(event)
@@ -99,7 +99,7 @@ class Results:
             case PhaseChecked():
                 return self._on_checked(event)
 
-    def _on_delivered(self, event: Delivered) -> list[Instruction]:
+    def _on_delivered(self, event: ResultKept) -> list[Instruction]:
         current = self._tasks.current(event.task, Step.FETCHING)
         if current is None:
             return []

@@ -121,7 +121,7 @@ class Accepted:
 
 
 @attrs.frozen(kw_only=True)
-class Delivered:
+class ResultKept:
     """A winner delivered the result; it was checked, decrypted and stored, and replaces an earlier delivery."""
 
     now: float
@@ -195,7 +195,7 @@ Event = (
     | ReplicaEnded
     | Judged
     | Accepted
-    | Delivered
+    | ResultKept
     | Undelivered
     | Diagnosed
     | PhaseChecked

@@ -17,7 +17,6 @@ from ec262.domain.foreman.run.events import (
     Bought,
     CodeFailed,
     Crashed,
-    Delivered,
     Diagnosed,
     Event,
     Fail,
@@ -30,13 +29,14 @@ from ec262.domain.foreman.run.events import (
     PhasePlanned,
     ReplicaCommitted,
     ReplicaEnded,
+    ResultKept,
     TimerRang,
     TooPoor,
     Undelivered,
 )
 from ec262.domain.foreman.run.job_history import TaskHistory, task_history
 from ec262.domain.foreman.run.job_state import JobTasks
-from ec262.domain.foreman.run.judging import Verdicts
+from ec262.domain.foreman.run.judging import Judging
 from ec262.domain.foreman.run.purchase_retry import Wait
 from ec262.domain.foreman.run.run_policy import RunPolicy
 from ec262.domain.foreman.run.running_task import UNDER_WAY, Step
@@ -53,7 +53,7 @@ class JobRun:
         self._questions = asking = Questions(policy, tasks, timer)
         self._purchases = buying = Purchases(policy, tasks, timer, asking)
         self._disputes = Disputes(tasks, buying, attempts=policy.attempts)
-        self._verdicts = Verdicts(policy, tasks, asking, buying, self._disputes)
+        self._verdicts = Judging(policy, tasks, asking, buying, self._disputes)
         self._results = Results(tasks, timer, asking, buying, self._verdicts)
         self._over = False
 
@@ -102,7 +102,7 @@ class JobRun:
                 instructions = self._on_ended(event)
             case Judged():
                 instructions = self._verdicts.on_judged(event)
-            case Accepted() | CodeFailed() | Crashed() | Delivered() | PhaseChecked() | Undelivered():
+            case Accepted() | CodeFailed() | Crashed() | ResultKept() | PhaseChecked() | Undelivered():
                 instructions = self._results.handle(event)
             case Diagnosed():
                 instructions = self._disputes.on_diagnosed(event)

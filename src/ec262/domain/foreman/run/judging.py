@@ -20,7 +20,7 @@ WINS = frozenset({TaskState.WON, TaskState.SETTLED, TaskState.PROVISIONAL})
 """States with key, digest and winners; in the last one, there is only one winner."""
 
 
-class Verdicts:
+class Judging:
     """Fetches the results of won tasks, extends tasks that lack workers, and gives up tasks that cannot win."""
 
     def __init__(

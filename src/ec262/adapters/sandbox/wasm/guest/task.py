@@ -22,8 +22,7 @@ import cloudpickle
 from ec262.adapters.sandbox.log import Log, printing_to
 from ec262.adapters.sandbox.note import NOTE_BYTES, note_in
 from ec262.adapters.sandbox.runner import Run
-from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
-from ec262.adapters.sandbox.wasm.guest import witness
+from ec262.adapters.sandbox.wasm.guest import guest_frames, witness
 
 _LOADED = (
     "bisect calendar cmath collections contextlib copy csv dataclasses datetime decimal difflib enum fractions "
@@ -83,7 +82,7 @@ def get_ready(packages: Sequence[str]) -> NoReturn:
     gc.collect()
     gc.freeze()
     place, size = _place.buffer_info()
-    os.write(1, frames.WAITING.pack(id(serve), id(_NO_ARGUMENTS), place, size))
+    os.write(1, guest_frames.WAITING.pack(id(serve), id(_NO_ARGUMENTS), place, size))
     os._exit(0)
 
 
@@ -91,10 +90,10 @@ def serve() -> None:
     """Read one task, compute it, answer, and end."""
     global _reserve  # noqa: PLW0603 - there is one task in all of the interpreter's life
     try:
-        (size,) = frames.TASK.unpack(_read(frames.TASK.size))
+        (size,) = guest_frames.TASK.unpack(_read(guest_frames.TASK.size))
         about = json.loads(_read(size))
         functions, rows = _read(about["functions"]), _read(about["rows"])
-        copy = _notes[NOTE_BYTES:] if about["log_bytes"] <= frames.LOG_BYTES else None
+        copy = _notes[NOTE_BYTES:] if about["log_bytes"] <= guest_frames.LOG_BYTES else None
         log = Log(about["log_bytes"], copy=copy)
         note = note_in(_notes[:NOTE_BYTES])
         run = Run(phase=about["phase"], seed=about["seed"], log=log, round_floats=about["round_floats"], note=note)
@@ -103,15 +102,15 @@ def serve() -> None:
         content = log.content()
     except MemoryError:
         _reserve = b""
-        _answer(frames.MEMORY)
+        _answer(guest_frames.MEMORY)
     else:
-        _answer(frames.RESULT, outcome, content)
+        _answer(guest_frames.RESULT, outcome, content)
     finally:
         os._exit(0)
 
 
 def _answer(kind: bytes, first: bytes = b"", second: bytes = b"") -> None:
-    for part in (frames.ANSWER.pack(kind, len(first), len(second)), first, second):
+    for part in (guest_frames.ANSWER.pack(kind, len(first), len(second)), first, second):
         _write(part)
 
 
@@ -140,5 +139,5 @@ def _warm_up() -> None:
 
 
 _reserve = bytes(_RESERVE_BYTES)
-_place = array.array("B", bytes(NOTE_BYTES + frames.LOG_BYTES))
+_place = array.array("B", bytes(NOTE_BYTES + guest_frames.LOG_BYTES))
 _notes = memoryview(_place)

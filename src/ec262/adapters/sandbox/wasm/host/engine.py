@@ -17,9 +17,9 @@ from typing import cast
 
 import wasmtime
 
-from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames
 from ec262.adapters.sandbox.wasm.host.image import STACK, TABLE, Image, Places
-from ec262.adapters.sandbox.wasm.host.system import FAULT, PERM, Exited, System
+from ec262.adapters.sandbox.wasm.host.system import FAULT, PERM, Exited, GuestSystem
 
 FUEL_PER_S = 5_000_000_000
 """Fuel counts the instructions that a guest executes; so much of it is a second of processor time."""
@@ -55,11 +55,11 @@ class OutOfFuel(Exception):
     """The guest has used all the processor time that it may."""
 
 
-class Stopped(Exception):
+class GuestEnded(Exception):
     """The guest ended by itself; the text says how."""
 
 
-class Guest:
+class RunningGuest:
     """One guest in its engine. It runs nothing but by ``start`` or ``serve``."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Guest:
         engine = make_engine()
         self._store = wasmtime.Store(engine)
         self._given = self._set_fuel(_START_S)
-        self.system = System(
+        self.system = GuestSystem(
             self,
             files=files,
             environment=environment,
@@ -96,13 +96,13 @@ class Guest:
         self._table = cast("wasmtime.Table", exports[TABLE])
 
     def start(self) -> None:
-        """Run the guest's interpreter from its beginning to its end. Raises Stopped, OutOfFuel."""
+        """Run the guest's interpreter from its beginning to its end. Raises GuestEnded, OutOfFuel."""
         self._run(lambda: self._start(self._store))
 
     def image(self, waiting: bytes, files: Mapping[str, memoryview]) -> Image:
         """Return what is left of a guest that has ended, having told where it waits; its copies can read ``files``."""
         memory = memoryview(self.read(0, self._memory.data_len(self._store)))
-        places = Places(self._stack.value(self._store), *frames.WAITING.unpack(waiting))
+        places = Places(self._stack.value(self._store), *guest_frames.WAITING.unpack(waiting))
         return Image(places, memory=memory, files=files)
 
     def become(self, image: Image) -> None:
@@ -119,7 +119,7 @@ class Guest:
             self._call(image, cpu_s=0)
 
     def serve(self, image: Image, task: bytes, *, cpu_s: float, memory_bytes: int) -> None:
-        """Run a task. ``memory_bytes`` are beyond what the image has. Raises Stopped, OutOfFuel."""
+        """Run a task. ``memory_bytes`` are beyond what the image has. Raises GuestEnded, OutOfFuel."""
         self._store.set_limits(memory_size=min(len(image.memory) + memory_bytes, _MAX_MEMORY_BYTES))
         self.system.give(task, salt=hashlib.sha256(task).digest())
         self._call(image, cpu_s=cpu_s)
@@ -157,13 +157,13 @@ class Guest:
             enter()
         except Exited as end:
             if end.status:
-                raise Stopped(f"it ended its process, with exit status {end.status}") from end
+                raise GuestEnded(f"it ended its process, with exit status {end.status}") from end
         except wasmtime.Trap as trap:
             if trap.trap_code is wasmtime.TrapCode.OUT_OF_FUEL:
                 raise OutOfFuel from trap
-            raise Stopped(f"it crashed ({_reason(trap)})") from trap
+            raise GuestEnded(f"it crashed ({_reason(trap)})") from trap
         except wasmtime.WasmtimeError as error:
-            raise Stopped(f"it crashed ({error})") from error
+            raise GuestEnded(f"it crashed ({error})") from error
 
     def _as_call(self, act: Callable[..., int | None] | None, kind: wasmtime.FuncType) -> Callable[..., int | None]:
         """Make what the engine calls of one of the system's calls: numbers become unsigned, and each costs fuel."""

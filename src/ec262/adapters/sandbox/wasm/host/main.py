@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 
 import wasmtime
 
-from ec262.adapters.sandbox.wasm.guest import guest_frames as frames
+from ec262.adapters.sandbox.wasm.guest import guest_frames
 from ec262.adapters.sandbox.wasm.host import image
 from ec262.adapters.sandbox.wasm.host.confinement import confine, filter_system_calls, limit
-from ec262.adapters.sandbox.wasm.host.engine import THREAD_STACK_BYTES, Guest, OutOfFuel, Stopped, make_engine
+from ec262.adapters.sandbox.wasm.host.engine import THREAD_STACK_BYTES, GuestEnded, OutOfFuel, RunningGuest, make_engine
 
 _INPUT, _OUTPUT = 0, 1
 _READ_BYTES = 1 << 20
@@ -33,7 +33,7 @@ def freeze(order: Mapping[str, Any]) -> None:
     """Run ``module`` with ``files`` (the guest's path to ours) until it waits for a task, and keep it as ``image``."""
     files = {name: memoryview(Path(path).read_bytes()) for name, path in order["files"].items()}
     said = bytearray()
-    guest = Guest(
+    guest = RunningGuest(
         Path(order["module"]),
         files=files,
         environment=order["environment"],
@@ -45,14 +45,14 @@ def freeze(order: Mapping[str, Any]) -> None:
     def start() -> None:
         try:
             guest.start()
-        except (OutOfFuel, Stopped) as error:
+        except (OutOfFuel, GuestEnded) as error:
             problems.append(error)
 
     _in_a_thread(start).join()
     if problems:
         told = guest.system.errors.decode(errors="replace").strip()
         sys.stderr.write(told or f"the guest did not start: {problems[0]!r}")
-        sys.exit(frames.GUEST_REFUSED if told else 1)
+        sys.exit(guest_frames.GUEST_REFUSED if told else 1)
     image.save(guest.image(bytes(said), files), Path(order["image"]))
 
 
@@ -72,7 +72,7 @@ class Host:
 
     def __init__(self, module: Path, frozen: image.Image) -> None:
         self._image = frozen
-        self._guest = Guest(module, files=frozen.files, environment={}, arguments=(), on_output=self._on_output)
+        self._guest = RunningGuest(module, files=frozen.files, environment={}, arguments=(), on_output=self._on_output)
         self._guest.become(frozen)
         self._memory = self._guest.address()
         self._about: dict[str, Any] = {}
@@ -88,7 +88,7 @@ class Host:
             try:
                 self._guest.visit(self._image)
                 filter_system_calls(program)
-            except (OSError, Stopped) as error:
+            except (OSError, GuestEnded) as error:
                 sys.stderr.write(str(error))
                 sys.stderr.flush()
                 os._exit(1)
@@ -99,14 +99,14 @@ class Host:
         confined.wait()
         limit()
         filter_system_calls(program)
-        _write(frames.READY)
+        _write(guest_frames.READY)
         try:
-            self._about = json.loads(_read(*frames.TASK.unpack(_read(frames.TASK.size))))
+            self._about = json.loads(_read(*guest_frames.TASK.unpack(_read(guest_frames.TASK.size))))
             guest = self._about["guest"]
             text = json.dumps(guest).encode()
-            task.put(frames.TASK.pack(len(text)) + text + _read(guest["functions"] + guest["rows"]))
-            if _read(len(frames.LAST_WORDS)) == frames.LAST_WORDS:
-                self._tell(frames.WALL)
+            task.put(guest_frames.TASK.pack(len(text)) + text + _read(guest["functions"] + guest["rows"]))
+            if _read(len(guest_frames.LAST_WORDS)) == guest_frames.LAST_WORDS:
+                self._tell(guest_frames.WALL)
         finally:  # the worker is gone, or has heard all there is to hear
             os._exit(0)
 
@@ -115,36 +115,39 @@ class Host:
             memory_bytes, cpu_s = self._about["memory_bytes"], self._about["cpu_s"]
             self._guest.serve(self._image, task, cpu_s=cpu_s, memory_bytes=memory_bytes)
         except OutOfFuel:
-            self._tell(frames.CPU)
-        except Stopped as error:
+            self._tell(guest_frames.CPU)
+        except GuestEnded as error:
             errors = self._guest.system.errors.decode(errors="replace").strip()
-            self._tell(frames.ENDED, f"{error}{': ' if errors else ''}{errors}")
+            self._tell(guest_frames.ENDED, f"{error}{': ' if errors else ''}{errors}")
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would tell the worker
-            self._tell(frames.ENDED, f"it brought the sandbox into disorder ({error!r})")
-        self._tell(frames.ENDED, "it ended its process, with no result")
+            self._tell(guest_frames.ENDED, f"it brought the sandbox into disorder ({error!r})")
+        self._tell(guest_frames.ENDED, "it ended its process, with no result")
 
     def _on_output(self, data: bytes) -> None:
         """Take what the guest writes; an answer that is complete is the end."""
         self._said += data
-        if len(self._said) < frames.ANSWER.size:
+        if len(self._said) < guest_frames.ANSWER.size:
             return
-        kind, first, second = frames.ANSWER.unpack_from(self._said)
-        if kind == frames.MEMORY:
-            self._tell(frames.MEMORY)
-        if kind != frames.RESULT or second > self._about["log_bytes"]:
-            self._tell(frames.ENDED, f"it broke the sandbox's protocol: {bytes(self._said[: frames.ANSWER.size])!r}")
+        kind, first, second = guest_frames.ANSWER.unpack_from(self._said)
+        if kind == guest_frames.MEMORY:
+            self._tell(guest_frames.MEMORY)
+        if kind != guest_frames.RESULT or second > self._about["log_bytes"]:
+            self._tell(
+                guest_frames.ENDED,
+                f"it broke the sandbox's protocol: {bytes(self._said[: guest_frames.ANSWER.size])!r}",
+            )
         if first > self._about["output_bytes"]:
-            self._send(frames.ANSWER.pack(frames.OUTPUT, first, 0))
-        size = frames.ANSWER.size + first + second
+            self._send(guest_frames.ANSWER.pack(guest_frames.OUTPUT, first, 0))
+        size = guest_frames.ANSWER.size + first + second
         if len(self._said) >= size:
             self._send(self._said[:size])
 
     def _tell(self, kind: bytes, text: str = "") -> NoReturn:
         """Say that there is no result, and what the guest has noted. It is in its hands: it may be anything."""
-        data = text.encode(errors="replace")[: frames.MAX_TEXT_BYTES]
+        data = text.encode(errors="replace")[: guest_frames.MAX_TEXT_BYTES]
         places = self._image.places
         notes = ctypes.string_at(self._memory + places.notes, places.notes_bytes).rstrip(b"\0")
-        self._send(frames.ANSWER.pack(kind, len(data), len(notes)), data, notes)
+        self._send(guest_frames.ANSWER.pack(kind, len(data), len(notes)), data, notes)
 
     def _send(self, *parts: bytes | bytearray) -> NoReturn:
         with self._answering:  # never let go: there is one answer

@@ -75,7 +75,7 @@ class _File:
         self.place = 0
 
 
-class System:
+class GuestSystem:
     """What one guest can call. ``on_output`` gets what it writes to standard output."""
 
     def __init__(
