@@ -26,7 +26,8 @@ from tests.discovery_town import digest, more_replicas, order, registration, wor
 
 Answer = TypeVar("Answer")
 
-GRANT = 1000
+GRANT = 1_000_000
+"""More credits than a foreman can lose in a test, whatever becomes of its tasks."""
 SHORT_S = 1.0
 
 
