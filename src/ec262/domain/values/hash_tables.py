@@ -15,8 +15,8 @@ from operator import eq
 from typing import Any
 
 MAX_EQUAL_HASHES = 128
-"""The most keys with the same hash, each of which is compared with the others. Smaller sets and dicts are not
-checked."""
+"""The maximum number of keys with the same hash, since each is compared with all the others. Smaller sets and dicts are
+not checked."""
 
 MAX_STEPS = 1000
 """The most steps to one key's slot. Multiples of powers of two take several hundred."""
@@ -25,7 +25,8 @@ MAX_MEAN_STEPS = 64
 """The most steps per key on average. Random keys take less than one, multiples of powers of two up to 30."""
 
 MAX_COMPARED = 16
-"""The most keys with the same hash that contain frozensets whose members share a hash, and the most such members."""
+"""The maximum number of keys with the same hash that contain frozensets whose members share a hash, and of such
+members."""
 
 _KEYED = frozenset({str, bytes})
 _CONTAINERS = frozenset({tuple, frozenset})

@@ -185,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
         "--api-2012",
         action="store_true",
         default=None,
-        help="also offer the API of 2012, which trusts source addresses",
+        help="also offer the 2012 API, which trusts source addresses",
     )
     add("--task-ttl", type=float, metavar="S", help="2012: seconds until a forgotten task is refunded (default: 86400)")
     add("--api-2012-credits", type=int, metavar="N", help="2012: credits of a new client (default: 12)")

@@ -179,7 +179,7 @@ class ForemanSettings(PeerSettings):
     """Account that pays: the foreman's own, or that of this user's worker on a port (``worker-11235``)."""
     verify: str = attrs.field(default="majority:3", validator=_rule_spec)
     report: str | None = None
-    """File for the receipt of a job: NAME.html, with NAME.json beside it, or NAME.json alone."""
+    """Where to write the job's receipt: NAME.html, which also writes NAME.json next to it, or NAME.json alone."""
     seed: int = attrs.field(default=0, validator=[v.ge(0), v.lt(1 << 63)])
     task_timeout: float = attrs.field(default=600.0, validator=[v.ge(1), v.le(24 * 3600)])
     task_memory: int = attrs.field(default=1024, validator=v.ge(16))

@@ -113,7 +113,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, help="first seed; the same seed gives the same results")
     parser.add_argument("--seeds", type=_positive, metavar="N", help="runs of each, with consecutive seeds (3)")
     parser.add_argument("--processes", type=_positive, default=1, metavar="N", help="runs at the same time (1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every run")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures for each run")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw error against executions (.svg, .png, .pdf)")
     return parser
 

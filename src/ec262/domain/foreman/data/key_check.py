@@ -19,7 +19,7 @@ from ec262.domain.values.canonical import MAX_NUMBER, encode_list
 from ec262.domain.values.hash_tables import MAX_EQUAL_HASHES
 
 _APART = frozenset({str, bytes, type(None), int})
-"""Types whose values are equal only if they are identical; for int, this holds up to ``MAX_NUMBER``, where all hashes
+"""Types whose values are equal only if they are identical; for int, only up to ``MAX_NUMBER``: in that range all hashes
 differ."""
 
 _HASH_BITS = (1 << 64) - 1
