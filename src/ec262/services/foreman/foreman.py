@@ -26,8 +26,8 @@ from ec262.services.foreman.job_votes import with_votes
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 1.0
-"""The shortest and the longest pause between checks of the pool while it has too few workers; each is longer than the one
-before."""
+"""The shortest and the longest pause between checks of the pool while it has too few workers; each is longer than the
+one before."""
 
 
 class Foreman:
