@@ -413,10 +413,17 @@ def test_kill_9_in_the_middle_loses_no_credit(tmp_path: Path) -> None:
                 except (OSError, ValueError, AssertionError):
                     return  # the service is gone
 
+        def stopped_with_open_tasks() -> bool:
+            running.process.send_signal(signal.SIGSTOP)  # else the tasks could end between this look and the kill
+            if all(rows(tmp_path, table) for table in ("tasks_2012", *TRADE)):
+                return True
+            running.process.send_signal(signal.SIGCONT)
+            return False
+
         threads = [threading.Thread(target=trade, args=(turn,)) for turn in range(6)]
         for thread in threads:
             thread.start()
-        wait_until(lambda: all(rows(tmp_path, table) for table in ("tasks_2012", *TRADE)))
+        wait_until(stopped_with_open_tasks)
         running.process.send_signal(signal.SIGKILL)
         stop.set()
         for thread in threads:
