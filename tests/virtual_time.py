@@ -54,6 +54,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._ended)
         return future
 
+    async def shutdown_default_executor(self, *timeout: Any) -> None:
+        self._timer.threads += 1  # it waits for a thread, from Python 3.12 on with a time limit
+        try:
+            await super().shutdown_default_executor(*timeout)
+        finally:
+            self._timer.threads -= 1
+
     def _ended(self, _future: asyncio.Future[Any]) -> None:
         self._timer.threads -= 1
 
