@@ -12,7 +12,7 @@ import sys
 try:
     import resource
 except ImportError:  # not Unix
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # stands for a module that this system lacks
 if sys.platform == "linux":
     from ec262.adapters.sandbox.linux.child.kernel import install_filter
     from ec262.adapters.sandbox.linux.child.lockdown import settle
